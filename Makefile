@@ -1,0 +1,37 @@
+# The one definition of each task; people and CI call the same.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := app training tests benchmarks digitscope.py
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+
+.PHONY: serve test lint clean
+
+serve: $(VENV)/.served
+	$(BIN)/digitscope serve
+
+test: $(VENV)/.tested
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.tested
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+clean:
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "digitscope needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+
+# What the service needs; a stamp file makes the second call fast.
+$(VENV)/.served: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) .
+	touch $@
+
+# That, and what training and the tests need.
+$(VENV)/.tested: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) '.[train,dev]'
+	touch $@ $(VENV)/.served

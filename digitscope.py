@@ -1,0 +1,14 @@
+"""The command `digitscope`: the service's commands, and those of the training if its extra is
+installed."""
+
+import importlib.util
+
+from app.cli import cli as command
+
+if importlib.util.find_spec("keras"):
+    from training.cli import add_commands
+
+    add_commands(command)
+
+if __name__ == "__main__":
+    command()
