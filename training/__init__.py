@@ -1,0 +1,2 @@
+"""The offline half of digitscope: train networks on MNIST and write model bundles for the
+service."""

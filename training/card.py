@@ -1,0 +1,217 @@
+"""The model card and its plots, made from the metadata and the evaluation.
+
+Model cards: Mitchell et al., 2019, arXiv:1810.03993.
+"""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from app.bundle import Evaluation, Metadata
+from training.data import Split
+
+
+def write(metadata: Metadata, folder: Path, test: Split | None) -> None:
+    """Write `MODEL_CARD.md` and `plots/` into a bundle's folder.
+
+    Args:
+        metadata: What the card tells.
+        folder: The bundle's folder.
+        test: The test split, for the pictures of the misread digits; None leaves them out.
+    """
+    plots = folder / "plots"
+    plots.mkdir(exist_ok=True)
+    evaluation = metadata.test or metadata.validation
+    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        _save(_curves(metadata), plots / "curves.png")
+        _save(_confusion(evaluation), plots / "confusion.png")
+        if metadata.test and test:
+            _save(_misread(metadata.test, test), plots / "misread.png")
+    (folder / "MODEL_CARD.md").write_text(text(metadata))
+
+
+def percent(share: float) -> str:
+    """Write a share as the card does."""
+    return f"{100 * share:.2f} %"
+
+
+def figures(evaluation: Evaluation) -> str:
+    """Write the figures of a split in one line, as the card and `digitscope evaluate` give them."""
+    low, high = evaluation.interval.low, evaluation.interval.high
+    return (
+        f"{evaluation.split}: {evaluation.errors} of {evaluation.digits} misread, error"
+        f" {percent(evaluation.error_rate)} (95 % interval {percent(low)} to {percent(high)}),"
+        f" accuracy {percent(1 - evaluation.error_rate)}, negative log-likelihood"
+        f" {evaluation.negative_log_likelihood:.5f}, calibration error"
+        f" {evaluation.expected_calibration_error:.5f}"
+    )
+
+
+def text(metadata: Metadata) -> str:
+    """Return the card in Markdown."""
+    measured = metadata.test or metadata.validation
+    misread = (
+        "![The misread digits of the test split](plots/misread.png)\n\n"
+        + _misread_table(metadata.test)
+        if metadata.test
+        else "The test split was not at hand when this model was made."
+    )
+    augmentation = "\n".join(
+        f"| {name.replace('_', ' ')} | {value:g} |"
+        for name, value in metadata.recipe["augmentation"].items()
+    )
+    return f"""# Model card: {metadata.name}, version {metadata.version}
+
+{metadata.description}
+
+Generated from `metadata.json`; made {metadata.created:%Y-%m-%d}.
+
+## Figures
+
+Taken through the compiled network that is served (`model.tflite`).
+
+| split | digits | misread | error | 95 % interval | negative log-likelihood | calibration error |
+| --- | --- | --- | --- | --- | --- | --- |
+{_row(metadata.validation)}
+{_row(metadata.test) if metadata.test else ""}
+
+The validation digits chose the epoch ({metadata.published_epoch} of {len(metadata.epochs)}), the temperature and the
+thresholds, so their figures are a little too good. The test split was opened once, after all that.
+Intervals are Clopper-Pearson; the calibration error has 15 bins; it was
+{metadata.calibration_error_before:.5f} on validation before temperature scaling (temperature {metadata.temperature:.3f}).
+
+| size | |
+| --- | --- |
+| parameters | {metadata.parameters:,} |
+| multiply-adds per image | {metadata.multiply_adds:,} |
+
+![Training curves](plots/curves.png)
+
+![Confusion matrix, {measured.split} split](plots/confusion.png)
+
+## The misread digits
+
+{misread}
+
+## Data
+
+MNIST (LeCun, Cortes and Burges): {60000 - metadata.validation.digits:,} digits to learn from and
+{metadata.validation.digits:,} held out, stratified by class, from the training split; the official 10,000 for the test.
+The files were checked against the published MD5 sums.
+
+## Training
+
+Recipe `{metadata.recipe["name"]}` ({metadata.recipe["epochs"]} epochs, batches of {metadata.recipe["batch_size"]}, AdamW with a
+peak learning rate of {metadata.recipe["learning_rate"]:g}, seed {metadata.seed}), with
+{", ".join(f"{name} {number}" for name, number in metadata.libraries.items())}. Augmentation:
+
+| setting | |
+| --- | --- |
+{augmentation}
+
+A share of {metadata.recipe["outlier_share"]:g} of things that are no digit was shown with uniform targets.
+
+## Verdicts
+
+An image whose score (energy of the logits) is under {metadata.verdict.not_a_digit_below:.2f} is `not-a-digit`;
+{percent(metadata.verdict.false_refusals)} of the held-out digits fall there. An answer with a probability under
+{metadata.verdict.unsure_below:.3f} is `unsure`.
+
+## Intended use and limits
+
+Single handwritten digits 0 to 9 in the style of the United States Census and its high-school students, around 1990.
+Digits of other habits (a crossed 7, a 1 with a long flag, a closed 4) are rarer in MNIST and read less well. It was not
+made for letters, signs or several digits in one image, and not for decisions where a wrong digit harms somebody.
+A probability says how often such an answer is right on images like MNIST, and less on others.
+"""
+
+
+def _row(evaluation: Evaluation) -> str:
+    interval = f"{percent(evaluation.interval.low)} to {percent(evaluation.interval.high)}"
+    return (
+        f"| {evaluation.split} | {evaluation.digits} | {evaluation.errors} |"
+        f" {percent(evaluation.error_rate)} | {interval} | {evaluation.negative_log_likelihood:.5f}"
+        f" | {evaluation.expected_calibration_error:.5f} |"
+    )
+
+
+def _misread_table(evaluation: Evaluation) -> str:
+    rows = [
+        f"| {miss.index} | {miss.label} | {miss.digit} | {100 * miss.confidence:.1f} % |"
+        for miss in evaluation.misread
+    ]
+    return "\n".join(["| index | label | read as | with |", "| --- | --- | --- | --- |", *rows])
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
+
+
+def _curves(metadata: Metadata) -> Figure:
+    """Plot error and loss over the epochs; training figures are of augmented digits, so they lie
+    higher."""
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = [figures.epoch for figures in metadata.epochs]
+    pairs = (
+        (
+            left,
+            "error, %",
+            [100 * (1 - e.accuracy) for e in metadata.epochs],
+            [100 * (1 - e.val_accuracy) for e in metadata.epochs],
+        ),
+        (
+            right,
+            "negative log-likelihood, nats",
+            [e.loss for e in metadata.epochs],
+            [e.val_loss for e in metadata.epochs],
+        ),
+    )
+    for axes, label, train, held_out in pairs:
+        axes.plot(epochs, train, label="training (augmented, with dropout)", color="0.6")
+        axes.plot(epochs, held_out, label="validation", color="tab:blue")
+        axes.axvline(metadata.published_epoch, color="tab:blue", linewidth=0.6, linestyle=":")
+        axes.set(xlabel="epoch", ylabel=label, yscale="log")
+    left.legend(frameon=False)
+    return figure
+
+
+def _confusion(evaluation: Evaluation) -> Figure:
+    """Draw the confusion matrix with its diagonal left pale, so that the errors show."""
+    counts = np.array(evaluation.confusion)
+    wrong = counts * (1 - np.eye(10, dtype=np.int64))
+    figure = Figure(figsize=(4.6, 4.6), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(wrong, cmap="Reds", vmin=0, vmax=max(1, wrong.max()) * 1.5)
+    for label in range(10):
+        for digit in range(10):
+            if counts[label, digit]:
+                axes.text(
+                    digit, label, str(counts[label, digit]), ha="center", va="center", fontsize=8
+                )
+    axes.set(
+        xticks=range(10),
+        yticks=range(10),
+        xlabel="read as",
+        ylabel="label",
+        title=f"{evaluation.split} split",
+    )
+    return figure
+
+
+def _misread(evaluation: Evaluation, digits: Split) -> Figure:
+    """Draw every misread digit, the least confident answers first."""
+    shown = sorted(evaluation.misread, key=lambda miss: miss.confidence)
+    columns = 10
+    rows = max(1, -(-len(shown) // columns))
+    figure = Figure(figsize=(columns * 0.95, rows * 1.25), layout="constrained")
+    grid: list[Axes] = list(np.atleast_1d(figure.subplots(rows, columns, squeeze=False).ravel()))
+    for axes in grid:
+        axes.axis("off")
+    for axes, miss in zip(grid, shown, strict=False):
+        axes.imshow(digits.images[miss.index], cmap="gray_r")
+        axes.set_title(f"{miss.label} as {miss.digit}\n{100 * miss.confidence:.0f} %", fontsize=7)
+    return figure

@@ -1,0 +1,201 @@
+"""The commands of the training: `train` and `evaluate`.
+
+Keras and TensorFlow are imported when a command runs, so that the service's commands stay quick.
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from app.cli import fail, read_settings
+from app.errors import DigitscopeError
+
+if TYPE_CHECKING:
+    from app.bundle import Evaluation
+    from training import fit
+    from training.data import Split
+    from training.recipe import Recipe
+
+out = Console(soft_wrap=True, highlight=False)
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="A mnist.npz or a folder of IDX files; without it Keras downloads MNIST.",
+        show_default=False,
+    ),
+]
+
+
+def add_commands(cli: typer.Typer) -> None:
+    """Add the training's commands to a command line."""
+    cli.command()(train)
+    cli.command()(evaluate)
+
+
+def _quiet_tensorflow() -> None:
+    """Keep TensorFlow's start-up remarks off the terminal; it reads this when it is first
+    imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def train(
+    recipe: Annotated[str, typer.Option(help="Name of a file in training/recipes.")] = "classic",
+    data: DataOption = None,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder that gets the bundle, instead of DIGITSCOPE_MODEL_DIR."),
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Folder for the checkpoints.")] = Path("runs"),
+    seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and dropout.")] = 1,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The recipe 'quick': two minutes on two cores.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on after the last finished epoch.")
+    ] = False,
+) -> None:
+    """Train a recipe on MNIST and write its model bundle."""
+    _quiet_tensorflow()
+    from training import data as mnist
+    from training.fit import FitError
+    from training.fit import fit as run
+    from training.publish import PublishError, Trained, publish
+    from training.recipes import RECIPES
+
+    chosen = RECIPES.get("quick" if quick else recipe)
+    if chosen is None:
+        fail(f"There is no recipe {recipe!r}; there are {', '.join(RECIPES)}.")
+        raise typer.Exit(2)
+    target = (out_dir or read_settings().model_dir) / chosen.name
+    try:
+        train_split, validation = mnist.hold_out(mnist.load(data, "train"), chosen.validation_count)
+        with _Bar(chosen, len(train_split)) as bar:
+            network, history = run(
+                chosen,
+                train_split,
+                validation,
+                runs / chosen.name,
+                seed=seed,
+                resume=resume,
+                on_step=bar.step,
+                on_epoch=bar.epoch,
+            )
+        if len(history) < chosen.epochs:
+            out.print(
+                f"Stopped after {len(history)} of {chosen.epochs} epochs; go on with --resume."
+            )
+        out.print("Calibrating, compiling and evaluating ...")
+        metadata = publish(
+            Trained(chosen, seed, network, history), validation, mnist.load(data, "test"), target
+        )
+    except (mnist.DataError, FitError, PublishError) as error:
+        fail(str(error))
+        raise typer.Exit(1) from error
+    except DigitscopeError as error:
+        fail(error.detail)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        fail("Stopped before the first epoch was finished: there is nothing to keep.")
+        raise typer.Exit(130) from None
+    _print_figures([metadata.validation, metadata.test])
+    out.print(f"Wrote {target} (version {metadata.version}).")
+
+
+def evaluate(
+    model: Annotated[
+        str | None, typer.Argument(help="Name of the model; the default model if left out.")
+    ] = None,
+    data: DataOption = None,
+) -> None:
+    """Read MNIST's test split with a committed model, as it is served, and print the figures of
+    its card."""
+    from app.bundle import TWIN_FILE, open_bundle
+    from app.inference.litert import LiteRtRuntime
+    from training import data as mnist
+    from training.evaluate import evaluate as measure
+
+    values = read_settings()
+    try:
+        bundle = open_bundle(values.model_dir / (model or values.default_model))
+        runtime = LiteRtRuntime(bundle.read(TWIN_FILE), interpreters=1, threads=2)
+        train_split = mnist.load(data, "train")
+        held_out = bundle.metadata.validation.digits
+        _, validation = mnist.hold_out(train_split, held_out)
+        measured = [
+            measure(runtime, validation, "validation"),
+            measure(runtime, mnist.load(data, "test"), "test"),
+        ]
+    except mnist.DataError as error:
+        fail(str(error))
+        raise typer.Exit(1) from error
+    except DigitscopeError as error:
+        fail(error.detail)
+        raise typer.Exit(1) from error
+    out.print(f"{bundle.metadata.name}, version {bundle.metadata.version}")
+    _print_figures(measured)
+    _compare(measured, [bundle.metadata.validation, bundle.metadata.test])
+
+
+def _print_figures(evaluations: "list[Evaluation | None]") -> None:
+    from training.card import figures
+
+    for evaluation in evaluations:
+        if evaluation:
+            out.print(figures(evaluation))
+
+
+def _compare(measured: "list[Evaluation]", card: "list[Evaluation | None]") -> None:
+    """Say whether the figures are those of the card, and end with 1 if they are not."""
+    differing = [
+        now.split
+        for now, then in zip(measured, card, strict=True)
+        if then is None or (now.digits, now.confusion) != (then.digits, then.confusion)
+    ]
+    if differing:
+        fail(f"These are not the figures of the model card: {', '.join(differing)}.")
+        raise typer.Exit(1)
+    out.print("These are the figures of the model card.")
+
+
+class _Bar:
+    """A progress bar over all steps with the time left, and a line for every epoch."""
+
+    def __init__(self, recipe: "Recipe", digits: int) -> None:
+        self.steps = -(-digits // recipe.batch_size)
+        self.epochs = recipe.epochs
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps, left:"),
+            TimeRemainingColumn(),
+            console=out,
+        )
+        self.task = self.progress.add_task(
+            f"epoch 1 of {recipe.epochs}", total=self.steps * recipe.epochs
+        )
+
+    def __enter__(self) -> "_Bar":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.progress.stop()
+
+    def step(self, at: "fit.Progress") -> None:
+        self.progress.update(
+            self.task,
+            completed=at.epoch * at.steps + at.step,
+            description=f"epoch {at.epoch + 1} of {at.epochs}, loss {at.loss:.4f}",
+        )
+
+    def epoch(self, done: "fit.Epoch") -> None:
+        self.progress.console.print(
+            f"epoch {done.epoch:3}: training loss {done.loss:.4f}, accuracy {done.accuracy:.2%};"
+            f" validation loss {done.val_loss:.5f}, accuracy {done.val_accuracy:.2%};"
+            f" {done.seconds:.0f} s"
+        )

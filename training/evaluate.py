@@ -1,0 +1,87 @@
+"""Figures of a model on a split, taken through the runtime that serves it.
+
+The only module that opens the test split. Knows labels and probabilities, not how either was made.
+"""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from app.bundle import Evaluation, Interval, Misread
+from app.inference.runtime import Runtime
+from training.data import Labels, Split
+
+
+def evaluate(runtime: Runtime, digits: Split, split: Literal["validation", "test"]) -> Evaluation:
+    """Read every digit of a split as the service would and count what is wrong.
+
+    Args:
+        runtime: The network as it is served.
+        digits: The split.
+        split: Its name.
+
+    Returns:
+        The figures, with every misread digit.
+    """
+    probabilities = runtime.predict(digits.images).probabilities
+    answers, rows = probabilities.argmax(axis=1), np.arange(len(digits))
+    wrong = np.flatnonzero(answers != digits.labels)
+    confusion = np.zeros((10, 10), np.int64)
+    np.add.at(confusion, (digits.labels, answers), 1)
+    likelihood = np.maximum(probabilities[rows, digits.labels].astype(np.float64), 1e-12)
+    return Evaluation(
+        split=split,
+        digits=len(digits),
+        errors=len(wrong),
+        error_rate=len(wrong) / len(digits),
+        interval=clopper_pearson(len(wrong), len(digits)),
+        negative_log_likelihood=float(-np.log(likelihood).mean()),
+        expected_calibration_error=expected_calibration_error(probabilities, digits.labels),
+        confusion=confusion.tolist(),
+        misread=[
+            Misread(
+                index=int(digits.indices[row]),
+                label=int(digits.labels[row]),
+                digit=int(answers[row]),
+                confidence=float(probabilities[row, answers[row]]),
+            )
+            for row in wrong
+        ],
+    )
+
+
+def clopper_pearson(errors: int, count: int, level: float = 0.95) -> Interval:
+    """Return the exact interval of a binomial share (Clopper and Pearson, 1934).
+
+    Args:
+        errors: How many of `count`.
+        count: At least 1.
+        level: Probability that the interval covers the true share, at least.
+    """
+    tail = (1 - level) / 2
+    low = stats.beta.ppf(tail, errors, count - errors + 1) if errors else 0.0
+    high = stats.beta.ppf(1 - tail, errors + 1, count - errors) if errors < count else 1.0
+    return Interval(low=float(low), high=float(high), level=level)
+
+
+def expected_calibration_error(
+    probabilities: NDArray[np.float32], labels: Labels, bins: int = 15
+) -> float:
+    """Return how far confidence and accuracy lie apart on average (Guo et al., 2017,
+    arXiv:1706.04599).
+
+    Args:
+        probabilities: `[N, 10]`.
+        labels: `[N]`.
+        bins: Equal-width bins of confidence, weighted by how many digits fall into each.
+
+    Returns:
+        The mean absolute difference, 0..1.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    gaps = np.bincount(place, weights=confidence - right, minlength=bins)
+    return float(np.abs(gaps).sum() / len(labels))

@@ -1,0 +1,123 @@
+"""Things that are no digit, made on the spot, so that a network learns to say so.
+
+Outlier exposure (Hendrycks, Mazeika and Dietterich, 2019, arXiv:1812.04606): a small share of
+every batch shows something that is no digit, with the uniform distribution as its target. Letters
+and signs come from the DejaVu fonts that ship with Matplotlib; those that a person may read as a
+digit are left out.
+"""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from training.augment import Augmentation, Batch, augment, elastic_field
+from training.strokes import draw_segments
+
+# Without the look-alikes of digits (O o Q D I l i j J Z z S s B b q g G T t Y y h r v V U L).
+GLYPHS = "AEFHKMNPRWXaefkmnpuwx&@#%?+*=$€~<>^:;"
+FONTS = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "DejaVuSans-Oblique.ttf")
+GEOMETRY = Augmentation(
+    rotation_deg=15, shift_px=2, scale=0.15, shear_deg=10, elastic_px=1.2, thickness=0.3
+)
+
+
+def outliers(digits: NDArray[np.uint8], rng: np.random.Generator) -> Batch:
+    """Make one non-digit for every digit given; some are made from those digits.
+
+    Args:
+        digits: uint8 `[N, 28, 28]`, material for the overlays.
+        rng: The source of every random choice.
+
+    Returns:
+        float32 `[N, 28, 28]`, 0..255: letters, scribbles, overlaid digits and textures.
+    """
+    n = len(digits)
+    kinds = rng.choice(4, size=n, p=[0.4, 0.3, 0.15, 0.15])
+    made = np.zeros((n, 28, 28), np.float32)
+    for kind, make in enumerate((letters, scribbles, None, textures)):
+        rows = np.flatnonzero(kinds == kind)
+        if not len(rows):
+            continue
+        made[rows] = make(len(rows), rng) if make else overlays(digits[rows], rng)
+    return made
+
+
+@cache
+def _glyph_sheet() -> NDArray[np.uint8]:
+    """Render every glyph in every font as MNIST was made: longer side 20, centre of mass in the
+    middle."""
+    import matplotlib  # late: only its font files are wanted, and only when letters are drawn
+
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    drawn = []
+    for name in FONTS:
+        font = ImageFont.truetype(str(folder / name), 80)
+        for glyph in GLYPHS:
+            canvas = Image.new("L", (160, 160))
+            ImageDraw.Draw(canvas).text((40, 30), glyph, fill=255, font=font)
+            box = canvas.getbbox()
+            if box is None:
+                continue
+            factor = 20 / max(box[2] - box[0], box[3] - box[1])
+            size = (
+                max(1, round((box[2] - box[0]) * factor)),
+                max(1, round((box[3] - box[1]) * factor)),
+            )
+            ink = np.asarray(canvas.crop(box).resize(size, Image.Resampling.BOX), np.float32)
+            centre_y = (ink.sum(axis=1) @ np.arange(size[1])) / ink.sum()
+            centre_x = (ink.sum(axis=0) @ np.arange(size[0])) / ink.sum()
+            top = int(np.clip(round(14 - centre_y), 0, 28 - size[1]))
+            left = int(np.clip(round(14 - centre_x), 0, 28 - size[0]))
+            image = np.zeros((28, 28), np.uint8)
+            image[top : top + size[1], left : left + size[0]] = ink
+            drawn.append(image)
+    return np.stack(drawn)
+
+
+def letters(n: int, rng: np.random.Generator) -> Batch:
+    """Draw `n` letters and signs, bent like the digits are."""
+    sheet = _glyph_sheet()
+    return augment(sheet[rng.integers(len(sheet), size=n)], GEOMETRY, rng)
+
+
+def scribbles(n: int, rng: np.random.Generator) -> Batch:
+    """Draw `n` tangles of four to seven quadratic curves; fewer could be a digit."""
+    curves, steps = int(rng.integers(4, 8)), np.linspace(0, 1, 9, dtype=np.float32)
+    ends = rng.uniform(2, 26, size=(n, curves, 3, 2)).astype(np.float32)
+    joined = rng.random((n, curves)) < 0.7  # most curves go on where the last one ended
+    for curve in range(1, curves):
+        here = joined[:, curve]
+        ends[here, curve, 0] = ends[here, curve - 1, 2]
+    s = steps[None, None, :, None]
+    points = (
+        (1 - s) ** 2 * ends[:, :, None, 0]
+        + 2 * s * (1 - s) * ends[:, :, None, 1]
+        + s**2 * ends[:, :, None, 2]
+    )
+    start, stop = points[:, :, :-1].reshape(n, -1, 2), points[:, :, 1:].reshape(n, -1, 2)
+    return draw_segments(start, stop, rng.uniform(0.6, 1.7, n).astype(np.float32))
+
+
+def overlays(digits: NDArray[np.uint8], rng: np.random.Generator) -> Batch:
+    """Print each digit over another one, turned by a quarter."""
+    one = augment(digits, GEOMETRY, rng)
+    other = augment(np.rot90(digits[rng.permutation(len(digits))], axes=(1, 2)), GEOMETRY, rng)
+    return np.maximum(one, other)
+
+
+def textures(n: int, rng: np.random.Generator) -> Batch:
+    """Make `n` clouds, blotches, gratings and fields of noise."""
+    field, _ = elastic_field(n, float(rng.uniform(0.7, 4)), rng)
+    y, x = np.mgrid[0:28, 0:28].astype(np.float32)
+    angle = rng.uniform(0, np.pi, (n, 1, 1)).astype(np.float32)
+    phase = (np.cos(angle) * y + np.sin(angle) * x) / rng.uniform(0.5, 2.5, (n, 1, 1)).astype(
+        np.float32
+    )
+    grating, noise = np.sin(phase), rng.standard_normal((n, 28, 28), dtype=np.float32)
+    pick = rng.integers(3, size=(n, 1, 1))
+    made = np.where(pick == 0, field, np.where(pick == 1, grating + 0.3 * field, noise))
+    gain = rng.choice([60.0, 120.0, 1000.0], size=(n, 1, 1))
+    return np.clip(gain * made + rng.uniform(0, 160, (n, 1, 1)), 0, 255).astype(np.float32)

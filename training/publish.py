@@ -1,0 +1,135 @@
+"""From a trained network to a bundle in `model/`: calibrate, export, evaluate, describe, seal."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from app import bundle
+from app.inference.keras_runtime import KerasRuntime, compile_twin, load_keras, predict_outputs
+from app.inference.litert import LiteRtRuntime
+from training import calibrate, card, data
+from training.data import Split
+from training.evaluate import evaluate, expected_calibration_error
+from training.fit import Epoch
+from training.recipe import Recipe
+
+LIBRARIES = ("ai-edge-litert", "keras", "numpy", "scipy", "tensorflow")
+TWIN_TOLERANCE = 1e-5  # largest difference of a probability between the Keras file and its twin
+
+
+class PublishError(Exception):
+    """A network that cannot be published; the message says why."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training run leaves behind."""
+
+    recipe: Recipe
+    seed: int
+    network: keras.Sequential
+    history: Sequence[Epoch]
+
+
+def publish(
+    trained: Trained, validation: Split, test: Split | None, folder: Path
+) -> bundle.Metadata:
+    """Write the bundle of a trained network; an older one in its place is replaced as a whole.
+
+    The test split is opened here, once, after everything has been chosen.
+
+    Args:
+        trained: The network with the weights to publish; its logits layer is scaled in place.
+        validation: The held-out digits, for the temperature and the thresholds.
+        test: The official test split, or None to publish without.
+        folder: Where the bundle goes; its name must be the recipe's.
+
+    Returns:
+        The metadata as written.
+
+    Raises:
+        PublishError: The compiled twin does not agree with the network.
+    """
+    network = trained.network
+    before = KerasRuntime(network).predict(validation.images)
+    temperature = calibrate.fit_temperature(before.logits, validation.labels)
+    calibrate.fold_temperature(network, temperature)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as workplace:
+        fresh = Path(workplace) / folder.name
+        fresh.mkdir()
+        network.save(fresh / bundle.KERAS_FILE)
+        reloaded = load_keras((fresh / bundle.KERAS_FILE).read_bytes())
+        (fresh / bundle.TWIN_FILE).write_bytes(compile_twin(reloaded))
+        runtime = LiteRtRuntime((fresh / bundle.TWIN_FILE).read_bytes(), interpreters=1, threads=2)
+        _check_twin(KerasRuntime(reloaded), runtime, validation)
+        after = runtime.predict(validation.images)
+        metadata = bundle.Metadata(
+            name=folder.name,
+            version=_next_version(folder),
+            created=datetime.now(UTC).replace(microsecond=0),
+            description=trained.recipe.description,
+            data_md5=data.IDX_MD5,
+            recipe=trained.recipe.describe(),
+            seed=trained.seed,
+            epochs=[bundle.EpochFigures(**asdict(epoch)) for epoch in trained.history],
+            published_epoch=min(trained.history, key=lambda epoch: epoch.val_loss).epoch,
+            libraries={name: version(name) for name in LIBRARIES},
+            parameters=network.count_params(),
+            multiply_adds=multiply_adds(network),
+            temperature=temperature,
+            calibration_error_before=expected_calibration_error(
+                before.probabilities, validation.labels
+            ),
+            verdict=calibrate.choose_thresholds(after, validation.labels),
+            validation=evaluate(runtime, validation, "validation"),
+            test=evaluate(runtime, test, "test") if test else None,
+            inputs=[bundle.Tensor(name="image", shape=[-1, 28, 28, 1])],
+            outputs=[
+                bundle.Tensor(name=name, shape=[-1, *output.shape[1:]])
+                for name, output in predict_outputs(network).items()
+            ],
+            files={},
+        )
+        card.write(metadata, fresh, test)
+        sealed = bundle.seal(fresh, metadata)
+        if folder.exists():
+            shutil.rmtree(folder)
+        fresh.rename(folder)
+    return sealed
+
+
+def multiply_adds(model: keras.Model) -> int:
+    """Count the multiplications of one image's convolutions and dense layers."""
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            total += int(np.prod(layer.output.shape[1:3])) * int(np.prod(layer.kernel.shape))
+        elif isinstance(layer, keras.layers.Dense):
+            total += int(np.prod(layer.kernel.shape))
+    return total
+
+
+def _check_twin(reference: KerasRuntime, twin: LiteRtRuntime, digits: Split) -> None:
+    images = digits.images[:1000]
+    apart = np.abs(
+        reference.predict(images).probabilities - twin.predict(images).probabilities
+    ).max()
+    if not apart <= TWIN_TOLERANCE:
+        raise PublishError(
+            "The compiled twin gives other probabilities than the Keras file: they differ by up to"
+            f" {apart:.2e}, more than {TWIN_TOLERANCE:.0e}, on {len(images)} held-out digits."
+        )
+
+
+def _next_version(folder: Path) -> int:
+    if not (folder / bundle.METADATA).exists():
+        return 1
+    return bundle.open_bundle(folder).metadata.version + 1

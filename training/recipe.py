@@ -1,0 +1,50 @@
+"""What a recipe states: everything that decides how a published model comes out, in one frozen
+record."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+
+from training.augment import Augmentation
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A way to train one model; each file in `training/recipes` holds one.
+
+    Attributes:
+        name: Name of the model and of its bundle's folder.
+        description: What the model is, in a sentence or two, for its card and for `GET /models`.
+        build: Returns the untrained network, its last layers named `logits` and `softmax`.
+        options: Keyword arguments of `build`.
+        epochs: Passes over the training digits.
+        batch_size: Digits per step, outliers on top.
+        learning_rate: Peak of the schedule: linear warm-up over the first epoch, then a cosine to 0
+            (Loshchilov and Hutter, 2017).
+        weight_decay: Decoupled weight decay (AdamW; Loshchilov and Hutter, 2019) of kernels only.
+        augmentation: How the digits are changed before each step.
+        outlier_share: Non-digits per digit in every batch, with the uniform distribution as target.
+        validation_count: Digits held out of the 60,000, the same number of each class for every
+            choice.
+    """
+
+    name: str
+    description: str
+    build: Callable[..., keras.Sequential]
+    options: dict[str, bool | float]
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    augmentation: Augmentation
+    outlier_share: float
+    validation_count: int = 5000
+
+    def describe(self) -> dict[str, Any]:
+        """Return what decides the outcome as JSON-able values, the network by its function's
+        name."""
+        said = {**asdict(self), "build": self.build.__name__}
+        del said["description"]
+        return said

@@ -1,0 +1,6 @@
+"""One file per published model; `RECIPES` lists them by name."""
+
+from training.recipe import Recipe
+from training.recipes import classic, quick
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (classic.RECIPE, quick.RECIPE)}

@@ -1,0 +1,18 @@
+"""The classic network in about two minutes on two cores: for a first try, and for `digitscope
+train --quick`.
+
+Command: `digitscope train --quick --data mnist.npz`
+"""
+
+from dataclasses import replace
+
+from training.augment import Augmentation
+from training.recipes import classic
+
+RECIPE = replace(
+    classic.RECIPE,
+    name="quick",
+    description="The classic network trained for two epochs: a first try, not a model to rely on.",
+    epochs=2,
+    augmentation=Augmentation(rotation_deg=8, shift_px=1, scale=0.08),
+)
