@@ -1,0 +1,150 @@
+"""The commands of the service: `serve`, `predict`, `settings`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvicorn
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from app.errors import BundleError, DigitscopeError
+from app.inference.registry import Model, Registry
+from app.recognise import Options, Polarity, Preprocess, recognise
+from app.settings import Settings
+from app.web.schemas import prediction_answer
+
+cli = typer.Typer(
+    help="Recognise handwritten digits and see how the network saw them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+_problems = Console(stderr=True)
+
+
+def read_settings() -> Settings:
+    """Read the settings from the environment; a wrong one ends the program with a sentence that
+    names it."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        for found in error.errors():
+            name = f"DIGITSCOPE_{'_'.join(str(part) for part in found['loc'])}".upper()
+            fail(f"The setting {name} is wrong: {found['msg']}; it is {found['input']!r}.")
+        raise typer.Exit(2) from error
+
+
+def fail(message: str) -> None:
+    """Print a sentence on the standard error stream."""
+    _problems.print(message, style="red", highlight=False, markup=False, soft_wrap=True)
+
+
+def open_registry(settings: Settings) -> Registry:
+    """Open and verify the bundles; a missing or damaged one ends the program with a sentence that
+    names it."""
+    try:
+        return Registry(settings.model_dir, settings.default_model, interpreters=settings.threads)
+    except BundleError as error:
+        fail(error.detail)
+        raise typer.Exit(1) from error
+
+
+@cli.command()
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on, instead of DIGITSCOPE_HOST.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port, instead of DIGITSCOPE_PORT.")] = None,
+) -> None:
+    """Serve predictions over HTTP."""
+    settings = read_settings()
+    open_registry(
+        settings
+    )  # so that a damaged bundle ends with a sentence, not with a worker's traceback
+    uvicorn.run(
+        "app.main:create_app",
+        factory=True,
+        host=host or settings.host,
+        port=settings.port if port is None else port,
+        log_level=settings.log_level,
+    )
+
+
+@cli.command()
+def settings() -> None:
+    """Print every setting: its variable, its value and what it does."""
+    values = read_settings()
+    table = Table("Variable", "Value", "What it does", show_lines=True)
+    for name, field in Settings.model_fields.items():
+        table.add_row(f"DIGITSCOPE_{name.upper()}", str(getattr(values, name)), field.description)
+    Console().print(table)
+
+
+@cli.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Image files.", show_default=False)],
+    model: Annotated[
+        str | None, typer.Option(help="Name of the model; the default model if left out.")
+    ] = None,
+    preprocess: Annotated[
+        Preprocess, typer.Option(help="Prepare the image, or take 28x28 as it is.")
+    ] = "auto",
+    polarity: Annotated[
+        Polarity, typer.Option(help="Whether the ink is darker or lighter.")
+    ] = "auto",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, one object per image.")
+    ] = False,
+) -> None:
+    """Read a digit in each image, without a server; exit code 1 if any file failed."""
+    values = read_settings()
+    registry = open_registry(values)
+    try:
+        registry.load()
+        chosen = registry.wait_for(model)
+    except DigitscopeError as error:
+        valid = error.fields.get("valid")
+        fail(error.detail + (f" There are: {', '.join(valid)}." if valid else ""))
+        raise typer.Exit(1) from error
+    options = Options(preprocess=preprocess, polarity=polarity, max_pixels=values.max_pixels)
+    rows = [_predict_file(path, chosen, options) for path in images]
+    if as_json:
+        sys.stdout.write("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        Console().print(_as_table(rows))
+    if any("error" in row for row in rows):
+        raise typer.Exit(1)
+
+
+def _predict_file(path: Path, model: Model, options: Options) -> dict[str, Any]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return {"file": str(path), "error": f"cannot be read: {error.strerror}"}
+    try:
+        prediction = recognise(content, model, options)
+    except DigitscopeError as error:
+        return {"file": str(path), "error": error.detail}
+    return {
+        "file": str(path),
+        **prediction_answer(prediction, model.bundle).model_dump(mode="json"),
+    }
+
+
+def _as_table(rows: list[dict[str, Any]]) -> Table:
+    table = Table("File", "Digit", "Confidence", "Verdict", "Runner-up")
+    for row in rows:
+        if "error" in row:
+            table.add_row(row["file"], "", "", f"[red]{row['error']}[/red]", "")
+        else:
+            table.add_row(
+                row["file"],
+                str(row["digit"]),
+                f"{row['confidence']:.1%}",
+                row["verdict"],
+                str(row["runner_up"]),
+            )
+    return table

@@ -1,0 +1,1 @@
+"""Running networks: arrays in, arrays out, no HTTP."""

@@ -1,0 +1,135 @@
+"""One image, or many, to predictions: decoding, preparation, network and verdict in one straight
+line.
+
+Knows arrays and models; knows nothing of HTTP. What it raises are the errors of `app.errors`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import DigitscopeError
+from app.imaging.decode import Upload, decode, from_pixels
+from app.imaging.prepare import Prepared, as_is, prepare
+from app.inference.registry import Model
+from app.verdict import Verdict, energy, judge
+
+Preprocess = Literal["auto", "none"]
+Polarity = Literal["auto", "dark-on-light", "light-on-dark"]
+ImageInput = bytes | NDArray[np.uint8]  # an encoded file, or (28, 28) pixels with high ink
+
+
+@dataclass(frozen=True)
+class Options:
+    """How images are read: see the query parameters of the same names."""
+
+    preprocess: Preprocess = "auto"
+    polarity: Polarity = "auto"
+    max_pixels: int = 20_000_000
+
+
+@dataclass(frozen=True)
+class Read:
+    """An image as it came and as the network receives it."""
+
+    upload: Upload
+    prepared: Prepared
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says of one image.
+
+    Attributes:
+        probabilities: float32 `[10]`, sum 1.
+        digit: The most probable digit, 0..9.
+        runner_up: The second most probable.
+        score: How much the image looks like a digit at all (`app.verdict.energy`).
+        verdict: `digit`, `unsure` or `not-a-digit`.
+        read: The image that it is about.
+    """
+
+    probabilities: NDArray[np.float32]
+    digit: int
+    runner_up: int
+    score: float
+    verdict: Verdict
+    read: Read
+
+    @property
+    def confidence(self) -> float:
+        """Return the largest probability, 0..1."""
+        return float(self.probabilities[self.digit])
+
+
+def read_image(image: ImageInput, options: Options) -> Read:
+    """Decode an image and prepare it for a network.
+
+    Raises:
+        UndecodableError: Not an image, or a damaged one.
+        TooLargeError: Too many pixels.
+        BlankImageError: Nothing is written on it.
+        InvalidInputError: `preprocess` is `none` and the image is not 28x28.
+    """
+    upload = (
+        decode(image, max_pixels=options.max_pixels)
+        if isinstance(image, bytes)
+        else from_pixels(image)
+    )
+    if options.preprocess == "none":
+        return Read(upload, as_is(upload, polarity=options.polarity))
+    return Read(upload, prepare(upload, polarity=options.polarity))
+
+
+def recognise(image: ImageInput, model: Model, options: Options) -> Prediction:
+    """Read one image; raises what `read_image` raises."""
+    return predict([read_image(image, options)], model)[0]
+
+
+def recognise_many(
+    images: Sequence[ImageInput | DigitscopeError], model: Model, options: Options
+) -> list[Prediction | DigitscopeError]:
+    """Read many images at once, in order; an image that cannot be read becomes its error."""
+    results: list[Read | DigitscopeError] = []
+    for image in images:
+        try:
+            results.append(
+                image if isinstance(image, DigitscopeError) else read_image(image, options)
+            )
+        except DigitscopeError as error:
+            results.append(error)
+    predictions = iter(predict([result for result in results if isinstance(result, Read)], model))
+    return [next(predictions) if isinstance(result, Read) else result for result in results]
+
+
+def predict(reads: Sequence[Read], model: Model) -> list[Prediction]:
+    """Run prepared images through a network in one batch."""
+    if not reads:
+        return []
+    outputs = model.runtime.predict(np.stack([read.prepared.pixels for read in reads]))
+    scores, order = (
+        energy(outputs.logits),
+        np.argsort(-outputs.probabilities, axis=1, kind="stable"),
+    )
+    thresholds = model.bundle.metadata.verdict
+    return [
+        Prediction(
+            probabilities=probabilities,
+            digit=int(first),
+            runner_up=int(second),
+            score=float(score),
+            verdict=judge(
+                float(score),
+                float(probabilities[first]),
+                not_a_digit_below=thresholds.not_a_digit_below,
+                unsure_below=thresholds.unsure_below,
+            ),
+            read=read,
+        )
+        for probabilities, (first, second), score, read in zip(
+            outputs.probabilities, order[:, :2], scores, reads, strict=True
+        )
+    ]

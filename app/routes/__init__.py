@@ -1,0 +1,1 @@
+"""The native HTTP routes; each module holds one group of `docs`."""

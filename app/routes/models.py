@@ -1,0 +1,35 @@
+"""`GET /models`: what is served, where it comes from and how good it is."""
+
+from fastapi import APIRouter
+
+from app.web import openapi
+from app.web.deps import ServiceDep
+from app.web.schemas import ModelDetails, ModelList, model_details, model_summary
+
+router = APIRouter(tags=["Models"])
+
+
+@router.get("/models", operation_id="list_models", summary="List the models")
+async def list_models(service: ServiceDep) -> ModelList:
+    """List every model with its version and its error."""
+    registry = service.registry
+    return ModelList(
+        default=registry.default,
+        models=[
+            model_summary(bundle, default=name == registry.default)
+            for name, bundle in registry.bundles.items()
+        ],
+    )
+
+
+@router.get(
+    "/models/{model}",
+    operation_id="describe_model",
+    summary="Describe a model",
+    responses=openapi.errors("unknown-model"),
+)
+async def describe_model(model: str, service: ServiceDep) -> ModelDetails:
+    """Give all that is known of a model: data, recipe, training figures, evaluation, hashes."""
+    return model_details(
+        service.registry.describe(model), default=model == service.registry.default
+    )

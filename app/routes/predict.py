@@ -1,0 +1,53 @@
+"""`POST /predict` and `POST /predict/batch`: which digit an image shows."""
+
+from fastapi import APIRouter, Request
+
+from app.errors import DigitscopeError
+from app.recognise import recognise, recognise_many
+from app.web import openapi
+from app.web.body import read_many, read_one
+from app.web.deps import ImageQueryDep, ServiceDep
+from app.web.problems import Problem, problem
+from app.web.schemas import ItemError, PredictionAnswer, prediction_answer
+
+router = APIRouter(tags=["Recognise"])
+
+
+@router.post(
+    "/predict",
+    operation_id="predict",
+    summary="Read one digit",
+    responses=openapi.image_errors(),
+    openapi_extra=openapi.one_image_body(),
+)
+async def predict(request: Request, query: ImageQueryDep, service: ServiceDep) -> PredictionAnswer:
+    """Say which digit an image shows, how sure that is, and whether it is a digit at all."""
+    model = service.registry.get(query.model)
+    image = await read_one(request, service.limits)
+    prediction = await service.workers.run(recognise, image, model, service.options(query))
+    return prediction_answer(prediction, model.bundle)
+
+
+@router.post(
+    "/predict/batch",
+    operation_id="predict_batch",
+    summary="Read many digits, one per image",
+    responses=openapi.batch_errors(),
+    openapi_extra=openapi.many_images_body(),
+)
+async def predict_batch(
+    request: Request, query: ImageQueryDep, service: ServiceDep
+) -> list[PredictionAnswer | ItemError]:
+    """Read every image of a batch; the answers keep the order, and a bad item gives its own
+    error."""
+    model = service.registry.get(query.model)
+    images = await read_many(request, service.limits)
+    results = await service.workers.run(recognise_many, images, model, service.options(query))
+    return [
+        (
+            ItemError(error=Problem(**problem(request, result)))
+            if isinstance(result, DigitscopeError)
+            else prediction_answer(result, model.bundle)
+        )
+        for result in results
+    ]

@@ -1,0 +1,35 @@
+"""Whether an answer can be trusted: `digit`, `unsure` or `not-a-digit`.
+
+Knows logits and thresholds; knows nothing of how either was made.
+"""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Verdict = Literal["digit", "unsure", "not-a-digit"]
+
+
+def energy(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the score that tells digits from other things: the negative free energy of Liu et al.
+    (2020).
+
+    Args:
+        logits: `[N, 10]`.
+
+    Returns:
+        float64 `[N]`, log-sum-exp of each row; high for what looks like a digit.
+    """
+    wide = logits.astype(np.float64)
+    top = wide.max(axis=1, keepdims=True)
+    return np.asarray(top[:, 0] + np.log(np.exp(wide - top).sum(axis=1)))
+
+
+def judge(
+    score: float, confidence: float, *, not_a_digit_below: float, unsure_below: float
+) -> Verdict:
+    """Turn a score and the largest probability into a verdict."""
+    if score < not_a_digit_below:
+        return "not-a-digit"
+    return "unsure" if confidence < unsure_below else "digit"

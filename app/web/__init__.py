@@ -1,0 +1,1 @@
+"""What all routes share: reading bodies, answering with problems, dependencies and schemas."""

@@ -1,0 +1,310 @@
+"""From a request's body to the images in it: streamed limits, media types, multipart, JSON and npy.
+
+Knows HTTP and the forms that an image may come in; leaves the decoding of image files to
+`app.imaging`.
+"""
+
+import base64
+import binascii
+import io
+import math
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from app.errors import (
+    DigitscopeError,
+    InvalidInputError,
+    TooLargeError,
+    UndecodableError,
+    UnsupportedMediaTypeError,
+)
+
+T = TypeVar("T")
+ImageInput = bytes | NDArray[np.uint8]  # an encoded file, or (28, 28) pixels with high ink
+
+IMAGE_TYPES = (
+    "image/png",
+    "image/jpeg",
+    "image/webp",
+    "image/bmp",
+    "image/gif",
+    "image/tiff",
+    "application/octet-stream",
+)
+NPY_TYPE, JSON_TYPE, FORM_TYPE = "application/x-npy", "application/json", "multipart/form-data"
+ONE_IMAGE_TYPES = (FORM_TYPE, *IMAGE_TYPES, JSON_TYPE, NPY_TYPE)
+MANY_IMAGES_TYPES = (FORM_TYPE, JSON_TYPE, NPY_TYPE)
+_Row = Annotated[
+    list[Annotated[int, Field(ge=0, le=255, strict=True)]], Field(min_length=28, max_length=28)
+]
+
+
+class ImageJson(BaseModel):
+    """An image in JSON: an encoded file as base64, or 28 rows of 28 pixels; exactly one of the
+    two."""
+
+    model_config = ConfigDict(extra="forbid", title="Image")
+
+    image: str | None = Field(
+        None, description="An image file as base64, with or without a `data:` prefix."
+    )
+    pixels: Annotated[list[_Row], Field(min_length=28, max_length=28)] | None = Field(
+        None, description="28 rows of 28 integers, 0..255, ink high (MNIST's polarity)."
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "ImageJson":
+        if (self.image is None) == (self.pixels is None):
+            raise ValueError(
+                "give exactly one of 'image' (base64 of an image file) and 'pixels' (28 rows of 28)"
+            )
+        return self
+
+
+_ONE, _MANY = TypeAdapter(ImageJson), TypeAdapter(list[Any])
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The largest body in bytes, and the most images in one request."""
+
+    max_body_bytes: int
+    max_batch_items: int
+
+
+async def read_one(request: Request, limits: Limits) -> ImageInput:
+    """Read the one image that a request carries, in any accepted form.
+
+    Raises:
+        TooLargeError: The body is over the limit; the rest of it is not read.
+        UnsupportedMediaTypeError: The Content-Type is none of `ONE_IMAGE_TYPES`.
+        UndecodableError: The body is not what its Content-Type says.
+        InvalidInputError: It is, but holds no image of the right shape.
+    """
+    kind = _media_type(request, ONE_IMAGE_TYPES)
+    if kind == FORM_TYPE:
+        form = await _read_form(request, limits, max_files=1)
+        return await _file_content(form, "file")
+    body = await _read_body(request, limits)
+    if kind == JSON_TYPE:
+        return _from_json(_validated(lambda: _ONE.validate_json(body)))
+    if kind == NPY_TYPE:
+        return read_npy(body, "[28, 28]", lambda shape: shape == (28, 28))
+    return _not_empty(body)
+
+
+async def read_many(request: Request, limits: Limits) -> list[ImageInput | DigitscopeError]:
+    """Read the images of a batch, in order; an item that is wrong is given as its error.
+
+    Raises:
+        DigitscopeError: The body as a whole cannot be read, or holds no or too many items.
+    """
+    kind = _media_type(request, MANY_IMAGES_TYPES)
+    items: list[ImageInput | DigitscopeError]
+    if kind == FORM_TYPE:
+        form = await _read_form(request, limits, max_files=limits.max_batch_items)
+        files = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
+        items = [await part.read() for part in files]
+    else:
+        body = await _read_body(request, limits)
+        if kind == NPY_TYPE:
+            items = list(
+                read_npy(
+                    body, "[N, 28, 28]", lambda shape: len(shape) == 3 and shape[1:] == (28, 28)
+                )
+            )
+        else:
+            entries = _validated(lambda: _MANY.validate_json(body))
+            _check_count(len(entries), limits)
+            items = [_item(entry) for entry in entries]
+    _check_count(len(items), limits)
+    return items
+
+
+def _check_count(count: int, limits: Limits) -> None:
+    if count == 0:
+        raise InvalidInputError(
+            "The batch is empty: expected 'files' fields, a JSON list of images, or an npy array"
+            " [N, 28, 28]."
+        )
+    if count > limits.max_batch_items:
+        raise TooLargeError(
+            f"The batch holds {count} images; at most {limits.max_batch_items} are taken at once."
+        )
+
+
+def _item(entry: Any) -> ImageInput | DigitscopeError:
+    try:
+        return _from_json(_validated(lambda: _ONE.validate_python(entry)))
+    except DigitscopeError as error:
+        return error
+
+
+def _media_type(request: Request, accepted: tuple[str, ...]) -> str:
+    header = request.headers.get("content-type", "application/octet-stream")
+    kind = header.partition(";")[0].strip().lower()
+    if kind == "image/jpg":  # no registered type, but common
+        kind = "image/jpeg"
+    if kind not in accepted:
+        hint = (
+            " (curl's --data-binary sends this type unless told otherwise: add -H 'Content-Type:"
+            " image/png', or use -F file=@digit.png)"
+            if kind == "application/x-www-form-urlencoded"
+            else ""
+        )
+        raise UnsupportedMediaTypeError(
+            f"The Content-Type {kind!r} is not read here{hint}.", valid=list(accepted)
+        )
+    return kind
+
+
+async def _limited(request: Request, limits: Limits) -> AsyncIterator[bytes]:
+    """Give the body's chunks and stop at the limit, whatever the Content-Length said."""
+    said = request.headers.get("content-length", "")
+    if said.isdecimal() and int(said) > limits.max_body_bytes:
+        raise TooLargeError(f"The body has {said} bytes; at most {limits.max_body_bytes} are read.")
+    received = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received > limits.max_body_bytes:
+            raise TooLargeError(
+                f"The body has more than the {limits.max_body_bytes} bytes that are read."
+            )
+        yield chunk
+
+
+async def _read_body(request: Request, limits: Limits) -> bytes:
+    return b"".join([chunk async for chunk in _limited(request, limits)])
+
+
+async def _read_form(request: Request, limits: Limits, *, max_files: int) -> FormData:
+    parser = MultiPartParser(
+        request.headers,
+        _limited(request, limits),
+        max_files=max_files,
+        max_fields=16,
+        max_part_size=limits.max_body_bytes,
+    )
+    parser.spool_max_size = (
+        limits.max_body_bytes + 1
+    )  # never to disk: nothing that a user sends is stored
+    try:
+        return await parser.parse()
+    except MultiPartException as error:
+        if "Too many files" in error.message:
+            raise TooLargeError(
+                f"The form holds more than {max_files} file(s), the most taken here."
+            ) from error
+        raise UndecodableError(
+            f"The body is no valid multipart/form-data: {error.message} Expected a 'boundary'"
+            " parameter in the Content-Type and a part for each file."
+        ) from error
+
+
+async def _file_content(form: FormData, field: str) -> bytes:
+    part = form.get(field)
+    if part is None:
+        raise InvalidInputError(
+            f"The form has no field {field!r}; it has {', '.join(map(repr, form)) or 'no fields'}.",
+            errors=[{"loc": ["body", field], "msg": "Field required"}],
+        )
+    if not isinstance(part, UploadFile):
+        raise InvalidInputError(
+            f"The field {field!r} is text; it must be a file (with a filename).",
+            errors=[{"loc": ["body", field], "msg": "Expected a file"}],
+        )
+    return _not_empty(await part.read())
+
+
+def _not_empty(content: bytes) -> bytes:
+    if not content:
+        raise UndecodableError("The image is empty: 0 bytes came; expected an image file.")
+    return content
+
+
+def _validated(validate: Callable[[], T]) -> T:
+    """Run a validation and tell bad JSON (400) from JSON that says the wrong thing (422)."""
+    try:
+        return validate()
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        if found[0]["type"] == "json_invalid":
+            raise UndecodableError(f"The body is no JSON: {found[0]['msg']}.") from error
+        listed = [{"loc": ["body", *entry["loc"]], "msg": entry["msg"]} for entry in found[:20]]
+        raise InvalidInputError(
+            'The JSON is not an image: expected {"image": "<base64>"} or {"pixels": [28 rows of 28'
+            " integers "
+            f"0..255]}}; {found[0]['msg']}.",
+            errors=listed,
+        ) from error
+
+
+def _from_json(value: ImageJson) -> ImageInput:
+    if value.pixels is not None:
+        return np.array(value.pixels, np.uint8)
+    text = value.image or ""
+    if text.startswith("data:"):
+        head, comma, text = text.partition(",")
+        if not comma or not head.endswith(";base64"):
+            raise UndecodableError(
+                "'image' is a data: URL without ';base64,'; expected data:image/png;base64,...."
+            )
+    try:
+        content = base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise UndecodableError(f"'image' is no valid base64: {error}.") from error
+    return _not_empty(content)
+
+
+def read_npy(
+    content: bytes, wanted: str, fits: Callable[[tuple[int, ...]], bool]
+) -> NDArray[np.uint8]:
+    """Read a `.npy` file of uint8 without trusting its header's promises.
+
+    Args:
+        content: The file.
+        wanted: The wanted shape in words, for the message.
+        fits: Tells whether a shape is wanted.
+
+    Returns:
+        The array, uint8.
+
+    Raises:
+        UndecodableError: Not an npy file, or cut off.
+        InvalidInputError: Another dtype or shape.
+    """
+    stream = io.BytesIO(content)
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version not in readers:
+            raise UndecodableError(f"The npy file has version {version}; 1.0 and 2.0 are read.")
+        shape, fortran, dtype = readers[version](stream)
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        SyntaxError,
+        TypeError,
+        RecursionError,
+        MemoryError,
+    ) as error:
+        raise UndecodableError(f"The body is no .npy file: {error}") from error
+    if dtype != np.uint8 or not fits(shape):
+        raise InvalidInputError(f"Expected a uint8 array {wanted}, got {dtype} {list(shape)}.")
+    values = np.frombuffer(content, np.uint8, offset=stream.tell())
+    size = math.prod(shape)
+    if values.size != size:
+        raise UndecodableError(f"The npy file promises {size} values and holds {values.size}.")
+    return values.reshape(shape, order="F" if fortran else "C")

@@ -1,0 +1,215 @@
+"""The OpenAPI document: bodies that are read by hand, worked examples, and every error of every
+route.
+
+The examples are real: the bodies are digits of MNIST, and the answers shown are those that the
+default model of this very process gives to them.
+"""
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from app import errors as tree
+from app.imaging.decode import decode
+from app.recognise import Options, recognise
+from app.samples import sample_png
+from app.web import body
+from app.web.deps import Service
+from app.web.problems import MEDIA_TYPE, Problem
+from app.web.schemas import prediction_answer
+
+_BINARY = {"type": "string", "format": "binary"}
+_IMAGE = {"$ref": "#/components/schemas/Image"}
+_PROBLEM = {"$ref": "#/components/schemas/Problem"}
+EXAMPLE_DIGITS = (7, 3)  # as base64 and as pixels
+
+# An error of each kind as a client meets it: class and detail.
+_EXAMPLES: dict[str, tuple[type[tree.DigitscopeError], str]] = {
+    "not-an-image": (
+        tree.UndecodableError,
+        "The body is no image: expected PNG, JPEG, WebP, BMP, GIF or TIFF.",
+    ),
+    "not-json": (
+        tree.UndecodableError,
+        "The body is no JSON: Invalid JSON: EOF while parsing at line 1 column 9.",
+    ),
+    "unknown-model": (tree.NotFoundError, "There is no model 'clasic'."),
+    "too-large": (tree.TooLargeError, "The body has 9000000 bytes; at most 5242880 are read."),
+    "too-many": (tree.TooLargeError, "The batch holds 300 images; at most 256 are taken at once."),
+    "media-type": (
+        tree.UnsupportedMediaTypeError,
+        "The Content-Type 'text/plain' is not read here.",
+    ),
+    "wrong-shape": (
+        tree.InvalidInputError,
+        "Expected a uint8 array [28, 28], got float64 [28, 28].",
+    ),
+    "bad-parameter": (
+        tree.InvalidInputError,
+        "Bad parameters: query.preprocess: Input should be 'auto' or 'none'.",
+    ),
+    "blank": (
+        tree.BlankImageError,
+        "No ink was found: the image is blank or has too little contrast.",
+    ),
+    "empty-batch": (
+        tree.InvalidInputError,
+        "The batch is empty: expected 'files' fields, a JSON list or an array.",
+    ),
+    "not-ready": (
+        tree.NotReadyError,
+        "The model 'classic' (version 1) is being compiled; try again in a few seconds.",
+    ),
+    "busy": (
+        tree.QueueFullError,
+        "66 requests are being worked on or wait; try again in a second.",
+    ),
+    "late": (tree.DeadlineError, "No answer within 10 s; send less at once, or try again later."),
+}
+_ALWAYS = ("not-an-image", "not-json", "unknown-model", "too-large", "media-type", "bad-parameter")
+_LOADED = ("not-ready", "busy", "late")
+
+
+def errors(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a route that can fail in these ways, each with a worked example."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        error, detail = _EXAMPLES[kind]
+        document = {
+            "type": f"urn:digitscope:problem:{error.slug}",
+            "title": error.title,
+            "status": error.status,
+            "detail": detail,
+            "instance": "/predict",
+            "request_id": "5f0c9a3e8b7d4c21a6e4f0b1d2c3a495",
+        }
+        entry = responses.setdefault(
+            error.status,
+            {
+                "description": error.title,
+                "content": {MEDIA_TYPE: {"schema": _PROBLEM, "examples": {}}},
+            },
+        )
+        entry["content"][MEDIA_TYPE]["examples"][kind] = {"summary": kind, "value": document}
+    return responses
+
+
+def image_errors() -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a route that takes one image."""
+    return errors(*_ALWAYS, "wrong-shape", "blank", *_LOADED)
+
+
+def batch_errors() -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a route that takes many images."""
+    return errors(*_ALWAYS, "too-many", "empty-batch", *_LOADED)
+
+
+def one_image_body() -> dict[str, Any]:
+    """Return the request body of a route that takes one image, the file chooser of the docs page
+    first."""
+    png, pixels = _example(EXAMPLE_DIGITS[0], "image"), _example(EXAMPLE_DIGITS[1], "pixels")
+    form = {
+        "type": "object",
+        "required": ["file"],
+        "properties": {"file": {**_BINARY, "description": "An image."}},
+    }
+    content: dict[str, Any] = {
+        body.FORM_TYPE: {"schema": form},
+        body.JSON_TYPE: {"schema": _IMAGE, "examples": {**png, **pixels}},
+    }
+    content |= {kind: {"schema": _BINARY} for kind in (*body.IMAGE_TYPES, body.NPY_TYPE)}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def many_images_body() -> dict[str, Any]:
+    """Return the request body of a route that takes many images."""
+    form = {
+        "type": "object",
+        "required": ["files"],
+        "properties": {
+            "files": {"type": "array", "items": _BINARY, "description": "Images, in order."}
+        },
+    }
+    listed = [_example(digit, "image")[f"a {digit} as image"]["value"] for digit in EXAMPLE_DIGITS]
+    content = {
+        body.FORM_TYPE: {"schema": form},
+        body.JSON_TYPE: {"schema": {"type": "array", "items": _IMAGE}, "example": listed},
+        body.NPY_TYPE: {"schema": _BINARY},
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _example(digit: int, form: str) -> dict[str, Any]:
+    png = sample_png(digit)
+    value: dict[str, Any] = {"image": base64.b64encode(png).decode()}
+    if form == "pixels":
+        value = {"pixels": decode(png, max_pixels=784).pixels.tolist()}
+    return {
+        f"a {digit} as {form}": {"summary": f"A handwritten {digit}, as {form}", "value": value}
+    }
+
+
+def install(app: FastAPI, service: Callable[[], Service | None]) -> None:
+    """Make an app publish its document with real answers, as soon as `service` gives something to
+    ask."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema:
+            return app.openapi_schema
+        made = get_openapi(
+            title=app.title,
+            version=app.version,
+            summary=app.summary,
+            description=app.description,
+            routes=app.routes,
+            tags=app.openapi_tags,
+        )
+        schemas = made["components"]["schemas"]
+        schemas["Image"] = body.ImageJson.model_json_schema(
+            ref_template="#/components/schemas/{model}"
+        )
+        schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        _drop_framework_errors(made)
+        if running := service():
+            _show_real_answers(made, running)
+            app.openapi_schema = made
+        return made
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def _drop_framework_errors(made: dict[str, Any]) -> None:
+    """Remove the 422 that FastAPI adds to routes with parameters: ours have another form."""
+    for name in ("HTTPValidationError", "ValidationError"):
+        made["components"]["schemas"].pop(name, None)
+    for operations in made["paths"].values():
+        for operation in operations.values():
+            if "HTTPValidationError" in str(operation["responses"].get("422", "")):
+                del operation["responses"]["422"]
+
+
+def _show_real_answers(made: dict[str, Any], service: Service) -> None:
+    try:
+        model = service.registry.get(None)
+    except tree.NotReadyError:
+        return
+    answers = {
+        digit: (
+            prediction_answer(
+                recognise(sample_png(digit), model, Options()), model.bundle
+            ).model_dump(mode="json")
+        )
+        for digit in EXAMPLE_DIGITS
+    }
+    one = made["paths"]["/predict"]["post"]["responses"]["200"]["content"]["application/json"]
+    one["examples"] = {
+        f"a {digit}": {"summary": f"A handwritten {digit}", "value": value}
+        for digit, value in answers.items()
+    }
+    many = made["paths"]["/predict/batch"]["post"]["responses"]["200"]["content"][
+        "application/json"
+    ]
+    many["example"] = list(answers.values())
