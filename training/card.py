@@ -78,7 +78,7 @@ Taken through the compiled network that is served (`model.tflite`).
 {_row(metadata.validation)}
 {_row(metadata.test) if metadata.test else ""}
 
-The validation digits chose the epoch ({metadata.published_epoch} of {len(metadata.epochs)}), the temperature and the
+The weights are those of epoch {metadata.published_epoch} of {len(metadata.epochs)}. The validation digits chose the temperature and the
 thresholds, so their figures are a little too good. The test split was opened once, after all that.
 Intervals are Clopper-Pearson; the calibration error has 15 bins; it was
 {metadata.calibration_error_before:.5f} on validation before temperature scaling (temperature {metadata.temperature:.3f}).

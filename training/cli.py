@@ -34,6 +34,7 @@ def add_commands(cli: typer.Typer) -> None:
     """Add the training's commands to a command line."""
     cli.command()(train)
     cli.command()(evaluate)
+    cli.command()(card)
 
 
 def _quiet_tensorflow() -> None:
@@ -74,7 +75,7 @@ def train(
     try:
         train_split, validation = mnist.hold_out(mnist.load(data, "train"), chosen.validation_count)
         with _Bar(chosen, len(train_split)) as bar:
-            network, history = run(
+            fitted = run(
                 chosen,
                 train_split,
                 validation,
@@ -84,13 +85,13 @@ def train(
                 on_step=bar.step,
                 on_epoch=bar.epoch,
             )
-        if len(history) < chosen.epochs:
+        if len(fitted.history) < chosen.epochs:
             out.print(
-                f"Stopped after {len(history)} of {chosen.epochs} epochs; go on with --resume."
+                f"Stopped after {len(fitted.history)} of {chosen.epochs} epochs; go on with --resume."
             )
         out.print("Calibrating, compiling and evaluating ...")
         metadata = publish(
-            Trained(chosen, seed, network, history), validation, mnist.load(data, "test"), target
+            Trained(chosen, seed, fitted), validation, mnist.load(data, "test"), target
         )
     except (mnist.DataError, FitError, PublishError) as error:
         fail(str(error))
@@ -138,6 +139,28 @@ def evaluate(
     out.print(f"{bundle.metadata.name}, version {bundle.metadata.version}")
     _print_figures(measured)
     _compare(measured, [bundle.metadata.validation, bundle.metadata.test])
+
+
+def card(
+    model: Annotated[str, typer.Argument(help="Name of the model.")],
+    data: DataOption = None,
+) -> None:
+    """Write a model's card and plots again from its metadata, and seal the bundle."""
+    from app.bundle import open_bundle, seal
+    from training import card as cards
+    from training import data as mnist
+
+    try:
+        bundle = open_bundle(read_settings().model_dir / model)
+        cards.write(bundle.metadata, bundle.folder, mnist.load(data, "test"))
+        seal(bundle.folder, bundle.metadata)
+    except mnist.DataError as error:
+        fail(str(error))
+        raise typer.Exit(1) from error
+    except DigitscopeError as error:
+        fail(error.detail)
+        raise typer.Exit(1) from error
+    out.print(f"Wrote {bundle.folder / 'MODEL_CARD.md'}.")
 
 
 def _print_figures(evaluations: "list[Evaluation | None]") -> None:

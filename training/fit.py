@@ -51,6 +51,21 @@ class Progress:
     accuracy: float
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """What a run leaves behind.
+
+    Attributes:
+        network: The network with the weights of one epoch.
+        history: The figures of every finished epoch, resumed ones too.
+        epoch: The epoch, counted from 1, whose weights the network has.
+    """
+
+    network: keras.Sequential
+    history: list[Epoch]
+    epoch: int
+
+
 class FitError(Exception):
     """A run that cannot go on: nothing to resume, or checkpoints of another recipe."""
 
@@ -65,16 +80,17 @@ def fit(
     resume: bool = False,
     on_step: Callable[[Progress], None] = lambda progress: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
-) -> tuple[keras.Sequential, list[Epoch]]:
-    """Train a recipe's network and return it with the weights of its best epoch.
+) -> Fitted:
+    """Train a recipe's network.
 
-    The best epoch has the lowest validation loss. Ctrl-C ends the training and keeps the best
-    epoch so far.
+    A run that comes to its end keeps its last epoch: the learning rate has fallen to 0 by then, and
+    an epoch picked from the middle of the schedule would only be luck on the validation digits.
+    Ctrl-C ends a run early and keeps the epoch with the lowest validation loss.
 
     Args:
         recipe: What to train and how.
         train: Digits to learn from.
-        validation: Held-out digits that choose the epoch.
+        validation: Held-out digits that every epoch is measured on.
         folder: Where the checkpoints and `history.json` go.
         seed: Of initial weights, order, augmentation and dropout. Two runs with the same seed on
             the same machine give the same figures.
@@ -83,7 +99,7 @@ def fit(
         on_epoch: Called after every epoch.
 
     Returns:
-        The network and the figures of every finished epoch, resumed ones too.
+        The network and how it came to be.
 
     Raises:
         FitError: Nothing to resume in `folder`, or it holds a run of another recipe or seed.
@@ -115,8 +131,10 @@ def fit(
     except KeyboardInterrupt:
         if not history:
             raise
-    checkpoints.load_best(trainee)
-    return network, history
+    if len(history) == recipe.epochs:
+        return Fitted(network, history, recipe.epochs)
+    trainee.load_weights(checkpoints.best)
+    return Fitted(network, history, min(history, key=lambda epoch: epoch.val_loss).epoch)
 
 
 def one_hot(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -227,10 +245,6 @@ class Checkpoints:
         trainee.load_weights(self.last)
         return [Epoch(**epoch) for epoch in state["epochs"]]
 
-    def load_best(self, trainee: keras.Model) -> None:
-        """Load the weights of the best epoch."""
-        trainee.load_weights(self.best)
-
 
 class _Watcher(keras.callbacks.Callback):
     """Reports steps, keeps the history and writes the checkpoints."""
@@ -296,7 +310,7 @@ def _compile(network: keras.Sequential, recipe: Recipe, steps: int) -> keras.Mod
     The loss is taken on logits: on softmax outputs Keras clips the probabilities, and a digit that
     is badly misread would give no gradient.
     """
-    trainee = keras.Model(network.inputs, network.get_layer("logits").output)
+    trainee = keras.Model(network.inputs[0], network.get_layer("logits").output)
     rate = keras.optimizers.schedules.CosineDecay(
         0.0,
         decay_steps=max(1, steps * (recipe.epochs - 1)),

@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,7 +16,7 @@ from app.inference.litert import LiteRtRuntime
 from training import calibrate, card, data
 from training.data import Split
 from training.evaluate import evaluate, expected_calibration_error
-from training.fit import Epoch
+from training.fit import Fitted
 from training.recipe import Recipe
 
 LIBRARIES = ("ai-edge-litert", "keras", "numpy", "scipy", "tensorflow")
@@ -30,12 +29,11 @@ class PublishError(Exception):
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training run leaves behind."""
+    """A network and the run that it comes from."""
 
     recipe: Recipe
     seed: int
-    network: keras.Sequential
-    history: Sequence[Epoch]
+    fitted: Fitted
 
 
 def publish(
@@ -57,7 +55,7 @@ def publish(
     Raises:
         PublishError: The compiled twin does not agree with the network.
     """
-    network = trained.network
+    network = trained.fitted.network
     before = KerasRuntime(network).predict(validation.images)
     temperature = calibrate.fit_temperature(before.logits, validation.labels)
     calibrate.fold_temperature(network, temperature)
@@ -79,8 +77,8 @@ def publish(
             data_md5=data.IDX_MD5,
             recipe=trained.recipe.describe(),
             seed=trained.seed,
-            epochs=[bundle.EpochFigures(**asdict(epoch)) for epoch in trained.history],
-            published_epoch=min(trained.history, key=lambda epoch: epoch.val_loss).epoch,
+            epochs=[bundle.EpochFigures(**asdict(epoch)) for epoch in trained.fitted.history],
+            published_epoch=trained.fitted.epoch,
             libraries={name: version(name) for name in LIBRARIES},
             parameters=network.count_params(),
             multiply_adds=multiply_adds(network),

@@ -46,16 +46,28 @@ def load_keras(content: bytes) -> "keras.Model":
 class KerasRuntime:
     """Runs a Keras model directly: the reference that the compiled twin is held to."""
 
+    CHUNK = 500  # images at once: a layer of the classic network takes 100 kB of each
+
     def __init__(self, model: "keras.Model") -> None:
         """Take a model that ends in layers named `logits` and `softmax`."""
         import keras
 
-        self._model = keras.Model(model.inputs, predict_outputs(model))
+        self._model = keras.Model(model.inputs[0], predict_outputs(model))
 
     def predict(self, images: Pixels) -> Outputs:
         """Read `[N, 28, 28]` images, 0..255, ink high."""
-        outputs = self._model(images.astype(np.float32)[..., None], training=False)
-        return Outputs(**{name: np.asarray(values, np.float32) for name, values in outputs.items()})
+        parts = [
+            self._model(
+                images[start : start + self.CHUNK].astype(np.float32)[..., None], training=False
+            )
+            for start in range(0, max(1, len(images)), self.CHUNK)
+        ]
+        return Outputs(
+            **{
+                name: np.concatenate([np.asarray(part[name]) for part in parts])
+                for name in parts[0]
+            }
+        )
 
 
 def predict_outputs(model: "keras.Model") -> dict[str, Any]:
@@ -80,8 +92,10 @@ def compile_twin(model: "keras.Model") -> bytes:
     import tensorflow as tf
 
     views = {
-        "predict": keras.Model(model.inputs, predict_outputs(model)),
-        "inspect": keras.Model(model.inputs, {layer.name: layer.output for layer in model.layers}),
+        "predict": keras.Model(model.inputs[0], predict_outputs(model)),
+        "inspect": keras.Model(
+            model.inputs[0], {layer.name: layer.output for layer in model.layers}
+        ),
     }
     image = tf.TensorSpec([None, 28, 28, 1], tf.float32, name="image")
     # Keras's own archive, because a plain tf.Module loses the weights on the way to LiteRT

@@ -1,0 +1,56 @@
+"""The docs page in a real browser: a digit can be tried with nothing else."""
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from app.samples import sample_png
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def page(browser: Browser, server: str):
+    """The docs page with `POST /predict` opened for a try; nothing may come from elsewhere."""
+    page = browser.new_page()
+    elsewhere: list[str] = []
+    page.on(
+        "request",
+        lambda request: (
+            elsewhere.append(request.url)
+            if not request.url.startswith((server, "data:", "blob:"))
+            else None
+        ),
+    )
+    page.goto(f"{server}/docs")
+    operation = page.locator("#operations-Recognise-predict")
+    operation.click()
+    operation.get_by_role("button", name="Try it out").click()
+    yield page
+    page.close()
+    assert elsewhere == []
+
+
+def _execute(page: Page) -> dict:
+    operation = page.locator("#operations-Recognise-predict")
+    operation.get_by_role("button", name="Execute").click()
+    answer = operation.locator(".live-responses-table .response-col_description code").first
+    expect(answer).to_contain_text("probabilities")
+    return json.loads(answer.inner_text())
+
+
+def test_file_chooser_reads_a_digit(page: Page, tmp_path: Path) -> None:
+    """Choosing a file and pressing Execute shows the digit that the file holds."""
+    (tmp_path / "nine.png").write_bytes(sample_png(9))
+    chooser = page.locator("#operations-Recognise-predict input[type=file]")
+    chooser.set_input_files(tmp_path / "nine.png")
+    assert _execute(page)["digit"] == 9
+
+
+def test_example_body_gives_its_answer(page: Page) -> None:
+    """The JSON example, sent as it stands, is a digit and is read rightly."""
+    operation = page.locator("#operations-Recognise-predict")
+    operation.locator("select[aria-label='Request content type']").select_option("application/json")
+    assert _execute(page)["digit"] == 7

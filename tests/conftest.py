@@ -1,0 +1,59 @@
+"""What all tests share: sample digits, the committed models and the real application."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from numpy.typing import NDArray
+
+from app.inference.registry import Model, Registry
+from app.main import create_app
+from app.settings import REPOSITORY, Settings
+
+
+class Digits(NamedTuple):
+    """Images uint8 `[N, 28, 28]` with labels uint8 `[N]`."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+
+@pytest.fixture(scope="session")
+def sample_path() -> Path:
+    """The committed sample of MNIST: 500 digits of each split, in the layout of mnist.npz."""
+    return REPOSITORY / "tests" / "data" / "mnist_sample.npz"
+
+
+@pytest.fixture(scope="session")
+def digits(sample_path: Path) -> Digits:
+    """1,000 digits: the whole sample."""
+    with np.load(sample_path) as sample:
+        return Digits(
+            np.concatenate([sample["x_train"], sample["x_test"]]),
+            np.concatenate([sample["y_train"], sample["y_test"]]),
+        )
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[TestClient]:
+    """The real application with the committed models and default settings."""
+    with TestClient(create_app(Settings())) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[Registry]:
+    """The committed models, loaded."""
+    registry = Registry(REPOSITORY / "model", "classic", interpreters=2)
+    registry.load()
+    yield registry
+    registry.close()
+
+
+@pytest.fixture(scope="session")
+def classic(registry: Registry) -> Model:
+    """The committed classic model."""
+    return registry.get("classic")

@@ -1,0 +1,73 @@
+"""`POST /predict/batch`: many images in one request."""
+
+import base64
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from app.samples import sample_png
+from tests.conftest import Digits
+from tests.forms import npy
+
+NPY = {"Content-Type": "application/x-npy"}
+
+
+def test_npy_batch_equals_single_answers(client: TestClient, digits: Digits) -> None:
+    """A batch gives what its images give one by one, in their order."""
+    images = digits.images[::100]
+    batch = client.post("/predict/batch", content=npy(images), headers=NPY).json()
+    for image, answer in zip(images, batch, strict=True):
+        alone = client.post("/predict", json={"pixels": image.tolist()}).json()
+        assert answer["digit"] == alone["digit"]
+        assert answer["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-6)
+
+
+def test_forms_of_a_batch_agree(client: TestClient) -> None:
+    """Files and JSON give the same list of digits, in the order sent."""
+    order = [3, 1, 4, 1, 5, 9]
+    files = [("files", (f"{digit}.png", sample_png(digit))) for digit in order]
+    listed = [{"image": base64.b64encode(sample_png(digit)).decode()} for digit in order]
+    by_files = client.post("/predict/batch", files=files).json()
+    by_json = client.post("/predict/batch", json=listed).json()
+    assert [answer["digit"] for answer in by_files] == order
+    assert by_files == by_json
+
+
+def test_bad_item_spoils_no_other(client: TestClient) -> None:
+    """Each bad item gives its own error where it stood; the others are answered."""
+    items = [
+        {"image": base64.b64encode(sample_png(7)).decode()},
+        {"image": "bm8gaW1hZ2U="},
+        {"pixels": [[0] * 28] * 27},
+        "seven",
+        {"pixels": [[0] * 28] * 28},
+        {"image": base64.b64encode(sample_png(2)).decode()},
+    ]
+    answers = client.post("/predict/batch", json=items).json()
+    assert [answer.get("digit") for answer in answers] == [7, None, None, None, None, 2]
+    statuses = [answer["error"]["status"] for answer in answers if "error" in answer]
+    assert statuses == [400, 422, 422, 422]
+
+
+def test_all_items_bad(client: TestClient) -> None:
+    """A batch of nothing but bad items is still answered item by item."""
+    answers = client.post("/predict/batch", files=[("files", ("x.png", b"nonsense"))]).json()
+    assert [answer["error"]["status"] for answer in answers] == [400]
+
+
+@pytest.mark.parametrize(
+    "body", [{"json": []}, {"content": npy(np.zeros((0, 28, 28), np.uint8)), "headers": NPY}]
+)
+def test_empty_batch(client: TestClient, body: dict) -> None:
+    """A batch without items is refused with 422."""
+    assert client.post("/predict/batch", **body).status_code == 422
+
+
+def test_too_many_items(client: TestClient) -> None:
+    """A batch over the limit is refused with 413, in every form."""
+    many = np.zeros((257, 28, 28), np.uint8)
+    files = [("files", (f"{n}.png", b"x")) for n in range(257)]
+    assert client.post("/predict/batch", content=npy(many), headers=NPY).status_code == 413
+    assert client.post("/predict/batch", json=[{}] * 257).status_code == 413
+    assert client.post("/predict/batch", files=files).status_code == 413

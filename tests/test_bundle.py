@@ -1,0 +1,146 @@
+"""Bundles: what is damaged is refused, with a sentence that says what and where."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.bundle import Metadata, open_bundle, seal
+from app.errors import BundleError
+from app.inference.registry import Registry
+from app.main import create_app
+from app.settings import REPOSITORY, Settings
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A copy of the committed classic model, to be damaged."""
+    shutil.copytree(REPOSITORY / "model" / "classic", tmp_path / "model" / "classic")
+    return tmp_path / "model"
+
+
+def _delete_twin(folder: Path) -> None:
+    (folder / "model.tflite").unlink()
+
+
+def _truncate_keras(folder: Path) -> None:
+    content = (folder / "model.keras").read_bytes()
+    (folder / "model.keras").write_bytes(content[: len(content) // 2])
+
+
+def _flip_a_bit(folder: Path) -> None:
+    content = bytearray((folder / "model.tflite").read_bytes())
+    content[1000] ^= 1
+    (folder / "model.tflite").write_bytes(content)
+
+
+def _delete_metadata(folder: Path) -> None:
+    (folder / "metadata.json").unlink()
+
+
+def _edit(folder: Path, **changes: object) -> None:
+    path = folder / "metadata.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def _break_metadata(folder: Path) -> None:
+    (folder / "metadata.json").write_text('{"name": ')
+
+
+def _other_schema(folder: Path) -> None:
+    _edit(folder, schema_version=2)
+
+
+def _rename(folder: Path) -> None:
+    _edit(folder, name="another")
+
+
+def _reach_outside(folder: Path) -> None:
+    _edit(folder, files={"../../secret": "0" * 64})
+
+
+def _no_keras(folder: Path) -> None:
+    _edit(folder, files={})
+
+
+DAMAGES = {
+    "twin missing": (_delete_twin, "model.tflite cannot be read: No such file"),
+    "network truncated": (_truncate_keras, "model.keras is not the file that was published"),
+    "one bit wrong": (_flip_a_bit, "model.tflite is not the file that was published"),
+    "metadata missing": (_delete_metadata, "has no metadata.json"),
+    "metadata broken": (_break_metadata, "no valid bundle metadata"),
+    "another schema": (_other_schema, "schema_version"),
+    "another name": (_rename, "names the model 'another'"),
+    "a path outside": (_reach_outside, "outside the bundle"),
+    "no network listed": (_no_keras, "lists no model.keras"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_bundle_is_refused(models: Path, damage: str) -> None:
+    """Each kind of damage is found when the bundles are opened, and the message says which."""
+    harm, said = DAMAGES[damage]
+    harm(models / "classic")
+    with pytest.raises(BundleError) as refused:
+        Registry(models, "classic", interpreters=1)
+    assert said in refused.value.detail
+    assert str(models / "classic") in refused.value.detail
+
+
+def test_service_does_not_start_on_a_damaged_bundle(models: Path) -> None:
+    """The application's own start raises, whatever started it."""
+    from fastapi.testclient import TestClient
+
+    _flip_a_bit(models / "classic")
+    with pytest.raises(BundleError), TestClient(create_app(Settings(model_dir=models))):
+        pass
+
+
+def test_serve_refuses_with_a_sentence(models: Path) -> None:
+    """`digitscope serve` ends with code 1 and one sentence, without a traceback."""
+    _truncate_keras(models / "classic")
+    done = subprocess.run(
+        [sys.executable, "digitscope.py", "serve", "--port", "0"],
+        cwd=REPOSITORY,
+        env={"DIGITSCOPE_MODEL_DIR": str(models), "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "is not the file that was published" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_format_behind_a_right_hash(models: Path) -> None:
+    """A twin that is no LiteRT model is refused when it is loaded, even if its hash is right."""
+    folder = models / "classic"
+    (folder / "model.tflite").write_bytes(b"not a model at all, but hashed")
+    seal(folder, Metadata.model_validate_json((folder / "metadata.json").read_text()))
+    registry = Registry(models, "classic", interpreters=1)
+    with pytest.raises(BundleError, match="no LiteRT model"):
+        registry.load()
+
+
+@pytest.mark.parametrize(
+    ("default", "said"), [("missing", "'missing' is not in"), ("classic", "holds no model bundle")]
+)
+def test_nothing_to_serve(tmp_path: Path, models: Path, default: str, said: str) -> None:
+    """An empty folder and an unknown default are refused, naming the setting to change."""
+    folder = models if default == "missing" else tmp_path / "empty"
+    with pytest.raises(BundleError, match=said) as refused:
+        Registry(folder, default, interpreters=1)
+    assert "DIGITSCOPE_" in refused.value.detail
+
+
+def test_seal_lists_every_file(models: Path) -> None:
+    """Sealing a folder lists all its files, those in folders too, and the result opens."""
+    folder = models / "classic"
+    (folder / "snapshots").mkdir()
+    (folder / "snapshots" / "1.npz").write_bytes(b"x")
+    sealed = seal(folder, open_bundle(folder).metadata)
+    assert {"model.keras", "model.tflite", "MODEL_CARD.md", "snapshots/1.npz"} <= set(sealed.files)
+    assert open_bundle(folder).read("snapshots/1.npz") == b"x"

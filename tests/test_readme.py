@@ -1,0 +1,89 @@
+"""The README's commands, run as they are written."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from app.settings import REPOSITORY
+
+README = (REPOSITORY / "README.md").read_text()
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+COMMANDS = [
+    line for block in BLOCKS for line in block.splitlines() if line and not line.startswith("#")
+]
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[None]:
+    """`make serve`, started as the README says."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", 8000)) == 0:
+            pytest.skip("port 8000 of this machine is in use")
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("DIGITSCOPE_")
+    }
+    process = subprocess.Popen(
+        ["make", "serve"], cwd=REPOSITORY, env=environment, start_new_session=True
+    )
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen("http://127.0.0.1:8000/readyz", timeout=1)
+                break
+            except OSError:
+                assert process.poll() is None, "make serve ended"
+                time.sleep(0.2)
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(timeout=30)
+
+
+def test_it_opens_with_two_commands_and_a_curl() -> None:
+    """The first commands of the README are the two and one curl."""
+    assert COMMANDS[:2] == ["make serve", "make test"]
+    assert COMMANDS[2].startswith("curl ")
+
+
+def test_curl_gives_the_answer_shown(served: None) -> None:
+    """The curl command, run as written against `make serve`, gives the answer printed under it."""
+    command = next(line for line in COMMANDS if line.startswith("curl"))
+    shown = json.loads(
+        re.search(re.escape(command) + r".*?```json\n(.*?)```", README, re.DOTALL)[1]
+    )
+    done = subprocess.run(shlex.split(command), cwd=REPOSITORY, capture_output=True, check=True)
+    answer = json.loads(done.stdout)
+    assert answer["probabilities"] == pytest.approx(shown["probabilities"], abs=1e-5)
+    assert {**answer, "probabilities": 0, "confidence": 0} == {
+        **shown,
+        "probabilities": 0,
+        "confidence": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    "command", [line for line in COMMANDS if line.startswith(".venv/bin/digitscope")]
+)
+def test_digitscope_command_runs(command: str, tmp_path) -> None:
+    """Each `digitscope` command of the README that needs no MNIST ends with 0; the others exist."""
+    words = shlex.split(command)
+    if "--data" in words:
+        words = [*words[:2], "--help"]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_make_test_is_a_target() -> None:
+    """`make test` would run pytest (not run here: this is it)."""
+    done = subprocess.run(["make", "-n", "test"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert "pytest" in done.stdout

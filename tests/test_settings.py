@@ -1,0 +1,50 @@
+"""Settings from the environment."""
+
+import pytest
+from pydantic import ValidationError
+from typer.testing import CliRunner
+
+from app.settings import Settings
+from digitscope import command
+
+
+def test_environment_sets_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable DIGITSCOPE_* changes its setting."""
+    monkeypatch.setenv("DIGITSCOPE_MAX_BODY_BYTES", "4096")
+    assert Settings().max_body_bytes == 4096
+
+
+def test_settings_are_frozen() -> None:
+    """A setting cannot change once it was read."""
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().port = 1  # type: ignore[misc]
+
+
+def test_every_setting_says_what_it_does() -> None:
+    """Each setting has a description of some length."""
+    short = [n for n, field in Settings.model_fields.items() if len(field.description or "") < 30]
+    assert short == []
+
+
+def test_command_prints_every_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`digitscope settings` lists each variable with its present value."""
+    monkeypatch.setenv("DIGITSCOPE_PORT", "8123")
+    monkeypatch.setenv("COLUMNS", "200")
+    printed = CliRunner().invoke(command, ["settings"]).output
+    for name in Settings.model_fields:
+        assert f"DIGITSCOPE_{name.upper()}" in printed
+    assert "8123" in printed
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("PORT", "eighty"), ("MAX_PIXELS", "5"), ("LOG_LEVEL", "loud")]
+)
+def test_wrong_setting_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """A wrong value ends the program with a sentence that names the variable and the value."""
+    monkeypatch.setenv(f"DIGITSCOPE_{name}", value)
+    result = CliRunner().invoke(command, ["serve"])
+    assert result.exit_code == 2
+    assert f"DIGITSCOPE_{name}" in result.stderr
+    assert value in result.stderr

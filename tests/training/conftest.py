@@ -1,0 +1,36 @@
+"""Small digits and a small recipe, so that training runs in seconds."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.augment import Augmentation
+from training.data import Split, load
+from training.recipe import Recipe
+from training.recipes import classic
+
+
+@pytest.fixture(scope="session")
+def train_digits(sample_path: Path) -> Split:
+    """500 digits of the training split."""
+    return load(sample_path, "train", official=False)
+
+
+@pytest.fixture(scope="session")
+def held_out(sample_path: Path) -> Split:
+    """100 digits of the sample's other half."""
+    return load(sample_path, "test", official=False).take(np.arange(0, 500, 5))
+
+
+@pytest.fixture(scope="session")
+def small() -> Recipe:
+    """The classic recipe for three short epochs."""
+    return replace(
+        classic.RECIPE,
+        name="small",
+        epochs=3,
+        batch_size=100,
+        augmentation=Augmentation(rotation_deg=5, shift_px=1, corruption=0.1),
+    )

@@ -1,0 +1,104 @@
+"""Augmentation: what it may change and what it may not."""
+
+import numpy as np
+import pytest
+from training.corruptions import CORRUPTIONS
+
+from training.augment import Augmentation, augment
+from training.data import Split
+from training.outliers import letters, outliers, scribbles, textures
+from training.strokes import draw_segments
+
+STRONG = Augmentation(
+    rotation_deg=15,
+    shift_px=2,
+    scale=0.1,
+    shear_deg=10,
+    elastic_px=1,
+    thickness=0.5,
+    corruption=0.5,
+)
+
+
+def test_no_change_is_no_change(train_digits: Split) -> None:
+    """With every range at zero the digits come back as they were."""
+    images = train_digits.images[:20]
+    np.testing.assert_allclose(
+        augment(images, Augmentation(), np.random.default_rng(1)), images, atol=0.02
+    )
+
+
+def test_seed_decides(train_digits: Split) -> None:
+    """The same generator gives the same images, another one others."""
+    images = train_digits.images[:50]
+    first, same, other = (augment(images, STRONG, np.random.default_rng(s)) for s in (1, 1, 2))
+    np.testing.assert_array_equal(first, same)
+    assert not np.array_equal(first, other)
+
+
+def test_values_stay_pixels(train_digits: Split) -> None:
+    """However strong, the result has the shape and range of pixels and no NaN."""
+    made = augment(train_digits.images, STRONG, np.random.default_rng(3))
+    assert (made.shape, made.dtype) == ((500, 28, 28), np.float32)
+    assert made.min() >= 0
+    assert made.max() <= 255
+
+
+def test_shift_moves_the_centre_of_mass(train_digits: Split) -> None:
+    """A shift of up to three pixels moves the ink by that, and keeps its amount."""
+    images = train_digits.images[:200]
+    moved = augment(images, Augmentation(shift_px=3), np.random.default_rng(4))
+    rows = np.arange(28)
+    before = (images.sum(axis=2) @ rows) / images.sum(axis=(1, 2))
+    after = (moved.sum(axis=2) @ rows) / moved.sum(axis=(1, 2))
+    assert 2.5 < np.abs(after - before).max() <= 3.1
+    assert np.median(moved.sum(axis=(1, 2)) / images.sum(axis=(1, 2))) == pytest.approx(1, abs=0.02)
+
+
+def test_rotation_turns_the_main_axis() -> None:
+    """A vertical stroke is turned by no more than the largest angle, both ways."""
+    stroke = np.zeros((300, 28, 28), np.uint8)
+    stroke[:, 4:24, 13:15] = 255
+    turned = augment(stroke, Augmentation(rotation_deg=20), np.random.default_rng(5))
+    y, x = np.mgrid[0:28, 0:28] - 13.5
+    slope = (turned * x * y).sum(axis=(1, 2)) / (turned * y * y).sum(axis=(1, 2))
+    angles = np.rad2deg(np.arctan(slope))
+    assert angles.min() < -15
+    assert angles.max() > 15
+    assert np.abs(angles).max() < 21
+
+
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_corruption_changes_every_digit(train_digits: Split, kind: str) -> None:
+    """Each corruption does something to nearly every digit, and the same for the same generator."""
+    batch = train_digits.images[:50].astype(np.float32)
+    made = CORRUPTIONS[kind](batch, np.random.default_rng(6))
+    assert made.shape == batch.shape
+    assert np.isfinite(made).all()
+    assert (np.abs(np.clip(made, 0, 255) - batch).mean(axis=(1, 2)) > 0.1).mean() > 0.8
+    np.testing.assert_array_equal(made, CORRUPTIONS[kind](batch, np.random.default_rng(6)))
+
+
+@pytest.mark.parametrize("make", [letters, scribbles, textures])
+def test_outliers_have_ink(make) -> None:
+    """Each kind of non-digit is an image with something on it."""
+    made = make(50, np.random.default_rng(7))
+    assert made.shape == (50, 28, 28)
+    assert made.min() >= 0
+    assert made.max() <= 255
+    assert (made.std(axis=(1, 2)) > 5).mean() > 0.95
+
+
+def test_outliers_mix_all_kinds(train_digits: Split) -> None:
+    """A batch of outliers holds one for every digit, all different."""
+    made = outliers(train_digits.images[:64], np.random.default_rng(8))
+    assert len(np.unique(made.reshape(64, -1), axis=0)) == 64
+
+
+def test_segment_is_drawn_where_it_should_be() -> None:
+    """Full ink on the segment, none two pixels off, half at the pen's edge."""
+    start, end = np.array([[[14, 5]]], np.float32), np.array([[[14, 20]]], np.float32)
+    (image,) = draw_segments(start, end, np.array([1.0], np.float32))
+    assert image[14, 10] == 255
+    assert image[16, 10] == 0
+    assert image[15, 10] == pytest.approx(127.5)

@@ -1,0 +1,80 @@
+"""Figures: intervals, calibration, evaluation, thresholds."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from app.inference.runtime import Outputs
+from training.calibrate import choose_thresholds, fit_temperature
+from training.data import Split
+from training.evaluate import clopper_pearson, evaluate, expected_calibration_error
+
+
+class Answering:
+    """A runtime that gives prepared probabilities, whatever it is shown."""
+
+    def __init__(self, probabilities: np.ndarray) -> None:
+        """Keep `[N, 10]` probabilities to answer with."""
+        self.probabilities = probabilities.astype(np.float32)
+
+    def predict(self, images: np.ndarray) -> Outputs:
+        """Give as many answers as there are images."""
+        logits = np.log(self.probabilities)
+        return Outputs(self.probabilities[: len(images)], logits, logits)
+
+
+@pytest.mark.parametrize(("errors", "count"), [(0, 10), (10, 10), (3, 1000), (30, 10_000)])
+def test_interval_against_scipy(errors: int, count: int) -> None:
+    """The interval is SciPy's exact one."""
+    expected = stats.binomtest(errors, count).proportion_ci(0.95, method="exact")
+    interval = clopper_pearson(errors, count)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_evaluation_counts(train_digits: Split) -> None:
+    """Errors, confusion and the list of misread digits agree with the answers given."""
+    probabilities = np.full((500, 10), 0.02)
+    probabilities[np.arange(500), train_digits.labels] = 0.82
+    probabilities[[7, 300]] = 0.02
+    probabilities[[7, 300], (train_digits.labels[[7, 300]] + 1) % 10] = 0.82
+    evaluation = evaluate(Answering(probabilities), train_digits, "validation")
+    assert (evaluation.errors, evaluation.error_rate) == (2, 2 / 500)
+    assert [miss.index for miss in evaluation.misread] == [7, 300]
+    assert [miss.label for miss in evaluation.misread] == train_digits.labels[[7, 300]].tolist()
+    assert np.trace(evaluation.confusion) == 498
+    expected = -(498 * np.log(0.82) + 2 * np.log(0.02)) / 500
+    assert evaluation.negative_log_likelihood == pytest.approx(expected)
+
+
+def test_calibration_error_of_known_answers() -> None:
+    """Nine in ten right at 95 % is off by 0.05; answers as good as claimed are off by 0."""
+    probabilities = np.full((1000, 10), 0.05 / 9)
+    probabilities[:, 0] = 0.95
+    labels = np.repeat([0, 1], [900, 100]).astype(np.uint8)
+    assert expected_calibration_error(probabilities, labels) == pytest.approx(0.05, abs=1e-6)
+    labels = np.repeat([0, 1], [950, 50]).astype(np.uint8)
+    assert expected_calibration_error(probabilities, labels) == pytest.approx(0, abs=1e-6)
+
+
+def test_temperature_undoes_a_known_one() -> None:
+    """Logits of a calibrated source, multiplied by 3, need the temperature 3."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 1.5, (20_000, 10))
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (chances.cumsum(axis=1) > rng.random((20_000, 1))).argmax(axis=1).astype(np.uint8)
+    assert fit_temperature((3 * logits).astype(np.float32), labels) == pytest.approx(3, rel=0.05)
+
+
+def test_thresholds_keep_their_promises() -> None:
+    """Few held-out digits are refused, and the sure answers are nearly all right."""
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 10, 5000).astype(np.uint8)
+    logits = rng.normal(0, 2, (5000, 10))
+    logits[np.arange(5000), labels] += 9
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    outputs = Outputs(chances.astype(np.float32), logits.astype(np.float32), logits)
+    chosen = choose_thresholds(outputs, labels)
+    assert 0.004 < chosen.false_refusals <= 0.005
+    sure = chances.max(axis=1) >= chosen.unsure_below
+    assert (chances.argmax(axis=1) != labels)[sure].mean() <= 0.001
+    assert sure.mean() > 0.5

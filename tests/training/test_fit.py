@@ -1,0 +1,99 @@
+"""The training loop: it learns, repeats, resumes and survives Ctrl-C."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.data import Split
+from training.fit import FitError, Progress, fit
+from training.recipe import Recipe
+
+
+def _run(recipe: Recipe, train: Split, held_out: Split, folder: Path, **options):
+    fitted = fit(recipe, train, held_out, folder, seed=5, **options)
+    return fitted.network.get_weights(), fitted.history
+
+
+@pytest.fixture(scope="module")
+def whole(small: Recipe, train_digits: Split, held_out: Split, tmp_path_factory):
+    """An uninterrupted run."""
+    return _run(small, train_digits, held_out, tmp_path_factory.mktemp("whole"))
+
+
+def _figures(history) -> list[tuple[float, ...]]:
+    return [(e.epoch, e.loss, e.accuracy, e.val_loss, e.val_accuracy) for e in history]
+
+
+def test_it_learns(whole) -> None:
+    """Three short epochs on 500 digits read most of the held-out ones."""
+    _, history = whole
+    assert [epoch.epoch for epoch in history] == [1, 2, 3]
+    assert history[-1].val_accuracy > 0.5
+    assert history[-1].loss < history[0].loss
+
+
+def test_seed_repeats_a_run_and_resume_continues_it(
+    whole, small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
+) -> None:
+    """A run stopped by Ctrl-C and resumed gives to the last digit what a whole run gives."""
+
+    def stop_in_the_second_epoch(at: Progress) -> None:
+        if (at.epoch, at.step) == (1, 3):
+            raise KeyboardInterrupt
+
+    _, history = _run(small, train_digits, held_out, tmp_path, on_step=stop_in_the_second_epoch)
+    assert _figures(history) == _figures(whole[1])[:1]
+    weights, history = _run(small, train_digits, held_out, tmp_path, resume=True)
+    assert _figures(history) == _figures(whole[1])
+    for ours, theirs in zip(weights, whole[0], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_which_epoch_is_kept(
+    small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
+) -> None:
+    """A whole run keeps its last epoch, a stopped one the epoch with the lowest validation loss."""
+    wild = replace(small, learning_rate=0.3, epochs=4)
+
+    def stop_in_the_last_epoch(at: Progress) -> None:
+        if at.epoch == 3:
+            raise KeyboardInterrupt
+
+    stopped = fit(wild, train_digits, held_out, tmp_path, seed=5, on_step=stop_in_the_last_epoch)
+    best = min(stopped.history, key=lambda epoch: epoch.val_loss)
+    assert (stopped.epoch, len(stopped.history)) == (best.epoch, 3)
+    assert _accuracy(stopped.network, held_out) == pytest.approx(best.val_accuracy, abs=1e-6)
+    whole = fit(wild, train_digits, held_out, tmp_path, seed=5, resume=True)
+    assert whole.epoch == 4
+    expected = whole.history[-1].val_accuracy
+    assert _accuracy(whole.network, held_out) == pytest.approx(expected, abs=1e-6)
+
+
+def _accuracy(network, digits: Split) -> float:
+    answers = network.predict(digits.images[..., None].astype(np.float32), verbose=0)
+    return (answers.argmax(axis=1) == digits.labels).mean()
+
+
+def test_ctrl_c_before_the_first_epoch(
+    small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
+) -> None:
+    """With nothing to keep, Ctrl-C is passed on."""
+
+    def stop(at: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _run(small, train_digits, held_out, tmp_path, on_step=stop)
+
+
+def test_resume_refuses_another_run(
+    small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
+) -> None:
+    """There must be a run to resume, and it must be of the same recipe."""
+    with pytest.raises(FitError, match="no run to resume"):
+        _run(small, train_digits, held_out, tmp_path, resume=True)
+    _run(replace(small, epochs=1), train_digits, held_out, tmp_path)
+    with pytest.raises(FitError, match="another recipe"):
+        _run(small, train_digits, held_out, tmp_path, resume=True)
