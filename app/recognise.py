@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from app.errors import DigitscopeError
 from app.imaging.decode import Upload, decode, from_pixels
-from app.imaging.prepare import Prepared, as_is, prepare
+from app.imaging.prepare import as_is, candidates
+from app.imaging.stages import Prepared
 from app.inference.registry import Model
 from app.verdict import Verdict, energy, judge
 
@@ -33,10 +34,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Read:
-    """An image as it came and as the network receives it."""
+    """An image as it came, and the ways in which it may be meant."""
 
     upload: Upload
-    prepared: Prepared
+    candidates: tuple[Prepared, ...]
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Prediction:
         runner_up: The second most probable.
         score: How much the image looks like a digit at all (`app.verdict.energy`).
         verdict: `digit`, `unsure` or `not-a-digit`.
-        read: The image that it is about.
+        upload: The image as it came.
+        prepared: The image as the network received it.
     """
 
     probabilities: NDArray[np.float32]
@@ -57,7 +59,8 @@ class Prediction:
     runner_up: int
     score: float
     verdict: Verdict
-    read: Read
+    upload: Upload
+    prepared: Prepared
 
     @property
     def confidence(self) -> float:
@@ -80,8 +83,8 @@ def read_image(image: ImageInput, options: Options) -> Read:
         else from_pixels(image)
     )
     if options.preprocess == "none":
-        return Read(upload, as_is(upload, polarity=options.polarity))
-    return Read(upload, prepare(upload, polarity=options.polarity))
+        return Read(upload, (as_is(upload, polarity=options.polarity),))
+    return Read(upload, candidates(upload, polarity=options.polarity))
 
 
 def recognise(image: ImageInput, model: Model, options: Options) -> Prediction:
@@ -106,30 +109,51 @@ def recognise_many(
 
 
 def predict(reads: Sequence[Read], model: Model) -> list[Prediction]:
-    """Run prepared images through a network in one batch."""
+    """Run prepared images through a network in one batch.
+
+    Of the ways in which an image may be meant, the one counts that looks most like a digit.
+    """
     if not reads:
         return []
-    outputs = model.runtime.predict(np.stack([read.prepared.pixels for read in reads]))
-    scores, order = (
-        energy(outputs.logits),
-        np.argsort(-outputs.probabilities, axis=1, kind="stable"),
-    )
+    ways = [way.pixels for read in reads for way in read.candidates]
+    outputs = model.runtime.predict(np.stack(ways))
+    scores, start, predictions = energy(outputs.logits), 0, []
+    for read in reads:
+        stop = start + len(read.candidates)
+        best = start + int(scores[start:stop].argmax())
+        predictions.append(
+            _predicted(
+                outputs.probabilities[best],
+                float(scores[best]),
+                model,
+                read.upload,
+                read.candidates[best - start],
+            )
+        )
+        start = stop
+    return predictions
+
+
+def _predicted(
+    probabilities: NDArray[np.float32],
+    score: float,
+    model: Model,
+    upload: Upload,
+    prepared: Prepared,
+) -> Prediction:
+    first, second = np.argsort(-probabilities, kind="stable")[:2]
     thresholds = model.bundle.metadata.verdict
-    return [
-        Prediction(
-            probabilities=probabilities,
-            digit=int(first),
-            runner_up=int(second),
-            score=float(score),
-            verdict=judge(
-                float(score),
-                float(probabilities[first]),
-                not_a_digit_below=thresholds.not_a_digit_below,
-                unsure_below=thresholds.unsure_below,
-            ),
-            read=read,
-        )
-        for probabilities, (first, second), score, read in zip(
-            outputs.probabilities, order[:, :2], scores, reads, strict=True
-        )
-    ]
+    return Prediction(
+        probabilities=probabilities,
+        digit=int(first),
+        runner_up=int(second),
+        score=score,
+        verdict=judge(
+            score,
+            float(probabilities[first]),
+            not_a_digit_below=thresholds.not_a_digit_below,
+            unsure_below=thresholds.unsure_below,
+        ),
+        upload=upload,
+        prepared=prepared,
+    )

@@ -38,7 +38,8 @@ def fit_temperature(logits: NDArray[np.float32], labels: Labels) -> float:
 
 def fold_temperature(model: keras.Model, temperature: float) -> None:
     """Divide the weights of the layer `logits` by the temperature, so that every runtime is
-    calibrated alike."""
+    calibrated alike.
+    """
     layer = model.get_layer("logits")
     layer.set_weights([weights / temperature for weights in layer.get_weights()])
 

@@ -152,7 +152,8 @@ def _save(figure: Figure, path: Path) -> None:
 
 def _curves(metadata: Metadata) -> Figure:
     """Plot error and loss over the epochs; training figures are of augmented digits, so they lie
-    higher."""
+    higher.
+    """
     figure = Figure(figsize=(8, 3), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [figures.epoch for figures in metadata.epochs]

@@ -17,7 +17,6 @@ from app.errors import DigitscopeError
 if TYPE_CHECKING:
     from app.bundle import Evaluation
     from training import fit
-    from training.data import Split
     from training.recipe import Recipe
 
 out = Console(soft_wrap=True, highlight=False)
@@ -39,7 +38,8 @@ def add_commands(cli: typer.Typer) -> None:
 
 def _quiet_tensorflow() -> None:
     """Keep TensorFlow's start-up remarks off the terminal; it reads this when it is first
-    imported."""
+    imported.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
@@ -113,7 +113,8 @@ def evaluate(
     data: DataOption = None,
 ) -> None:
     """Read MNIST's test split with a committed model, as it is served, and print the figures of
-    its card."""
+    its card.
+    """
     from app.bundle import TWIN_FILE, open_bundle
     from app.inference.litert import LiteRtRuntime
     from training import data as mnist

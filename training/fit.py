@@ -175,7 +175,8 @@ class Batches(keras.utils.PyDataset):
 
 class DigitAccuracy(keras.metrics.Metric):
     """Share of the digits that are read rightly; rows without a certain target (outliers) do not
-    count."""
+    count.
+    """
 
     def __init__(self, name: str = "accuracy") -> None:
         """Start at zero of zero."""
@@ -200,7 +201,8 @@ class DigitAccuracy(keras.metrics.Metric):
 
 class Checkpoints:
     """A folder with the last and the best epoch's weights, every epoch's history, and whose run it
-    is."""
+    is.
+    """
 
     def __init__(self, folder: Path, run: dict[str, Any]) -> None:
         """Use `folder` for the run that `run` describes."""
@@ -217,7 +219,8 @@ class Checkpoints:
 
     def save(self, trainee: keras.Model, history: list[Epoch]) -> None:
         """Write the epoch that has just ended; a crash at any point leaves the epoch before it
-        whole."""
+        whole.
+        """
         fresh = self.folder / "fresh.weights.h5"
         trainee.save_weights(fresh)  # with the optimizer's state
         trainee_weights = [np.float16(w) for w in trainee.get_weights()]
@@ -233,7 +236,8 @@ class Checkpoints:
 
     def restore(self, trainee: keras.Model) -> list[Epoch]:
         """Load the last epoch into `trainee`, optimizer and dropout state included, and return the
-        history."""
+        history.
+        """
         if not (self.state.is_file() and self.last.is_file()):
             raise FitError(f"{self.folder} holds no run to resume; start one without --resume.")
         state = json.loads(self.state.read_text())
@@ -288,7 +292,7 @@ class _Watcher(keras.callbacks.Callback):
             accuracy=float(logs["accuracy"]),
             val_loss=float(logs["val_loss"]),
             val_accuracy=float(logs["val_accuracy"]),
-            learning_rate=float(self.model.optimizer.learning_rate),
+            learning_rate=float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             seconds=round(time.monotonic() - self.started, 1),
         )
         self.history.append(done)

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from training.augment import Augmentation, Batch, augment, elastic_field
+from training.augment import Augmentation, augment
+from training.resample import Batch, elastic_field
 from training.strokes import draw_segments
 
 # Without the look-alikes of digits (O o Q D I l i j J Z z S s B b q g G T t Y y h r v V U L).
@@ -48,7 +49,8 @@ def outliers(digits: NDArray[np.uint8], rng: np.random.Generator) -> Batch:
 @cache
 def _glyph_sheet() -> NDArray[np.uint8]:
     """Render every glyph in every font as MNIST was made: longer side 20, centre of mass in the
-    middle."""
+    middle.
+    """
     import matplotlib  # late: only its font files are wanted, and only when letters are drawn
 
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"

@@ -1,5 +1,6 @@
 """What a recipe states: everything that decides how a published model comes out, in one frozen
-record."""
+record.
+"""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -44,7 +45,8 @@ class Recipe:
 
     def describe(self) -> dict[str, Any]:
         """Return what decides the outcome as JSON-able values, the network by its function's
-        name."""
+        name.
+        """
         said = {**asdict(self), "build": self.build.__name__}
         del said["description"]
         return said

@@ -1,5 +1,6 @@
 """Pen strokes drawn onto 28x28 images by their distance to line segments; whole batches at a
-time."""
+time.
+"""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -8,7 +8,8 @@ import base64
 import binascii
 import io
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -91,8 +92,8 @@ async def read_one(request: Request, limits: Limits) -> ImageInput:
     """
     kind = _media_type(request, ONE_IMAGE_TYPES)
     if kind == FORM_TYPE:
-        form = await _read_form(request, limits, max_files=1)
-        return await _file_content(form, "file")
+        async with _form(request, limits, max_files=1) as form:
+            return await _file_content(form, "file")
     body = await _read_body(request, limits)
     if kind == JSON_TYPE:
         return _from_json(_validated(lambda: _ONE.validate_json(body)))
@@ -110,9 +111,9 @@ async def read_many(request: Request, limits: Limits) -> list[ImageInput | Digit
     kind = _media_type(request, MANY_IMAGES_TYPES)
     items: list[ImageInput | DigitscopeError]
     if kind == FORM_TYPE:
-        form = await _read_form(request, limits, max_files=limits.max_batch_items)
-        files = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
-        items = [await part.read() for part in files]
+        async with _form(request, limits, max_files=limits.max_batch_items) as form:
+            files = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
+            items = [await part.read() for part in files]
     else:
         body = await _read_body(request, limits)
         if kind == NPY_TYPE:
@@ -166,7 +167,7 @@ def _media_type(request: Request, accepted: tuple[str, ...]) -> str:
     return kind
 
 
-async def _limited(request: Request, limits: Limits) -> AsyncIterator[bytes]:
+async def _limited(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
     """Give the body's chunks and stop at the limit, whatever the Content-Length said."""
     said = request.headers.get("content-length", "")
     if said.isdecimal() and int(said) > limits.max_body_bytes:
@@ -185,7 +186,8 @@ async def _read_body(request: Request, limits: Limits) -> bytes:
     return b"".join([chunk async for chunk in _limited(request, limits)])
 
 
-async def _read_form(request: Request, limits: Limits, *, max_files: int) -> FormData:
+@asynccontextmanager
+async def _form(request: Request, limits: Limits, *, max_files: int) -> AsyncIterator[FormData]:
     parser = MultiPartParser(
         request.headers,
         _limited(request, limits),
@@ -197,7 +199,7 @@ async def _read_form(request: Request, limits: Limits, *, max_files: int) -> For
         limits.max_body_bytes + 1
     )  # never to disk: nothing that a user sends is stored
     try:
-        return await parser.parse()
+        form = await parser.parse()
     except MultiPartException as error:
         if "Too many files" in error.message:
             raise TooLargeError(
@@ -207,6 +209,10 @@ async def _read_form(request: Request, limits: Limits, *, max_files: int) -> For
             f"The body is no valid multipart/form-data: {error.message} Expected a 'boundary'"
             " parameter in the Content-Type and a part for each file."
         ) from error
+    try:
+        yield form
+    finally:
+        await form.close()
 
 
 async def _file_content(form: FormData, field: str) -> bytes:

@@ -106,7 +106,7 @@ class Health(_Answer):
 
 def prediction_answer(prediction: Prediction, bundle: Bundle) -> PredictionAnswer:
     """Put a prediction into its answer."""
-    upload, prepared = prediction.read.upload, prediction.read.prepared
+    upload, prepared = prediction.upload, prediction.prepared
     return PredictionAnswer(
         digit=prediction.digit,
         confidence=prediction.confidence,

@@ -70,7 +70,7 @@ CASES = {
     "27 rows": (422, JSON, json.dumps({"pixels": [[0] * 28] * 27}).encode()),
     "a pixel of 256": (422, JSON, json.dumps({"pixels": [[256] * 28] * 28}).encode()),
     "a pixel of 0.5": (422, JSON, json.dumps({"pixels": [[0.5] * 28] * 28}).encode()),
-    "a pixel that is not a number": (400, JSON, b'{"pixels": [[NaN]]}'),
+    "a pixel that is not a number": (422, JSON, b'{"pixels": [[NaN]]}'),
     "npy of floats": (422, NPY, npy(np.zeros((28, 28)))),
     "npy of another shape": (422, NPY, npy(np.zeros((28, 29), np.uint8))),
     "a blank image": (422, PNG, BLANK),

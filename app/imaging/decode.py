@@ -1,0 +1,223 @@
+"""Safe decoding: an upload's bytes to pixels, with every limit checked before memory is spent.
+
+Only the listed formats are opened. Knows files and colour modes; knows nothing of ink.
+"""
+
+import io
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.errors import TooLargeError, UndecodableError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+# Longest side that is worked on: at 1600 px the digits of a full page still have the 20 px that a network sees,
+# and every later stage costs a fraction of a second.
+WORKING_SIDE = 1600
+
+# Pixels are counted by `decode` before anything is decoded; Pillow's own limit would warn or raise on its own terms.
+Image.MAX_IMAGE_PIXELS = None
+
+# What Pillow and its plugins raise on garbage, found by fuzzing (tests/imaging/test_decode.py).
+_PILLOW_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    ZeroDivisionError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+)
+_KNOWN_OTHERS = (
+    (b"%PDF", "a PDF"),
+    (b"PK\x03\x04", "a ZIP archive or office document"),
+    (b"\x93NUMPY", "a NumPy file (send it as application/x-npy)"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"{", "JSON (send it as application/json)"),
+)
+_ORIENTATION = 0x0112
+_TRANSPOSE: Mapping[int, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An image as it came, decoded.
+
+    Attributes:
+        pixels: uint8 `[H, W]` (grey) or `[H, W, 3]` (RGB); reduced by `factor` if the image is large.
+        alpha: uint8 `[H, W]`, 255 opaque, or None where everything is.
+        format: `png`, `jpeg`, ... in lower case, or `pixels`.
+        width: Of the whole image in pixels, after EXIF orientation.
+        height: Likewise.
+        factor: Side of the square of the image's pixels that one of `pixels` is the mean of.
+        warnings: What was odd but not wrong.
+    """
+
+    pixels: NDArray[np.uint8]
+    alpha: NDArray[np.uint8] | None
+    format: str
+    width: int
+    height: int
+    factor: int = 1
+    warnings: tuple[str, ...] = ()
+
+
+def from_pixels(pixels: NDArray[np.uint8]) -> Upload:
+    """Wrap grey pixels, uint8 `[H, W]`, that came as numbers."""
+    height, width = pixels.shape
+    return Upload(pixels, None, "pixels", width, height)
+
+
+def decode(data: bytes, *, max_pixels: int) -> Upload:
+    """Decode an image file.
+
+    Args:
+        data: The file: PNG, JPEG, WebP, BMP, GIF (its first frame) or TIFF (its first page).
+        max_pixels: Largest width times height.
+
+    Returns:
+        Its pixels, upright, as grey or RGB.
+
+    Raises:
+        UndecodableError: Not such a file, or a damaged one.
+        TooLargeError: Too many pixels; found out from the header, before anything is decoded.
+    """
+    _check_webp_size(data, max_pixels)
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size(image.width, image.height, max_pixels)
+            return _read(image)
+    except _PILLOW_ERRORS as error:
+        raise UndecodableError(_explain(data, error)) from error
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise TooLargeError(
+            f"The image has {width} x {height} = {width * height} pixels; at most {max_pixels} are decoded."
+        )
+    if width < 1 or height < 1:
+        raise UndecodableError(f"The image is {width} x {height} pixels: there is nothing to see.")
+
+
+def _check_webp_size(data: bytes, max_pixels: int) -> None:
+    """Read a WebP's size from its header: Pillow allocates the whole canvas as soon as it opens the file."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
+        return
+    kind = data[12:16]
+    if kind == b"VP8X":
+        width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
+    elif kind == b"VP8 ":
+        width, height = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (26, 28))
+    elif kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    else:
+        return
+    _check_size(width, height, max_pixels)
+
+
+def _read(image: Image.Image) -> Upload:
+    name = (image.format or "").lower()
+    name = (
+        "jpeg" if name == "mpo" else name
+    )  # several JPEGs in one, as phones write; the first is the picture
+    warnings = []
+    if getattr(image, "n_frames", 1) > 1:
+        warnings.append("The file holds several images; the first was read.")
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    full_width, full_height = image.size
+    if name == "jpeg":
+        image.draft(
+            None, (WORKING_SIDE, WORKING_SIDE)
+        )  # decodes large JPEGs at a half, quarter or eighth
+    image.load()
+    image = _to_plain_mode(image, warnings)
+    drafted = max(1, round(full_width / image.width))
+    factor = max(1, -(-max(image.size) // WORKING_SIDE))
+    if factor > 1:
+        image = image.reduce(factor)
+    if orientation in _TRANSPOSE:
+        image = image.transpose(_TRANSPOSE[orientation])
+    if orientation in (5, 6, 7, 8):
+        full_width, full_height = full_height, full_width
+    pixels, alpha = np.asarray(image), None
+    if image.mode in ("LA", "RGBA"):
+        pixels, alpha = pixels[..., :-1], np.ascontiguousarray(pixels[..., -1])
+        pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels
+        alpha = None if alpha.min() == 255 else alpha
+    return Upload(
+        np.ascontiguousarray(pixels),
+        alpha,
+        name,
+        full_width,
+        full_height,
+        factor * drafted,
+        tuple(warnings),
+    )
+
+
+def _to_plain_mode(image: Image.Image, warnings: list[str]) -> Image.Image:
+    """Bring every colour mode to L, LA, RGB or RGBA."""
+    if image.mode in ("L", "LA", "RGB", "RGBA"):
+        if "transparency" not in image.info:
+            return image
+        return image.convert("RGBA")
+    if image.mode in ("1", "La"):
+        return image.convert("L" if image.mode == "1" else "LA")
+    if image.mode.startswith(("I", "F")):
+        return Image.fromarray(_to_bytes(np.asarray(image, np.float64), warnings))
+    if image.mode in ("P", "PA"):
+        return image.convert(
+            "RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB"
+        )
+    return image.convert("RGBA" if image.mode == "RGBa" else "RGB")  # CMYK, YCbCr, LAB, HSV, RGBX
+
+
+def _to_bytes(values: NDArray[np.float64], warnings: list[str]) -> NDArray[np.uint8]:
+    """Stretch deep grey values over 0..255; what is nearly constant stays so."""
+    values = np.nan_to_num(values, nan=0.0, posinf=65535.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    full = 65535.0 if high > 255 else 255.0 if high > 1 else 1.0
+    if high - low < 0.01 * full:
+        return np.full(values.shape, np.clip(255 * low / full, 0, 255), np.uint8)
+    if low < 0 or high > 255:
+        warnings.append(f"Deep grey values {low:g} to {high:g} were stretched over 0 to 255.")
+    return np.asarray(255 * (values - low) / (high - low) + 0.5, np.uint8)
+
+
+def _explain(data: bytes, error: BaseException) -> str:
+    expected = "expected PNG, JPEG, WebP, BMP, GIF or TIFF"
+    head = data[:512].lstrip()
+    for magic, what in _KNOWN_OTHERS:
+        if head.startswith(magic):
+            return f"The image cannot be read: {expected}, got {what}."
+    if b"<svg" in head.lower():
+        return f"The image cannot be read: {expected}, got an SVG drawing."
+    if data[4:8] == b"ftyp":
+        return (
+            f"The image cannot be read: {expected}, got HEIC, AVIF or a video; export it as JPEG."
+        )
+    if isinstance(error, Image.UnidentifiedImageError):
+        return (
+            f"The image cannot be read: {expected}, got {len(data)} bytes that are none of these."
+        )
+    return f"The image is damaged: it begins as a picture, but {error}."

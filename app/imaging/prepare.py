@@ -1,0 +1,290 @@
+"""One digit, from an upload to 28x28, the way MNIST was made.
+
+MNIST's digits were scaled to a box of 20x20 with their aspect kept and anti-aliased, then placed so that
+their centre of mass lies in the middle of 28x28 (LeCun et al., 1998). What comes before is for what
+people upload: any polarity, shadows, lines, specks, colours, pens of every width.
+"""
+
+from collections.abc import Set as AbstractSet
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from app.errors import InvalidInputError
+from app.imaging.decode import Upload
+from app.imaging.filters import Grey
+from app.imaging.ink import Ink, extract, to_grey
+from app.imaging.marks import choose_writing, find_marks, soft, without_lines, writing_mask
+from app.imaging.polarity import Found, Polarity, find_polarity
+from app.imaging.stages import SWITCHABLE, Placement, Prepared, Record
+
+SIDE, BOX = 28, 20
+CENTRE = 14.0  # index of the mean centroid of MNIST's 60,000 training digits on both axes, measured
+BLACK = 16  # grey levels up to which a border pixel counts as black
+# Stroke width, 2 x ink / length of its outline, of MNIST's training digits, pixels: the 1st and 99th
+# percentile are 1.43 and 4.28; what lies outside is brought to the 5th and 95th.
+THIN, THINNEST, THICKEST, THICK = 1.43, 1.63, 3.58, 4.28
+FINE = 4  # strokes are thickened and thinned on a grid this much finer than the 28x28
+
+
+def prepare(
+    upload: Upload,
+    *,
+    polarity: Polarity = "auto",
+    skip: AbstractSet[str] = frozenset(),
+    record: bool = False,
+) -> Prepared:
+    """Prepare the one digit on an upload.
+
+    An image that is MNIST-shaped already (28x28, grey, light ink on black) comes through bit for bit.
+
+    Args:
+        upload: What came.
+        polarity: Which side is ink, or `auto` to find out.
+        skip: Names of stages to leave out (`stages.SWITCHABLE`), to see what they do.
+        record: Keep a picture of every stage.
+
+    Returns:
+        The 28x28 and how it came to be.
+
+    Raises:
+        BlankImageError: Nothing is written on it.
+    """
+    if polarity != "dark-on-light" and is_mnist_shaped(upload):
+        notes = Record(record)
+        notes.add(
+            "input",
+            "The image is MNIST-shaped and goes to the network unchanged.",
+            upload.pixels,
+            {},
+        )
+        place = Placement(1.0, 1.0, 0.0, 0.0)
+        return Prepared(upload.pixels, "light-on-dark", True, place, tuple(notes.stages))
+    return prepare_fully(upload, polarity=polarity, skip=skip, record=record)
+
+
+def candidates(upload: Upload, *, polarity: Polarity = "auto") -> tuple[Prepared, ...]:
+    """Return the ways in which an image may be meant, the prepared one first.
+
+    A 28x28 image that is not quite MNIST-shaped (a grey ground, stripes, fog) may still be a digit that
+    stands where MNIST's stand, or one that does not: the network that reads it can tell better than
+    a rule on pixels. All others have one way.
+
+    Raises:
+        BlankImageError: Nothing is written on it.
+    """
+    prepared = prepare(upload, polarity=polarity)
+    if prepared.passthrough or upload.pixels.shape != (SIDE, SIDE) or upload.alpha is not None:
+        return (prepared,)
+    found: tuple[Found, ...] = (
+        ("light-on-dark", "dark-on-light") if polarity == "auto" else (polarity,)
+    )
+    return (prepared, *(as_is(upload, polarity=one) for one in found))
+
+
+def prepare_fully(
+    upload: Upload,
+    *,
+    polarity: Polarity = "auto",
+    skip: AbstractSet[str] = frozenset(),
+    record: bool = False,
+) -> Prepared:
+    """Do what `prepare` does, to MNIST-shaped images too."""
+    notes, factor = Record(record), upload.factor
+    grey, done = to_grey(upload)
+    notes.add("grey", "Colours become grey, transparent parts the opposite of the ink.", grey, done)
+    found, measured = find_polarity(grey)
+    if polarity != "auto":
+        found = polarity
+    raised = grey if found == "light-on-dark" else 255 - grey
+    notes.add("polarity", "From here on ink is light.", raised, {"polarity": found, **measured})
+    ink, taken = extract(grey, found, flatten="background" not in skip)
+    notes.add(
+        "background", SWITCHABLE["background"], ink.amount, taken, full=max(1.0, 1.2 * ink.peak)
+    )
+    kept, dropped, warnings = clean(ink, enabled="clean" not in skip)
+    notes.add("clean", SWITCHABLE["clean"], kept, dropped, full=max(1.0, 1.2 * ink.peak))
+    top, left, height, width = bounding_box(kept, max(2.0, min(ink.faint, 3.5 * ink.noise + 2.0)))
+    boxed, shape = fit_box(kept[top : top + height, left : left + width])
+    notes.add(
+        "scale",
+        "The ink's box is scaled to 20 on its longer side.",
+        boxed,
+        {"box": [left, top, width, height]},
+    )
+    if "stroke" not in skip:
+        boxed, widths = near_stroke_width(boxed, kept[top : top + height, left : left + width])
+        notes.add("stroke", SWITCHABLE["stroke"], boxed, widths)
+    row, column = _place(boxed, centre="centre" not in skip)
+    pixels = np.zeros((SIDE, SIDE), np.uint8)
+    pixels[row : row + shape[0], column : column + shape[1]] = np.clip(boxed + 0.5, 0, 255)
+    notes.add("centre", SWITCHABLE["centre"], pixels, {"row": row, "column": column})
+    scale_y, scale_x = height / shape[0] * factor, width / shape[1] * factor
+    place = Placement(
+        scale_y,
+        scale_x,
+        top * factor + scale_y * (0.5 - row) - 0.5,
+        left * factor + scale_x * (0.5 - column) - 0.5,
+    )
+    return Prepared(pixels, found, False, place, tuple(notes.stages), tuple(warnings))
+
+
+def as_is(upload: Upload, *, polarity: Polarity = "auto") -> Prepared:
+    """Take a 28x28 image as it is; only dark ink on light, if told so, is inverted.
+
+    Raises:
+        InvalidInputError: The image is not 28x28.
+    """
+    if (upload.width, upload.height) != (SIDE, SIDE):
+        raise InvalidInputError(
+            f"With preprocess=none the image must be {SIDE} x {SIDE} pixels; it is {upload.width} x "
+            f"{upload.height}. Leave preprocess out and it will be prepared."
+        )
+    grey, _ = to_grey(upload)
+    if polarity == "dark-on-light":
+        grey = 255 - grey
+    pixels = np.clip(grey + 0.5, 0, 255).astype(np.uint8)
+    found: Found = "light-on-dark" if polarity == "auto" else polarity
+    return Prepared(pixels, found, False, Placement(1.0, 1.0, 0.0, 0.0))
+
+
+def is_mnist_shaped(upload: Upload) -> bool:
+    """Tell whether an image is 28x28, grey, with light ink on a black border."""
+    pixels = upload.pixels
+    if pixels.shape != (SIDE, SIDE) or upload.alpha is not None:
+        return False
+    border = np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
+    # Ink of one MNIST digit in 75 touches the border, so a few light pixels are let through.
+    black = np.count_nonzero(border <= BLACK) >= 0.85 * border.size
+    return bool(black and pixels.max() >= 128 and np.median(pixels) <= BLACK)
+
+
+def clean(ink: Ink, *, enabled: bool) -> tuple[Grey, dict[str, object], list[str]]:
+    """Keep the writing and drop the rest.
+
+    Args:
+        ink: The ink of the whole image.
+        enabled: False keeps all that is faint or stronger.
+
+    Returns:
+        float32 `[H, W]`, the ink that stays; what was dropped; warnings.
+    """
+    mask = writing_mask(ink) if enabled else ink.amount > ink.faint
+    if not enabled:
+        return np.where(soft(mask), ink.amount, 0), {"skipped": True}, []
+    unlined, lines = without_lines(mask)
+    marks = find_marks(ink, unlined if (ink.amount[unlined] > ink.strong).any() else mask)
+    writing, dropped = choose_writing(marks)
+    kept = marks.keep(writing)
+    warnings = []
+    boxes = np.flatnonzero(writing)
+    if len(boxes) > 1:
+        heights = marks.bottom[boxes] - marks.top[boxes]
+        wide = marks.right[boxes].max() - marks.left[boxes].min()
+        if wide > 1.8 * heights.max():
+            warnings.append(
+                "There seem to be several marks side by side; POST /read reads each of them."
+            )
+    around = soft(kept) & (unlined | ~mask) if lines else soft(kept)
+    return np.where(around, ink.amount, 0), {"lines": lines, **dropped}, warnings
+
+
+def bounding_box(kept: Grey, floor: float) -> tuple[int, int, int, int]:
+    """Return top, left, height and width of the pixels above `floor`, or of all ink if none is."""
+    inked = kept > floor
+    if not inked.any():
+        inked = kept > 0
+    rows, columns = np.flatnonzero(inked.any(axis=1)), np.flatnonzero(inked.any(axis=0))
+    top, left = int(rows[0]), int(columns[0])
+    return top, left, int(rows[-1]) - top + 1, int(columns[-1]) - left + 1
+
+
+def fit_box(ink: Grey) -> tuple[Grey, tuple[int, int]]:
+    """Scale ink to 20 on its longer side, anti-aliased, and its range to MNIST's.
+
+    Args:
+        ink: float32 `[h, w]`, any range from 0.
+
+    Returns:
+        float32 `[h', w']`, 0..255, the larger of h' and w' 20; and (h', w').
+    """
+    scaled = _resize(ink, BOX)
+    return _full_range(scaled), (scaled.shape[0], scaled.shape[1])
+
+
+def _resize(ink: Grey, longer: int) -> Grey:
+    """Scale the longer side to `longer`: area averages when shrinking, smooth when enlarging."""
+    height, width = ink.shape
+    factor = longer / max(height, width)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    if size == (width, height):
+        return ink
+    how = Image.Resampling.BOX if factor < 1 else Image.Resampling.BICUBIC
+    return np.maximum(np.asarray(Image.fromarray(ink).resize(size, how), np.float32), 0)
+
+
+def _full_range(ink: Grey) -> Grey:
+    """Scale so that full strokes have MNIST's 253 to 255."""
+    written = ink[ink > 0.25 * ink.max()]
+    full = float(np.percentile(written, 90)) if written.size else 0.0
+    return np.clip(ink * (254.0 / full), 0, 255) if full > 0 else ink
+
+
+def stroke_width(ink: Grey) -> float:
+    """Return the mean stroke width, pixels: twice the ink over the length of its outline.
+
+    Args:
+        ink: float32 `[h, w]`, 0..255.
+    """
+    padded = np.pad(ink, 1)
+    slope = np.hypot(np.diff(padded, axis=0)[:, :-1], np.diff(padded, axis=1)[:-1])
+    outline = float(slope.sum())
+    return 2 * float(ink.sum()) / outline if outline > 0 else 0.0
+
+
+def near_stroke_width(boxed: Grey, original: Grey) -> tuple[Grey, dict[str, object]]:
+    """Thicken hairlines and thin out blots; what lies in MNIST's range is not touched.
+
+    Args:
+        boxed: float32 `[h, w]`, 0..255, scaled to the box.
+        original: The same ink before scaling.
+
+    Returns:
+        The ink with another stroke width, same shape, and the widths before and after, pixels.
+    """
+    before = stroke_width(boxed)
+    if THIN <= before <= THICK:
+        return boxed, {"before": round(before, 2), "after": round(before, 2)}
+    fine = _full_range(_resize(original, BOX * FINE))
+    picture = Image.fromarray(np.pad(fine, FINE).astype(np.uint8))
+    thicker, wanted = before < THIN, THINNEST if before < THIN else THICKEST
+    best = boxed
+    for _ in range(2 * FINE):
+        picture = picture.filter(ImageFilter.MaxFilter(3) if thicker else ImageFilter.MinFilter(3))
+        box = (FINE, FINE, picture.width - FINE, picture.height - FINE)
+        size = (boxed.shape[1], boxed.shape[0])
+        tried = np.asarray(picture.resize(size, Image.Resampling.BOX, box=box), np.float32)
+        if tried.max() < 128:  # thinned away
+            break
+        best = _full_range(tried)
+        width = stroke_width(best)
+        if (width >= wanted) if thicker else (width <= wanted):
+            break
+    return best, {"before": round(before, 2), "after": round(stroke_width(best), 2)}
+
+
+def _place(boxed: Grey, *, centre: bool) -> tuple[int, int]:
+    """Return row and column of the box in the 28x28, its centre of mass in the middle.
+
+    Whole pixels, as in MNIST: a fraction of a pixel would blur every stroke once more.
+    """
+    starts = []
+    for axis, size in enumerate(boxed.shape):
+        middle = (size - 1) / 2
+        if centre:
+            along: NDArray[np.float64] = boxed.sum(axis=1 - axis, dtype=np.float64)
+            middle = float(along @ np.arange(size) / max(1e-9, along.sum()))
+        start = round((CENTRE if centre else (SIDE - 1) / 2) - middle)
+        starts.append(int(np.clip(start, 0, SIDE - size)))
+    return starts[0], starts[1]
