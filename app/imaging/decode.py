@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from app.errors import TooLargeError, UndecodableError
 
@@ -104,7 +104,7 @@ def decode(data: bytes, *, max_pixels: int) -> Upload:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image.width, image.height, max_pixels)
-            return _read(image)
+            return _read(image, data)
     except _PILLOW_ERRORS as error:
         raise UndecodableError(_explain(data, error)) from error
 
@@ -135,11 +135,12 @@ def _check_webp_size(data: bytes, max_pixels: int) -> None:
     _check_size(width, height, max_pixels)
 
 
-def _read(image: Image.Image) -> Upload:
+def _read(image: Image.Image, data: bytes) -> Upload:
     name = (image.format or "").lower()
-    name = (
-        "jpeg" if name == "mpo" else name
-    )  # several JPEGs in one, as phones write; the first is the picture
+    # Phones write several JPEGs in one file (MPO); the first is the picture.
+    name = "jpeg" if name == "mpo" else name
+    if name == "png" and b"IEND" not in data:
+        raise OSError("its end is missing (no IEND chunk)")  # Pillow lets that pass
     warnings = []
     if getattr(image, "n_frames", 1) > 1:
         warnings.append("The file holds several images; the first was read.")
@@ -164,6 +165,8 @@ def _read(image: Image.Image) -> Upload:
         pixels, alpha = pixels[..., :-1], np.ascontiguousarray(pixels[..., -1])
         pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels
         alpha = None if alpha.min() == 255 else alpha
+    if pixels.ndim == 3 and _is_grey(pixels):
+        pixels = pixels[..., 0]
     return Upload(
         np.ascontiguousarray(pixels),
         alpha,
@@ -173,6 +176,12 @@ def _read(image: Image.Image) -> Upload:
         factor * drafted,
         tuple(warnings),
     )
+
+
+def _is_grey(pixels: NDArray[np.uint8]) -> bool:
+    """Tell whether the three channels are the same, as formats without grey store it."""
+    first = pixels[..., 0]
+    return np.array_equal(first, pixels[..., 1]) and np.array_equal(first, pixels[..., 2])
 
 
 def _to_plain_mode(image: Image.Image, warnings: list[str]) -> Image.Image:
@@ -216,7 +225,7 @@ def _explain(data: bytes, error: BaseException) -> str:
         return (
             f"The image cannot be read: {expected}, got HEIC, AVIF or a video; export it as JPEG."
         )
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return (
             f"The image cannot be read: {expected}, got {len(data)} bytes that are none of these."
         )

@@ -8,6 +8,7 @@ import base64
 import binascii
 import io
 import math
+import tokenize
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -304,6 +305,7 @@ def read_npy(
         SyntaxError,
         TypeError,
         RecursionError,
+        tokenize.TokenError,
         MemoryError,
     ) as error:
         raise UndecodableError(f"The body is no .npy file: {error}") from error

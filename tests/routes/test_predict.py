@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from numpy.typing import NDArray
 
+from app.imaging.decode import decode
 from app.samples import sample_png
 from tests.conftest import Digits
 from tests.forms import encode, every_form
@@ -56,14 +58,14 @@ def test_model_can_be_named(client: TestClient) -> None:
 
 def test_dark_ink_on_light_paper(client: TestClient) -> None:
     """A digit is read whichever of ink and paper is darker."""
-    pixels = 255 - np.pad(np.array(_pixels(2)), 10)
+    pixels = 255 - np.pad(_pixels(2), 10)
     answer = client.post("/predict", files={"file": encode(pixels)}).json()
     assert (answer["digit"], answer["input"]["polarity"]) == (2, "dark-on-light")
 
 
 def test_preprocess_none_takes_the_image_as_it_is(client: TestClient) -> None:
     """With preprocess=none a 28x28 image is not touched, and any other size is refused."""
-    pixels = np.array(_pixels(5))
+    pixels = _pixels(5)
     as_is = client.post("/predict?preprocess=none", files={"file": encode(pixels)})
     assert as_is.json()["digit"] == 5
     refused = client.post("/predict?preprocess=none", files={"file": encode(np.pad(pixels, 1))})
@@ -81,7 +83,5 @@ def test_request_id_is_echoed(client: TestClient) -> None:
     assert replaced.headers["X-Request-ID"].isalnum()
 
 
-def _pixels(digit: int) -> list[list[int]]:
-    from app.imaging.decode import decode
-
-    return decode(sample_png(digit), max_pixels=784).pixels.tolist()
+def _pixels(digit: int) -> NDArray[np.uint8]:
+    return decode(sample_png(digit), max_pixels=784).pixels
