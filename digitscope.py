@@ -1,5 +1,4 @@
-"""The command `digitscope`: the service's commands, and those of the training if its extra is
-installed."""
+"""The command `digitscope`: the service's commands, and the training's if installed."""
 
 import importlib.util
 

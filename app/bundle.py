@@ -8,13 +8,13 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.errors import BundleError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 METADATA = "metadata.json"
 KERAS_FILE = "model.keras"
 TWIN_FILE = "model.tflite"
@@ -97,8 +97,7 @@ class Tensor(_Record):
 
 
 class Metadata(_Record):
-    """All that is known of a model: where it comes from, what it takes and gives, how good it
-    is."""
+    """All that is known of a model: its origin, its inputs and outputs, and how good it is."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -208,8 +207,7 @@ def open_bundle(folder: Path) -> Bundle:
 
 
 def seal(folder: Path, metadata: Metadata) -> Metadata:
-    """Hash every file in `folder` and write `metadata.json` with the sums; the last step of
-    publishing.
+    """Hash every file in `folder` and write `metadata.json`; the last step of publishing.
 
     Args:
         folder: The bundle's folder, its other files already in place.

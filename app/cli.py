@@ -26,8 +26,7 @@ _problems = Console(stderr=True)
 
 
 def read_settings() -> Settings:
-    """Read the settings from the environment; a wrong one ends the program with a sentence that
-    names it."""
+    """Read the settings; a wrong one ends the program with a sentence that names it."""
     try:
         return Settings()
     except ValidationError as error:
@@ -43,8 +42,7 @@ def fail(message: str) -> None:
 
 
 def open_registry(settings: Settings) -> Registry:
-    """Open and verify the bundles; a missing or damaged one ends the program with a sentence that
-    names it."""
+    """Open the bundles; a damaged one ends the program with a sentence that names it."""
     try:
         return Registry(settings.model_dir, settings.default_model, interpreters=settings.threads)
     except BundleError as error:

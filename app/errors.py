@@ -1,5 +1,4 @@
-"""The one tree of errors: what can go wrong with a request or a bundle, and the HTTP status it
-maps to.
+"""The one tree of errors: what can go wrong, and the HTTP status that it maps to.
 
 Errors are raised deep inside the program and rendered once per protocol at its edge. This module
 knows status codes but no web framework.

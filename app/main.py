@@ -63,7 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         workers.close()
         registry.close()
 
-    app = FastAPIOffline(
+    app: FastAPI = FastAPIOffline(
         title="digitscope",
         version=VERSION,
         summary="Handwritten digits, recognised and explained.",

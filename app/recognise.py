@@ -1,5 +1,4 @@
-"""One image, or many, to predictions: decoding, preparation, network and verdict in one straight
-line.
+"""One image, or many, to predictions: decode, prepare, run, judge, in one straight line.
 
 Knows arrays and models; knows nothing of HTTP. What it raises are the errors of `app.errors`.
 """

@@ -12,8 +12,9 @@ Verdict = Literal["digit", "unsure", "not-a-digit"]
 
 
 def energy(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the score that tells digits from other things: the negative free energy of Liu et al.
-    (2020).
+    """Return the score that tells digits from other things: negative free energy.
+
+    Source: Liu et al., 2020, arXiv:2010.03759.
 
     Args:
         logits: `[N, 10]`.

@@ -1,11 +1,12 @@
 """Test images for the imaging benchmark: digits under corruption, on paper, from other scanners.
 
-Made from held-out training digits, with the generator that the caller passes. The 15 corruptions follow
-MNIST-C (Mu and Gilmer, 2019, arXiv:1906.02337) in kind and in the severity that its paper publishes;
-they are written anew here and are not the augmentation of `training`.
+Made from held-out training digits, with the generator that the caller passes. The 15 corruptions
+follow MNIST-C (Mu and Gilmer, 2019, arXiv:1906.02337) in kind and in the severity that its paper
+publishes; they are written anew here and are not the augmentation of `training`.
 """
 
 import io
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -16,7 +17,9 @@ from scipy import ndimage
 Pixels = NDArray[np.uint8]
 
 
-def _affine(image: Pixels, matrix: list[list[float]], shift: tuple[float, float] = (0, 0)) -> Pixels:
+def _affine(
+    image: Pixels, matrix: list[list[float]], shift: tuple[float, float] = (0, 0)
+) -> Pixels:
     inverse = np.linalg.inv(np.array(matrix, float))
     offset = np.array([13.5, 13.5]) - inverse @ (np.array([13.5, 13.5]) + shift)
     moved = ndimage.affine_transform(image.astype(float), inverse, offset, order=1)
@@ -24,15 +27,18 @@ def _affine(image: Pixels, matrix: list[list[float]], shift: tuple[float, float]
 
 
 def shot_noise(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Count few photons, as MNIST-C at severity 5."""
     return np.clip(rng.poisson(image / 255 * 3) / 3 * 255, 0, 255).astype(np.uint8)
 
 
 def impulse_noise(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Turn 17 pixels in 100 black or white (severity 4)."""
     draw = rng.random(image.shape)
     return np.where(draw < 0.085, 0, np.where(draw > 0.915, 255, image)).astype(np.uint8)
 
 
 def glass_blur(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Swap neighbouring pixels between two blurs (severity 1)."""
     blurred = ndimage.gaussian_filter(image.astype(float), 0.7)
     for _ in range(2):
         for y in range(26, 1, -1):
@@ -43,6 +49,7 @@ def glass_blur(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def motion_blur(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Blur along a line of up to 45 degrees (severity 1)."""
     angle = rng.uniform(-np.pi / 4, np.pi / 4)
     views = [
         ndimage.shift(image.astype(float), (t * np.sin(angle), t * np.cos(angle)), order=1)
@@ -53,28 +60,34 @@ def motion_blur(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def shear(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Shear by 0.4 (severity 2)."""
     return _affine(image, [[1, 0], [0.4 * rng.choice([-1, 1]), 1]])
 
 
 def scale(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Shrink to 0.7 (severity 3)."""
     return _affine(image, [[0.7, 0], [0, 0.7]])
 
 
 def rotate(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Turn by 0.4 radians (severity 2)."""
     angle = 0.4 * rng.choice([-1, 1])
     return _affine(image, [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
 def brightness(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Add half the range (severity 5)."""
     return np.clip(image.astype(int) + 127, 0, 255).astype(np.uint8)
 
 
 def translate(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Move by 3 pixels (severity 3)."""
     angle = rng.uniform(0, 2 * np.pi)
     return _affine(image, [[1, 0], [0, 1]], (3 * np.sin(angle), 3 * np.cos(angle)))
 
 
 def stripe(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Invert a band at either side."""
     striped = image.copy()
     for columns in (slice(0, 7), slice(21, 28)):
         striped[:, columns] = 255 - striped[:, columns]
@@ -82,6 +95,7 @@ def stripe(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def fog(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Add bright clouds (severity 2)."""
     clouds = np.zeros((32, 32))
     for cells in (2, 4, 8, 16):  # plasma: noise of halving scale and halving strength
         noise = rng.uniform(-1, 1, (cells + 1, cells + 1))
@@ -92,6 +106,7 @@ def fog(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def spatter(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Splash drops on it (severity 4)."""
     liquid = ndimage.gaussian_filter(rng.normal(0.65, 0.3, (28, 28)), 1)
     drops = np.clip((liquid - 0.78) * 12, 0, 1)
     return np.clip(np.maximum(image, 170 * drops), 0, 255).astype(np.uint8)
@@ -100,25 +115,28 @@ def spatter(image: Pixels, rng: np.random.Generator) -> Pixels:
 def _drawn(image: Pixels, points: NDArray[np.float64], gap: bool) -> Pixels:
     picture = Image.fromarray(image)
     pen = ImageDraw.Draw(picture)
-    for index, (start, stop) in enumerate(zip(points[:-1], points[1:], strict=True)):
+    for index, (start, stop) in enumerate(itertools.pairwise(points)):
         if not gap or index % 2 == 0:
             pen.line([tuple(start), tuple(stop)], fill=255, width=1)
     return np.asarray(picture)
 
 
 def dotted_line(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Draw a dashed line across."""
     start, stop = rng.uniform(0, 28, 2), rng.uniform(0, 28, 2)
     start[rng.integers(2)], stop[rng.integers(2)] = 0, 27
     return _drawn(image, np.linspace(start, stop, 14), gap=True)
 
 
 def zigzag(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Draw a zigzag line across."""
     points = np.linspace(rng.uniform(0, 28, 2) * [0, 1], [27, rng.uniform(0, 28)], 9)
     points[:, 1] += np.resize([-2.5, 2.5], 9)
     return _drawn(image, points, gap=False)
 
 
 def canny_edges(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Leave only the thinned edges."""
     smooth = ndimage.gaussian_filter(image.astype(float), 1)
     dy, dx = ndimage.sobel(smooth, 0), ndimage.sobel(smooth, 1)
     slope = np.hypot(dy, dx)
@@ -214,7 +232,8 @@ def small_scan(image: Pixels, rng: np.random.Generator) -> bytes:
     """16x16, cropped to the ink, as the United States Postal Service's digits are."""
     rows, columns = np.flatnonzero(image.max(1) > 60), np.flatnonzero(image.max(0) > 60)
     crop = Image.fromarray(image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-    small = crop.resize((16, 16) if rng.random() < 0.3 else (max(4, round(16 * crop.width / crop.height)) if crop.width < crop.height else 16, 16), Image.Resampling.BOX)
+    width = max(4, round(16 * crop.width / crop.height)) if crop.width < crop.height else 16
+    small = crop.resize((16 if rng.random() < 0.3 else width, 16), Image.Resampling.BOX)
     page = Image.new("L", (16, 16))
     page.paste(small, ((16 - small.width) // 2, 0))
     return _png(np.asarray(page))

@@ -13,7 +13,9 @@ def encode(pixels: NDArray[np.uint8], image_format: str = "PNG") -> bytes:
     """Encode grey pixels as an image file."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(
-        stream, format=image_format, **({"lossless": True} if image_format.upper() == "WEBP" else {})
+        stream,
+        format=image_format,
+        **({"lossless": True} if image_format.upper() == "WEBP" else {}),
     )
     return stream.getvalue()
 

@@ -1,3 +1,1 @@
-"""The offline half of digitscope: train networks on MNIST and write model bundles for the
-service.
-"""
+"""The offline half of digitscope: trains networks on MNIST and writes model bundles."""

@@ -21,8 +21,7 @@ from training.resample import AXIS, SIDE, Batch, dilate, elastic_field, erode, s
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far images are changed; every range is drawn from uniformly and symmetric about no
-    change.
+    """How far images are changed; every range is symmetric about no change.
 
     Attributes:
         rotation_deg: Largest rotation, degrees.
@@ -70,9 +69,7 @@ def augment(images: NDArray[np.uint8], how: Augmentation, rng: np.random.Generat
 
 
 def _warp(batch: Batch, how: Augmentation, rng: np.random.Generator) -> Batch:
-    """Rotate, scale, shear, shift and bend in a single resampling, so that edges are softened only
-    once.
-    """
+    """Rotate, scale, shear, shift and bend in one resampling: edges are softened once."""
     n = len(batch)
     angle = np.deg2rad(uniform(rng, -how.rotation_deg, how.rotation_deg, n))
     shear = np.tan(np.deg2rad(uniform(rng, -how.shear_deg, how.shear_deg, n)))

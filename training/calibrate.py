@@ -15,8 +15,7 @@ SURE_ERROR = 0.001  # share of sure answers that may be wrong
 
 
 def fit_temperature(logits: NDArray[np.float32], labels: Labels) -> float:
-    """Return the temperature that makes held-out digits likeliest (Guo et al., 2017,
-    arXiv:1706.04599).
+    """Return the temperature that makes held-out digits likeliest (Guo et al., 2017).
 
     Args:
         logits: `[N, 10]` of held-out digits.
@@ -37,9 +36,7 @@ def fit_temperature(logits: NDArray[np.float32], labels: Labels) -> float:
 
 
 def fold_temperature(model: keras.Model, temperature: float) -> None:
-    """Divide the weights of the layer `logits` by the temperature, so that every runtime is
-    calibrated alike.
-    """
+    """Divide the logits' weights by the temperature, so that every runtime is calibrated."""
     layer = model.get_layer("logits")
     layer.set_weights([weights / temperature for weights in layer.get_weights()])
 

@@ -59,10 +59,13 @@ def text(metadata: Metadata) -> str:
         if metadata.test
         else "The test split was not at hand when this model was made."
     )
+    rows = "\n".join(_row(split) for split in (metadata.validation, metadata.test) if split)
     augmentation = "\n".join(
         f"| {name.replace('_', ' ')} | {value:g} |"
         for name, value in metadata.recipe["augmentation"].items()
     )
+    recipe, verdict = metadata.recipe, metadata.verdict
+    libraries = ", ".join(f"{name} {number}" for name, number in metadata.libraries.items())
     return f"""# Model card: {metadata.name}, version {metadata.version}
 
 {metadata.description}
@@ -73,15 +76,15 @@ Generated from `metadata.json`; made {metadata.created:%Y-%m-%d}.
 
 Taken through the compiled network that is served (`model.tflite`).
 
-| split | digits | misread | error | 95 % interval | negative log-likelihood | calibration error |
+| split | digits | misread | error | 95 % interval | log-likelihood | calibration error |
 | --- | --- | --- | --- | --- | --- | --- |
-{_row(metadata.validation)}
-{_row(metadata.test) if metadata.test else ""}
+{rows}
 
-The weights are those of epoch {metadata.published_epoch} of {len(metadata.epochs)}. The validation digits chose the temperature and the
-thresholds, so their figures are a little too good. The test split was opened once, after all that.
-Intervals are Clopper-Pearson; the calibration error has 15 bins; it was
-{metadata.calibration_error_before:.5f} on validation before temperature scaling (temperature {metadata.temperature:.3f}).
+The log-likelihood is negative, a mean, in nats; intervals are Clopper-Pearson; the calibration
+error has 15 bins. The weights are those of epoch {metadata.published_epoch} of
+{len(metadata.epochs)}. The validation digits chose the temperature ({metadata.temperature:.3f}; before it,
+their calibration error was {metadata.calibration_error_before:.5f}) and the thresholds, so their
+figures are a little too good. The test split was opened once, after all that.
 
 | size | |
 | --- | --- |
@@ -99,33 +102,34 @@ Intervals are Clopper-Pearson; the calibration error has 15 bins; it was
 ## Data
 
 MNIST (LeCun, Cortes and Burges): {60000 - metadata.validation.digits:,} digits to learn from and
-{metadata.validation.digits:,} held out, stratified by class, from the training split; the official 10,000 for the test.
-The files were checked against the published MD5 sums.
+{metadata.validation.digits:,} held out, stratified by class, from the training split; the official
+10,000 for the test. The files were checked against the published MD5 sums.
 
 ## Training
 
-Recipe `{metadata.recipe["name"]}` ({metadata.recipe["epochs"]} epochs, batches of {metadata.recipe["batch_size"]}, AdamW with a
-peak learning rate of {metadata.recipe["learning_rate"]:g}, seed {metadata.seed}), with
-{", ".join(f"{name} {number}" for name, number in metadata.libraries.items())}. Augmentation:
+Recipe `{recipe["name"]}`: {recipe["epochs"]} epochs, batches of {recipe["batch_size"]}, AdamW with a
+peak learning rate of {recipe["learning_rate"]:g}, seed {metadata.seed}.
+Made with {libraries}.
 
-| setting | |
+| augmentation | |
 | --- | --- |
 {augmentation}
 
-A share of {metadata.recipe["outlier_share"]:g} of things that are no digit was shown with uniform targets.
+For each digit {recipe["outlier_share"]:g} things that are no digit were shown, with uniform targets.
 
 ## Verdicts
 
-An image whose score (energy of the logits) is under {metadata.verdict.not_a_digit_below:.2f} is `not-a-digit`;
-{percent(metadata.verdict.false_refusals)} of the held-out digits fall there. An answer with a probability under
-{metadata.verdict.unsure_below:.3f} is `unsure`.
+An image whose score (energy of the logits) is under {verdict.not_a_digit_below:.2f} is
+`not-a-digit`; {percent(verdict.false_refusals)} of the held-out digits fall there. An answer with a
+probability under {verdict.unsure_below:.3f} is `unsure`.
 
 ## Intended use and limits
 
-Single handwritten digits 0 to 9 in the style of the United States Census and its high-school students, around 1990.
-Digits of other habits (a crossed 7, a 1 with a long flag, a closed 4) are rarer in MNIST and read less well. It was not
-made for letters, signs or several digits in one image, and not for decisions where a wrong digit harms somebody.
-A probability says how often such an answer is right on images like MNIST, and less on others.
+Single handwritten digits 0 to 9, as employees of the United States Census Bureau and high-school
+students wrote them around 1990. Digits of other habits (a crossed 7, a 1 with a long flag, a closed
+4) are rarer in MNIST and read less well. The network was not made for letters, signs or several
+digits in one image, and not for decisions where a wrong digit harms somebody. A probability says
+how often such an answer is right on images like MNIST, and less on others.
 """
 
 
@@ -151,9 +155,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def _curves(metadata: Metadata) -> Figure:
-    """Plot error and loss over the epochs; training figures are of augmented digits, so they lie
-    higher.
-    """
+    """Plot error and loss over the epochs; augmented training digits lie higher."""
     figure = Figure(figsize=(8, 3), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [figures.epoch for figures in metadata.epochs]

@@ -15,6 +15,8 @@ from app.cli import fail, read_settings
 from app.errors import DigitscopeError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from app.bundle import Evaluation
     from training import fit
     from training.recipe import Recipe
@@ -37,9 +39,7 @@ def add_commands(cli: typer.Typer) -> None:
 
 
 def _quiet_tensorflow() -> None:
-    """Keep TensorFlow's start-up remarks off the terminal; it reads this when it is first
-    imported.
-    """
+    """Keep TensorFlow's remarks off the terminal; it reads this when it is imported."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
@@ -87,7 +87,7 @@ def train(
             )
         if len(fitted.history) < chosen.epochs:
             out.print(
-                f"Stopped after {len(fitted.history)} of {chosen.epochs} epochs; go on with --resume."
+                f"Stopped after {len(fitted.history)} of {chosen.epochs} epochs; --resume goes on."
             )
         out.print("Calibrating, compiling and evaluating ...")
         metadata = publish(
@@ -112,9 +112,7 @@ def evaluate(
     ] = None,
     data: DataOption = None,
 ) -> None:
-    """Read MNIST's test split with a committed model, as it is served, and print the figures of
-    its card.
-    """
+    """Read MNIST's test split with a model as it is served; print the figures of its card."""
     from app.bundle import TWIN_FILE, open_bundle
     from app.inference.litert import LiteRtRuntime
     from training import data as mnist
@@ -164,7 +162,7 @@ def card(
     out.print(f"Wrote {bundle.folder / 'MODEL_CARD.md'}.")
 
 
-def _print_figures(evaluations: "list[Evaluation | None]") -> None:
+def _print_figures(evaluations: "Sequence[Evaluation | None]") -> None:
     from training.card import figures
 
     for evaluation in evaluations:
@@ -172,7 +170,7 @@ def _print_figures(evaluations: "list[Evaluation | None]") -> None:
             out.print(figures(evaluation))
 
 
-def _compare(measured: "list[Evaluation]", card: "list[Evaluation | None]") -> None:
+def _compare(measured: "Sequence[Evaluation]", card: "Sequence[Evaluation | None]") -> None:
     """Say whether the figures are those of the card, and end with 1 if they are not."""
     differing = [
         now.split

@@ -37,7 +37,7 @@ def _motion_blur(batch: Batch, rng: np.random.Generator) -> Batch:
     views = [
         sample(batch, y + s * length * np.sin(angle), x + s * length * np.cos(angle)) for s in steps
     ]
-    return np.mean(views, axis=0, dtype=np.float32)
+    return np.asarray(np.mean(views, axis=0, dtype=np.float32))
 
 
 def _glass(batch: Batch, rng: np.random.Generator) -> Batch:
@@ -91,7 +91,7 @@ def _line(batch: Batch, rng: np.random.Generator) -> Batch:
     if rng.random() < 0.5:
         position = AXIS[:, None] * direction[..., :1] + AXIS[None, :] * direction[..., 1:]
         ink *= np.mod(position, 4) < rng.uniform(1.2, 3)
-    return np.maximum(batch, ink * uniform(rng, 0.5, 1, n))
+    return np.asarray(np.maximum(batch, ink * uniform(rng, 0.5, 1, n)))
 
 
 def _stripes(batch: Batch, rng: np.random.Generator) -> Batch:
@@ -111,7 +111,7 @@ def _spatter(batch: Batch, rng: np.random.Generator) -> Batch:
     level = uniform(rng, 1.3, 2.4, len(batch))
     colour = np.where(rng.random((len(batch), 1, 1)) < 0.7, uniform(rng, 90, 255, len(batch)), 0)
     cover = np.clip(3 * (drops - level), 0, 1)
-    return batch * (1 - cover) + colour * cover
+    return np.asarray(batch * (1 - cover) + colour * cover)
 
 
 def _edges(batch: Batch, rng: np.random.Generator) -> Batch:

@@ -25,7 +25,8 @@ IDX_MD5 = {
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
 COUNTS = {"train": 60_000, "test": 10_000}
-SPLIT_SEED = 20_261_123  # of the held-out validation digits: fixed, so that every choice is made on the same ones
+# Of the held-out validation digits: fixed, so that every choice is made on the same ones.
+SPLIT_SEED = 20_261_123
 
 
 class DataError(Exception):
@@ -133,13 +134,13 @@ def _download(part: str) -> tuple[Images, Labels]:
     import keras  # late: reading local files needs no framework
 
     try:
-        train, test = keras.datasets.mnist.load_data()
-    except Exception as error:  # Keras raises a bare Exception when its download fails
+        splits: tuple[tuple[Images, Labels], ...] = keras.datasets.mnist.load_data()
+    except Exception as error:
         raise DataError(
             f"MNIST could not be downloaded ({error}). Pass --data with a mnist.npz or a folder of"
             " IDX files."
         ) from error
-    return train if part == "train" else test
+    return splits[0] if part == "train" else splits[1]
 
 
 def _find_idx(folder: Path, name: str) -> Path:

@@ -69,8 +69,7 @@ def clopper_pearson(errors: int, count: int, level: float = 0.95) -> Interval:
 def expected_calibration_error(
     probabilities: NDArray[np.float32], labels: Labels, bins: int = 15
 ) -> float:
-    """Return how far confidence and accuracy lie apart on average (Guo et al., 2017,
-    arXiv:1706.04599).
+    """Return how far confidence and accuracy lie apart on average (Guo et al., 2017).
 
     Args:
         probabilities: `[N, 10]`.

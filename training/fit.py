@@ -23,8 +23,7 @@ from training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Epoch:
-    """Figures of one epoch; losses are mean negative log-likelihoods in nats, accuracies shares of
-    1.
+    """Figures of one epoch: losses in nats (mean negative log-likelihood), shares of 1.
 
     The training figures are taken while training, on augmented digits with dropout; the loss
     includes the outliers, the accuracy does not.
@@ -174,9 +173,7 @@ class Batches(keras.utils.PyDataset):
 
 
 class DigitAccuracy(keras.metrics.Metric):
-    """Share of the digits that are read rightly; rows without a certain target (outliers) do not
-    count.
-    """
+    """Share of the digits that are read rightly; outliers do not count."""
 
     def __init__(self, name: str = "accuracy") -> None:
         """Start at zero of zero."""
@@ -200,9 +197,7 @@ class DigitAccuracy(keras.metrics.Metric):
 
 
 class Checkpoints:
-    """A folder with the last and the best epoch's weights, every epoch's history, and whose run it
-    is.
-    """
+    """A folder with the last and the best epoch's weights and the history of the run."""
 
     def __init__(self, folder: Path, run: dict[str, Any]) -> None:
         """Use `folder` for the run that `run` describes."""
@@ -218,9 +213,7 @@ class Checkpoints:
         return []
 
     def save(self, trainee: keras.Model, history: list[Epoch]) -> None:
-        """Write the epoch that has just ended; a crash at any point leaves the epoch before it
-        whole.
-        """
+        """Write the epoch that has ended; a crash at any point leaves the one before whole."""
         fresh = self.folder / "fresh.weights.h5"
         trainee.save_weights(fresh)  # with the optimizer's state
         trainee_weights = [np.float16(w) for w in trainee.get_weights()]
@@ -235,9 +228,7 @@ class Checkpoints:
         written.replace(self.state)
 
     def restore(self, trainee: keras.Model) -> list[Epoch]:
-        """Load the last epoch into `trainee`, optimizer and dropout state included, and return the
-        history.
-        """
+        """Load the last epoch into `trainee`, optimizer and dropout state too."""
         if not (self.state.is_file() and self.last.is_file()):
             raise FitError(f"{self.folder} holds no run to resume; start one without --resume.")
         state = json.loads(self.state.read_text())

@@ -48,9 +48,7 @@ def outliers(digits: NDArray[np.uint8], rng: np.random.Generator) -> Batch:
 
 @cache
 def _glyph_sheet() -> NDArray[np.uint8]:
-    """Render every glyph in every font as MNIST was made: longer side 20, centre of mass in the
-    middle.
-    """
+    """Render every glyph as MNIST was made: longer side 20, centre of mass in the middle."""
     import matplotlib  # late: only its font files are wanted, and only when letters are drawn
 
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"

@@ -1,6 +1,4 @@
-"""What a recipe states: everything that decides how a published model comes out, in one frozen
-record.
-"""
+"""What a recipe states: everything that decides how a published model comes out."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -44,9 +42,7 @@ class Recipe:
     validation_count: int = 5000
 
     def describe(self) -> dict[str, Any]:
-        """Return what decides the outcome as JSON-able values, the network by its function's
-        name.
-        """
+        """Return what decides the outcome as JSON-able values."""
         said = {**asdict(self), "build": self.build.__name__}
         del said["description"]
         return said

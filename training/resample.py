@@ -17,8 +17,8 @@ def uniform(rng: np.random.Generator, low: float, high: float, n: int) -> Batch:
 def elastic_field(n: int, sigma: float, rng: np.random.Generator) -> tuple[Batch, Batch]:
     """Draw smooth random displacement fields of root-mean-square 1 pixel (Simard et al., 2003)."""
     smooth = gaussian_matrix(sigma)
-    field = rng.uniform(-1, 1, size=(2, n, SIDE, SIDE)).astype(np.float32)
-    field = smooth @ field @ smooth.T
+    noise = rng.uniform(-1, 1, size=(2, n, SIDE, SIDE)).astype(np.float32)
+    field: Batch = smooth @ noise @ smooth.T
     field /= np.sqrt(np.mean(field**2, axis=(2, 3), keepdims=True)) + 1e-6
     return field[0], field[1]
 
@@ -46,19 +46,17 @@ def sample(batch: Batch, y: Batch, x: Batch) -> Batch:
     corner = np.arange(n, dtype=np.int32)[:, None, None] * (wide * wide) + top * wide + left
     upper = flat[corner] * (1 - x) + flat[corner + 1] * x
     lower = flat[corner + wide] * (1 - x) + flat[corner + wide + 1] * x
-    return upper * (1 - y) + lower * y
+    return np.asarray(upper * (1 - y) + lower * y)
 
 
 def gaussian_matrix(sigma: float) -> NDArray[np.float32]:
     """Return the `[28, 28]` matrix that blurs a column with a Gaussian, rows summing to 1."""
     weights = np.exp(-((AXIS[:, None] - AXIS[None, :]) ** 2) / (2 * sigma**2))
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
 def dilate(batch: Batch) -> Batch:
-    """Grey dilation by the 4-neighbour cross: every pixel becomes the brightest of itself and its
-    neighbours.
-    """
+    """Grey dilation by the 4-neighbour cross: the brightest of a pixel and its neighbours."""
     padded = np.pad(batch, ((0, 0), (1, 1), (1, 1)))
     rows = np.maximum(padded[:, :-2, 1:-1], padded[:, 2:, 1:-1])
     columns = np.maximum(padded[:, 1:-1, :-2], padded[:, 1:-1, 2:])

@@ -1,6 +1,4 @@
-"""Pen strokes drawn onto 28x28 images by their distance to line segments; whole batches at a
-time.
-"""
+"""Pen strokes drawn onto batches of 28x28 images by their distance to line segments."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -15,11 +15,12 @@ from PIL import Image, UnidentifiedImageError
 from app.errors import TooLargeError, UndecodableError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-# Longest side that is worked on: at 1600 px the digits of a full page still have the 20 px that a network sees,
-# and every later stage costs a fraction of a second.
+# Longest side that is worked on: at 1600 px the digits of a full page still have the 20 px that a
+# network sees, and every later stage costs a fraction of a second.
 WORKING_SIDE = 1600
 
-# Pixels are counted by `decode` before anything is decoded; Pillow's own limit would warn or raise on its own terms.
+# Pixels are counted by `decode` before anything is decoded; Pillow's own limit would warn or raise
+# on its own terms.
 Image.MAX_IMAGE_PIXELS = None
 
 # What Pillow and its plugins raise on garbage, found by fuzzing (tests/imaging/test_decode.py).
@@ -62,7 +63,8 @@ class Upload:
     """An image as it came, decoded.
 
     Attributes:
-        pixels: uint8 `[H, W]` (grey) or `[H, W, 3]` (RGB); reduced by `factor` if the image is large.
+        pixels: uint8 `[H, W]` (grey) or `[H, W, 3]` (RGB); reduced by `factor` if the image is
+            large.
         alpha: uint8 `[H, W]`, 255 opaque, or None where everything is.
         format: `png`, `jpeg`, ... in lower case, or `pixels`.
         width: Of the whole image in pixels, after EXIF orientation.
@@ -112,14 +114,15 @@ def decode(data: bytes, *, max_pixels: int) -> Upload:
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise TooLargeError(
-            f"The image has {width} x {height} = {width * height} pixels; at most {max_pixels} are decoded."
+            f"The image has {width} x {height} = {width * height} pixels; at most {max_pixels} are"
+            " decoded."
         )
     if width < 1 or height < 1:
         raise UndecodableError(f"The image is {width} x {height} pixels: there is nothing to see.")
 
 
 def _check_webp_size(data: bytes, max_pixels: int) -> None:
-    """Read a WebP's size from its header: Pillow allocates the whole canvas as soon as it opens the file."""
+    """Check a WebP's size in its header: Pillow allocates the canvas when it opens the file."""
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
         return
     kind = data[12:16]

@@ -1,4 +1,4 @@
-"""Filters on grey images that NumPy lacks: running extremes, box means, thresholds, connected components."""
+"""Filters that NumPy lacks: running extremes, box means, thresholds, connected components."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ Grey = NDArray[np.float32]
 
 
 def running_max(values: Grey, size: int) -> Grey:
-    """Return the maximum over a centred window of `size` (odd) pixels along both axes (grey dilation).
+    """Return the maximum over a centred window of `size` (odd) pixels (grey dilation).
 
     Windows are doubled rather than slid, so the cost grows with the logarithm of the size.
     """
@@ -27,7 +27,7 @@ def running_max(values: Grey, size: int) -> Grey:
 
 
 def box_mean(values: Grey, size: int) -> Grey:
-    """Return the mean over a centred window of `size` (odd) pixels along both axes, edges repeated."""
+    """Return the mean over a centred window of `size` (odd) pixels, edges repeated."""
     half = size // 2
     for axis in (0, 1):
         padding = [(half + 1, half) if a == axis else (0, 0) for a in (0, 1)]
@@ -77,15 +77,15 @@ def otsu(values: Grey) -> tuple[float, float]:
 def label(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
     """Number the connected components of a mask, diagonal neighbours joined.
 
-    Works on the runs of each row: runs of neighbouring rows that touch are joined by propagating the
-    smallest number until nothing changes, each round halving the chains.
+    Works on the runs of each row: runs of neighbouring rows that touch are joined by propagating
+    the smallest number until nothing changes, each round halving the chains.
 
     Args:
         mask: bool `[H, W]`.
 
     Returns:
-        int32 `[H, W]`, 0 outside and 1..K in the components, in the order of their first pixel row by
-        row; and K.
+        int32 `[H, W]`, 0 outside and 1..K in the components, in the order of their first pixel row
+        by row; and K.
     """
     height, width = mask.shape
     edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
@@ -94,8 +94,8 @@ def label(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
     count = len(row)
     if count == 0:
         return np.zeros(mask.shape, np.int32), 0
-    # In this order of keys a run of the row above touches run i if it ends at or after its start - 1
-    # and starts at or before its stop.
+    # In this order of keys a run of the row above touches run i if it ends at or after its start -
+    # 1 and starts at or before its stop.
     key = row.astype(np.int64) * (width + 2)
     first = np.searchsorted(key + stop, key - (width + 2) + start, side="left")
     last = np.searchsorted(key + start, key - (width + 2) + stop, side="right")
@@ -118,7 +118,7 @@ def label(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
 
 
 def _join(count: int, ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return for each of `count` items the smallest item that it is linked to, over any number of links."""
+    """Return for each of `count` items the smallest item that any chain of links leads to."""
     root = np.arange(count)
     while True:
         low = np.minimum(root[ours], root[theirs])

@@ -15,7 +15,8 @@ from app.imaging.filters import Grey, box_mean, otsu, running_max, shrink
 from app.imaging.polarity import Found
 
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
-COLOURFUL = 24.0  # spread of the channels, in 1 pixel of 100, over which an image is taken to be written in colour
+# Spread of the channels, in 1 pixel of 100, over which an image is taken to be written in colour.
+COLOURFUL = 24.0
 LOOK_ROWS = 100  # rows that are looked at to tell whether an image is in colour
 EVEN = 8.0  # grey levels that the ground may vary by and still be taken as even
 GROUND_SIDE = 128  # longer side, pixels, at which an uneven ground is estimated
@@ -126,8 +127,9 @@ def extract(grey: Grey, polarity: Found, *, flatten: bool = True) -> tuple[Ink, 
     peak = float(np.percentile(written, 75)) if written.size else 0.0
     if peak < MIN_CONTRAST or peak < MIN_SIGNAL * noise:
         raise BlankImageError(
-            f"No ink was found: the strongest marks differ from their ground by {peak:.0f} of 255 grey "
-            f"levels, the ground's noise is {noise:.0f}. The image is blank or has too little contrast.",
+            f"No ink was found: the strongest marks differ from their ground by {peak:.0f} of 255"
+            f" grey levels, and the ground's noise is {noise:.0f}. The image is blank or has too"
+            " little contrast."
         )
     faint = max(0.08 * peak, 3.5 * noise, 2.0)
     ink = Ink(amount, noise, max(min(strong, 0.5 * peak), faint), faint, peak)
@@ -163,7 +165,8 @@ def _ground(raised: Grey) -> Grey:
     """Estimate an uneven ground: an opening wider than any stroke (light ink on dark).
 
     The window is a third of the shorter side: a digit's strokes are thinner than that, shadows and
-    fog are wider. An opening keeps the edge of a shadow where it is, so little is smoothed after it.
+    fog are wider. An opening keeps the edge of a shadow where it is, so little is smoothed after
+    it.
     """
     height, width = raised.shape
     small = shrink(raised, GROUND_SIDE)

@@ -47,8 +47,8 @@ def writing_mask(ink: Ink) -> Mask:
     """Return where the ink of strokes lies, bool `[H, W]`: full strokes with their grey edges.
 
     On a page of some size pale lines and shadows are well below a stroke's core, and would join
-    strokes if they counted: there only ink near a core does. A small image has no such room, and its
-    strokes may be pale all along.
+    strokes if they counted: there only ink near a core does. A small image has no such room, and
+    its strokes may be pale all along.
     """
     faint = ink.amount > ink.faint
     if min(ink.amount.shape) < SMALLEST_PAGE:
@@ -83,7 +83,7 @@ def find_marks(ink: Ink, mask: Mask) -> Marks:
         np.maximum.at(high[axis], owner, places)
     return Marks(
         labels=labels,
-        weight=np.bincount(owner, weights=amount, minlength=total),
+        weight=np.bincount(owner, amount.astype(np.float64), total),
         area=np.bincount(owner, minlength=total),
         top=low[0],
         bottom=high[0] + 1,
@@ -95,8 +95,8 @@ def find_marks(ink: Ink, mask: Mask) -> Marks:
 def without_lines(mask: Mask) -> tuple[Mask, int]:
     """Erase ruled and grid lines, and leave the strokes that cross them.
 
-    A line is a band of rows (or columns) nearly all ink. In such a band a pixel belongs to a stroke if
-    the ink goes on above and below the band.
+    A line is a band of rows (or columns) nearly all ink. In such a band a pixel belongs to a
+    stroke if the ink goes on above and below the band.
 
     Args:
         mask: bool `[H, W]`.
@@ -189,8 +189,8 @@ def choose_writing(marks: Marks) -> tuple[NDArray[np.bool_], dict[str, int]]:
 def _at_border(marks: Marks) -> Mask:
     """Tell which pieces touch the border of a page on which something else is written.
 
-    What is cut off by the border of a photo is a shadow, a table or the next digit; where all that is
-    written touches the border, the image was cropped to it, and nothing is dropped.
+    What is cut off by the border of a photo is a shadow, a table or the next digit; where all that
+    is written touches the border, the image was cropped to it, and nothing is dropped.
     """
     height, width = marks.labels.shape
     nothing = np.zeros(len(marks), bool)
@@ -202,7 +202,7 @@ def _at_border(marks: Marks) -> Mask:
     inside = marks.weight[~touching]
     if not inside.size or inside.max() < 0.03 * marks.weight.max():
         return nothing
-    return touching
+    return np.asarray(touching)
 
 
 def soft(mask: Mask) -> Mask:

@@ -17,9 +17,10 @@ def find_polarity(grey: Grey) -> tuple[Found, dict[str, float]]:
     """Find out whether ink is darker or lighter than its ground.
 
     The border of an image is mostly ground: if nearly all of it lies in one of the two classes that
-    Otsu's threshold makes, the other class is ink. Where the border is of both (a digit that fills the
-    frame, a shadow across the paper), strokes are taken to be what deviates from its surroundings: the
-    skewness of the image less its local mean says to which side the thin parts go.
+    Otsu's threshold makes, the other class is ink. Where the border is of both (a digit that fills
+    the frame, a shadow across the paper), strokes are taken to be what deviates from its
+    surroundings: the skewness of the image less its local mean says to which side the thin parts
+    go.
 
     Args:
         grey: float32 `[H, W]`, 0..255.

@@ -1,8 +1,8 @@
 """One digit, from an upload to 28x28, the way MNIST was made.
 
-MNIST's digits were scaled to a box of 20x20 with their aspect kept and anti-aliased, then placed so that
-their centre of mass lies in the middle of 28x28 (LeCun et al., 1998). What comes before is for what
-people upload: any polarity, shadows, lines, specks, colours, pens of every width.
+MNIST's digits were scaled to a box of 20x20 with their aspect kept and anti-aliased, then placed
+so that their centre of mass lies in the middle of 28x28 (LeCun et al., 1998). What comes before is
+for what people upload: any polarity, shadows, lines, specks, colours, pens of every width.
 """
 
 from collections.abc import Set as AbstractSet
@@ -22,8 +22,8 @@ from app.imaging.stages import SWITCHABLE, Placement, Prepared, Record
 SIDE, BOX = 28, 20
 CENTRE = 14.0  # index of the mean centroid of MNIST's 60,000 training digits on both axes, measured
 BLACK = 16  # grey levels up to which a border pixel counts as black
-# Stroke width, 2 x ink / length of its outline, of MNIST's training digits, pixels: the 1st and 99th
-# percentile are 1.43 and 4.28; what lies outside is brought to the 5th and 95th.
+# Stroke width, 2 x ink / length of its outline, of MNIST's training digits, pixels: the 1st and
+# 99th percentile are 1.43 and 4.28; what lies outside is brought to the 5th and 95th.
 THIN, THINNEST, THICKEST, THICK = 1.43, 1.63, 3.58, 4.28
 FINE = 4  # strokes are thickened and thinned on a grid this much finer than the 28x28
 
@@ -37,7 +37,8 @@ def prepare(
 ) -> Prepared:
     """Prepare the one digit on an upload.
 
-    An image that is MNIST-shaped already (28x28, grey, light ink on black) comes through bit for bit.
+    An image that is MNIST-shaped already (28x28, grey, light ink on black) comes through bit for
+    bit.
 
     Args:
         upload: What came.
@@ -67,9 +68,9 @@ def prepare(
 def candidates(upload: Upload, *, polarity: Polarity = "auto") -> tuple[Prepared, ...]:
     """Return the ways in which an image may be meant, the prepared one first.
 
-    A 28x28 image that is not quite MNIST-shaped (a grey ground, stripes, fog) may still be a digit that
-    stands where MNIST's stand, or one that does not: the network that reads it can tell better than
-    a rule on pixels. All others have one way.
+    A 28x28 image that is not quite MNIST-shaped (a grey ground, stripes, fog) may still be a digit
+    that stands where MNIST's stand, or one that does not: the network that reads it can tell
+    better than a rule on pixels. All others have one way.
 
     Raises:
         BlankImageError: Nothing is written on it.
@@ -138,8 +139,8 @@ def as_is(upload: Upload, *, polarity: Polarity = "auto") -> Prepared:
     """
     if (upload.width, upload.height) != (SIDE, SIDE):
         raise InvalidInputError(
-            f"With preprocess=none the image must be {SIDE} x {SIDE} pixels; it is {upload.width} x "
-            f"{upload.height}. Leave preprocess out and it will be prepared."
+            f"With preprocess=none the image must be {SIDE} x {SIDE} pixels; it is {upload.width}"
+            f" x {upload.height}. Leave preprocess out and it will be prepared."
         )
     grey, _ = to_grey(upload)
     if polarity == "dark-on-light":

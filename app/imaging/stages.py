@@ -36,8 +36,8 @@ class Stage:
 class Placement:
     """Where the 28x28 lies on the upload: an upright box, without rotation.
 
-    The centre of pixel (y, x) of the 28x28 lies at `offset_y + scale_y * y`, `offset_x + scale_x * x`
-    in the upload's own pixels, counted from the centre of its first.
+    The centre of pixel (y, x) of the 28x28 lies at `offset_y + scale_y * y`, `offset_x + scale_x *
+    x` in the upload's own pixels, counted from the centre of its first.
     """
 
     scale_y: float

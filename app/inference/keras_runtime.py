@@ -71,8 +71,7 @@ class KerasRuntime:
 
 
 def predict_outputs(model: "keras.Model") -> dict[str, Any]:
-    """Return the symbolic outputs of the signature `predict`: probabilities, logits and
-    features."""
+    """Return the outputs of the signature `predict`: probabilities, logits and features."""
     logits = model.get_layer("logits")
     return {"probabilities": model.outputs[0], "logits": logits.output, "features": logits.input}
 

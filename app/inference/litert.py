@@ -27,8 +27,7 @@ class LiteRtRuntime:
     BATCH_SIZES = (64, 8, 1)
 
     def __init__(self, twin: bytes, *, interpreters: int, threads: int = 1) -> None:
-        """Load the network and run each batch size once, so that the first request is as fast as
-        the rest.
+        """Load the network and run each batch size once, so that the first request is fast.
 
         Args:
             twin: Content of a `.tflite` file with the signature `predict`.

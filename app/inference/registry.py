@@ -27,8 +27,7 @@ class Model:
 
 
 class Registry:
-    """Every model in a folder; the bundles are fixed when it is made, the runtimes come with
-    `load`."""
+    """Every model in a folder: bundles are fixed at once, the runtimes come with `load`."""
 
     def __init__(self, folder: Path, default: str, *, interpreters: int) -> None:
         """Open and verify every bundle.
@@ -67,8 +66,7 @@ class Registry:
         self._maker: ThreadPoolExecutor | None = None
 
     def load(self) -> None:
-        """Load every model: those with a twin at once, the others in the background, one after the
-        other.
+        """Load every model: those with a twin at once, the others one by one in the background.
 
         Raises:
             BundleError: A twin is no model that can be run.

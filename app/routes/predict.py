@@ -38,8 +38,7 @@ async def predict(request: Request, query: ImageQueryDep, service: ServiceDep) -
 async def predict_batch(
     request: Request, query: ImageQueryDep, service: ServiceDep
 ) -> list[PredictionAnswer | ItemError]:
-    """Read every image of a batch; the answers keep the order, and a bad item gives its own
-    error."""
+    """Read every image of a batch, in order; a bad item gives its own error."""
     model = service.registry.get(query.model)
     images = await read_many(request, service.limits)
     results = await service.workers.run(recognise_many, images, model, service.options(query))

@@ -50,8 +50,7 @@ _Row = Annotated[
 
 
 class ImageJson(BaseModel):
-    """An image in JSON: an encoded file as base64, or 28 rows of 28 pixels; exactly one of the
-    two."""
+    """An image in JSON: a file as base64, or 28 rows of 28 pixels; exactly one of the two."""
 
     model_config = ConfigDict(extra="forbid", title="Image")
 

@@ -1,5 +1,4 @@
-"""What routes ask for: the service's state and the query parameters of every route that takes an
-image."""
+"""What routes ask for: the service's state and the parameters of a route with an image."""
 
 from dataclasses import dataclass
 from typing import Annotated, cast

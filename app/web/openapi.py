@@ -1,5 +1,4 @@
-"""The OpenAPI document: bodies that are read by hand, worked examples, and every error of every
-route.
+"""The OpenAPI document: bodies that are read by hand, worked examples, every error.
 
 The examples are real: the bodies are digits of MNIST, and the answers shown are those that the
 default model of this very process gives to them.
@@ -108,8 +107,7 @@ def batch_errors() -> dict[int | str, dict[str, Any]]:
 
 
 def one_image_body() -> dict[str, Any]:
-    """Return the request body of a route that takes one image, the file chooser of the docs page
-    first."""
+    """Return the request body of a route that takes one image, the file chooser first."""
     png, pixels = _example(EXAMPLE_DIGITS[0], "image"), _example(EXAMPLE_DIGITS[1], "pixels")
     form = {
         "type": "object",
@@ -153,8 +151,7 @@ def _example(digit: int, form: str) -> dict[str, Any]:
 
 
 def install(app: FastAPI, service: Callable[[], Service | None]) -> None:
-    """Make an app publish its document with real answers, as soon as `service` gives something to
-    ask."""
+    """Make an app publish its document, with real answers once `service` gives a service."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema:

@@ -64,28 +64,30 @@ def answer(
 
 def install(app: FastAPI) -> None:
     """Make an app answer every error with a problem document."""
-    app.add_exception_handler(errors.DigitscopeError, _expected)
-    app.add_exception_handler(RequestValidationError, _invalid_parameters)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_exception_handler(Exception, _unexpected)
+    # Starlette calls each handler with the class that it is registered for; its types do not say so.
+    handlers: dict[type[Exception], Any] = {
+        errors.DigitscopeError: _expected,
+        RequestValidationError: _invalid_parameters,
+        HTTPException: _http,
+        ClientDisconnect: _gone,
+        Exception: _unexpected,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
 
 
-def _expected(request: Request, error: Exception) -> Response:
-    assert isinstance(error, errors.DigitscopeError)
+def _expected(request: Request, error: errors.DigitscopeError) -> Response:
     return answer(request, error)
 
 
-def _invalid_parameters(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
+def _invalid_parameters(request: Request, error: RequestValidationError) -> Response:
     found = [{"loc": list(entry["loc"]), "msg": entry["msg"]} for entry in error.errors()[:20]]
     said = "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in found)
     return answer(request, errors.InvalidInputError(f"Bad parameters: {said}.", errors=found))
 
 
-def _http(request: Request, error: Exception) -> Response:
+def _http(request: Request, error: HTTPException) -> Response:
     """Answer what the framework itself refuses: unknown paths and methods."""
-    assert isinstance(error, HTTPException)
     path, headers = request.url.path, error.headers
     if error.status_code == 404:
         return answer(

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from training.corruptions import CORRUPTIONS
 
 from training.augment import Augmentation, augment
+from training.corruptions import CORRUPTIONS
 from training.data import Split
 from training.outliers import letters, outliers, scribbles, textures
 from training.strokes import draw_segments

@@ -1,5 +1,4 @@
-"""The classic network in about two minutes on two cores: for a first try, and for `digitscope
-train --quick`.
+"""The classic network in about two minutes on two cores: `digitscope train --quick`.
 
 Command: `digitscope train --quick --data mnist.npz`
 """
