@@ -67,8 +67,8 @@ class Prediction:
         return float(self.probabilities[self.digit])
 
 
-def read_image(image: ImageInput, options: Options) -> Read:
-    """Decode an image and prepare it for a network.
+def read_image(image: ImageInput, options: Options, *, record: bool = False) -> Read:
+    """Decode an image and prepare it for a network, if asked with a record of every stage.
 
     Raises:
         UndecodableError: Not an image, or a damaged one.
@@ -83,7 +83,7 @@ def read_image(image: ImageInput, options: Options) -> Read:
     )
     if options.preprocess == "none":
         return Read(upload, (as_is(upload, polarity=options.polarity),))
-    return Read(upload, candidates(upload, polarity=options.polarity))
+    return Read(upload, candidates(upload, polarity=options.polarity, record=record))
 
 
 def recognise(image: ImageInput, model: Model, options: Options) -> Prediction:

@@ -82,9 +82,9 @@ Taken through the compiled network that is served (`model.tflite`).
 
 The log-likelihood is negative, a mean, in nats; intervals are Clopper-Pearson; the calibration
 error has 15 bins. The weights are those of epoch {metadata.published_epoch} of
-{len(metadata.epochs)}. The validation digits chose the temperature ({metadata.temperature:.3f}; before it,
-their calibration error was {metadata.calibration_error_before:.5f}) and the thresholds, so their
-figures are a little too good. The test split was opened once, after all that.
+{len(metadata.epochs)}. The validation digits chose the temperature and the thresholds, so their
+figures are a little too good; before the temperature ({metadata.temperature:.3f}) their calibration
+error was {metadata.calibration_error_before:.5f}. The test split was opened once, after all that.
 
 | size | |
 | --- | --- |
@@ -107,15 +107,16 @@ MNIST (LeCun, Cortes and Burges): {60000 - metadata.validation.digits:,} digits 
 
 ## Training
 
-Recipe `{recipe["name"]}`: {recipe["epochs"]} epochs, batches of {recipe["batch_size"]}, AdamW with a
-peak learning rate of {recipe["learning_rate"]:g}, seed {metadata.seed}.
+Recipe `{recipe["name"]}`: {recipe["epochs"]} epochs, batches of {recipe["batch_size"]}, AdamW
+with a peak learning rate of {recipe["learning_rate"]:g}, seed {metadata.seed}.
 Made with {libraries}.
 
 | augmentation | |
 | --- | --- |
 {augmentation}
 
-For each digit {recipe["outlier_share"]:g} things that are no digit were shown, with uniform targets.
+For each digit {recipe["outlier_share"]:g} things that are no digit were shown, with uniform
+targets.
 
 ## Verdicts
 

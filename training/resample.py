@@ -18,7 +18,7 @@ def elastic_field(n: int, sigma: float, rng: np.random.Generator) -> tuple[Batch
     """Draw smooth random displacement fields of root-mean-square 1 pixel (Simard et al., 2003)."""
     smooth = gaussian_matrix(sigma)
     noise = rng.uniform(-1, 1, size=(2, n, SIDE, SIDE)).astype(np.float32)
-    field: Batch = smooth @ noise @ smooth.T
+    field = np.asarray(smooth @ noise @ smooth.T, np.float32)
     field /= np.sqrt(np.mean(field**2, axis=(2, 3), keepdims=True)) + 1e-6
     return field[0], field[1]
 

@@ -83,7 +83,7 @@ def find_marks(ink: Ink, mask: Mask) -> Marks:
         np.maximum.at(high[axis], owner, places)
     return Marks(
         labels=labels,
-        weight=np.bincount(owner, amount.astype(np.float64), total),
+        weight=np.asarray(np.bincount(owner, amount, total), np.float64),
         area=np.bincount(owner, minlength=total),
         top=low[0],
         bottom=high[0] + 1,

@@ -65,7 +65,9 @@ def prepare(
     return prepare_fully(upload, polarity=polarity, skip=skip, record=record)
 
 
-def candidates(upload: Upload, *, polarity: Polarity = "auto") -> tuple[Prepared, ...]:
+def candidates(
+    upload: Upload, *, polarity: Polarity = "auto", record: bool = False
+) -> tuple[Prepared, ...]:
     """Return the ways in which an image may be meant, the prepared one first.
 
     A 28x28 image that is not quite MNIST-shaped (a grey ground, stripes, fog) may still be a digit
@@ -75,7 +77,7 @@ def candidates(upload: Upload, *, polarity: Polarity = "auto") -> tuple[Prepared
     Raises:
         BlankImageError: Nothing is written on it.
     """
-    prepared = prepare(upload, polarity=polarity)
+    prepared = prepare(upload, polarity=polarity, record=record)
     if prepared.passthrough or upload.pixels.shape != (SIDE, SIDE) or upload.alpha is not None:
         return (prepared,)
     found: tuple[Found, ...] = (

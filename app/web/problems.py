@@ -64,7 +64,7 @@ def answer(
 
 def install(app: FastAPI) -> None:
     """Make an app answer every error with a problem document."""
-    # Starlette calls each handler with the class that it is registered for; its types do not say so.
+    # Starlette calls each handler with the class it is registered for; its types do not say so.
     handlers: dict[type[Exception], Any] = {
         errors.DigitscopeError: _expected,
         RequestValidationError: _invalid_parameters,

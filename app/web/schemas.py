@@ -1,14 +1,22 @@
 """The bodies of answers, as the OpenAPI document shows them; one schema per concept."""
 
+import base64
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.bundle import Bundle, Evaluation, Metadata
+from app.preprocessing import Explained, Without
 from app.recognise import Prediction
+from app.render import to_png
 from app.verdict import Verdict
 from app.web.problems import Problem
+
+STAGE_SIDE = 320  # pixels; a stage is looked at on a screen beside others
 
 
 class _Answer(BaseModel):
@@ -46,6 +54,51 @@ class PredictionAnswer(_Answer):
     verdict: Verdict
     model: ModelName
     input: InputInfo
+
+
+class StageAnswer(_Answer):
+    """One step of the preparation."""
+
+    name: str
+    description: str
+    image: str = Field(description="PNG, grey, as base64; its longer side at most 320 pixels.")
+    parameters: dict[str, Any] = Field(description="What was measured and chosen.")
+
+
+class WithoutAnswer(_Answer):
+    """What is read when one stage is left out."""
+
+    stage: str
+    digit: int | None = Field(description="None where nothing is left to read.")
+    confidence: float | None
+    verdict: Verdict | None
+    changed: bool = Field(description="Whether another digit or verdict comes out.")
+    text: str = Field(description="The same in a sentence.")
+
+
+class PlacementAnswer(_Answer):
+    """Where the 28x28 lies on the upload.
+
+    The centre of its pixel (y, x) is at `offset_y + scale_y * y`, `offset_x + scale_x * x` in the
+    upload's own pixels.
+    """
+
+    scale_y: float
+    scale_x: float
+    offset_y: float
+    offset_x: float
+
+
+class PreparationAnswer(_Answer):
+    """How an image was prepared."""
+
+    prediction: PredictionAnswer
+    passthrough: bool = Field(description="Whether the image was MNIST-shaped and left unchanged.")
+    image: str = Field(description="The 28x28 that the network received: PNG as base64.")
+    pixels: list[list[int]] = Field(description="The same as 28 rows of 28, 0..255, ink high.")
+    placement: PlacementAnswer
+    stages: list[StageAnswer]
+    without: list[WithoutAnswer]
 
 
 class ItemError(_Answer):
@@ -121,6 +174,58 @@ def prediction_answer(prediction: Prediction, bundle: Bundle) -> PredictionAnswe
             polarity=prepared.polarity,
             warnings=[*upload.warnings, *prepared.warnings],
         ),
+    )
+
+
+def preparation_answer(explained: Explained, bundle: Bundle) -> PreparationAnswer:
+    """Put a preparation into its answer."""
+    prediction = explained.prediction
+    prepared = prediction.prepared
+    return PreparationAnswer(
+        prediction=prediction_answer(prediction, bundle),
+        passthrough=prepared.passthrough,
+        image=_png_text(prepared.pixels),
+        pixels=prepared.pixels.tolist(),
+        placement=PlacementAnswer(**asdict(prepared.placement)),
+        stages=[
+            StageAnswer(
+                name=stage.name,
+                description=stage.description,
+                image=_png_text(stage.image),
+                parameters=dict(stage.parameters),
+            )
+            for stage in prepared.stages
+        ],
+        without=[_without_answer(prediction, without) for without in explained.without],
+    )
+
+
+def _png_text(pixels: NDArray[np.uint8]) -> str:
+    return base64.b64encode(to_png(pixels, longest=STAGE_SIDE)).decode()
+
+
+def _without_answer(full: Prediction, without: Without) -> WithoutAnswer:
+    other = without.prediction
+    if other is None:
+        text = f"Without the stage {without.stage!r} no ink is found."
+        return WithoutAnswer(
+            stage=without.stage, digit=None, confidence=None, verdict=None, changed=True, text=text
+        )
+    changed = (other.digit, other.verdict) != (full.digit, full.verdict)
+    if other.digit != full.digit:
+        text = f"Without the stage {without.stage!r} this {full.digit} becomes a {other.digit}."
+    else:
+        text = (
+            f"Without the stage {without.stage!r} it is still read as {full.digit}, with "
+            f"{100 * other.confidence:.1f} % instead of {100 * full.confidence:.1f} %."
+        )
+    return WithoutAnswer(
+        stage=without.stage,
+        digit=other.digit,
+        confidence=other.confidence,
+        verdict=other.verdict,
+        changed=changed,
+        text=text,
     )
 
 

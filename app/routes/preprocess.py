@@ -1,0 +1,56 @@
+"""`POST /preprocess`: each stage from the upload to the 28x28 that the network received."""
+
+import io
+from typing import Annotated, Literal
+
+import numpy as np
+from fastapi import APIRouter, Query, Request, Response
+
+from app.preprocessing import Explained, explain_preparation
+from app.web import openapi
+from app.web.body import read_one
+from app.web.deps import ImageQuery, ServiceDep
+from app.web.schemas import PreparationAnswer, preparation_answer
+
+router = APIRouter(tags=["Recognise"])
+NPZ = "application/x-npz"
+
+
+class PreprocessQuery(ImageQuery):
+    """The parameters of every image route, and the form of the answer."""
+
+    format: Literal["json", "npz"] = "json"
+
+
+@router.post(
+    "/preprocess",
+    operation_id="preprocess",
+    summary="Show how an image is prepared",
+    response_model=PreparationAnswer,
+    responses={
+        **openapi.image_errors(),
+        200: {"content": {NPZ: {"schema": {"type": "string", "format": "binary"}}}},
+    },
+    openapi_extra=openapi.one_image_body(),
+)
+async def preprocess(
+    request: Request, query: Annotated[PreprocessQuery, Query()], service: ServiceDep
+) -> Response | PreparationAnswer:
+    """Give every stage with its parameters, and what would have been read without it.
+
+    With `format=npz` the stages come as exact arrays, one for each stage, and `pixels`.
+    """
+    model = service.registry.get(query.model)
+    image = await read_one(request, service.limits)
+    explained = await service.workers.run(explain_preparation, image, model, service.options(query))
+    if query.format == "npz":
+        return Response(_as_npz(explained), media_type=NPZ)
+    return preparation_answer(explained, model.bundle)
+
+
+def _as_npz(explained: Explained) -> bytes:
+    prepared = explained.prediction.prepared
+    stream = io.BytesIO()
+    arrays = {stage.name: stage.image for stage in prepared.stages}
+    np.savez_compressed(stream, allow_pickle=False, pixels=prepared.pixels, **arrays)
+    return stream.getvalue()
