@@ -71,7 +71,7 @@ def otsu(values: Grey) -> tuple[float, float]:
     # A gap between the classes makes a plateau: its middle is the least arbitrary threshold.
     best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
     threshold = float((best[0] + best[-1]) / 2)
-    return threshold, float(between.max() / total / variance)
+    return threshold, float(between.max() / variance)
 
 
 def label(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:

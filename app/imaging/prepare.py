@@ -94,7 +94,7 @@ def prepare_fully(
     record: bool = False,
 ) -> Prepared:
     """Do what `prepare` does, to MNIST-shaped images too."""
-    notes, factor = Record(record), upload.factor
+    notes = Record(record)
     grey, done = to_grey(upload)
     notes.add("grey", "Colours become grey, transparent parts the opposite of the ink.", grey, done)
     found, measured = find_polarity(grey)
@@ -108,29 +108,51 @@ def prepare_fully(
     )
     kept, dropped, warnings = clean(ink, enabled="clean" not in skip)
     notes.add("clean", SWITCHABLE["clean"], kept, dropped, full=max(1.0, 1.2 * ink.peak))
-    top, left, height, width = bounding_box(kept, max(2.0, min(ink.faint, 3.5 * ink.noise + 2.0)))
-    boxed, shape = fit_box(kept[top : top + height, left : left + width])
-    notes.add(
-        "scale",
-        "The ink's box is scaled to 20 on its longer side.",
-        boxed,
-        {"box": [left, top, width, height]},
-    )
+    floor = max(2.0, min(ink.faint, 3.5 * ink.noise + 2.0))
+    pixels, place = to_mnist(kept, floor, upload.factor, skip=skip, notes=notes)
+    return Prepared(pixels, found, False, place, tuple(notes.stages), tuple(warnings))
+
+
+def to_mnist(
+    kept: Grey,
+    floor: float,
+    factor: int,
+    *,
+    skip: AbstractSet[str] = frozenset(),
+    notes: Record | None = None,
+) -> tuple[NDArray[np.uint8], Placement]:
+    """Bring the ink of one digit to 28x28 as MNIST was made.
+
+    Args:
+        kept: float32 `[H, W]`, ink above the ground, 0 elsewhere.
+        floor: Amount of ink that counts for the bounding box.
+        factor: Pixels of the upload per pixel of `kept`, along each axis.
+        skip: Stages to leave out.
+        notes: Where to record the stages.
+
+    Returns:
+        uint8 `[28, 28]`, ink high, and where it lies on the upload.
+    """
+    notes = notes or Record(False)
+    top, left, height, width = bounding_box(kept, floor)
+    crop = kept[top : top + height, left : left + width]
+    boxed, (rows, columns) = fit_box(crop)
+    box = [left, top, width, height]
+    notes.add("scale", "The ink's box is scaled to 20 on its longer side.", boxed, {"box": box})
     if "stroke" not in skip:
-        boxed, widths = near_stroke_width(boxed, kept[top : top + height, left : left + width])
+        boxed, widths = near_stroke_width(boxed, crop)
         notes.add("stroke", SWITCHABLE["stroke"], boxed, widths)
     row, column = _place(boxed, centre="centre" not in skip)
     pixels = np.zeros((SIDE, SIDE), np.uint8)
-    pixels[row : row + shape[0], column : column + shape[1]] = np.clip(boxed + 0.5, 0, 255)
+    pixels[row : row + rows, column : column + columns] = np.clip(boxed + 0.5, 0, 255)
     notes.add("centre", SWITCHABLE["centre"], pixels, {"row": row, "column": column})
-    scale_y, scale_x = height / shape[0] * factor, width / shape[1] * factor
-    place = Placement(
+    scale_y, scale_x = height / rows * factor, width / columns * factor
+    return pixels, Placement(
         scale_y,
         scale_x,
         top * factor + scale_y * (0.5 - row) - 0.5,
         left * factor + scale_x * (0.5 - column) - 0.5,
     )
-    return Prepared(pixels, found, False, place, tuple(notes.stages), tuple(warnings))
 
 
 def as_is(upload: Upload, *, polarity: Polarity = "auto") -> Prepared:
