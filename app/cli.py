@@ -1,6 +1,7 @@
-"""The commands of the service: `serve`, `predict`, `settings`."""
+"""The commands of the service: `serve`, `predict`, `read`, `settings`."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,8 +10,10 @@ import typer
 import uvicorn
 from pydantic import ValidationError
 from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
+from app.bulk import find_images, read_files, write_results
 from app.errors import BundleError, DigitscopeError
 from app.inference.registry import Model, Registry
 from app.recognise import Options, Polarity, Preprocess, recognise
@@ -146,3 +149,39 @@ def _as_table(rows: list[dict[str, Any]]) -> Table:
                 str(row["runner_up"]),
             )
     return table
+
+
+@cli.command()
+def read(
+    paths: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    out_file: Annotated[
+        Path, typer.Option("--out", help="The table: .csv, .jsonl or .parquet.")
+    ] = Path("results.csv"),
+    model: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
+    polarity: Annotated[Polarity, typer.Option(help="Whether the ink is darker.")] = "auto",
+    processes: Annotated[int, typer.Option(min=1, help="Worker processes.")] = os.cpu_count() or 1,
+) -> None:
+    """Read all digits of many images into a table; a second call goes on where the first
+    stopped."""
+    values = read_settings()
+    name = model or values.default_model
+    images = find_images(paths)
+    if name not in open_registry(values).bundles:
+        fail(f"There is no model {name!r} in {values.model_dir}.")
+        raise typer.Exit(1)
+    options = Options(polarity=polarity, max_pixels=values.max_pixels)
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=_problems) as bar:
+        task = bar.add_task("reading", total=len(images))
+        try:
+            failed = write_results(
+                images,
+                out_file,
+                lambda left: read_files(left, values.model_dir, name, options, processes=processes),
+                lambda row: bar.advance(task),
+            )
+        except DigitscopeError as error:
+            fail(error.detail)
+            raise typer.Exit(2) from error
+    Console().print(f"{len(images)} images, {failed} of them not readable: {out_file}")
+    if failed:
+        raise typer.Exit(1)

@@ -10,7 +10,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse
 
 from app.inference.registry import Registry
-from app.routes import models, operate, predict, preprocess
+from app.routes import models, operate, predict, preprocess, read
 from app.settings import Settings
 from app.version import VERSION
 from app.web import openapi, problems
@@ -76,7 +76,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             {"name": "Operate", "description": "For those who run the service."},
         ],
     )
-    for routes in (predict, preprocess, models, operate):
+    for routes in (predict, read, preprocess, models, operate):
         app.include_router(routes.router)
     app.add_api_route("/", _home, include_in_schema=False)
     problems.install(app)

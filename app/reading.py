@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from app.errors import InvalidInputError
 from app.imaging.decode import Upload, decode, from_pixels
 from app.imaging.polarity import Found
 from app.imaging.segment import Group, Piece, segment
@@ -15,8 +16,8 @@ from app.inference.registry import Model
 from app.recognise import ImageInput, Options
 from app.verdict import Verdict, energy, judge
 
-# What each further cut costs, in nats: a reading of more digits must be likelier by this factor, because
-# a curve cut in two often gives a passable 1 and something else.
+# What each further cut costs, in nats: a reading of more digits must be likelier by this factor,
+# because a curve cut in two often gives a passable 1 and something else.
 CUT_COST = 1.0
 
 
@@ -49,13 +50,13 @@ class Page:
 
     @property
     def text(self) -> str:
-        """Return the digits line by line; what is no digit is left out."""
+        """Return the digits line by line, with a question mark for what is no digit."""
         return "\n".join(line_text(line) for line in self.lines)
 
 
 def line_text(line: tuple[DigitRead, ...]) -> str:
-    """Return the digits of a line; what is no digit is left out."""
-    return "".join(str(read.digit) for read in line if read.verdict != "not-a-digit")
+    """Return the digits of a line, with a question mark for what is no digit."""
+    return "".join("?" if read.verdict == "not-a-digit" else str(read.digit) for read in line)
 
 
 def read_page(image: ImageInput, model: Model, options: Options) -> Page:
@@ -65,7 +66,13 @@ def read_page(image: ImageInput, model: Model, options: Options) -> Page:
         UndecodableError: Not an image, or a damaged one.
         TooLargeError: Too many pixels.
         BlankImageError: Nothing is written on it.
+        InvalidInputError: `preprocess` is `none`.
     """
+    if options.preprocess == "none":
+        raise InvalidInputError(
+            "Several digits can only be read from a prepared image: leave preprocess=none out, or"
+            " send each digit to /predict."
+        )
     upload = (
         decode(image, max_pixels=options.max_pixels)
         if isinstance(image, bytes)

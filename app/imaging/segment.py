@@ -45,8 +45,8 @@ class Group:
 
     Attributes:
         line: Number of the text line, from 0 at the top.
-        cuts: How many places there are to cut, both ends included; a reading is a chain of pieces from
-            cut 0 to the last.
+        cuts: How many places there are to cut, both ends included; a reading is a chain of pieces
+            from cut 0 to the last.
         pieces: The pieces between cuts that may be a digit; the whole is among them.
     """
 
@@ -123,8 +123,9 @@ def _joined(boxes: list[_Box]) -> list[_Box]:
     digits = [box for box in boxes if box.height >= 0.5 * tall]
     for small in (box for box in boxes if box.height < 0.5 * tall):
         gaps = [_gap(small, digit) for digit in digits]
-        nearest = int(np.argmin(gaps)) if gaps else -1
-        if nearest >= 0 and gaps[nearest] <= 0.25 * digits[nearest].height:
+        nearest = int(np.argmin(gaps)) if gaps else 0
+        reach = 0.25 * max(digits[nearest].height, 0.6 * tall) if gaps else 0.0
+        if gaps and gaps[nearest] <= reach:
             digits[nearest] = _union(digits[nearest], small)
         elif max(small.height, small.width) >= SPECK * tall:
             digits.append(small)
@@ -132,7 +133,8 @@ def _joined(boxes: list[_Box]) -> list[_Box]:
 
 
 def _most(boxes: list[_Box]) -> int:
-    """Return how many of the tallest boxes say how tall digits are here: those of half the tallest."""
+    """Return how many of the tallest boxes say how tall digits are here: those of half the
+    tallest."""
     tallest = max(box.height for box in boxes)
     return max(1, sum(box.height >= 0.4 * tallest for box in boxes))
 
@@ -173,8 +175,8 @@ def _union(one: _Box, other: _Box) -> _Box:
 def _lines(boxes: list[_Box]) -> list[list[_Box]]:
     """Sort boxes into text lines.
 
-    A box joins the line whose nearest box it overlaps by at least 40 % of the lower of the two, so that a
-    line may slope.
+    A box joins the line whose nearest box it overlaps by at least 40 % of the lower of the two, so
+    that a line may slope.
     """
     lines: list[list[_Box]] = []
     for box in sorted(boxes, key=lambda box: box.left):
@@ -231,8 +233,8 @@ def _piece(
 def _cuts(amount: Grey, mine: NDArray[np.bool_], box: _Box) -> list[int]:
     """Return columns at which a group may be parted, its two ends included.
 
-    Touching digits meet where little ink lies in a column: the thinnest columns are offered, apart from
-    each other by a fifth of the height.
+    Touching digits meet where little ink lies in a column: the thinnest columns are offered, apart
+    from each other by a fifth of the height.
     """
     ends = [0, box.width]
     if box.width < WIDE * box.height:

@@ -1,6 +1,7 @@
 """The bodies of answers, as the OpenAPI document shows them; one schema per concept."""
 
 import base64
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -10,7 +11,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.bundle import Bundle, Evaluation, Metadata
+from app.imaging.decode import Upload
 from app.preprocessing import Explained, Without
+from app.reading import DigitRead, Page, line_text
 from app.recognise import Prediction
 from app.render import to_png
 from app.verdict import Verdict
@@ -52,6 +55,43 @@ class PredictionAnswer(_Answer):
     )
     runner_up: int = Field(ge=0, le=9, description="The second most probable digit.")
     verdict: Verdict
+    model: ModelName
+    input: InputInfo
+
+
+class BoxAnswer(_Answer):
+    """A rectangle in the upload's own pixels, from its top left corner."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class DigitAnswer(_Answer):
+    """One digit of a page."""
+
+    digit: int = Field(ge=0, le=9)
+    confidence: float = Field(ge=0, le=1)
+    verdict: Verdict
+    probabilities: list[float] = Field(min_length=10, max_length=10)
+    box: BoxAnswer
+
+
+class LineAnswer(_Answer):
+    """One line of a page, from left to right."""
+
+    text: str
+    digits: list[DigitAnswer]
+
+
+class PageAnswer(_Answer):
+    """What stands on an image."""
+
+    text: str = Field(
+        description="The digits, a line feed between lines, `?` for what is no digit."
+    )
+    lines: list[LineAnswer]
     model: ModelName
     input: InputInfo
 
@@ -167,13 +207,41 @@ def prediction_answer(prediction: Prediction, bundle: Bundle) -> PredictionAnswe
         runner_up=prediction.runner_up,
         verdict=prediction.verdict,
         model=ModelName(name=bundle.metadata.name, version=bundle.metadata.version),
-        input=InputInfo(
-            width=upload.width,
-            height=upload.height,
-            format=upload.format,
-            polarity=prepared.polarity,
-            warnings=[*upload.warnings, *prepared.warnings],
-        ),
+        input=_input_info(upload, prepared.polarity, [*upload.warnings, *prepared.warnings]),
+    )
+
+
+def page_answer(page: Page, bundle: Bundle) -> PageAnswer:
+    """Put a page into its answer."""
+    return PageAnswer(
+        text=page.text,
+        lines=[
+            LineAnswer(text=line_text(line), digits=[_digit_answer(read) for read in line])
+            for line in page.lines
+        ],
+        model=ModelName(name=bundle.metadata.name, version=bundle.metadata.version),
+        input=_input_info(page.upload, page.polarity, page.upload.warnings),
+    )
+
+
+def _digit_answer(read: DigitRead) -> DigitAnswer:
+    x, y, width, height = read.box
+    return DigitAnswer(
+        digit=read.digit,
+        confidence=read.confidence,
+        verdict=read.verdict,
+        probabilities=read.probabilities.tolist(),
+        box=BoxAnswer(x=x, y=y, width=width, height=height),
+    )
+
+
+def _input_info(upload: Upload, polarity: str, warnings: Sequence[str]) -> InputInfo:
+    return InputInfo(
+        width=upload.width,
+        height=upload.height,
+        format=upload.format,
+        polarity=polarity,
+        warnings=list(warnings),
     )
 
 

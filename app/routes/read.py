@@ -1,0 +1,30 @@
+"""`POST /read`: all digits of an image, in reading order."""
+
+from fastapi import APIRouter, Request
+
+from app.reading import read_page
+from app.web import openapi
+from app.web.body import read_one
+from app.web.deps import ImageQueryDep, ServiceDep
+from app.web.schemas import PageAnswer, page_answer
+
+router = APIRouter(tags=["Recognise"])
+
+
+@router.post(
+    "/read",
+    operation_id="read",
+    summary="Read several digits",
+    responses=openapi.image_errors(),
+    openapi_extra=openapi.one_image_body(),
+)
+async def read(request: Request, query: ImageQueryDep, service: ServiceDep) -> PageAnswer:
+    """Find the digits of an image and read them, line by line, each with its box.
+
+    Marks that are no digit are listed with that verdict and stand as `?` in the text. Images are
+    always prepared here, so `preprocess=none` is refused.
+    """
+    model = service.registry.get(query.model)
+    image = await read_one(request, service.limits)
+    page = await service.workers.run(read_page, image, model, service.options(query))
+    return page_answer(page, model.bundle)
