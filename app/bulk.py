@@ -185,8 +185,7 @@ def _write_parquet(
     read: Callable[[list[Path]], Iterator[Row]],
     on_row: Callable[[Row], None],
 ) -> int:
-    """Collect the rows as JSON lines beside the target, which can be resumed; then write the
-    table."""
+    """Collect the rows as JSON lines, which can be resumed; then write the table."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq

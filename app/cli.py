@@ -161,8 +161,7 @@ def read(
     polarity: Annotated[Polarity, typer.Option(help="Whether the ink is darker.")] = "auto",
     processes: Annotated[int, typer.Option(min=1, help="Worker processes.")] = os.cpu_count() or 1,
 ) -> None:
-    """Read all digits of many images into a table; a second call goes on where the first
-    stopped."""
+    """Read all digits of many images into a table; a second call goes on where one stopped."""
     values = read_settings()
     name = model or values.default_model
     images = find_images(paths)

@@ -117,11 +117,12 @@ def extract(grey: Grey, polarity: Found, *, flatten: bool = True) -> tuple[Ink, 
     ground: Grey | np.float32 = level
     if flatten and _is_uneven(shrink(raised, GROUND_SIDE)):
         ground, kind = _ground(raised), "uneven"
-    amount = np.maximum(raised - ground, 0)
+    above = raised - ground
+    if polarity == "dark-on-light" and kind == "uneven":
+        above *= 255 / np.maximum(255 - ground, 32)  # ink takes a share of the light that is there
+    amount = np.maximum(above, 0)
     strong = otsu(amount)[0]
-    calm = raised[amount <= strong] - (
-        ground[amount <= strong] if isinstance(ground, np.ndarray) else ground
-    )
+    calm = above[amount <= strong]
     noise = float(1.4826 * np.median(np.abs(calm - np.median(calm)))) if calm.size else 0.0
     written = amount[amount > strong]
     peak = float(np.percentile(written, 75)) if written.size else 0.0

@@ -12,6 +12,7 @@ Mask = NDArray[np.bool_]
 SMALLEST_PAGE = 64  # pixels a side under which an image has no room for lines or an edge of paper
 CORE = 0.3  # share of a full stroke's ink that is the core of a stroke
 NEAR = 0.3  # distance, in sizes of the heaviest piece, within which small pieces belong to it
+PALE = 0.6  # mean ink, in that of the darkest large piece, under which a piece is no writing
 LINE_SHARE = 0.75  # share of the width that a row of ink must cover to be a ruled line
 
 
@@ -173,7 +174,10 @@ def choose_writing(marks: Marks) -> tuple[NDArray[np.bool_], dict[str, int]]:
     Returns:
         bool `[K]`, and how many pieces were dropped for which reason.
     """
-    frame = is_frame(marks) | _at_border(marks)
+    frame = is_frame(marks)
+    cut_off = frame | _at_border(marks)
+    frame = frame if cut_off.all() else cut_off
+    frame |= _is_pale(marks, ~frame)
     heaviest = int(np.argmax(np.where(frame, 0, marks.weight)))
     share = marks.weight / marks.weight[heaviest]
     size = max(
@@ -184,6 +188,21 @@ def choose_writing(marks: Marks) -> tuple[NDArray[np.bool_], dict[str, int]]:
     near = np.maximum(gap_y, gap_x) <= NEAR * size
     writing = ~frame & ((share >= 0.25) | (near & (share >= 0.015)))
     return writing, {"frames": int(frame.sum()), "specks": int((~frame & ~writing).sum())}
+
+
+def _is_pale(marks: Marks, inside: Mask) -> Mask:
+    """Tell which pieces of a page are far paler than its writing: printed grids, rests of shadows.
+
+    Args:
+        marks: The pieces.
+        inside: Those among which the writing is.
+    """
+    if min(marks.labels.shape) < SMALLEST_PAGE:
+        return np.zeros(len(marks), bool)
+    depth = marks.weight / marks.area
+    heavy = inside & (marks.weight >= 0.1 * marks.weight[inside].max())
+    writing = depth[heavy].max()
+    return np.asarray(depth < PALE * writing)
 
 
 def _at_border(marks: Marks) -> Mask:

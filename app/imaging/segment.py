@@ -133,8 +133,7 @@ def _joined(boxes: list[_Box]) -> list[_Box]:
 
 
 def _most(boxes: list[_Box]) -> int:
-    """Return how many of the tallest boxes say how tall digits are here: those of half the
-    tallest."""
+    """Return how many of the boxes are tall enough to say how tall digits are here."""
     tallest = max(box.height for box in boxes)
     return max(1, sum(box.height >= 0.4 * tallest for box in boxes))
 

@@ -1,0 +1,194 @@
+"""Errors per source and corruption, with each stage of the preparation and without it.
+
+    python -m benchmarks.imaging --data mnist.npz
+
+Draws test images from held-out training digits (never from the test split), reads them as the
+service does, and writes the tables into docs/imaging.md between their markers.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.errors import BlankImageError
+from app.imaging.decode import Upload, decode, from_pixels
+from app.imaging.prepare import prepare_fully
+from app.imaging.stages import SWITCHABLE
+from app.inference.registry import Model, Registry
+from app.recognise import Options, predict, read_image, recognise
+from app.settings import REPOSITORY
+from app.verdict import energy
+from benchmarks.nondigits import NONDIGITS
+from benchmarks.sources import CORRUPTIONS, SOURCES
+from training import data
+
+PAGE = REPOSITORY / "docs" / "imaging.md"
+MOST = 20_000_000
+
+
+def squeezed(upload: Upload) -> NDArray[np.uint8]:
+    """Prepare nothing: grey, dark ink inverted if the page is light, the whole image to 28x28."""
+    grey = Image.fromarray(upload.pixels).convert("L")
+    small = np.asarray(grey.resize((28, 28), Image.Resampling.BOX))
+    return 255 - small if small[[0, -1]].mean() > 127 else small
+
+
+def _without(stage: str) -> Callable[[Upload], NDArray[np.uint8]]:
+    def prepared(upload: Upload) -> NDArray[np.uint8]:
+        return prepare_fully(upload, skip=frozenset({stage})).pixels
+
+    return prepared
+
+
+def errors_by_stage(
+    uploads: list[Upload], labels: NDArray[np.uint8], model: Model
+) -> dict[str, float]:
+    """Return the error, percent, unprepared, in full, and without each stage."""
+    options = Options()
+    ways = {"unprepared": squeezed, **{f"no {stage}": _without(stage) for stage in SWITCHABLE}}
+    errors = {}
+    for name, way in ways.items():
+        pixels = [_or_black(way, upload) for upload in uploads]
+        answers = model.runtime.predict(np.stack(pixels)).probabilities.argmax(axis=1)
+        errors[name] = 100 * float((answers != labels).mean())
+    reads = [read_image(_content(upload), options) for upload in uploads]
+    answers = [prediction.digit for prediction in predict(reads, model)]
+    errors["all stages"] = 100 * float((np.array(answers) != labels).mean())
+    return errors
+
+
+def _content(upload: Upload) -> NDArray[np.uint8] | bytes:
+    if upload.format == "pixels":
+        return upload.pixels
+    raise ValueError("only uploads of pixels are read again")
+
+
+def _or_black(way: Callable[[Upload], NDArray[np.uint8]], upload: Upload) -> NDArray[np.uint8]:
+    try:
+        return way(upload)
+    except BlankImageError:
+        return np.zeros((28, 28), np.uint8)
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=None)
+    parser.add_argument("--digits", type=int, default=400)
+    parser.add_argument("--model", default="classic")
+    arguments = parser.parse_args()
+    registry = Registry(REPOSITORY / "model", arguments.model, interpreters=1)
+    registry.load()
+    model = registry.get(arguments.model)
+    _, held_out = data.hold_out(data.load(arguments.data, "train"), 5000)
+    rng = np.random.default_rng(2026)
+    digits = held_out.take(rng.permutation(len(held_out))[: arguments.digits])
+    replace("corruptions", _corruption_table(digits, model, rng))
+    replace("sources", _source_table(digits, model, rng))
+    replace("nondigits", _nondigit_table(held_out, model, rng))
+
+
+def replace(name: str, table: str) -> None:
+    """Put a table between its markers in the page."""
+    text = PAGE.read_text()
+    start, stop = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    before, rest = text.split(start)
+    after = rest.split(stop)[1]
+    PAGE.write_text(f"{before}{start}\n{table}\n{stop}{after}")
+    print(table)
+
+
+def _table(rows: list[list[str]]) -> str:
+    head, *body = rows
+    lines = [head, ["---"] * len(head), *body]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def _corruption_table(digits: data.Split, model: Model, rng: np.random.Generator) -> str:
+    names = ["unprepared", *(f"no {stage}" for stage in SWITCHABLE), "all stages"]
+    rows, totals = [["corruption", *names]], []
+    for kind, corrupt in {"none": lambda image, rng: image, **CORRUPTIONS}.items():
+        uploads = [from_pixels(corrupt(image, rng)) for image in digits.images]
+        errors = errors_by_stage(uploads, digits.labels, model)
+        rows.append([kind, *(f"{errors[name]:.2f}" for name in names)])
+        totals.append([errors[name] for name in names])
+    rows.append(["**mean**", *(f"{mean:.2f}" for mean in np.mean(totals[1:], axis=0))])
+    return _table(rows)
+
+
+def _source_table(digits: data.Split, model: Model, rng: np.random.Generator) -> str:
+    names = ["unprepared", *(f"no {stage}" for stage in SWITCHABLE), "all stages"]
+    rows = [["source", *names, "refused", "unsure", "ms"]]
+    for kind, make in SOURCES.items():
+        files = [make(image, rng) for image in digits.images]
+        uploads = [decode(file, max_pixels=MOST) for file in files]
+        errors, times, verdicts, wrong = {}, [], [], 0
+        for name in names[:-1]:
+            way = squeezed if name == "unprepared" else _without(name.removeprefix("no "))
+            pixels = np.stack([_or_black(way, upload) for upload in uploads])
+            answers = model.runtime.predict(pixels).probabilities.argmax(axis=1)
+            errors[name] = 100 * float((answers != digits.labels).mean())
+        for file, label in zip(files, digits.labels, strict=True):
+            start = time.perf_counter()
+            try:
+                prediction = recognise(file, model, Options())
+                verdicts.append(prediction.verdict)
+                wrong += prediction.digit != label
+            except BlankImageError:
+                verdicts.append("not-a-digit")
+                wrong += 1
+            times.append(1000 * (time.perf_counter() - start))
+        errors["all stages"] = 100 * wrong / len(files)
+        shares = [f"{100 * verdicts.count(v) / len(files):.1f}" for v in ("not-a-digit", "unsure")]
+        row = [kind, *(f"{errors[name]:.2f}" for name in names), *shares]
+        rows.append([*row, f"{statistics.median(times):.1f}"])
+    return _table(rows)
+
+
+def _nondigit_table(held_out: data.Split, model: Model, rng: np.random.Generator) -> str:
+    outputs = model.runtime.predict(held_out.images)
+    methods = {
+        "energy": energy,
+        "max logit": lambda logits: logits.max(axis=1),
+        "max probability": lambda logits: _softmax(logits).max(axis=1),
+    }
+    known = {name: score(outputs.logits) for name, score in methods.items()}
+    rows = [["kind", "not-a-digit", "unsure", "digit", *(f"AUROC, {name}" for name in methods)]]
+    for kind, make in NONDIGITS.items():
+        verdicts, pixels = [], []
+        for _ in range(300):
+            try:
+                prediction = recognise(make(rng), model, Options())
+            except BlankImageError:
+                verdicts.append("not-a-digit")
+                continue
+            verdicts.append(prediction.verdict)
+            pixels.append(prediction.prepared.pixels)
+        logits = model.runtime.predict(np.stack(pixels)).logits
+        shares = [100 * verdicts.count(v) / 300 for v in ("not-a-digit", "unsure", "digit")]
+        areas = [auroc(known[name], score(logits)) for name, score in methods.items()]
+        rows.append([kind, *(f"{s:.1f} %" for s in shares), *(f"{area:.4f}" for area in areas)])
+    return _table(rows)
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def auroc(digits: NDArray[np.floating], others: NDArray[np.floating]) -> float:
+    """Return the probability that a digit scores higher than another thing."""
+    ranks = np.concatenate([digits, others]).argsort().argsort() + 1
+    count = len(digits)
+    above = ranks[:count].sum() - count * (count + 1) / 2
+    return float(above / (count * len(others)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""One small drawing in every format and colour mode that is read."""
+
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+WIDTH, HEIGHT = 60, 40
+
+_GREY = np.full((HEIGHT, WIDTH), 255, np.uint8)
+_GREY[5:35, 20:27] = 0
+
+
+def drawing(mode: str = "L") -> Image.Image:
+    """A dark upright stroke on white, 60 x 40, in a Pillow mode."""
+    if mode == "I;16":
+        return Image.fromarray(_GREY.astype(np.uint16) * 257)
+    if mode in ("I", "F"):
+        return Image.fromarray(_GREY.astype(np.int32 if mode == "I" else np.float32))
+    if mode in ("P", "PA"):
+        return Image.fromarray(np.stack([_GREY] * 3, axis=2)).convert(mode)
+    return Image.fromarray(_GREY).convert("RGB").convert(mode)
+
+
+def saved(image: Image.Image, file_format: str, **options: Any) -> bytes:
+    """Return the bytes of an image file."""
+    stream = io.BytesIO()
+    image.save(stream, file_format, **options)
+    return stream.getvalue()
+
+
+MODES = {
+    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
+    "JPEG": ("L", "RGB", "CMYK"),
+    "WEBP": ("RGB", "RGBA"),
+    "BMP": ("1", "L", "P", "RGB"),
+    "GIF": ("L", "P"),
+    "TIFF": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F"),
+}
+CASES = [(file_format, mode) for file_format, modes in MODES.items() for mode in modes]

@@ -1,0 +1,140 @@
+"""Decoding: every format and mode, every kind of garbage, nothing beyond the limits."""
+
+import contextlib
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.errors import BlankImageError, TooLargeError, UndecodableError
+from app.imaging.decode import WORKING_SIDE, decode
+from app.imaging.ink import to_grey
+from app.imaging.prepare import candidates
+from tests.imaging.files import CASES, HEIGHT, MODES, WIDTH, drawing, saved
+
+LIMIT = 1_000_000
+
+
+@pytest.mark.parametrize(("file_format", "mode"), CASES)
+def test_every_format_and_mode_shows_the_same_drawing(file_format: str, mode: str) -> None:
+    """The stroke is where it was drawn, dark on light, in whatever file it comes."""
+    upload = decode(saved(drawing(mode), file_format), max_pixels=LIMIT)
+    grey, _ = to_grey(upload)
+    assert (upload.width, upload.height) == (WIDTH, HEIGHT)
+    assert upload.format == file_format.lower()
+    assert grey[10:30, 22:25].max() < 40
+    assert grey[10:30, 40:50].min() > 215
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_undone(orientation: int) -> None:
+    """A photo is upright whichever way the camera was held."""
+    turn = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = drawing().transpose(turn[orientation]) if orientation > 1 else drawing()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    upload = decode(saved(stored, "PNG", exif=exif.tobytes()), max_pixels=LIMIT)
+    np.testing.assert_array_equal(upload.pixels, np.asarray(drawing()))
+    assert (upload.width, upload.height) == (WIDTH, HEIGHT)
+
+
+def test_first_frame_of_an_animation() -> None:
+    """Of an animated GIF the first frame is read, with a warning."""
+    other = Image.new("L", (WIDTH, HEIGHT), 0)
+    data = saved(drawing(), "GIF", save_all=True, append_images=[other, other])
+    upload = decode(data, max_pixels=LIMIT)
+    assert upload.pixels[20, 50] == 255
+    assert len(upload.warnings) == 1
+
+
+def test_large_image_is_worked_on_smaller() -> None:
+    """A photo of many pixels is averaged down, and its size and scale are kept."""
+    large = drawing("RGB").resize((6000, 4000), Image.Resampling.NEAREST)
+    for file_format in ("PNG", "JPEG"):
+        upload = decode(saved(large, file_format), max_pixels=30_000_000)
+        assert max(upload.pixels.shape) <= WORKING_SIDE
+        assert (upload.width, upload.height) == (6000, 4000)
+        assert upload.factor * upload.pixels.shape[1] == pytest.approx(6000, rel=0.01)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_pixels_are_counted_before_decoding(file_format: str) -> None:
+    """One pixel over the limit is refused, with the numbers; at the limit it is read."""
+    data = saved(drawing("RGB" if file_format == "WEBP" else "L"), file_format)
+    assert decode(data, max_pixels=WIDTH * HEIGHT).width == WIDTH
+    with pytest.raises(TooLargeError, match="60 x 40 = 2400"):
+        decode(data, max_pixels=WIDTH * HEIGHT - 1)
+
+
+def _png(width: int, height: int, depth: int = 8) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+    head = struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", b"x") + chunk(b"IEND", b"")
+
+
+def test_bombs_are_refused_from_their_headers() -> None:
+    """Headers that promise billions of pixels cost nothing: PNG, GIF, BMP and WebP."""
+    bombs = [
+        _png(100_000, 100_000),
+        b"GIF89a" + struct.pack("<HHBBB", 65535, 65535, 0, 0, 0) + b"\x2c" + b"\0" * 20,
+        b"RIFF\x40\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0" + b"\xff\x3f\0" * 2 + b"\0" * 20,
+    ]
+    for bomb in bombs:
+        with pytest.raises(TooLargeError):
+            decode(bomb, max_pixels=20_000_000)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"%PDF-1.7 ...", "a PDF"),
+        (b"<?xml version='1.0'?><svg></svg>", "an SVG"),
+        (b"\0\0\0\x18ftypheic....", "HEIC"),
+        (b"PK\x03\x04....", "ZIP"),
+        (b"\x93NUMPY\x01\0", "application/x-npy"),
+        (b"hello world", "11 bytes that are none of these"),
+        (b"", "0 bytes"),
+        (_png(0, 10), "image"),
+    ],
+)
+def test_other_files_are_named(data: bytes, said: str) -> None:
+    """What is no image is refused, saying what it seems to be."""
+    with pytest.raises(UndecodableError, match=said):
+        decode(data, max_pixels=LIMIT)
+
+
+@pytest.mark.parametrize("file_format", MODES)
+def test_truncated_files_are_errors(file_format: str) -> None:
+    """A file cut off at any tenth of its length is an error of ours, or (its tail) still whole."""
+    noisy = np.random.default_rng(1).integers(0, 255, (50, 50), np.uint8)
+    data = saved(Image.fromarray(noisy), file_format)
+    for tenth in range(10):
+        with pytest.raises(UndecodableError):
+            decode(data[: len(data) * tenth // 10], max_pixels=LIMIT)
+
+
+@pytest.mark.parametrize(("file_format", "mode"), CASES)
+def test_flipped_bytes_never_raise_anything_else(file_format: str, mode: str) -> None:
+    """Whatever is damaged, decoding and preparation succeed or raise an error of the tree."""
+    rng = np.random.default_rng(len(file_format) + len(mode))
+    whole = saved(drawing(mode), file_format)
+    for _ in range(60):
+        damaged = bytearray(whole)
+        reach = min(len(damaged), 200) if rng.random() < 0.6 else len(damaged)
+        for _ in range(rng.integers(1, 12)):
+            damaged[rng.integers(reach)] = rng.integers(256)
+        with contextlib.suppress(UndecodableError, TooLargeError, BlankImageError):
+            candidates(decode(bytes(damaged), max_pixels=LIMIT))

@@ -1,0 +1,73 @@
+"""`POST /preprocess`: every stage on the way to the 28x28."""
+
+import base64
+import io
+
+import numpy as np
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from app.imaging.decode import decode
+from app.samples import sample_png
+from tests.forms import encode
+
+
+def _page(digit: int) -> np.ndarray:
+    pixels = decode(sample_png(digit), max_pixels=784).pixels
+    return 255 - np.pad(np.kron(pixels, np.ones((5, 5), np.uint8)), ((100, 0), (160, 0)))
+
+
+def _picture(text: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
+
+
+def test_stages_end_in_what_the_network_received(client: TestClient) -> None:
+    """The stages are pictures with parameters; the last is the 28x28, which reads the same."""
+    answer = client.post("/preprocess", files={"file": encode(_page(6))}).json()
+    names = [stage["name"] for stage in answer["stages"]]
+    assert names == ["grey", "polarity", "background", "clean", "scale", "stroke", "centre"]
+    np.testing.assert_array_equal(_picture(answer["stages"][-1]["image"]), answer["pixels"])
+    np.testing.assert_array_equal(_picture(answer["image"]), answer["pixels"])
+    again = client.post("/predict?preprocess=none", json={"pixels": answer["pixels"]}).json()
+    assert again["digit"] == answer["prediction"]["digit"] == 6
+    assert all(stage["description"] and stage["parameters"] for stage in answer["stages"])
+
+
+def test_it_says_what_would_be_read_without_each_stage(client: TestClient) -> None:
+    """Every stage that can be left out has its counterfactual, in numbers and in words."""
+    answer = client.post("/preprocess", files={"file": encode(_page(7))}).json()
+    without = {entry["stage"]: entry for entry in answer["without"]}
+    assert list(without) == ["background", "clean", "stroke", "centre"]
+    for stage, entry in without.items():
+        assert stage in entry["text"]
+        differs = (entry["digit"], entry["verdict"]) != (
+            answer["prediction"]["digit"],
+            answer["prediction"]["verdict"],
+        )
+        assert entry["changed"] == differs
+
+
+def test_ruled_lines_would_change_the_digit(client: TestClient) -> None:
+    """Where a stage matters, the answer says what the digit would become without it."""
+    page = _page(3)
+    page[40:43] = page[-30:-27] = 40
+    answer = client.post("/preprocess", files={"file": encode(page)}).json()
+    (clean,) = [entry for entry in answer["without"] if entry["stage"] == "clean"]
+    assert answer["prediction"]["digit"] == 3
+    assert clean["changed"]
+
+
+def test_mnist_shaped_image_has_no_stages(client: TestClient) -> None:
+    """A MNIST-shaped image passes through: one stage, nothing to leave out."""
+    answer = client.post("/preprocess", files={"file": sample_png(1)}).json()
+    assert answer["passthrough"]
+    assert ([stage["name"] for stage in answer["stages"]], answer["without"]) == (["input"], [])
+
+
+def test_npz_holds_the_exact_stages(client: TestClient) -> None:
+    """With format=npz each stage is an array, and `pixels` the 28x28."""
+    response = client.post("/preprocess?format=npz", files={"file": encode(_page(2))})
+    assert response.headers["Content-Type"] == "application/x-npz"
+    with np.load(io.BytesIO(response.content)) as arrays:
+        assert {"pixels", "grey", "clean", "centre"} <= set(arrays)
+        np.testing.assert_array_equal(arrays["pixels"], arrays["centre"])
