@@ -102,23 +102,25 @@ def read_page(image: ImageInput, model: Model, options: Options) -> Page:
     start = 0
     for group in groups:
         stop = start + len(group.pieces)
-        best = _best_chain(group, chances[start:stop])
+        best = _best_chain(group, chances[start:stop], reads[start:stop])
         lines[group.line] += [reads[start + at] for at in best]
         start = stop
     return Page(upload, polarity, tuple(tuple(line) for line in lines))
 
 
-def _best_chain(group: Group, chances: list[float]) -> list[int]:
+def _best_chain(group: Group, chances: list[float], reads: list[DigitRead]) -> list[int]:
     """Return the indices of the pieces that lead from the first cut to the last at the best total.
 
-    Dynamic programming over the cuts, from left to right.
+    Dynamic programming over the cuts, from left to right. A group is only cut into digits: what
+    gives anything else stays whole.
     """
     reached: list[tuple[float, list[int]] | None] = [(0.0, [])] + [None] * (group.cuts - 1)
     order = sorted(range(len(group.pieces)), key=lambda at: _ends(group.pieces[at]))
     for at in order:
         piece = group.pieces[at]
         before, there = reached[piece.start], reached[piece.stop]
-        if before is None:
+        whole = (piece.start, piece.stop) == (0, group.cuts - 1)
+        if before is None or (not whole and reads[at].verdict == "not-a-digit"):
             continue
         total = before[0] + chances[at] - CUT_COST * (piece.start > 0)
         if there is None or total > there[0]:
