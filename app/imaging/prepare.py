@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from app.errors import InvalidInputError
+from app.errors import BlankImageError, InvalidInputError
 from app.imaging.decode import Upload
 from app.imaging.filters import Grey
 from app.imaging.ink import Ink, extract, to_grey
@@ -25,6 +25,7 @@ BLACK = 16  # grey levels up to which a border pixel counts as black
 # Stroke width, 2 x ink / length of its outline, of MNIST's training digits, pixels: the 1st and
 # 99th percentile are 1.43 and 4.28; what lies outside is brought to the 5th and 95th.
 THIN, THINNEST, THICKEST, THICK = 1.43, 1.63, 3.58, 4.28
+FOGGY = 48  # grey levels that a 28x28 must vary by to be looked at although no ink was found
 FINE = 4  # strokes are thickened and thinned on a grid this much finer than the 28x28
 
 
@@ -77,13 +78,20 @@ def candidates(
     Raises:
         BlankImageError: Nothing is written on it.
     """
-    prepared = prepare(upload, polarity=polarity, record=record)
-    if prepared.passthrough or upload.pixels.shape != (SIDE, SIDE) or upload.alpha is not None:
-        return (prepared,)
+    small = upload.pixels.shape == (SIDE, SIDE) and upload.alpha is None
+    prepared: tuple[Prepared, ...] = ()
+    try:
+        prepared = (prepare(upload, polarity=polarity, record=record),)
+    except BlankImageError:
+        # Fog may hide a digit from the preparation and not from the network.
+        if not small or np.ptp(upload.pixels) < FOGGY:
+            raise
+    if not small or (prepared and prepared[0].passthrough):
+        return prepared
     found: tuple[Found, ...] = (
         ("light-on-dark", "dark-on-light") if polarity == "auto" else (polarity,)
     )
-    return (prepared, *(as_is(upload, polarity=one) for one in found))
+    return (*prepared, *(as_is(upload, polarity=one) for one in found))
 
 
 def prepare_fully(
