@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from training import snapshots
 from training.augment import augment
 from training.data import Split
 from training.outliers import outliers
@@ -58,11 +59,13 @@ class Fitted:
         network: The network with the weights of one epoch.
         history: The figures of every finished epoch, resumed ones too.
         epoch: The epoch, counted from 1, whose weights the network has.
+        snapshots: The folder with every epoch's weights (`training.snapshots`).
     """
 
     network: keras.Sequential
     history: list[Epoch]
     epoch: int
+    snapshots: Path
 
 
 class FitError(Exception):
@@ -131,9 +134,10 @@ def fit(
         if not history:
             raise
     if len(history) == recipe.epochs:
-        return Fitted(network, history, recipe.epochs)
+        return Fitted(network, history, recipe.epochs, checkpoints.snapshots)
     trainee.load_weights(checkpoints.best)
-    return Fitted(network, history, min(history, key=lambda epoch: epoch.val_loss).epoch)
+    best = min(history, key=lambda epoch: epoch.val_loss)
+    return Fitted(network, history, best.epoch, checkpoints.snapshots)
 
 
 def one_hot(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -203,12 +207,12 @@ class Checkpoints:
         """Use `folder` for the run that `run` describes."""
         self.folder, self.run = folder, run
         self.last, self.best = folder / "last.weights.h5", folder / "best.weights.h5"
-        self.state = folder / "history.json"
+        self.state, self.snapshots = folder / "history.json", folder / "snapshots"
 
     def clear(self) -> list[Epoch]:
         """Forget an earlier run in this folder."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for path in (*self.folder.glob("*.weights.h5"), self.state):
+        self.snapshots.mkdir(parents=True, exist_ok=True)
+        for path in (*self.folder.glob("*.weights.h5"), *self.snapshots.iterdir(), self.state):
             path.unlink(missing_ok=True)
         return []
 
@@ -216,8 +220,7 @@ class Checkpoints:
         """Write the epoch that has ended; a crash at any point leaves the one before whole."""
         fresh = self.folder / "fresh.weights.h5"
         trainee.save_weights(fresh)  # with the optimizer's state
-        trainee_weights = [np.float16(w) for w in trainee.get_weights()]
-        np.savez(self.folder / f"epoch-{len(history):03}.npz", *trainee_weights)
+        snapshots.save(trainee, self.snapshots / snapshots.file_name(len(history)))
         if history[-1].val_loss <= min(epoch.val_loss for epoch in history):
             self.best.write_bytes(fresh.read_bytes())
         fresh.replace(self.last)

@@ -13,7 +13,7 @@ import numpy as np
 from app import bundle
 from app.inference.keras_runtime import KerasRuntime, compile_twin, load_keras, predict_outputs
 from app.inference.litert import LiteRtRuntime
-from training import calibrate, card, data
+from training import calibrate, card, data, snapshots
 from training.data import Split
 from training.evaluate import evaluate, expected_calibration_error
 from training.fit import Fitted
@@ -64,6 +64,10 @@ def publish(
         fresh = Path(workplace) / folder.name
         fresh.mkdir()
         network.save(fresh / bundle.KERAS_FILE)
+        (fresh / "snapshots").mkdir()
+        for epoch in snapshots.choose_epochs(len(trained.fitted.history)):
+            name = snapshots.file_name(epoch)
+            shutil.copyfile(trained.fitted.snapshots / name, fresh / "snapshots" / name)
         reloaded = load_keras((fresh / bundle.KERAS_FILE).read_bytes())
         (fresh / bundle.TWIN_FILE).write_bytes(compile_twin(reloaded))
         runtime = LiteRtRuntime((fresh / bundle.TWIN_FILE).read_bytes(), interpreters=1, threads=2)

@@ -36,6 +36,9 @@ def test_published_bundle_is_complete(
     assert (metadata.test.errors, metadata.test.digits) == (wrong, 200)
     text = (bundle.folder / "MODEL_CARD.md").read_text()
     assert f"| test | 200 | {wrong} | {card.percent(wrong / 200)} |" in text
+    assert [name for name in metadata.files if name.startswith("snapshots/")] == [
+        f"snapshots/epoch-00{epoch}.npz" for epoch in (1, 2, 3)
+    ]
     for plot in ("curves", "confusion", "misread"):
         assert f"plots/{plot}.png" in text
         assert bundle.read(f"plots/{plot}.png").startswith(b"\x89PNG")
