@@ -128,6 +128,7 @@ def fit(
             ),
             validation_batch_size=500,
             callbacks=[watcher],
+            shuffle=False,  # Batches has its own order, which a resumed run repeats
             verbose=0,
         )
     except KeyboardInterrupt:
@@ -149,7 +150,7 @@ class Batches(keras.utils.PyDataset):
     """Augmented batches with outliers mixed in; the same for the same seed, epoch and index."""
 
     def __init__(self, digits: Split, recipe: Recipe, seed: int, epoch: int) -> None:
-        """Begin at `epoch`, counted from 0."""
+        """Begin at `epoch`, counted from 0; whoever trains sets it before each further one."""
         super().__init__(workers=1)
         self.digits, self.recipe, self.seed, self.epoch = digits, recipe, seed, epoch
 
@@ -170,10 +171,6 @@ class Batches(keras.utils.PyDataset):
             pixels = np.concatenate([pixels, outliers(batch.images[:strange], rng)])
             targets = np.concatenate([targets, np.full((strange, 10), 0.1, np.float32)])
         return pixels[..., None], targets
-
-    def on_epoch_end(self) -> None:
-        """Move on to the next epoch's order and augmentation."""
-        self.epoch += 1
 
 
 class DigitAccuracy(keras.metrics.Metric):
@@ -257,13 +254,21 @@ class _Watcher(keras.callbacks.Callback):
         on_epoch: Callable[[Epoch], None],
     ) -> None:
         super().__init__()
-        self.checkpoints, self.history = checkpoints, history
+        self.checkpoints, self.batches, self.history = checkpoints, batches, history
         self.epochs, self.steps = epochs, len(batches)
         self.on_step, self.report = on_step, on_epoch
         self.started = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.started = time.monotonic()
+        self.batches.epoch = epoch
+        # Keras saves no random states: dropout starts each epoch from its number instead, so that a
+        # resumed run drops what an uninterrupted one would.
+        dropouts = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)]
+        for index, layer in enumerate(dropouts):
+            state = layer.seed_generator.state
+            start = [self.batches.seed * len(dropouts) + index, epoch * self.steps]
+            state.assign(keras.ops.cast(start, state.dtype))
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         logs = logs or {}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from app.errors import TooLargeError, UndecodableError
 
@@ -46,7 +47,10 @@ _KNOWN_OTHERS = (
     (b"\x1f\x8b", "a gzip file"),
     (b"{", "JSON (send it as application/json)"),
 )
+_WHITES = (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 _ORIENTATION = 0x0112
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+LARGEST_TILE = 1 << 22  # pixels of a TIFF's tile, which is decoded as a whole
 _TRANSPOSE: Mapping[int, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -106,6 +110,7 @@ def decode(data: bytes, *, max_pixels: int) -> Upload:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image.width, image.height, max_pixels)
+            _check_tiles(image)
             return _read(image, data)
     except _PILLOW_ERRORS as error:
         raise UndecodableError(_explain(data, error)) from error
@@ -119,6 +124,17 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         )
     if width < 1 or height < 1:
         raise UndecodableError(f"The image is {width} x {height} pixels: there is nothing to see.")
+
+
+def _check_tiles(image: Image.Image) -> None:
+    """Refuse a small TIFF that is cut out of a huge tile."""
+    if isinstance(image, TiffImageFile):
+        tile = image.tag_v2.get(_TILE_WIDTH, 0), image.tag_v2.get(_TILE_LENGTH, 0)
+        if tile[0] * tile[1] > LARGEST_TILE:
+            raise UndecodableError(
+                f"The TIFF's tiles have {tile[0]} x {tile[1]} pixels; at most {LARGEST_TILE} are"
+                " decoded at once."
+            )
 
 
 def _check_webp_size(data: bytes, max_pixels: int) -> None:
@@ -196,7 +212,7 @@ def _to_plain_mode(image: Image.Image, warnings: list[str]) -> Image.Image:
     if image.mode in ("1", "La"):
         return image.convert("L" if image.mode == "1" else "LA")
     if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_to_bytes(np.asarray(image, np.float64), warnings))
+        return Image.fromarray(_to_bytes(np.asarray(image), warnings))
     if image.mode in ("P", "PA"):
         return image.convert(
             "RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB"
@@ -204,16 +220,27 @@ def _to_plain_mode(image: Image.Image, warnings: list[str]) -> Image.Image:
     return image.convert("RGBA" if image.mode == "RGBa" else "RGB")  # CMYK, YCbCr, LAB, HSV, RGBX
 
 
-def _to_bytes(values: NDArray[np.float64], warnings: list[str]) -> NDArray[np.uint8]:
-    """Stretch deep grey values over 0..255; what is nearly constant stays so."""
-    values = np.nan_to_num(values, nan=0.0, posinf=65535.0, neginf=0.0)
+def _to_bytes(values: NDArray[np.generic], warnings: list[str]) -> NDArray[np.uint8]:
+    """Scale deep grey values to 0..255.
+
+    White is taken to be the largest value that 8, 10, 12, 14 or 16 bits hold (for floats 1 too) and
+    the image reaches, so that the same picture gives the same bytes at every depth. Values outside
+    of that are stretched.
+    """
+    whole = np.issubdtype(values.dtype, np.integer)
+    if not whole:
+        values = np.nan_to_num(values, nan=0.0, posinf=65535.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
-    full = 65535.0 if high > 255 else 255.0 if high > 1 else 1.0
-    if high - low < 0.01 * full:
-        return np.full(values.shape, np.clip(255 * low / full, 0, 255), np.uint8)
-    if low < 0 or high > 255:
+    full = next((white for white in _WHITES[whole:] if high <= white), high)
+    if low < 0 or high > _WHITES[-1]:
         warnings.append(f"Deep grey values {low:g} to {high:g} were stretched over 0 to 255.")
-    return np.asarray(255 * (values - low) / (high - low) + 0.5, np.uint8)
+    low, high = min(low, 0.0), full
+    # Row by row in blocks: a whole copy in floats would be the largest thing in memory.
+    scaled = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), 256):
+        block = values[start : start + 256].astype(np.float64)
+        scaled[start : start + 256] = 255 * (block - low) / max(high - low, 1e-12) + 0.5
+    return scaled
 
 
 def _explain(data: bytes, error: BaseException) -> str:

@@ -32,8 +32,9 @@ def box_mean(values: Grey, size: int) -> Grey:
     for axis in (0, 1):
         padding = [(half + 1, half) if a == axis else (0, 0) for a in (0, 1)]
         sums = np.cumsum(np.pad(values, padding, mode="edge"), axis=axis, dtype=np.float64)
-        upper, lower = np.take(sums, range(size, sums.shape[axis]), axis), None
-        lower = np.take(sums, range(sums.shape[axis] - size), axis)
+        upper, lower = (
+            (sums[size:], sums[:-size]) if axis == 0 else (sums[:, size:], sums[:, :-size])
+        )
         values = ((upper - lower) / size).astype(np.float32)
     return values
 

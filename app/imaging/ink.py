@@ -7,19 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from app.errors import BlankImageError
 from app.imaging.decode import Upload
-from app.imaging.filters import Grey, box_mean, otsu, running_max, shrink
+from app.imaging.filters import Grey, otsu
+from app.imaging.ground import even_level, is_uneven, smoothed, surface
+from app.imaging.lines import without_lines
 from app.imaging.polarity import Found
 
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 # Spread of the channels, in 1 pixel of 100, over which an image is taken to be written in colour.
 COLOURFUL = 24.0
 LOOK_ROWS = 100  # rows that are looked at to tell whether an image is in colour
-EVEN = 8.0  # grey levels that the ground may vary by and still be taken as even
-GROUND_SIDE = 128  # longer side, pixels, at which an uneven ground is estimated
 MIN_CONTRAST = 12.0  # grey levels between ground and ink; less is a blank image
 MIN_SIGNAL = 5.0  # ink over the standard deviation of the ground's noise; less is a blank image
 
@@ -112,71 +111,60 @@ def extract(grey: Grey, polarity: Found, *, flatten: bool = True) -> tuple[Ink, 
     Raises:
         BlankImageError: There is too little contrast, or no more than noise.
     """
-    raised = grey if polarity == "light-on-dark" else 255 - grey  # ink is high from here on
-    level, kind = np.float32(_ground_level(raised)), "even"
-    ground: Grey | np.float32 = level
-    if flatten and _is_uneven(shrink(raised, GROUND_SIDE)):
-        ground, kind = _ground(raised), "uneven"
+    raised = smoothed(grey if polarity == "light-on-dark" else 255 - grey)  # ink is high from here
+    uneven = flatten and is_uneven(raised)
+    ground: Grey | np.float32 = surface(raised) if uneven else even_level(raised)
     above = raised - ground
-    if polarity == "dark-on-light" and kind == "uneven":
+    if polarity == "dark-on-light" and uneven:
         above *= 255 / np.maximum(255 - ground, 32)  # ink takes a share of the light that is there
-    amount = np.maximum(above, 0)
-    strong = otsu(amount)[0]
-    calm = above[amount <= strong]
-    noise = float(1.4826 * np.median(np.abs(calm - np.median(calm)))) if calm.size else 0.0
-    written = amount[amount > strong]
-    peak = float(np.percentile(written, 75)) if written.size else 0.0
-    if peak < MIN_CONTRAST or peak < MIN_SIGNAL * noise:
+    ink = _measure(above)
+    if not _is_written(ink):
         raise BlankImageError(
-            f"No ink was found: the strongest marks differ from their ground by {peak:.0f} of 255"
-            f" grey levels, and the ground's noise is {noise:.0f}. The image is blank or has too"
-            " little contrast."
+            f"No ink was found: the strongest marks differ from their ground by {ink.peak:.0f} of"
+            f" 255 grey levels, and the ground's noise is {ink.noise:.0f}. The image is blank or"
+            " has too little contrast."
         )
-    faint = max(0.08 * peak, 3.5 * noise, 2.0)
-    ink = Ink(amount, noise, max(min(strong, 0.5 * peak), faint), faint, peak)
     return ink, {
-        "ground": kind,
+        "ground": "uneven" if uneven else "even",
         "ground_level": round(float(np.mean(ground)), 1),
-        "noise": round(noise, 2),
+        "noise": round(ink.noise, 2),
         "strong": round(ink.strong, 1),
-        "faint": round(faint, 1),
-        "peak": round(peak, 1),
+        "faint": round(ink.faint, 1),
+        "peak": round(ink.peak, 1),
     }
 
 
-def _ground_level(raised: Grey) -> float:
-    """Return the most common level of the lower class: paper without marks."""
-    threshold, _ = otsu(raised)
-    lower = raised[raised <= threshold]
-    return float(np.median(lower if lower.size else raised))
+def without_rules(ink: Ink) -> tuple[Ink, int]:
+    """Take ruled and grid lines off, and measure anew what is left; return how many there were.
 
-
-def _is_uneven(raised: Grey) -> bool:
-    """Tell whether the lower class varies slowly by more than noise would."""
-    threshold, _ = otsu(raised)
-    size = max(3, min(raised.shape) // 8) | 1
-    lower = raised <= threshold
-    share = box_mean(lower.astype(np.float32), size)
-    mean = box_mean(np.where(lower, raised, 0), size) / np.maximum(share, 1e-3)
-    means = mean[share > 0.3]
-    return means.size > 0 and float(np.ptp(np.percentile(means, [2, 98]))) > EVEN
-
-
-def _ground(raised: Grey) -> Grey:
-    """Estimate an uneven ground: an opening wider than any stroke (light ink on dark).
-
-    The window is a third of the shorter side: a digit's strokes are thinner than that, shadows and
-    fog are wider. An opening keeps the edge of a shadow where it is, so little is smoothed after
-    it.
+    On a page with nothing but lines they stay: one may be what was meant, a 1 from edge to edge.
     """
-    height, width = raised.shape
-    small = shrink(raised, GROUND_SIDE)
-    if small is raised:
-        window = max(3, round(min(height, width) / 3)) | 1
-        opened = running_max(-running_max(-raised, window), window)
-        return np.minimum(box_mean(opened, max(3, window // 2) | 1), raised)
-    small = box_mean(small, 3)
-    window = max(3, round(min(small.shape) / 3)) | 1
-    opened = box_mean(running_max(-running_max(-small, window), window), 3)
-    wide = Image.fromarray(opened).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(wide, np.float32)
+    unlined, lines = without_lines(ink.amount, ink.noise)
+    if lines:
+        rest = _measure(unlined)
+        if _is_written(rest):
+            return rest, lines
+    return ink, 0
+
+
+def _is_written(ink: Ink) -> bool:
+    return ink.peak >= MIN_CONTRAST and ink.peak >= MIN_SIGNAL * ink.noise
+
+
+def _measure(above: Grey) -> Ink:
+    """Tell ink from noise by how far it lies above the ground.
+
+    Otsu's threshold is taken among what is well above the noise: on a large page little is ink, and
+    the threshold of all would part noise from noise.
+    """
+    calm = above[above <= otsu(np.maximum(above, 0))[0]]
+    middle = float(np.median(calm)) if calm.size else 0.0
+    noise = float(1.4826 * np.median(np.abs(calm - middle))) if calm.size else 0.0
+    amount = np.maximum(above - max(0.0, min(middle, 3 * noise)), 0)
+    marked = amount[amount > 4 * noise]
+    strong = otsu(marked)[0] if marked.size else 255.0
+    strong = min(strong, otsu(amount)[0]) if noise == 0 else strong
+    written = amount[amount > strong]
+    peak = float(np.percentile(written, 75)) if written.size else 0.0
+    faint = max(0.08 * peak, 3.5 * noise, 2.0)
+    return Ink(amount, noise, max(min(strong, 0.5 * peak), faint), faint, peak)

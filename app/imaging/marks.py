@@ -13,7 +13,6 @@ SMALLEST_PAGE = 64  # pixels a side under which an image has no room for lines o
 CORE = 0.3  # share of a full stroke's ink that is the core of a stroke
 NEAR = 0.3  # distance, in sizes of the heaviest piece, within which small pieces belong to it
 PALE = 0.6  # mean ink, in that of the darkest large piece, under which a piece is no writing
-LINE_SHARE = 0.75  # share of the width that a row of ink must cover to be a ruled line
 
 
 @dataclass(frozen=True)
@@ -91,45 +90,6 @@ def find_marks(ink: Ink, mask: Mask) -> Marks:
         left=low[1],
         right=high[1] + 1,
     )
-
-
-def without_lines(mask: Mask) -> tuple[Mask, int]:
-    """Erase ruled and grid lines, and leave the strokes that cross them.
-
-    A line is a band of rows (or columns) nearly all ink. In such a band a pixel belongs to a
-    stroke if the ink goes on above and below the band.
-
-    Args:
-        mask: bool `[H, W]`.
-
-    Returns:
-        The mask without lines, and how many lines there were.
-    """
-    if min(mask.shape) < SMALLEST_PAGE:
-        return mask, 0
-    found = 0
-    for turned in (False, True):
-        view = mask.T if turned else mask
-        cleaned, lines = _without_rows(view)
-        mask, found = (cleaned.T if turned else cleaned), found + lines
-    return np.ascontiguousarray(mask), found
-
-
-def _without_rows(mask: Mask) -> tuple[Mask, int]:
-    height = len(mask)
-    edges = np.diff(np.pad(mask.mean(axis=1) > LINE_SHARE, 1).astype(np.int8))
-    starts, stops = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    thin = (stops - starts) <= max(1, height // 20)
-    if not thin.any():
-        return mask, 0
-    mask = mask.copy()
-    for start, stop in zip(starts[thin], stops[thin], strict=True):
-        margin = max(1, (stop - start) // 2)  # a line's soft edges
-        top, bottom = max(0, start - margin), min(height, stop + margin)
-        above = mask[top - 1] if top > 0 else np.zeros(mask.shape[1], bool)
-        below = mask[bottom] if bottom < height else np.zeros(mask.shape[1], bool)
-        mask[top:bottom] &= above & below
-    return mask, int(thin.sum())
 
 
 def is_frame(marks: Marks) -> NDArray[np.bool_]:

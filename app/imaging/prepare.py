@@ -14,9 +14,9 @@ from PIL import Image, ImageFilter
 from app.errors import BlankImageError, InvalidInputError
 from app.imaging.decode import Upload
 from app.imaging.filters import Grey
-from app.imaging.ink import Ink, extract, to_grey
-from app.imaging.marks import choose_writing, find_marks, soft, without_lines, writing_mask
-from app.imaging.polarity import Found, Polarity, find_polarity
+from app.imaging.ink import Ink, extract, to_grey, without_rules
+from app.imaging.marks import choose_writing, find_marks, soft, writing_mask
+from app.imaging.polarity import Found, Polarity, look
 from app.imaging.stages import SWITCHABLE, Placement, Prepared, Record
 
 SIDE, BOX = 28, 20
@@ -72,8 +72,9 @@ def candidates(
     """Return the ways in which an image may be meant, the prepared one first.
 
     A 28x28 image that is not quite MNIST-shaped (a grey ground, stripes, fog) may still be a digit
-    that stands where MNIST's stand, or one that does not: the network that reads it can tell
-    better than a rule on pixels. All others have one way.
+    that stands where MNIST's stand, or one that does not; a digit cropped to its ink may be of
+    either polarity: the network that reads it can tell better than a rule on pixels. All others
+    have one way.
 
     Raises:
         BlankImageError: Nothing is written on it.
@@ -86,12 +87,25 @@ def candidates(
         # Fog may hide a digit from the preparation and not from the network.
         if not small or np.ptp(upload.pixels) < FOGGY:
             raise
-    if not small or (prepared and prepared[0].passthrough):
+    if prepared and prepared[0].passthrough:
         return prepared
+    if not small:
+        return (*prepared, *_otherwise(upload, prepared[0]))
     found: tuple[Found, ...] = (
         ("light-on-dark", "dark-on-light") if polarity == "auto" else (polarity,)
     )
     return (*prepared, *(as_is(upload, polarity=one) for one in found))
+
+
+def _otherwise(upload: Upload, prepared: Prepared) -> tuple[Prepared, ...]:
+    """Return the preparation in the other polarity where the first is doubtful."""
+    if not prepared.doubtful:
+        return ()
+    dark = prepared.polarity == "light-on-dark"
+    try:
+        return (prepare_fully(upload, polarity="dark-on-light" if dark else "light-on-dark"),)
+    except BlankImageError:
+        return ()
 
 
 def prepare_fully(
@@ -105,11 +119,12 @@ def prepare_fully(
     notes = Record(record)
     grey, done = to_grey(upload)
     notes.add("grey", "Colours become grey, transparent parts the opposite of the ink.", grey, done)
-    found, measured = find_polarity(grey)
-    if polarity != "auto":
-        found = polarity
+    seen = look(grey)
+    found = seen.polarity if polarity == "auto" else polarity
     raised = grey if found == "light-on-dark" else 255 - grey
-    notes.add("polarity", "From here on ink is light.", raised, {"polarity": found, **measured})
+    notes.add(
+        "polarity", "From here on ink is light.", raised, {"polarity": found, **seen.rounded()}
+    )
     ink, taken = extract(grey, found, flatten="background" not in skip)
     notes.add(
         "background", SWITCHABLE["background"], ink.amount, taken, full=max(1.0, 1.2 * ink.peak)
@@ -118,7 +133,8 @@ def prepare_fully(
     notes.add("clean", SWITCHABLE["clean"], kept, dropped, full=max(1.0, 1.2 * ink.peak))
     floor = max(2.0, min(ink.faint, 3.5 * ink.noise + 2.0))
     pixels, place = to_mnist(kept, floor, upload.factor, skip=skip, notes=notes)
-    return Prepared(pixels, found, False, place, tuple(notes.stages), tuple(warnings))
+    doubtful = polarity == "auto" and seen.doubtful
+    return Prepared(pixels, found, False, place, tuple(notes.stages), tuple(warnings), doubtful)
 
 
 def to_mnist(
@@ -203,11 +219,11 @@ def clean(ink: Ink, *, enabled: bool) -> tuple[Grey, dict[str, object], list[str
     Returns:
         float32 `[H, W]`, the ink that stays; what was dropped; warnings.
     """
-    mask = writing_mask(ink) if enabled else ink.amount > ink.faint
     if not enabled:
-        return np.where(soft(mask), ink.amount, 0), {"skipped": True}, []
-    unlined, lines = without_lines(mask)
-    marks = find_marks(ink, unlined if (ink.amount[unlined] > ink.strong).any() else mask)
+        return np.where(soft(ink.amount > ink.faint), ink.amount, 0), {"skipped": True}, []
+    ink, lines = without_rules(ink)
+    mask = writing_mask(ink)
+    marks = find_marks(ink, mask)
     writing, dropped = choose_writing(marks)
     kept = marks.keep(writing)
     warnings = []
@@ -219,8 +235,7 @@ def clean(ink: Ink, *, enabled: bool) -> tuple[Grey, dict[str, object], list[str
             warnings.append(
                 "There seem to be several marks side by side; POST /read reads each of them."
             )
-    around = soft(kept) & (unlined | ~mask) if lines else soft(kept)
-    return np.where(around, ink.amount, 0), {"lines": lines, **dropped}, warnings
+    return np.where(soft(kept), ink.amount, 0), {"lines": lines, **dropped}, warnings
 
 
 def bounding_box(kept: Grey, floor: float) -> tuple[int, int, int, int]:

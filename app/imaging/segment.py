@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from app.errors import BlankImageError
 from app.imaging.decode import Upload
 from app.imaging.filters import Grey
-from app.imaging.ink import Ink, extract, to_grey
-from app.imaging.marks import Marks, find_marks, is_frame, without_lines, writing_mask
-from app.imaging.polarity import Found, Polarity, find_polarity
+from app.imaging.ink import Ink, extract, to_grey, without_rules
+from app.imaging.marks import Marks, find_marks, is_frame, writing_mask
+from app.imaging.polarity import Found, Polarity, look
 from app.imaging.prepare import to_mnist
 
 MOST_GROUPS = 400  # a page of handwriting has fewer; more is a texture
@@ -86,10 +86,10 @@ def segment(upload: Upload, *, polarity: Polarity = "auto") -> tuple[tuple[Group
         BlankImageError: Nothing is written on it.
     """
     grey, _ = to_grey(upload)
-    found = find_polarity(grey)[0] if polarity == "auto" else polarity
+    found = look(grey).polarity if polarity == "auto" else polarity
     ink, _ = extract(grey, found)
-    mask, _ = without_lines(writing_mask(ink))
-    marks = find_marks(ink, mask)
+    ink, _ = without_rules(ink)
+    marks = find_marks(ink, writing_mask(ink))
     if not len(marks):
         raise BlankImageError("No ink was found: only ruled lines, or nothing at all.")
     boxes = _joined(_boxes(marks))[:MOST_GROUPS]

@@ -57,6 +57,7 @@ class Prepared:
         placement: Where the 28x28 lies on the upload.
         stages: Every step, if they were asked for.
         warnings: What may make the answer wrong.
+        doubtful: Whether the other polarity is possible too.
     """
 
     pixels: NDArray[np.uint8]
@@ -65,6 +66,7 @@ class Prepared:
     placement: Placement
     stages: tuple[Stage, ...] = ()
     warnings: tuple[str, ...] = ()
+    doubtful: bool = False
 
 
 @dataclass

@@ -53,4 +53,6 @@ def test_example_body_gives_its_answer(page: Page) -> None:
     """The JSON example, sent as it stands, is a digit and is read rightly."""
     operation = page.locator("#operations-Recognise-predict")
     operation.locator("select[aria-label='Request content type']").select_option("application/json")
+    example = operation.locator(".examples-select-element").first
+    example.select_option(label="A handwritten 7, as image")
     assert _execute(page)["digit"] == 7

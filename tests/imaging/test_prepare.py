@@ -23,7 +23,11 @@ from app.imaging.prepare import (
 from app.imaging.stages import SWITCHABLE
 from app.inference.registry import Model
 from app.samples import sample_png
+from app.settings import REPOSITORY
 from tests.conftest import Digits
+
+
+MNIST = REPOSITORY.parent / "shared" / "data" / "mnist.npz"
 
 
 def _sample(digit: int) -> np.ndarray:
@@ -54,6 +58,17 @@ def test_full_pipeline_on_mnist_changes_no_answer(classic: Model, digits: Digits
     before = classic.runtime.predict(digits.images).probabilities.argmax(axis=1)
     after = classic.runtime.predict(prepared).probabilities.argmax(axis=1)
     assert (before != after).sum() <= len(before) / 500
+
+
+@pytest.mark.skipif(not MNIST.exists(), reason="MNIST does not lie beside this checkout")
+def test_full_pipeline_on_the_whole_test_split(classic: Model) -> None:
+    """The same on all 10,000 test digits: at most 20 are read otherwise."""
+    with np.load(MNIST) as archive:
+        images = archive["x_test"]
+    prepared = np.stack([prepare_fully(from_pixels(image)).pixels for image in images])
+    before = classic.runtime.predict(images).probabilities.argmax(axis=1)
+    after = classic.runtime.predict(prepared).probabilities.argmax(axis=1)
+    assert (before != after).sum() <= 20
 
 
 @settings(max_examples=25, deadline=None)
