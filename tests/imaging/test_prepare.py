@@ -26,7 +26,6 @@ from app.samples import sample_png
 from app.settings import REPOSITORY
 from tests.conftest import Digits
 
-
 MNIST = REPOSITORY.parent / "shared" / "data" / "mnist.npz"
 
 
