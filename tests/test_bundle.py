@@ -139,8 +139,8 @@ def test_nothing_to_serve(tmp_path: Path, models: Path, default: str, said: str)
 def test_seal_lists_every_file(models: Path) -> None:
     """Sealing a folder lists all its files, those in folders too, and the result opens."""
     folder = models / "classic"
-    (folder / "snapshots").mkdir()
-    (folder / "snapshots" / "1.npz").write_bytes(b"x")
+    (folder / "extras").mkdir()
+    (folder / "extras" / "1.npz").write_bytes(b"x")
     sealed = seal(folder, open_bundle(folder).metadata)
-    assert {"model.keras", "model.tflite", "MODEL_CARD.md", "snapshots/1.npz"} <= set(sealed.files)
-    assert open_bundle(folder).read("snapshots/1.npz") == b"x"
+    assert {"model.keras", "model.tflite", "MODEL_CARD.md", "extras/1.npz"} <= set(sealed.files)
+    assert open_bundle(folder).read("extras/1.npz") == b"x"
