@@ -154,3 +154,16 @@ def test_base64_may_hold_line_breaks(client: TestClient) -> None:
     """Base64 as `base64` prints it, in lines, is read."""
     text = base64.encodebytes(SEVEN).decode()
     assert client.post("/predict", json={"image": text}).json()["digit"] == 7
+
+
+def test_large_form_is_cut_off_while_it_streams_in(client: TestClient) -> None:
+    """A form without a Content-Length is cut off at the limit too."""
+
+    def form() -> object:
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+        for _ in range(100):
+            yield b"x" * 65536
+        yield b"\r\n--x--\r\n"
+
+    answer = client.post("/predict", content=form(), headers=FORM)
+    assert answer.status_code == 413
