@@ -80,24 +80,7 @@ def read_page(image: ImageInput, model: Model, options: Options) -> Page:
     )
     groups, polarity = segment(upload, polarity=options.polarity)
     pieces = [piece for group in groups for piece in group.pieces]
-    outputs = model.runtime.predict(np.stack([piece.pixels for piece in pieces]))
-    thresholds = model.bundle.metadata.verdict
-    reads, chances = [], []
-    for piece, probabilities, score in zip(
-        pieces, outputs.probabilities, energy(outputs.logits), strict=True
-    ):
-        digit = int(probabilities.argmax())
-        confidence = float(probabilities[digit])
-        # How likely this is one whole digit: sure of its class, and as digit-like as digits are.
-        likely = 1 / (1 + np.exp(np.clip(2 * (thresholds.not_a_digit_below - score), -50, 50)))
-        chances.append(float(np.log(confidence * likely + 1e-9)))
-        verdict = judge(
-            float(score),
-            confidence,
-            not_a_digit_below=thresholds.not_a_digit_below,
-            unsure_below=thresholds.unsure_below,
-        )
-        reads.append(DigitRead(digit, confidence, probabilities, verdict, piece.box))
+    reads, chances = _read_pieces(pieces, model)
     lines: list[list[DigitRead]] = [[] for _ in range(max(g.line for g in groups) + 1)]
     start = 0
     for group in groups:
@@ -106,6 +89,28 @@ def read_page(image: ImageInput, model: Model, options: Options) -> Page:
         lines[group.line] += [reads[start + at] for at in best]
         start = stop
     return Page(upload, polarity, tuple(tuple(line) for line in lines))
+
+
+def _read_pieces(pieces: list[Piece], model: Model) -> tuple[list[DigitRead], list[float]]:
+    """Return what each piece is read as, and the logarithm of how likely it is one whole digit."""
+    outputs = model.runtime.predict(np.stack([piece.pixels for piece in pieces]))
+    thresholds = model.bundle.metadata.verdict
+    scores = energy(outputs.logits)
+    reads = []
+    for piece, probabilities, score in zip(pieces, outputs.probabilities, scores, strict=True):
+        digit = int(probabilities.argmax())
+        confidence = float(probabilities[digit])
+        verdict = judge(
+            float(score),
+            confidence,
+            not_a_digit_below=thresholds.not_a_digit_below,
+            unsure_below=thresholds.unsure_below,
+        )
+        reads.append(DigitRead(digit, confidence, probabilities, verdict, piece.box))
+    # One whole digit: sure of its class, and as digit-like as digits are.
+    likely = 1 / (1 + np.exp(np.clip(2 * (thresholds.not_a_digit_below - scores), -50, 50)))
+    chances = np.log(outputs.probabilities.max(axis=1) * likely + 1e-9)
+    return reads, [float(chance) for chance in chances]
 
 
 def _best_chain(group: Group, chances: list[float], reads: list[DigitRead]) -> list[int]:

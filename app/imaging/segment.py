@@ -17,6 +17,7 @@ from app.imaging.polarity import Found, Polarity, look
 from app.imaging.prepare import to_mnist
 
 MOST_GROUPS = 400  # a page of handwriting has fewer; more is a texture
+MOST_PIECES = 1000  # pieces offered on a page, after which groups are no longer parted
 SPECK = 0.3  # height and width, in digit heights, under which a lone piece is a speck
 WIDE = 0.8  # width over height from which on a group may be several digits
 MOST_CUTS = 7  # places at which a group may be parted
@@ -93,11 +94,13 @@ def segment(upload: Upload, *, polarity: Polarity = "auto") -> tuple[tuple[Group
     if not len(marks):
         raise BlankImageError("No ink was found: only ruled lines, or nothing at all.")
     boxes = _joined(_boxes(marks))[:MOST_GROUPS]
-    groups = [
-        _group(box, line, marks, ink, upload.factor)
-        for line, row in enumerate(_lines(boxes))
-        for box in row
-    ]
+    groups: list[Group] = []
+    offered = 0
+    for line, row in enumerate(_lines(boxes)):
+        for box in row:
+            group = _group(box, line, marks, ink, upload.factor, parted=offered < MOST_PIECES)
+            groups.append(group)
+            offered += len(group.pieces)
     return tuple(groups), found
 
 
@@ -193,12 +196,12 @@ def _lines(boxes: list[_Box]) -> list[list[_Box]]:
     return sorted(lines, key=lambda line: float(np.median([box.top + box.bottom for box in line])))
 
 
-def _group(box: _Box, line: int, marks: Marks, ink: Ink, factor: int) -> Group:
-    """Cut a group's ink out of the page and offer its pieces."""
+def _group(box: _Box, line: int, marks: Marks, ink: Ink, factor: int, *, parted: bool) -> Group:
+    """Cut a group's ink out of the page and offer its pieces, or only the whole."""
     view = (slice(box.top, box.bottom), slice(box.left, box.right))
     mine = np.isin(marks.labels[view], box.names)
     amount = np.where(mine, ink.amount[view], 0)
-    cuts = _cuts(amount, mine, box)
+    cuts = _cuts(amount, mine, box) if parted else [0, box.width]
     pieces = []
     for start in range(len(cuts) - 1):
         for stop in range(start + 1, len(cuts)):
