@@ -16,6 +16,7 @@ STEEPEST = 0.07  # slope, about 4 degrees: a page that is photographed by hand
 SLOPES = 29
 PRESENT = 0.7  # share of the blocks in which a line must show
 COVERED = 0.75  # share of its length that must be inked
+MOST_TRIED = 250  # rows tried per direction: a page has fewer lines, a texture many more
 THICKEST = 0.02  # thickness, in shorter sides of the page
 
 
@@ -91,7 +92,7 @@ def find_lines(amount: Grey, noise: float) -> list[Line]:
     lines: list[Line] = []
     padded = np.pad(amount, ((2 * reach, 2 * reach), (0, 0)))
     most, taken = votes.max(axis=0), np.zeros(height, bool)
-    for row in np.argsort(-most, kind="stable"):
+    for row in np.argsort(-most, kind="stable")[:MOST_TRIED]:
         if most[row] < PRESENT * BLOCKS:
             break
         if taken[row]:
