@@ -17,7 +17,7 @@ from app.imaging.polarity import Found, Polarity, look
 from app.imaging.prepare import to_mnist
 
 MOST_GROUPS = 400  # a page of handwriting has fewer; more is a texture
-MOST_PIECES = 1000  # pieces offered on a page, after which groups are no longer parted
+MOST_PIECES = 600  # pieces offered on a page, after which groups are no longer parted
 SPECK = 0.3  # height and width, in digit heights, under which a lone piece is a speck
 WIDE = 0.8  # width over height from which on a group may be several digits
 MOST_CUTS = 7  # places at which a group may be parted
@@ -116,7 +116,7 @@ def _boxes(marks: Marks) -> list[_Box]:
             int(marks.right[at]),
             (int(at) + 1,),
         )
-        for at in kept[: 4 * MOST_GROUPS]
+        for at in kept[: 2 * MOST_GROUPS]
     ]
 
 
