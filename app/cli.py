@@ -18,7 +18,7 @@ from app.errors import BundleError, DigitscopeError
 from app.inference.registry import Model, Registry
 from app.recognise import Options, Polarity, Preprocess, recognise
 from app.settings import Settings
-from app.web.schemas import prediction_answer
+from app.web.answers import prediction_answer
 
 cli = typer.Typer(
     help="Recognise handwritten digits and see how the network saw them.",
@@ -62,9 +62,8 @@ def serve(
 ) -> None:
     """Serve predictions over HTTP."""
     settings = read_settings()
-    open_registry(
-        settings
-    )  # so that a damaged bundle ends with a sentence, not with a worker's traceback
+    # Opened here too, so that a damaged bundle ends with a sentence, not a worker's traceback.
+    open_registry(settings)
     uvicorn.run(
         "app.main:create_app",
         factory=True,

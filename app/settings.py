@@ -52,8 +52,8 @@ class Settings(BaseSettings):
         ge=1,
         le=256,
         description=(
-            "Requests worked on at once in one process. More than the cores only adds switching; "
-            "each holds one interpreter and one decoded image."
+            "Requests worked on at once in one process. More than the cores only adds switching;"
+            " each holds one interpreter and one decoded image."
         ),
     )
     max_queue: int = Field(

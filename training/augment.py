@@ -93,9 +93,8 @@ def _warp(batch: Batch, how: Augmentation, rng: np.random.Generator) -> Batch:
 def change_thickness(batch: Batch, rng: np.random.Generator) -> Batch:
     """Make strokes thicker (two images in three) or thinner by a random part of a pixel."""
     share = uniform(rng, 0, 1, len(batch))
-    thicker = (
-        rng.random((len(batch), 1, 1)) < 2 / 3
-    )  # erosion by a whole pixel loses thin strokes: used less
+    # Erosion by a whole pixel loses thin strokes: it is used less, and less strongly.
+    thicker = rng.random((len(batch), 1, 1)) < 2 / 3
     return np.where(
         thicker,
         batch + share * (dilate(batch) - batch),

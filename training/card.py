@@ -13,6 +13,16 @@ from matplotlib.figure import Figure
 from app.bundle import Evaluation, Metadata
 from training.data import Split
 
+LIMITS = """\
+## Intended use and limits
+
+Single handwritten digits 0 to 9, as employees of the United States Census Bureau and high-school
+students wrote them around 1990. Digits of other habits (a crossed 7, a 1 with a long flag, a closed
+4) are rarer in MNIST and read less well. The network was not made for letters, signs or several
+digits in one image, and not for decisions where a wrong digit harms somebody. A probability says
+how often such an answer is right on images like MNIST, and less on others.
+"""
+
 
 def write(metadata: Metadata, folder: Path, test: Split | None) -> None:
     """Write `MODEL_CARD.md` and `plots/` into a bundle's folder.
@@ -52,6 +62,21 @@ def figures(evaluation: Evaluation) -> str:
 
 def text(metadata: Metadata) -> str:
     """Return the card in Markdown."""
+    return _opening(metadata) + _quality(metadata) + _origin(metadata) + LIMITS
+
+
+def _opening(metadata: Metadata) -> str:
+    return f"""# Model card: {metadata.name}, version {metadata.version}
+
+{metadata.description}
+
+Generated from `metadata.json`; made {metadata.created:%Y-%m-%d}.
+
+"""
+
+
+def _quality(metadata: Metadata) -> str:
+    """Return the sections on the figures and on the misread digits."""
     measured = metadata.test or metadata.validation
     misread = (
         "![The misread digits of the test split](plots/misread.png)\n\n"
@@ -60,19 +85,7 @@ def text(metadata: Metadata) -> str:
         else "The test split was not at hand when this model was made."
     )
     rows = "\n".join(_row(split) for split in (metadata.validation, metadata.test) if split)
-    augmentation = "\n".join(
-        f"| {name.replace('_', ' ')} | {value:g} |"
-        for name, value in metadata.recipe["augmentation"].items()
-    )
-    recipe, verdict = metadata.recipe, metadata.verdict
-    libraries = ", ".join(f"{name} {number}" for name, number in metadata.libraries.items())
-    return f"""# Model card: {metadata.name}, version {metadata.version}
-
-{metadata.description}
-
-Generated from `metadata.json`; made {metadata.created:%Y-%m-%d}.
-
-## Figures
+    return f"""## Figures
 
 Taken through the compiled network that is served (`model.tflite`).
 
@@ -99,7 +112,18 @@ error was {metadata.calibration_error_before:.5f}. The test split was opened onc
 
 {misread}
 
-## Data
+"""
+
+
+def _origin(metadata: Metadata) -> str:
+    """Return the sections on the data, the training and the thresholds of the verdicts."""
+    recipe, verdict = metadata.recipe, metadata.verdict
+    libraries = ", ".join(f"{name} {number}" for name, number in metadata.libraries.items())
+    augmentation = "\n".join(
+        f"| {name.replace('_', ' ')} | {value:g} |"
+        for name, value in recipe["augmentation"].items()
+    )
+    return f"""## Data
 
 MNIST (LeCun, Cortes and Burges): {60000 - metadata.validation.digits:,} digits to learn from and
 {metadata.validation.digits:,} held out, stratified by class, from the training split; the official
@@ -124,13 +148,6 @@ An image whose score (energy of the logits) is under {verdict.not_a_digit_below:
 `not-a-digit`; {percent(verdict.false_refusals)} of the held-out digits fall there. An answer with a
 probability under {verdict.unsure_below:.3f} is `unsure`.
 
-## Intended use and limits
-
-Single handwritten digits 0 to 9, as employees of the United States Census Bureau and high-school
-students wrote them around 1990. Digits of other habits (a crossed 7, a 1 with a long flag, a closed
-4) are rarer in MNIST and read less well. The network was not made for letters, signs or several
-digits in one image, and not for decisions where a wrong digit harms somebody. A probability says
-how often such an answer is right on images like MNIST, and less on others.
 """
 
 

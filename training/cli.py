@@ -17,7 +17,7 @@ from app.errors import DigitscopeError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from app.bundle import Evaluation
+    from app.bundle import Evaluation, Metadata
     from training import fit
     from training.recipe import Recipe
 
@@ -61,10 +61,9 @@ def train(
 ) -> None:
     """Train a recipe on MNIST and write its model bundle."""
     _quiet_tensorflow()
-    from training import data as mnist
+    from training.data import DataError
     from training.fit import FitError
-    from training.fit import fit as run
-    from training.publish import PublishError, Trained, publish
+    from training.publish import PublishError
     from training.recipes import RECIPES
 
     chosen = RECIPES.get("quick" if quick else recipe)
@@ -73,27 +72,10 @@ def train(
         raise typer.Exit(2)
     target = (out_dir or read_settings().model_dir) / chosen.name
     try:
-        train_split, validation = mnist.hold_out(mnist.load(data, "train"), chosen.validation_count)
-        with _Bar(chosen, len(train_split)) as bar:
-            fitted = run(
-                chosen,
-                train_split,
-                validation,
-                runs / chosen.name,
-                seed=seed,
-                resume=resume,
-                on_step=bar.step,
-                on_epoch=bar.epoch,
-            )
-        if len(fitted.history) < chosen.epochs:
-            out.print(
-                f"Stopped after {len(fitted.history)} of {chosen.epochs} epochs; --resume goes on."
-            )
-        out.print("Calibrating, compiling and evaluating ...")
-        metadata = publish(
-            Trained(chosen, seed, fitted), validation, mnist.load(data, "test"), target
+        metadata = _fit_and_publish(
+            chosen, data, runs / chosen.name, target, seed=seed, resume=resume
         )
-    except (mnist.DataError, FitError, PublishError) as error:
+    except (DataError, FitError, PublishError) as error:
         fail(str(error))
         raise typer.Exit(1) from error
     except DigitscopeError as error:
@@ -104,6 +86,34 @@ def train(
         raise typer.Exit(130) from None
     _print_figures([metadata.validation, metadata.test])
     out.print(f"Wrote {target} (version {metadata.version}).")
+
+
+def _fit_and_publish(
+    recipe: "Recipe", data: Path | None, run: Path, target: Path, *, seed: int, resume: bool
+) -> "Metadata":
+    """Train with a progress bar, checkpoints in `run`, and write the bundle to `target`."""
+    from training import data as mnist
+    from training.fit import fit as train_network
+    from training.publish import Trained, publish
+
+    train_split, validation = mnist.hold_out(mnist.load(data, "train"), recipe.validation_count)
+    with _Bar(recipe, len(train_split)) as bar:
+        fitted = train_network(
+            recipe,
+            train_split,
+            validation,
+            run,
+            seed=seed,
+            resume=resume,
+            on_step=bar.step,
+            on_epoch=bar.epoch,
+        )
+    if len(fitted.history) < recipe.epochs:
+        out.print(
+            f"Stopped after {len(fitted.history)} of {recipe.epochs} epochs; --resume goes on."
+        )
+    out.print("Calibrating, compiling and evaluating ...")
+    return publish(Trained(recipe, seed, fitted), validation, mnist.load(data, "test"), target)
 
 
 def evaluate(

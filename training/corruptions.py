@@ -29,10 +29,8 @@ def _blur(batch: Batch, rng: np.random.Generator) -> Batch:
 
 def _motion_blur(batch: Batch, rng: np.random.Generator) -> Batch:
     angle, length = uniform(rng, 0, np.pi, len(batch)), uniform(rng, 1.0, 6.0, len(batch))
-    y, x = (
-        np.broadcast_to(AXIS[:, None], batch.shape),
-        np.broadcast_to(AXIS[None, :], batch.shape),
-    )
+    y = np.broadcast_to(AXIS[:, None], batch.shape)
+    x = np.broadcast_to(AXIS[None, :], batch.shape)
     steps = np.linspace(-0.5, 0.5, 7, dtype=np.float32)
     views = [
         sample(batch, y + s * length * np.sin(angle), x + s * length * np.cos(angle)) for s in steps
@@ -125,12 +123,10 @@ def _coarse(batch: Batch, rng: np.random.Generator) -> Batch:
     """Average onto a coarser grid and interpolate back, as small scans are enlarged."""
     cells = int(rng.integers(9, 18))
     edges = np.linspace(0, SIDE, cells + 1)
-    cover = np.clip(
-        np.minimum(edges[1:, None], AXIS + 1) - np.maximum(edges[:-1, None], AXIS), 0, 1
-    )
-    shrink = (cover / cover.sum(axis=1, keepdims=True)).astype(
-        np.float32
-    )  # (cells, 28), area averages
+    stop, start = np.minimum(edges[1:, None], AXIS + 1), np.maximum(edges[:-1, None], AXIS)
+    cover = np.clip(stop - start, 0, 1)
+    cover /= cover.sum(axis=1, keepdims=True)
+    shrink = cover.astype(np.float32)  # (cells, 28), area averages
     centre = (AXIS + 0.5) * cells / SIDE - 0.5
     grow = np.maximum(0, 1 - np.abs(centre[:, None] - np.arange(cells))).astype(np.float32)
     grow /= grow.sum(axis=1, keepdims=True)

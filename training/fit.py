@@ -13,12 +13,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from training import snapshots
-from training.augment import augment
+from training.batches import Batches, one_hot
 from training.data import Split
-from training.outliers import outliers
 from training.recipe import Recipe
 
 
@@ -139,38 +137,6 @@ def fit(
     trainee.load_weights(checkpoints.best)
     best = min(history, key=lambda epoch: epoch.val_loss)
     return Fitted(network, history, best.epoch, checkpoints.snapshots)
-
-
-def one_hot(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return float32 `[N, 10]` target distributions for uint8 `[N]` labels."""
-    return np.eye(10, dtype=np.float32)[labels]
-
-
-class Batches(keras.utils.PyDataset):
-    """Augmented batches with outliers mixed in; the same for the same seed, epoch and index."""
-
-    def __init__(self, digits: Split, recipe: Recipe, seed: int, epoch: int) -> None:
-        """Begin at `epoch`, counted from 0; whoever trains sets it before each further one."""
-        super().__init__(workers=1)
-        self.digits, self.recipe, self.seed, self.epoch = digits, recipe, seed, epoch
-
-    def __len__(self) -> int:
-        """Return the number of steps in an epoch."""
-        return -(-len(self.digits) // self.recipe.batch_size)
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return pixels `[B, 28, 28, 1]`, 0..255, and target distributions `[B, 10]`."""
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.digits))
-        size = self.recipe.batch_size
-        batch = self.digits.take(order[index * size : (index + 1) * size])
-        rng = np.random.default_rng([self.seed, self.epoch, index])
-        pixels = augment(batch.images, self.recipe.augmentation, rng)
-        targets = one_hot(batch.labels)
-        strange = round(self.recipe.outlier_share * len(batch))
-        if strange:
-            pixels = np.concatenate([pixels, outliers(batch.images[:strange], rng)])
-            targets = np.concatenate([targets, np.full((strange, 10), 0.1, np.float32)])
-        return pixels[..., None], targets
 
 
 class DigitAccuracy(keras.metrics.Metric):

@@ -63,15 +63,7 @@ def publish(
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as workplace:
         fresh = Path(workplace) / folder.name
         fresh.mkdir()
-        network.save(fresh / bundle.KERAS_FILE)
-        (fresh / "snapshots").mkdir()
-        for epoch in snapshots.choose_epochs(len(trained.fitted.history)):
-            name = snapshots.file_name(epoch)
-            shutil.copyfile(trained.fitted.snapshots / name, fresh / "snapshots" / name)
-        reloaded = load_keras((fresh / bundle.KERAS_FILE).read_bytes())
-        (fresh / bundle.TWIN_FILE).write_bytes(compile_twin(reloaded))
-        runtime = LiteRtRuntime((fresh / bundle.TWIN_FILE).read_bytes(), interpreters=1, threads=2)
-        _check_twin(KerasRuntime(reloaded), runtime, validation)
+        runtime = _export(trained.fitted, fresh, validation)
         after = runtime.predict(validation.images)
         metadata = bundle.Metadata(
             name=folder.name,
@@ -106,6 +98,20 @@ def publish(
             shutil.rmtree(folder)
         fresh.rename(folder)
     return sealed
+
+
+def _export(fitted: Fitted, fresh: Path, validation: Split) -> LiteRtRuntime:
+    """Write the network, its snapshots and its compiled twin into `fresh`; return the twin."""
+    fitted.network.save(fresh / bundle.KERAS_FILE)
+    (fresh / "snapshots").mkdir()
+    for epoch in snapshots.choose_epochs(len(fitted.history)):
+        name = snapshots.file_name(epoch)
+        shutil.copyfile(fitted.snapshots / name, fresh / "snapshots" / name)
+    reloaded = load_keras((fresh / bundle.KERAS_FILE).read_bytes())
+    (fresh / bundle.TWIN_FILE).write_bytes(compile_twin(reloaded))
+    twin = LiteRtRuntime((fresh / bundle.TWIN_FILE).read_bytes(), interpreters=1, threads=2)
+    _check_twin(KerasRuntime(reloaded), twin, validation)
+    return twin
 
 
 def multiply_adds(model: keras.Model) -> int:

@@ -3,8 +3,9 @@
 from fastapi import APIRouter
 
 from app.web import openapi
+from app.web.answers import model_details, model_summary
 from app.web.deps import ServiceDep
-from app.web.schemas import ModelDetails, ModelList, model_details, model_summary
+from app.web.schemas import ModelDetails, ModelList
 
 router = APIRouter(tags=["Models"])
 

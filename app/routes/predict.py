@@ -5,10 +5,11 @@ from fastapi import APIRouter, Request
 from app.errors import DigitscopeError
 from app.recognise import recognise, recognise_many
 from app.web import openapi
+from app.web.answers import prediction_answer
 from app.web.body import read_many, read_one
 from app.web.deps import ImageQueryDep, ServiceDep
 from app.web.problems import Problem, problem
-from app.web.schemas import ItemError, PredictionAnswer, prediction_answer
+from app.web.schemas import ItemError, PredictionAnswer
 
 router = APIRouter(tags=["Recognise"])
 

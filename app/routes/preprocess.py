@@ -8,9 +8,10 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.preprocessing import Explained, explain_preparation
 from app.web import openapi
+from app.web.answers import preparation_answer
 from app.web.body import read_one
 from app.web.deps import ImageQuery, ServiceDep
-from app.web.schemas import PreparationAnswer, preparation_answer
+from app.web.schemas import PreparationAnswer
 
 router = APIRouter(tags=["Recognise"])
 NPZ = "application/x-npz"

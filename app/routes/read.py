@@ -4,9 +4,10 @@ from fastapi import APIRouter, Request
 
 from app.reading import read_page
 from app.web import openapi
+from app.web.answers import page_answer
 from app.web.body import read_one
 from app.web.deps import ImageQueryDep, ServiceDep
-from app.web.schemas import PageAnswer, page_answer
+from app.web.schemas import PageAnswer
 
 router = APIRouter(tags=["Recognise"])
 

@@ -6,9 +6,6 @@ Knows HTTP and the forms that an image may come in; leaves the decoding of image
 
 import base64
 import binascii
-import io
-import math
-import tokenize
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,6 +25,7 @@ from app.errors import (
     UndecodableError,
     UnsupportedMediaTypeError,
 )
+from app.web.npy import read_npy
 
 T = TypeVar("T")
 ImageInput = bytes | NDArray[np.uint8]  # an encoded file, or (28, 28) pixels with high ink
@@ -195,9 +193,8 @@ async def _form(request: Request, limits: Limits, *, max_files: int) -> AsyncIte
         max_fields=16,
         max_part_size=limits.max_body_bytes,
     )
-    parser.spool_max_size = (
-        limits.max_body_bytes + 1
-    )  # never to disk: nothing that a user sends is stored
+    # Never to disk: nothing that a user sends is stored.
+    parser.spool_max_size = limits.max_body_bytes + 1
     try:
         form = await parser.parse()
     except MultiPartException as error:
@@ -246,9 +243,8 @@ def _validated(validate: Callable[[], T]) -> T:
             raise UndecodableError(f"The body is no JSON: {found[0]['msg']}.") from error
         listed = [{"loc": ["body", *entry["loc"]], "msg": entry["msg"]} for entry in found[:20]]
         raise InvalidInputError(
-            'The JSON is not an image: expected {"image": "<base64>"} or {"pixels": [28 rows of 28'
-            " integers "
-            f"0..255]}}; {found[0]['msg']}.",
+            'The JSON is not an image: expected {"image": "<base64>"} or'
+            f' {{"pixels": [28 rows of 28 integers 0..255]}}; {found[0]["msg"]}.',
             errors=listed,
         ) from error
 
@@ -268,50 +264,3 @@ def _from_json(value: ImageJson) -> ImageInput:
     except (binascii.Error, ValueError) as error:
         raise UndecodableError(f"'image' is no valid base64: {error}.") from error
     return _not_empty(content)
-
-
-def read_npy(
-    content: bytes, wanted: str, fits: Callable[[tuple[int, ...]], bool]
-) -> NDArray[np.uint8]:
-    """Read a `.npy` file of uint8 without trusting its header's promises.
-
-    Args:
-        content: The file.
-        wanted: The wanted shape in words, for the message.
-        fits: Tells whether a shape is wanted.
-
-    Returns:
-        The array, uint8.
-
-    Raises:
-        UndecodableError: Not an npy file, or cut off.
-        InvalidInputError: Another dtype or shape.
-    """
-    stream = io.BytesIO(content)
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    try:
-        version = np.lib.format.read_magic(stream)
-        if version not in readers:
-            raise UndecodableError(f"The npy file has version {version}; 1.0 and 2.0 are read.")
-        shape, fortran, dtype = readers[version](stream)
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        SyntaxError,
-        TypeError,
-        RecursionError,
-        tokenize.TokenError,
-        MemoryError,
-    ) as error:
-        raise UndecodableError(f"The body is no .npy file: {error}") from error
-    if dtype != np.uint8 or not fits(shape):
-        raise InvalidInputError(f"Expected a uint8 array {wanted}, got {dtype} {list(shape)}.")
-    values = np.frombuffer(content, np.uint8, offset=stream.tell())
-    size = math.prod(shape)
-    if values.size != size:
-        raise UndecodableError(f"The npy file promises {size} values and holds {values.size}.")
-    return values.reshape(shape, order="F" if fortran else "C")

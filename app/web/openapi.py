@@ -16,9 +16,9 @@ from app.imaging.decode import decode
 from app.recognise import Options, recognise
 from app.samples import sample_png
 from app.web import body
+from app.web.answers import prediction_answer
 from app.web.deps import Service
 from app.web.problems import MEDIA_TYPE, Problem
-from app.web.schemas import prediction_answer
 
 _BINARY = {"type": "string", "format": "binary"}
 _IMAGE = {"$ref": "#/components/schemas/Image"}

@@ -1,25 +1,13 @@
 """The bodies of answers, as the OpenAPI document shows them; one schema per concept."""
 
-import base64
-from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.bundle import Bundle, Evaluation, Metadata
-from app.imaging.decode import Upload
-from app.preprocessing import Explained, Without
-from app.reading import DigitRead, Page, line_text
-from app.recognise import Prediction
-from app.render import to_png
+from app.bundle import Evaluation, Metadata
 from app.verdict import Verdict
 from app.web.problems import Problem
-
-STAGE_SIDE = 320  # pixels; a stage is looked at on a screen beside others
 
 
 class _Answer(BaseModel):
@@ -195,134 +183,3 @@ class Health(_Answer):
     """A probe's answer."""
 
     status: str
-
-
-def prediction_answer(prediction: Prediction, bundle: Bundle) -> PredictionAnswer:
-    """Put a prediction into its answer."""
-    upload, prepared = prediction.upload, prediction.prepared
-    return PredictionAnswer(
-        digit=prediction.digit,
-        confidence=prediction.confidence,
-        probabilities=prediction.probabilities.tolist(),
-        runner_up=prediction.runner_up,
-        verdict=prediction.verdict,
-        model=ModelName(name=bundle.metadata.name, version=bundle.metadata.version),
-        input=_input_info(upload, prepared.polarity, [*upload.warnings, *prepared.warnings]),
-    )
-
-
-def page_answer(page: Page, bundle: Bundle) -> PageAnswer:
-    """Put a page into its answer."""
-    return PageAnswer(
-        text=page.text,
-        lines=[
-            LineAnswer(text=line_text(line), digits=[_digit_answer(read) for read in line])
-            for line in page.lines
-        ],
-        model=ModelName(name=bundle.metadata.name, version=bundle.metadata.version),
-        input=_input_info(page.upload, page.polarity, page.upload.warnings),
-    )
-
-
-def _digit_answer(read: DigitRead) -> DigitAnswer:
-    x, y, width, height = read.box
-    return DigitAnswer(
-        digit=read.digit,
-        confidence=read.confidence,
-        verdict=read.verdict,
-        probabilities=read.probabilities.tolist(),
-        box=BoxAnswer(x=x, y=y, width=width, height=height),
-    )
-
-
-def _input_info(upload: Upload, polarity: str, warnings: Sequence[str]) -> InputInfo:
-    return InputInfo(
-        width=upload.width,
-        height=upload.height,
-        format=upload.format,
-        polarity=polarity,
-        warnings=list(warnings),
-    )
-
-
-def preparation_answer(explained: Explained, bundle: Bundle) -> PreparationAnswer:
-    """Put a preparation into its answer."""
-    prediction = explained.prediction
-    prepared = prediction.prepared
-    return PreparationAnswer(
-        prediction=prediction_answer(prediction, bundle),
-        passthrough=prepared.passthrough,
-        image=_png_text(prepared.pixels),
-        pixels=prepared.pixels.tolist(),
-        placement=PlacementAnswer(**asdict(prepared.placement)),
-        stages=[
-            StageAnswer(
-                name=stage.name,
-                description=stage.description,
-                image=_png_text(stage.image),
-                parameters=dict(stage.parameters),
-            )
-            for stage in prepared.stages
-        ],
-        without=[_without_answer(prediction, without) for without in explained.without],
-    )
-
-
-def _png_text(pixels: NDArray[np.uint8]) -> str:
-    return base64.b64encode(to_png(pixels, longest=STAGE_SIDE)).decode()
-
-
-def _without_answer(full: Prediction, without: Without) -> WithoutAnswer:
-    other = without.prediction
-    if other is None:
-        text = f"Without the stage {without.stage!r} no ink is found."
-        return WithoutAnswer(
-            stage=without.stage, digit=None, confidence=None, verdict=None, changed=True, text=text
-        )
-    changed = (other.digit, other.verdict) != (full.digit, full.verdict)
-    if other.digit != full.digit:
-        text = f"Without the stage {without.stage!r} this {full.digit} becomes a {other.digit}."
-    else:
-        text = (
-            f"Without the stage {without.stage!r} it is still read as {full.digit}, with "
-            f"{100 * other.confidence:.1f} % instead of {100 * full.confidence:.1f} %."
-        )
-    return WithoutAnswer(
-        stage=without.stage,
-        digit=other.digit,
-        confidence=other.confidence,
-        verdict=other.verdict,
-        changed=changed,
-        text=text,
-    )
-
-
-def model_summary(bundle: Bundle, *, default: bool) -> ModelSummary:
-    """Put a bundle into its summary."""
-    return ModelSummary(**_summary_fields(bundle, default=default))
-
-
-def model_details(bundle: Bundle, *, default: bool) -> ModelDetails:
-    """Put a bundle into its full description."""
-    known = bundle.metadata
-    return ModelDetails(
-        **_summary_fields(bundle, default=default),
-        created=known.created,
-        metrics=Metrics(validation=known.validation, test=known.test),
-        recipe=known.recipe,
-        metadata=known,
-    )
-
-
-def _summary_fields(bundle: Bundle, *, default: bool) -> dict[str, Any]:
-    known = bundle.metadata
-    return {
-        "name": known.name,
-        "version": known.version,
-        "default": default,
-        "description": known.description,
-        "sha256": known.files["model.keras"],
-        "parameters": known.parameters,
-        "multiply_adds": known.multiply_adds,
-        "test_error_rate": known.test.error_rate if known.test else None,
-    }

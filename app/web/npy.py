@@ -1,0 +1,71 @@
+"""`.npy` files of uint8, read without trusting what their headers promise.
+
+Knows NumPy's file format; knows nothing of HTTP or of images.
+"""
+
+import io
+import math
+import tokenize
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import InvalidInputError, UndecodableError
+
+_READERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+# What NumPy's header readers raise on damaged files.
+_DAMAGED = (
+    ValueError,
+    OSError,
+    EOFError,
+    SyntaxError,
+    TypeError,
+    RecursionError,
+    tokenize.TokenError,
+    MemoryError,
+)
+
+
+def read_npy(
+    content: bytes, wanted: str, fits: Callable[[tuple[int, ...]], bool]
+) -> NDArray[np.uint8]:
+    """Read a `.npy` file of uint8 without trusting its header's promises.
+
+    Args:
+        content: The file.
+        wanted: The wanted shape in words, for the message.
+        fits: Tells whether a shape is wanted.
+
+    Returns:
+        The array, uint8.
+
+    Raises:
+        UndecodableError: Not an npy file, or cut off.
+        InvalidInputError: Another dtype or shape.
+    """
+    shape, fortran, dtype, start = _read_header(content)
+    if dtype != np.uint8 or not fits(shape):
+        raise InvalidInputError(f"Expected a uint8 array {wanted}, got {dtype} {list(shape)}.")
+    values = np.frombuffer(content, np.uint8, offset=start)
+    size = math.prod(shape)
+    if values.size != size:
+        raise UndecodableError(f"The npy file promises {size} values and holds {values.size}.")
+    return values.reshape(shape, order="F" if fortran else "C")
+
+
+def _read_header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Return the shape, whether it is in Fortran's order, the dtype and where the values begin."""
+    stream = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version not in _READERS:
+            raise UndecodableError(f"The npy file has version {version}; 1.0 and 2.0 are read.")
+        shape, fortran, dtype = _READERS[version](stream)
+    except _DAMAGED as error:
+        raise UndecodableError(f"The body is no .npy file: {error}") from error
+    return shape, fortran, dtype, stream.tell()
