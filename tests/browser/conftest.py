@@ -31,7 +31,7 @@ def server() -> Iterator[str]:
         thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop must not outlive the browser's own tests
 def browser() -> Iterator[Browser]:
     """Headless Chromium, Debian's or whatever `chromium` is on the path."""
     path = (
