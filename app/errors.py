@@ -83,6 +83,14 @@ class BlankImageError(InvalidInputError):
     slug = "blank-image"
 
 
+class UnsupportedLayerError(DigitscopeError):
+    """A layer whose arithmetic the service does not know, where an answer needs it."""
+
+    status = 501
+    title = "Layer not supported"
+    slug = "unsupported-layer"
+
+
 class NotReadyError(DigitscopeError):
     """The model is not loaded yet, or the service is shutting down."""
 

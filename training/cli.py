@@ -113,7 +113,8 @@ def _fit_and_publish(
             f"Stopped after {len(fitted.history)} of {recipe.epochs} epochs; --resume goes on."
         )
     out.print("Calibrating, compiling and evaluating ...")
-    return publish(Trained(recipe, seed, fitted), validation, mnist.load(data, "test"), target)
+    test, trained = mnist.load(data, "test"), Trained(recipe, seed, fitted)
+    return publish(trained, validation, test, target, train=train_split)
 
 
 def evaluate(

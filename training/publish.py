@@ -11,9 +11,10 @@ import keras
 import numpy as np
 
 from app import bundle
-from app.inference.keras_runtime import KerasRuntime, compile_twin, load_keras, predict_outputs
+from app.embeddings import EMBEDDINGS_FILE
+from app.inference.keras_runtime import KerasRuntime, compile_twin, load_keras
 from app.inference.litert import LiteRtRuntime
-from training import calibrate, card, data, snapshots
+from training import calibrate, card, data, embeddings, snapshots
 from training.data import Split
 from training.evaluate import evaluate, expected_calibration_error
 from training.fit import Fitted
@@ -37,7 +38,12 @@ class Trained:
 
 
 def publish(
-    trained: Trained, validation: Split, test: Split | None, folder: Path
+    trained: Trained,
+    validation: Split,
+    test: Split | None,
+    folder: Path,
+    *,
+    train: Split | None = None,
 ) -> bundle.Metadata:
     """Write the bundle of a trained network; an older one in its place is replaced as a whole.
 
@@ -48,6 +54,7 @@ def publish(
         validation: The held-out digits, for the temperature and the thresholds.
         test: The official test split, or None to publish without.
         folder: Where the bundle goes; its name must be the recipe's.
+        train: The digits that it was trained on, for the embeddings; None leaves them out.
 
     Returns:
         The metadata as written.
@@ -64,6 +71,9 @@ def publish(
         fresh = Path(workplace) / folder.name
         fresh.mkdir()
         runtime = _export(trained.fitted, fresh, validation)
+        if train:
+            made = embeddings.make(runtime, train, validation)
+            (fresh / EMBEDDINGS_FILE).write_bytes(made.to_bytes())
         after = runtime.predict(validation.images)
         metadata = bundle.Metadata(
             name=folder.name,
@@ -87,8 +97,8 @@ def publish(
             test=evaluate(runtime, test, "test") if test else None,
             inputs=[bundle.Tensor(name="image", shape=[-1, 28, 28, 1])],
             outputs=[
-                bundle.Tensor(name=name, shape=[-1, *output.shape[1:]])
-                for name, output in predict_outputs(network).items()
+                bundle.Tensor(name=name, shape=[-1, *values.shape[1:]])
+                for name, values in vars(after).items()
             ],
             files={},
         )

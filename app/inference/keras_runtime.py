@@ -4,14 +4,19 @@ The only part of the service that needs Keras and TensorFlow. Both are imported 
 a service whose bundles hold a twin never gets here.
 """
 
+import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.errors import BundleError
 from app.inference.runtime import Outputs, Pixels
+from app.network.functions import LEAST_PROBABILITY
+from app.network.graph import Step, is_softmax, read_steps
 
 if TYPE_CHECKING:
     import keras
@@ -49,17 +54,14 @@ class KerasRuntime:
     CHUNK = 500  # images at once: a layer of the classic network takes 100 kB of each
 
     def __init__(self, model: "keras.Model") -> None:
-        """Take a model that ends in layers named `logits` and `softmax`."""
-        import keras
-
-        self._model = keras.Model(model.inputs[0], predict_outputs(model))
+        """Take a Sequential or Functional model."""
+        self._model = model
 
     def predict(self, images: Pixels) -> Outputs:
         """Read `[N, 28, 28]` images, 0..255, ink high."""
+        pixels = images.astype(np.float32)[..., None]
         parts = [
-            self._model(
-                images[start : start + self.CHUNK].astype(np.float32)[..., None], training=False
-            )
+            predict_outputs(self._model, pixels[start : start + self.CHUNK])
             for start in range(0, max(1, len(images)), self.CHUNK)
         ]
         return Outputs(
@@ -69,32 +71,118 @@ class KerasRuntime:
             }
         )
 
+    def inspect(self, images: Pixels) -> dict[str, NDArray[np.float32]]:
+        """Return every layer's output for `[N, 28, 28]` images, by the layer's path."""
+        pixels = images.astype(np.float32)[..., None]
+        return {name: np.asarray(out) for name, out in layer_outputs(self._model, pixels).items()}
 
-def predict_outputs(model: "keras.Model") -> dict[str, Any]:
-    """Return the outputs of the signature `predict`: probabilities, logits and features."""
-    logits = model.get_layer("logits")
-    return {"probabilities": model.outputs[0], "logits": logits.output, "features": logits.input}
+
+def predict_outputs(model: "keras.Model", image: Any) -> dict[str, Any]:
+    """Run a model and return the outputs of the signature `predict`.
+
+    Args:
+        model: Sequential or Functional, with models inside it or without.
+        image: Its input, `[N, 28, 28, 1]`.
+
+    Returns:
+        `probabilities`; `logits`, what enters the final softmax, or the logarithms of the
+        probabilities where these are an average of several networks'; `features`, what enters the
+        dense layer of the logits, one network's after the other.
+    """
+    from keras import ops
+
+    steps, output = read_steps(json.loads(model.to_json()))
+    found = layer_outputs(model, image)
+    probabilities = found[steps[output].name]
+    heads = _heads(steps, output)
+    logits = (
+        found[steps[heads[0]].name]
+        if is_softmax(steps[output])
+        else ops.log(ops.maximum(probabilities, LEAST_PROBABILITY))
+    )
+    dense = [steps[at].inputs[0] if steps[at].kind == "Dense" else at for at in heads]
+    features = [found[steps[at].name] for at in dense] or [logits]
+    return {
+        "probabilities": probabilities,
+        "logits": logits,
+        "features": ops.concatenate(features, axis=-1) if len(features) > 1 else features[0],
+    }
+
+
+def _heads(steps: list[Step], at: int) -> list[int]:
+    """Return the layers whose softmax a layer gives, or averages."""
+    step = steps[at]
+    if is_softmax(step):
+        return [step.inputs[0]]
+    if step.kind == "Average":
+        return [head for part in step.inputs for head in _heads(steps, part)]
+    return []
+
+
+def layer_outputs(model: "keras.Model", image: Any) -> dict[str, Any]:
+    """Run a model and return the output of every layer, those of models inside it too.
+
+    Args:
+        model: Sequential or Functional, with models inside it or without.
+        image: Its input, `[N, 28, 28, 1]`.
+
+    Returns:
+        The outputs by path, as `app.network.graph` names them: `conv_1_1`, `member_1/conv_1_1`; a
+        layer's second call ends in `@1`.
+    """
+    import keras
+
+    found: dict[str, Any] = {}
+    calls: dict[str, int] = {}
+
+    def run(layer: Any, prefix: str, *args: Any, **kwargs: Any) -> Any:
+        path = prefix + layer.name
+        if isinstance(layer, keras.Sequential):
+            (values,) = args
+            for inner in layer.layers:
+                values = run(inner, f"{path}/", values)
+            return values
+        if isinstance(layer, keras.Model):
+            return graph(layer, f"{path}/", args[0])
+        call = calls[path] = calls.get(path, -1) + 1
+        if isinstance(layer, keras.layers.Layer):
+            kwargs |= {"training": False} if layer._call_has_training_arg else {}
+        out = layer(*args, **kwargs)
+        found[f"{path}@{call}" if call else path] = out
+        return out
+
+    def graph(inner: Any, prefix: str, values: Any) -> Any:
+        # Keras's own walk through a Functional model; it has no public one that gives each layer.
+        return inner._run_through_graph(
+            values,
+            operation_fn=lambda layer: lambda *args, **kwargs: run(layer, prefix, *args, **kwargs),
+        )
+
+    if isinstance(model, keras.Sequential):
+        for layer in model.layers:
+            image = run(layer, "", image)
+    else:
+        graph(model, "", image)
+    return found
 
 
 def compile_twin(model: "keras.Model") -> bytes:
     """Compile a Keras model for LiteRT.
 
     Args:
-        model: Input `[N, 28, 28, 1]` 0..255; its last layers are named `logits` and `softmax`.
+        model: Sequential or Functional, input `[N, 28, 28, 1]` 0..255, output `[N, 10]`.
 
     Returns:
         A `.tflite` file with two signatures that take `image`, float32 `[N, 28, 28, 1]`: `predict`
         gives `probabilities`, `logits` and `features`; `inspect` gives every layer's output by the
-        layer's name.
+        layer's path (see `layer_outputs`).
     """
     import keras
     import tensorflow as tf
 
     views = {
-        "predict": keras.Model(model.inputs[0], predict_outputs(model)),
-        "inspect": keras.Model(
-            model.inputs[0], {layer.name: layer.output for layer in model.layers}
-        ),
+        "predict": lambda image: predict_outputs(model, image),
+        "inspect": lambda image: layer_outputs(model, image),
     }
     image = tf.TensorSpec([None, 28, 28, 1], tf.float32, name="image")
     # Keras's own archive, because a plain tf.Module loses the weights on the way to LiteRT
@@ -111,12 +199,12 @@ def compile_twin(model: "keras.Model") -> bytes:
     return twin
 
 
-def _endpoint(view: "keras.Model") -> Any:
+def _endpoint(view: Callable[[Any], dict[str, Any]]) -> Any:
     import tensorflow as tf
 
     def run(image: Any) -> Any:
         # Identity gives each output a tensor of its own: a Dropout's output is its input at
         # inference.
-        return {name: tf.identity(values) for name, values in view(image, training=False).items()}
+        return {name: tf.identity(values) for name, values in view(image).items()}
 
     return run

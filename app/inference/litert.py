@@ -30,7 +30,7 @@ class LiteRtRuntime:
         """Load the network and run each batch size once, so that the first request is fast.
 
         Args:
-            twin: Content of a `.tflite` file with the signature `predict`.
+            twin: Content of a `.tflite` file with the signatures `predict` and `inspect`.
             interpreters: How many calls may run at once; each holds its own copy of the
                 activations.
             threads: Threads that one call uses.
@@ -72,6 +72,20 @@ class LiteRtRuntime:
         joined = {name: np.concatenate([part[name] for part in parts]) for name in PREDICT_OUTPUTS}
         return Outputs(**joined)
 
+    def inspect(self, images: Pixels) -> dict[str, NDArray[np.float32]]:
+        """Return every layer's output; waits while all interpreters are lent.
+
+        Args:
+            images: uint8 or float32 `[N, 28, 28]`, 0..255, ink high; N at least 1.
+
+        Returns:
+            The outputs float32 `[N, ...]` by the layer's path.
+        """
+        pixels = images.astype(np.float32)[..., None]  # (N, 28, 28, 1)
+        with self._lent() as interpreter:
+            parts = [interpreter.inspect(pixel[None]) for pixel in pixels]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
 
 class _Interpreter:
     """One network, loaded once per batch size."""
@@ -92,6 +106,18 @@ class _Interpreter:
                 )
             self._runners[size] = interpreter.get_signature_runner("predict")
             self.run(np.zeros((size, 28, 28, 1), np.float32))
+        if "inspect" not in signatures:
+            raise BundleError(
+                "The .tflite file needs a signature 'inspect' with every layer's output; it has"
+                f" {', '.join(signatures)}."
+            )
+        # One image at a time: the outputs of all layers are a few MB of each.
+        self._inspector = interpreter.get_signature_runner("inspect")
+        self.inspect(np.zeros((1, 28, 28, 1), np.float32))
+
+    def inspect(self, pixels: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        outputs: dict[str, NDArray[np.float32]] = self._inspector(image=pixels)
+        return outputs
 
     def run(self, pixels: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         outputs: dict[str, NDArray[np.float32]] = self._runners[len(pixels)](image=pixels)

@@ -9,21 +9,32 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from app.bundle import KERAS_FILE, METADATA, TWIN_FILE, Bundle, open_bundle
+from app.embeddings import EMBEDDINGS_FILE, Embeddings, read_embeddings
 from app.errors import BundleError, NotFoundError, NotReadyError
 from app.inference.keras_runtime import compile_twin, load_keras
 from app.inference.litert import LiteRtRuntime
 from app.inference.runtime import Runtime
+from app.network.network import Network, read_network
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle and the runtime that serves it."""
+    """A bundle and the runtime that serves it.
+
+    Attributes:
+        network: The layers, for looking inside.
+        embeddings: Where training digits lie, if the bundle says.
+    """
 
     bundle: Bundle
     runtime: Runtime
+    network: Network
+    embeddings: Embeddings | None
 
 
 class Registry:
@@ -132,7 +143,8 @@ class Registry:
     def _load(self, name: str, twin: bytes) -> Model:
         bundle = self.bundles[name]
         try:
-            return Model(bundle, LiteRtRuntime(twin, interpreters=self._interpreters))
+            runtime = LiteRtRuntime(twin, interpreters=self._interpreters)
+            return Model(bundle, runtime, _network(bundle, runtime), _embeddings(bundle))
         except BundleError as error:
             raise BundleError(f"{bundle.folder}: {error.detail}") from error
 
@@ -145,3 +157,19 @@ class Registry:
         except BundleError as error:
             self._failures[name] = error.detail
             log.error("the model %s cannot be served: %s", name, error.detail)
+
+
+def _network(bundle: Bundle, runtime: Runtime) -> Network:
+    """Read a bundle's layers from its Keras file; their shapes are those that the runtime gives."""
+    outputs = runtime.inspect(np.zeros((1, 28, 28), np.uint8))
+    shapes = {name: values.shape[1:] for name, values in outputs.items()}
+    try:
+        return read_network(bundle.read(KERAS_FILE), shapes, (28, 28, 1))
+    except ValueError as error:
+        raise BundleError(f"{KERAS_FILE} and {TWIN_FILE} do not fit: {error}.") from error
+
+
+def _embeddings(bundle: Bundle) -> Embeddings | None:
+    if not bundle.has(EMBEDDINGS_FILE):
+        return None
+    return read_embeddings(bundle.read(EMBEDDINGS_FILE))

@@ -15,8 +15,9 @@ class Outputs:
 
     Attributes:
         probabilities: float32 `[N, 10]`, rows sum to 1.
-        logits: float32 `[N, 10]`, what the softmax is taken of.
-        features: float32 `[N, D]`, the values that enter the logits layer.
+        logits: float32 `[N, 10]`, what the softmax is taken of; the logarithms of the probabilities
+            where a network averages those of several.
+        features: float32 `[N, D]`, the values that enter the layer of the logits.
     """
 
     probabilities: NDArray[np.float32]
@@ -29,4 +30,8 @@ class Runtime(Protocol):
 
     def predict(self, images: Pixels) -> Outputs:
         """Read `[N, 28, 28]` images, 0..255, ink high."""
+        ...
+
+    def inspect(self, images: Pixels) -> dict[str, NDArray[np.float32]]:
+        """Return every layer's output `[N, ...]` for `[N, 28, 28]` images, by the layer's path."""
         ...

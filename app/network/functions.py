@@ -1,0 +1,179 @@
+"""Activation functions with their derivatives, as Keras computes them; elementwise, and softmax.
+
+Knows arrays; knows nothing of layers.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating[Any]]
+LEAST_PROBABILITY = 1e-30  # what is less counts as this where a logarithm is taken
+
+
+@dataclass(frozen=True)
+class Function:
+    """An elementwise function.
+
+    Attributes:
+        name: Keras's name of it.
+        formula: What it computes, in `x`.
+        value: From `x` to `y`.
+        slope: From `x` and `y` to dy/dx; 0 where there is no derivative, as TensorFlow has it.
+    """
+
+    name: str
+    formula: str
+    value: Callable[[Array], Array]
+    slope: Callable[[Array, Array], Array]
+
+
+def _sigmoid(x: Array) -> Array:
+    # The form that never overflows.
+    small = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + small), small / (1 + small))
+
+
+def _softplus(x: Array) -> Array:
+    return np.asarray(np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))
+
+
+def _erf(x: Array) -> Array:
+    return np.asarray(np.frompyfunc(math.erf, 1, 1)(x), x.dtype)
+
+
+def _clip_slope(low: float, high: float, slope: float = 1.0) -> Callable[[Array, Array], Array]:
+    return lambda x, y: np.where((x > low) & (x < high), x.dtype.type(slope), x.dtype.type(0))
+
+
+def _normal(x: Array) -> Array:
+    return np.asarray(np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi))
+
+
+def _gelu(x: Array) -> Array:
+    return np.asarray(0.5 * x * (1 + _erf(x / math.sqrt(2))))
+
+
+_SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+
+
+def relu(
+    max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0
+) -> Function:
+    """Return `ReLU` with Keras's three options."""
+    if max_value is None and not negative_slope and not threshold:
+        return Function(
+            "relu",
+            "max(0, x)",
+            lambda x: np.asarray(np.maximum(x, 0)),
+            lambda x, y: (x > 0).astype(x.dtype),
+        )
+    top = math.inf if max_value is None else float(max_value)
+    text = f"x if x >= {threshold:g} else {negative_slope:g} (x - {threshold:g})"
+    text += "" if max_value is None else f", at most {max_value:g}"
+
+    def value(x: Array) -> Array:
+        kept = np.where(x >= threshold, x, negative_slope * (x - threshold))
+        return np.asarray(np.minimum(kept, top), x.dtype)
+
+    def slope(x: Array, y: Array) -> Array:
+        kept = np.where(x > threshold, 1.0, negative_slope)
+        return np.where(x >= top, 0.0, kept).astype(x.dtype)
+
+    return Function("relu", text, value, slope)
+
+
+def elu(alpha: float = 1.0) -> Function:
+    """Return the exponential linear unit (Clevert et al., 2016)."""
+    return Function(
+        "elu",
+        f"x if x > 0 else {alpha:g} (exp(x) - 1)",
+        lambda x: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))).astype(x.dtype),
+        lambda x, y: np.where(x > 0, 1.0, y + alpha).astype(x.dtype),
+    )
+
+
+LINEAR = Function("linear", "x", lambda x: x, lambda x, y: np.ones_like(x))
+
+_NAMED = {
+    "linear": LINEAR,
+    "relu": relu(),
+    "relu6": relu(max_value=6.0),
+    "leaky_relu": relu(negative_slope=0.2),
+    "elu": elu(),
+    "selu": Function(
+        "selu",
+        "1.0507 (x if x > 0 else 1.6733 (exp(x) - 1))",
+        lambda x: np.asarray(_SELU_SCALE * elu(_SELU_ALPHA).value(x), x.dtype),
+        lambda x, y: np.where(x > 0, _SELU_SCALE, y + _SELU_SCALE * _SELU_ALPHA).astype(x.dtype),
+    ),
+    "tanh": Function("tanh", "tanh(x)", lambda x: np.asarray(np.tanh(x)), lambda x, y: 1 - y * y),
+    "sigmoid": Function("sigmoid", "1 / (1 + exp(-x))", _sigmoid, lambda x, y: y * (1 - y)),
+    "hard_sigmoid": Function(
+        "hard_sigmoid",
+        "clip(x / 6 + 1/2, 0, 1)",
+        lambda x: np.asarray(np.clip(x / 6 + 0.5, 0, 1)),
+        _clip_slope(-3, 3, 1 / 6),
+    ),
+    "hard_silu": Function(
+        "hard_silu",
+        "x clip(x / 6 + 1/2, 0, 1)",
+        lambda x: np.asarray(x * np.clip(x / 6 + 0.5, 0, 1)),
+        lambda x, y: np.where(x <= -3, 0, np.where(x >= 3, 1, x / 3 + 0.5)).astype(x.dtype),
+    ),
+    "silu": Function(
+        "silu",
+        "x / (1 + exp(-x))",
+        lambda x: np.asarray(x * _sigmoid(x)),
+        lambda x, y: np.asarray(_sigmoid(x) * (1 + x * (1 - _sigmoid(x)))),
+    ),
+    "softplus": Function("softplus", "log(1 + exp(x))", _softplus, lambda x, y: _sigmoid(x)),
+    "softsign": Function(
+        "softsign",
+        "x / (1 + |x|)",
+        lambda x: np.asarray(x / (1 + np.abs(x))),
+        lambda x, y: np.asarray((1 + np.abs(x)) ** -2),
+    ),
+    "gelu": Function(
+        "gelu",
+        "x (1 + erf(x / sqrt(2))) / 2",
+        _gelu,
+        lambda x, y: np.asarray(0.5 * (1 + _erf(x / math.sqrt(2))) + x * _normal(x)),
+    ),
+    "mish": Function(
+        "mish",
+        "x tanh(log(1 + exp(x)))",
+        lambda x: np.asarray(x * np.tanh(_softplus(x))),
+        lambda x, y: np.asarray(
+            np.tanh(_softplus(x)) + x * (1 - np.tanh(_softplus(x)) ** 2) * _sigmoid(x)
+        ),
+    ),
+    "exponential": Function(
+        "exponential", "exp(x)", lambda x: np.asarray(np.exp(x)), lambda x, y: y
+    ),
+}
+_NAMED["swish"], _NAMED["hard_swish"] = _NAMED["silu"], _NAMED["hard_silu"]
+
+
+def named(activation: object) -> Function | None:
+    """Return the function that a layer's `activation` means, or None if it is not known here."""
+    if activation is None:
+        return LINEAR
+    if isinstance(activation, Mapping):  # as Keras writes a function with its module
+        activation = activation.get("config", activation.get("class_name"))
+    return _NAMED.get(activation) if isinstance(activation, str) else None
+
+
+def softmax(x: Array, axis: int = -1) -> Array:
+    """Return `exp(x) / sum(exp(x))` along an axis, without overflow."""
+    raised = np.exp(x - x.max(axis=axis, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=axis, keepdims=True))
+
+
+def log_probabilities(probabilities: Array) -> Array:
+    """Return the logarithms of probabilities, none of less than `LEAST_PROBABILITY`."""
+    return np.asarray(np.log(np.maximum(probabilities, LEAST_PROBABILITY)))

@@ -1,0 +1,163 @@
+"""From the configuration in a `.keras` file to a flat list of layers.
+
+Sequential and Functional models are read, and models inside models: an inner layer is addressed by
+its path, `member_1/conv_1_1`. Knows how Keras writes its files; knows nothing of what a layer
+computes.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+IMAGE = -1  # the index that stands for the network's input
+_NESTED = ("Sequential", "Functional", "Model")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of one layer.
+
+    Attributes:
+        name: Path of the layer; a later call of the same layer has `@1`, `@2` behind it.
+        kind: Class of the layer, such as `Conv2D`.
+        config: The layer's configuration, as Keras wrote it.
+        inputs: Indices of the steps whose outputs come in, `IMAGE` for the network's input.
+        store: Path of the layer's group in the file of weights.
+    """
+
+    name: str
+    kind: str
+    config: Mapping[str, Any]
+    inputs: tuple[int, ...]
+    store: str
+
+
+def is_softmax(step: Step) -> bool:
+    """Tell whether a step is a softmax and nothing else."""
+    activation = step.kind == "Activation" and step.config["activation"] == "softmax"
+    return step.kind == "Softmax" or activation
+
+
+@dataclass
+class _Reading:
+    """What was read so far; a model's own tensors are kept apart from those of the others."""
+
+    steps: list[Step] = field(default_factory=list)
+    calls: dict[str, int] = field(default_factory=dict)
+
+    def add(
+        self, path: str, layer: Mapping[str, Any], inputs: tuple[int, ...], store: str
+    ) -> tuple[int, ...]:
+        if layer["class_name"] in _NESTED:
+            return self.model(layer, inputs, f"{path}/", f"{store}/")
+        call = self.calls.get(path, 0)
+        self.calls[path] = call + 1
+        name = f"{path}@{call}" if call else path
+        self.steps.append(Step(name, layer["class_name"], layer["config"], inputs, store))
+        return (len(self.steps) - 1,)
+
+    def model(
+        self, model: Mapping[str, Any], inputs: tuple[int, ...], prefix: str, store: str
+    ) -> tuple[int, ...]:
+        if model["class_name"] == "Sequential":
+            return self._sequential(model["config"], inputs, prefix, store)
+        return self._functional(model["config"], inputs, prefix, store)
+
+    def _sequential(
+        self, config: Mapping[str, Any], inputs: tuple[int, ...], prefix: str, store: str
+    ) -> tuple[int, ...]:
+        # Keras's Sequential does not count its InputLayer among its layers.
+        layers = [layer for layer in config["layers"] if layer["class_name"] != "InputLayer"]
+        for layer, group in zip(layers, _groups(layers), strict=True):
+            name = layer["config"]["name"]
+            inputs = self.add(prefix + name, layer, inputs, f"{store}layers/{group}")
+        return inputs
+
+    def _functional(
+        self, config: Mapping[str, Any], inputs: tuple[int, ...], prefix: str, store: str
+    ) -> tuple[int, ...]:
+        layers = config["layers"]
+        made = dict(zip(_keys(config["input_layers"]), inputs, strict=True))
+        waiting = [
+            (layer, group, call, keys)
+            for layer, group in zip(layers, _groups(layers), strict=True)
+            for call, node in enumerate(layer["inbound_nodes"])
+            if (keys := tuple(_tensors(node)))
+        ]
+        while waiting:  # Keras may list a layer before those that it takes its input from
+            ready = [entry for entry in waiting if all(key in made for key in entry[3])]
+            if not ready:
+                break
+            for layer, group, call, keys in ready:
+                name = layer["config"]["name"]
+                outputs = self.add(
+                    prefix + name,
+                    layer,
+                    tuple(made[key] for key in keys),
+                    f"{store}layers/{group}",
+                )
+                made |= {(name, call, nth): at for nth, at in enumerate(outputs)}
+            waiting = [entry for entry in waiting if entry not in ready]
+        return tuple(made[key] for key in _keys(config["output_layers"]))
+
+
+def read_steps(config: Mapping[str, Any]) -> tuple[list[Step], int]:
+    """Read the layers of a network in an order in which they can be computed.
+
+    Args:
+        config: What `config.json` holds.
+
+    Returns:
+        Every layer but the inputs, models inside the model laid flat; and the index of the one
+        whose output is the network's.
+
+    Raises:
+        ValueError: The model is neither Sequential nor Functional, or does not have one input.
+    """
+    if config.get("class_name") not in _NESTED:
+        raise ValueError(
+            f"expected a Sequential or Functional model, got {config.get('class_name')}"
+        )
+    reading = _Reading()
+    outputs = reading.model(config, (IMAGE,), "", "")
+    if len(outputs) != 1:
+        raise ValueError(f"expected a model with one output, got {len(outputs)}")
+    return reading.steps, outputs[0]
+
+
+def _groups(layers: list[Mapping[str, Any]]) -> list[str]:
+    """Return the names under which Keras stores layers: their class, counted."""
+    counts: dict[str, int] = {}
+    names = []
+    for layer in layers:
+        name = _snake_case(layer["class_name"])
+        counts[name] = counts.get(name, -1) + 1
+        names.append(f"{name}_{counts[name]}" if counts[name] else name)
+    return names
+
+
+def _snake_case(name: str) -> str:
+    """Write a class's name as Keras does in its files (`keras.src.utils.naming`)."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _keys(listed: list[Any]) -> list[tuple[str, int, int]]:
+    entries = [listed] if listed and isinstance(listed[0], str) else listed
+    return [(str(name), int(call), int(nth)) for name, call, nth in entries]
+
+
+def _tensors(value: Any) -> Iterator[tuple[str, int, int]]:
+    """Find the tensors in the arguments of a call, in order."""
+    if isinstance(value, Mapping):
+        if value.get("class_name") == "__keras_tensor__":
+            name, call, nth = value["config"]["keras_history"]
+            yield (str(name), int(call), int(nth))
+        else:
+            for part in value.values():
+                yield from _tensors(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _tensors(part)

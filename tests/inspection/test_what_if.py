@@ -1,0 +1,163 @@
+"""Ablation, neighbours and comparison."""
+
+import keras
+import numpy as np
+import pytest
+
+from app.embeddings import Embeddings, distances, read_embeddings
+from app.errors import BundleError, InvalidInputError, NotFoundError
+from app.inference.registry import Model
+from app.inspection.ablation import ablate
+from app.inspection.activations import look
+from app.inspection.comparison import compare
+from app.inspection.neighbours import find_neighbours
+from app.recognise import Options
+from app.samples import sample_png
+
+
+def test_silent_channels_are_as_if_their_weights_were_0(
+    classic: Model, classic_keras: keras.Model
+) -> None:
+    """Switching channels off gives what Keras gives with their outputs set to 0."""
+    seen = look(sample_png(4), classic, Options())
+    layer = classic.network.find("relu_1_2")
+    got = ablate(seen, layer, [[], [3], [3, 17]])
+    at = [one.name for one in classic_keras.layers].index("relu_1_2")
+    for one, channels in zip(got, ([], [3], [3, 17]), strict=True):
+        values = seen.of(layer)[None].copy()
+        values[..., channels] = 0
+        for step in classic_keras.layers[at + 1 :]:
+            values = step(values)
+        np.testing.assert_allclose(one.probabilities, np.asarray(values)[0], atol=1e-5)
+        assert one.channels == tuple(channels)
+
+
+def test_nothing_silent_is_the_prediction_itself(classic: Model) -> None:
+    """In every layer, a variant with nothing off is what the network says, and it stays so."""
+    seen = look(sample_png(7), classic, Options())
+    for layer in classic.network.layers[:-1]:
+        (same,) = ablate(seen, layer, [[]])
+        np.testing.assert_allclose(same.logits, seen.outputs["logits"], atol=2e-5)
+    np.testing.assert_array_equal(
+        look(sample_png(7), classic, Options()).outputs["softmax"], seen.outputs["softmax"]
+    )
+
+
+def test_ablation_in_one_branch_leaves_the_other(ensemble_model: Model, classic: Model) -> None:
+    """In an ensemble, what lies beside the layer goes in unchanged."""
+    seen = look(sample_png(7), ensemble_model, Options())
+    network = ensemble_model.network
+    layer = network.find("member_2/relu")
+    off = list(range(layer.channels))
+    (got,) = ablate(seen, layer, [off])
+    mask = np.zeros(layer.channels, np.float32)
+    expected = network.resume(seen.image[None], {}, {layer.index: mask})
+    np.testing.assert_allclose(got.probabilities, expected[-1][0], atol=1e-5)
+
+
+def test_unknown_channels_are_named(classic: Model) -> None:
+    """A channel that the layer lacks is not found, and the answer says which there are."""
+    seen = look(sample_png(7), classic, Options())
+    with pytest.raises(NotFoundError, match="no channel 32") as caught:
+        ablate(seen, classic.network.find("relu_1_1"), [[1, 32]])
+    assert caught.value.fields["valid"] == ["channel 0..31"]
+
+
+def test_layers_behind_the_logits_are_not_switched_off(classic: Model) -> None:
+    """Nothing changes the logits behind them: the answer says so."""
+    seen = look(sample_png(7), classic, Options())
+    with pytest.raises(InvalidInputError, match="'softmax'"):
+        ablate(seen, classic.network.find("softmax"), [[1]])
+
+
+def test_neighbours_are_the_nearest_by_hand(classic: Model) -> None:
+    """The nearest training digits, by distances worked out one by one; mostly of the same digit."""
+    found = find_neighbours(sample_png(3), classic, Options(), 5)
+    known = classic.embeddings
+    assert known is not None
+    features = classic.runtime.predict(found.prediction.prepared.pixels[None]).features[0]
+    own = features / np.linalg.norm(features)
+    away = np.array([np.linalg.norm(own - row) for row in known.directions])
+    order = np.argsort(away)[:5]
+    assert [one.index for one in found.nearest] == known.indices[order].tolist()
+    np.testing.assert_allclose([one.distance for one in found.nearest], away[order], rtol=1e-3)
+    assert [one.label for one in found.nearest].count(3) >= 4
+    assert found.among == len(known.labels)
+
+
+def test_what_is_no_digit_lies_far_from_all(classic: Model) -> None:
+    """Noise lies farther from the training digits than nearly all held-out digits."""
+    noise = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
+    far = find_neighbours(noise, classic, Options(preprocess="none"), 1)
+    near = find_neighbours(sample_png(3), classic, Options(), 1)
+    assert far.percentile > 99.9
+    assert near.percentile < 99
+    assert near.nearest[0].distance < far.nearest[0].distance
+
+
+def test_model_without_embeddings_says_so(kinds_model: Model) -> None:
+    """A bundle without embeddings has no neighbours, and the answer says how to get them."""
+    with pytest.raises(InvalidInputError, match=r"training\.embeddings"):
+        find_neighbours(sample_png(3), kinds_model, Options(), 3)
+
+
+def test_embeddings_come_back_from_their_file() -> None:
+    """What is written is read again, features to half precision; damaged files are refused."""
+    rng = np.random.default_rng(1)
+    made = Embeddings(
+        rng.normal(size=(4, 3)).astype(np.float32),
+        np.arange(4, dtype=np.uint8),
+        np.arange(4, dtype=np.int32) * 7,
+        rng.integers(0, 256, (4, 28, 28), dtype=np.uint8),
+        np.array([1, 2], np.float32),
+    )
+    got = read_embeddings(made.to_bytes())
+    np.testing.assert_allclose(got.directions, made.directions, rtol=1e-3)
+    np.testing.assert_array_equal(got.images, made.images)
+    np.testing.assert_array_equal(got.indices, made.indices)
+    with pytest.raises(BundleError):
+        read_embeddings(made.to_bytes()[:50])
+    rows = distances(made.directions, made.directions[:2])
+    assert rows.shape == (4, 2)
+    assert rows[3, 1] == pytest.approx(np.linalg.norm(made.directions[3] - made.directions[1]))
+
+
+def test_an_image_does_not_part_from_itself(classic: Model) -> None:
+    """The same image twice is alike everywhere; two digits part somewhere."""
+    four, nine = (look(sample_png(digit), classic, Options()) for digit in (4, 9))
+    same = compare(four, four)
+    assert same.parted is None
+    for one in same.layers:
+        assert one.cosine == pytest.approx(1)
+        assert (one.distance, one.largest, one.channels) == (0, 0, ())
+        assert one.alignment is None or one.alignment == pytest.approx(1)
+    other = compare(four, nine)
+    assert other.parted is not None
+    last = other.layers[-1]
+    expected = np.abs(four.outputs["softmax"] - nine.outputs["softmax"])
+    assert last.largest == pytest.approx(expected.max())
+    assert set(last.channels[:2]) == {4, 9}
+
+
+def test_two_models_are_compared_where_names_meet(classic: Model, kinds_model: Model) -> None:
+    """Layers of the same name are set side by side; the others are listed."""
+    first, second = (look(sample_png(4), model, Options()) for model in (classic, kinds_model))
+    found = compare(first, second)
+    assert [one.layer.name for one in found.layers] == ["flatten", "logits", "softmax"]
+    assert found.layers[0].cosine is None  # 1600 values against 12
+    assert "conv_1_1" in found.only_first
+    assert "strided" in found.only_second
+
+
+def test_alignment_does_not_care_for_the_order_of_channels(classic: Model) -> None:
+    """Shuffled channels change the cosine and not the alignment."""
+    from dataclasses import replace
+
+    seen = look(sample_png(4), classic, Options())
+    order = np.random.default_rng(4).permutation(32)
+    shuffled = {**seen.outputs, "relu_1_1": seen.outputs["relu_1_1"][..., order]}
+    found = compare(seen, replace(seen, outputs=shuffled))
+    (one,) = [one for one in found.layers if one.layer.name == "relu_1_1"]
+    assert one.alignment == pytest.approx(1)
+    assert one.cosine is not None
+    assert one.cosine < 0.95
