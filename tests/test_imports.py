@@ -15,6 +15,11 @@ from app.samples import sample_png
 with TestClient(create_app()) as client:
     assert client.post("/predict", files={"file": sample_png(7)}).json()["digit"] == 7
     assert client.get("/openapi.json").status_code == 200
+    routes = ("/inspect?include=sheets", "/layers/dense/activations", "/layers/dense/unit")
+    for route in (*routes, "/explain", "/ablate?layer=relu_1_1", "/neighbours"):
+        assert client.post(route, files={"file": sample_png(7)}).status_code == 200, route
+    for route in ("layers", "layers/conv_1_1/weights"):
+        assert client.get(f"/models/classic/{route}").status_code == 200, route
 loaded = {"tensorflow", "keras", "matplotlib", "scipy"} & set(sys.modules)
 assert not loaded, loaded
 """
@@ -27,7 +32,7 @@ def test_imports_point_down(monkeypatch) -> None:
 
 
 def test_service_runs_without_tensorflow() -> None:
-    """Starting and predicting leave TensorFlow, Keras and the training's libraries unimported."""
+    """Starting, predicting and looking inside leave TensorFlow and Keras unimported."""
     done = subprocess.run(
         [sys.executable, "-c", PROBE], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
     )

@@ -14,10 +14,16 @@ from app.web.work import Workers
 
 @dataclass(frozen=True)
 class Service:
-    """What one process serves with; made by the lifespan."""
+    """What one process serves with; made by the lifespan.
+
+    Attributes:
+        slow: Runs what takes a second or so (explanations), so that it never keeps predictions
+            waiting.
+    """
 
     registry: Registry
     workers: Workers
+    slow: Workers
     limits: Limits
     max_pixels: int
 

@@ -20,7 +20,7 @@ from app.web.answers import prediction_answer
 from app.web.deps import Service
 from app.web.problems import MEDIA_TYPE, Problem
 
-_BINARY = {"type": "string", "format": "binary"}
+BINARY = {"type": "string", "format": "binary"}
 _IMAGE = {"$ref": "#/components/schemas/Image"}
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 EXAMPLE_DIGITS = (7, 3)  # as base64 and as pixels
@@ -36,6 +36,14 @@ _EXAMPLES: dict[str, tuple[type[tree.DigitscopeError], str]] = {
         "The body is no JSON: Invalid JSON: EOF while parsing at line 1 column 9.",
     ),
     "unknown-model": (tree.NotFoundError, "There is no model 'clasic'."),
+    "unknown-layer": (
+        tree.NotFoundError,
+        "There is no layer 'conv_9'; give a name, or an index from 0 to 25.",
+    ),
+    "unsupported-layer": (
+        tree.UnsupportedLayerError,
+        "The arithmetic of the layer 'norm' (LayerNormalization) is not known to the service.",
+    ),
     "too-large": (tree.TooLargeError, "The body has 9000000 bytes; at most 5242880 are read."),
     "too-many": (tree.TooLargeError, "The batch holds 300 images; at most 256 are taken at once."),
     "media-type": (
@@ -96,9 +104,9 @@ def errors(*kinds: str) -> dict[int | str, dict[str, Any]]:
     return responses
 
 
-def image_errors() -> dict[int | str, dict[str, Any]]:
-    """Return the `responses` of a route that takes one image."""
-    return errors(*_ALWAYS, "wrong-shape", "blank", *_LOADED)
+def image_errors(*more: str) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a route that takes one image, and may fail in more ways."""
+    return errors(*_ALWAYS, *more, "wrong-shape", "blank", *_LOADED)
 
 
 def batch_errors() -> dict[int | str, dict[str, Any]]:
@@ -112,13 +120,13 @@ def one_image_body() -> dict[str, Any]:
     form = {
         "type": "object",
         "required": ["file"],
-        "properties": {"file": {**_BINARY, "description": "An image."}},
+        "properties": {"file": {**BINARY, "description": "An image."}},
     }
     content: dict[str, Any] = {
         body.FORM_TYPE: {"schema": form},
         body.JSON_TYPE: {"schema": _IMAGE, "examples": {**png, **pixels}},
     }
-    content |= {kind: {"schema": _BINARY} for kind in (*body.IMAGE_TYPES, body.NPY_TYPE)}
+    content |= {kind: {"schema": BINARY} for kind in (*body.IMAGE_TYPES, body.NPY_TYPE)}
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -128,16 +136,24 @@ def many_images_body() -> dict[str, Any]:
         "type": "object",
         "required": ["files"],
         "properties": {
-            "files": {"type": "array", "items": _BINARY, "description": "Images, in order."}
+            "files": {"type": "array", "items": BINARY, "description": "Images, in order."}
         },
     }
     listed = [_example(digit, "image")[f"a {digit} as image"]["value"] for digit in EXAMPLE_DIGITS]
     content = {
         body.FORM_TYPE: {"schema": form},
         body.JSON_TYPE: {"schema": {"type": "array", "items": _IMAGE}, "example": listed},
-        body.NPY_TYPE: {"schema": _BINARY},
+        body.NPY_TYPE: {"schema": BINARY},
     }
     return {"requestBody": {"required": True, "content": content}}
+
+
+def two_images_body() -> dict[str, Any]:
+    """Return the request body of a route that takes one image or two."""
+    body_of_many = many_images_body()
+    content = body_of_many["requestBody"]["content"]
+    content |= {kind: {"schema": BINARY} for kind in body.IMAGE_TYPES}
+    return body_of_many
 
 
 def _example(digit: int, form: str) -> dict[str, Any]:
