@@ -231,10 +231,10 @@ def _to_bytes(values: NDArray[np.generic], warnings: list[str]) -> NDArray[np.ui
     if not whole:
         values = np.nan_to_num(values, nan=0.0, posinf=65535.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
-    full = next((white for white in _WHITES[whole:] if high <= white), high)
     if low < 0 or high > _WHITES[-1]:
         warnings.append(f"Deep grey values {low:g} to {high:g} were stretched over 0 to 255.")
-    low, high = min(low, 0.0), full
+    else:
+        low, high = 0.0, next(white for white in _WHITES[whole:] if high <= white)
     # Row by row in blocks: a whole copy in floats would be the largest thing in memory.
     scaled = np.empty(values.shape, np.uint8)
     for start in range(0, len(values), 256):

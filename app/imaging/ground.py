@@ -36,7 +36,9 @@ def is_uneven(raised: Grey) -> bool:
     raised = shrink(raised, GROUND_SIDE)
     threshold, _ = otsu(raised)
     size = max(3, min(raised.shape) // 8) | 1
-    upper = running_max((raised > threshold).astype(np.float32), 3)
+    upper = running_max(
+        (raised > threshold).astype(np.float32), max(3, min(raised.shape) // 14) | 1
+    )
     lower = upper == 0
     share = box_mean(lower.astype(np.float32), size)
     mean = box_mean(np.where(lower, raised, 0), size) / np.maximum(share, 1e-3)

@@ -160,10 +160,15 @@ def _measure(above: Grey) -> Ink:
     calm = above[above <= otsu(np.maximum(above, 0))[0]]
     middle = float(np.median(calm)) if calm.size else 0.0
     noise = float(1.4826 * np.median(np.abs(calm - middle))) if calm.size else 0.0
+    # Shades that vary slowly are no noise: its neighbours differ, though blurred and compressed.
+    rows = above[:: max(1, len(above) // LOOK_ROWS)]
+    if rows.shape[1] > 1:
+        noise = min(noise, 4 * float(np.median(np.abs(np.diff(rows, axis=1)))))
     amount = np.maximum(above - max(0.0, min(middle, 3 * noise)), 0)
     marked = amount[amount > 4 * noise]
-    strong = otsu(marked)[0] if marked.size else 255.0
-    strong = min(strong, otsu(amount)[0]) if noise == 0 else strong
+    strong = otsu(marked)[0] if marked.size else 0.0
+    if marked.size and strong >= marked.max():  # all ink is of one strength
+        strong = 4 * noise
     written = amount[amount > strong]
     peak = float(np.percentile(written, 75)) if written.size else 0.0
     faint = max(0.08 * peak, 3.5 * noise, 2.0)

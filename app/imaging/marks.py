@@ -12,6 +12,7 @@ Mask = NDArray[np.bool_]
 SMALLEST_PAGE = 64  # pixels a side under which an image has no room for lines or an edge of paper
 CORE = 0.3  # share of a full stroke's ink that is the core of a stroke
 NEAR = 0.3  # distance, in sizes of the heaviest piece, within which small pieces belong to it
+SHORT, LONG = 0.4, 2.5  # heights, in those of the others, outside which a piece is no digit
 PALE = 0.6  # mean ink, in that of the darkest large piece, under which a piece is no writing
 
 
@@ -182,6 +183,21 @@ def _at_border(marks: Marks) -> Mask:
     if not inside.size or inside.max() < 0.03 * marks.weight.max():
         return nothing
     return np.asarray(touching)
+
+
+def is_cut_off(marks: Marks) -> Mask:
+    """Tell which pieces at the border of a page are unlike the writing inside: shadows, rests.
+
+    A digit that the border cuts is about as dark and as tall as the others, and stays.
+    """
+    touching = _at_border(marks)
+    if not touching.any():
+        return touching
+    depth, tall = marks.weight / marks.area, marks.bottom - marks.top
+    inner = ~touching & (marks.weight >= 0.1 * marks.weight[~touching].max())
+    pale = depth < PALE * np.median(depth[inner])
+    size = tall / np.median(tall[inner])
+    return np.asarray(touching & (pale | (size < SHORT) | (size > LONG)))
 
 
 def soft(mask: Mask) -> Mask:

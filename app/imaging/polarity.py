@@ -4,8 +4,9 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
+from PIL import Image, ImageFilter
 
-from app.imaging.filters import Grey, box_mean, otsu, shrink
+from app.imaging.filters import Grey, otsu, shrink
 
 Found = Literal["dark-on-light", "light-on-dark"]
 Polarity = Literal["auto", "dark-on-light", "light-on-dark"]
@@ -71,7 +72,9 @@ def look(grey: Grey) -> Look:
         [grey[:rim].ravel(), grey[-rim:].ravel(), grey[:, :rim].ravel(), grey[:, -rim:].ravel()]
     )
     share = 0.5 if min(grey.shape) < SMALLEST_PAGE else 0.3
-    local = grey - box_mean(grey, max(3, round(share * min(grey.shape))) | 1)
+    blur = ImageFilter.BoxBlur(max(1, round(share * min(grey.shape) / 2)))
+    local = grey - np.asarray(Image.fromarray(grey.astype(np.uint8)).filter(blur), np.float32)
     spread = float(local.std())
-    skewness = float(((local / spread) ** 3).mean()) if spread > 0 else 0.0
+    cubes = local * local * local  # ten times as fast as a power
+    skewness = float(cubes.mean()) / spread**3 if spread > 0 else 0.0
     return Look(threshold, explained, float((border > threshold).mean()), skewness)

@@ -12,7 +12,7 @@ from app.errors import BlankImageError
 from app.imaging.decode import Upload
 from app.imaging.filters import Grey
 from app.imaging.ink import Ink, extract, to_grey, without_rules
-from app.imaging.marks import Marks, find_marks, is_frame, writing_mask
+from app.imaging.marks import Marks, find_marks, is_cut_off, is_frame, writing_mask
 from app.imaging.polarity import Found, Polarity, look
 from app.imaging.prepare import to_mnist
 
@@ -105,9 +105,9 @@ def segment(upload: Upload, *, polarity: Polarity = "auto") -> tuple[tuple[Group
 
 
 def _boxes(marks: Marks) -> list[_Box]:
-    """Return a box for each mark that is no frame, the heaviest first."""
+    """Return a box for each mark that is no frame and no shadow, the heaviest first."""
     order = np.argsort(-marks.weight, kind="stable")
-    kept = order[~is_frame(marks)[order]]
+    kept = order[~(is_frame(marks) | is_cut_off(marks))[order]]
     return [
         _Box(
             int(marks.top[at]),

@@ -1,0 +1,64 @@
+"""Deep grey values, and TIFFs that are larger inside than out."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.errors import UndecodableError
+from app.imaging.decode import LARGEST_TILE, decode
+from tests.imaging.files import saved
+
+LIMIT = 1_000_000
+
+
+def _tiled(width: int, length: int) -> bytes:
+    """A TIFF of 100 x 100 whose one LZW tile has another size."""
+    data = b"\x80\x00\x00" * 20
+    tags = [
+        (256, 4, 1, 100),
+        (257, 4, 1, 100),
+        (258, 3, 1, 8),
+        (259, 3, 1, 5),
+        (262, 3, 1, 1),
+        (277, 3, 1, 1),
+        (322, 4, 1, width),
+        (323, 4, 1, length),
+        (324, 4, 1, 0),
+        (325, 4, 1, len(data)),
+    ]
+    start = 8 + 2 + 12 * len(tags) + 4
+    entries = [struct.pack("<HHII", *tag[:3], start if tag[0] == 324 else tag[3]) for tag in tags]
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags))
+    return head + b"".join(entries) + b"\0" * 4 + data
+
+
+@pytest.mark.parametrize("side", [30_000, 60_000])
+def test_huge_tiles_are_refused(side: int) -> None:
+    """A tile is decoded as a whole, so that its size counts and not what is cut out of it."""
+    with pytest.raises(UndecodableError, match=f"at most {LARGEST_TILE}"):
+        decode(_tiled(side, side), max_pixels=LIMIT)
+
+
+@pytest.mark.parametrize("white", [255, 1023, 4095, 65535])
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
+def test_depth_does_not_matter(white: int, file_format: str) -> None:
+    """The same greys, none of them black, give the same bytes at 8, 10, 12 and 16 bits."""
+    grey = np.linspace(40, 255, 50 * 50).astype(np.uint8).reshape(50, 50)
+    deep = np.round(grey.astype(float) * white / 255).astype(np.uint16)
+    upload = decode(saved(Image.fromarray(deep), file_format), max_pixels=LIMIT)
+    np.testing.assert_array_equal(upload.pixels, grey)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-5.0, 5.0), (0.0, 1e9)])
+def test_floats_are_scaled(low: float, high: float) -> None:
+    """Shares of 1 and values out of any range fill 0..255; NaN and infinity do no harm."""
+    values = np.linspace(low, high, 400).reshape(20, 20).astype(np.float32)
+    upload = decode(saved(Image.fromarray(values), "TIFF"), max_pixels=LIMIT)
+    assert (upload.pixels.min(), upload.pixels.max()) == (0, 255)
+    values[3, 3], values[4, 4] = np.nan, np.inf
+    stream = io.BytesIO()
+    Image.fromarray(values).save(stream, "TIFF")
+    assert decode(stream.getvalue(), max_pixels=LIMIT).pixels.shape == (20, 20)
