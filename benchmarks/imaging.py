@@ -25,6 +25,7 @@ from app.recognise import Options, predict, read_image, recognise
 from app.settings import REPOSITORY
 from app.verdict import energy
 from benchmarks.nondigits import NONDIGITS
+from benchmarks.page import fill, table
 from benchmarks.sources import CORRUPTIONS, SOURCES
 from training import data
 
@@ -89,25 +90,14 @@ def main() -> None:
     _, held_out = data.hold_out(data.load(arguments.data, "train"), 5000)
     rng = np.random.default_rng(2026)
     digits = held_out.take(rng.permutation(len(held_out))[: arguments.digits])
-    replace("corruptions", _corruption_table(digits, model, rng))
-    replace("sources", _source_table(digits, model, rng))
-    replace("nondigits", _nondigit_table(held_out, model, rng))
+    _write("corruptions", _corruption_table(digits, model, rng))
+    _write("sources", _source_table(digits, model, rng))
+    _write("nondigits", _nondigit_table(held_out, model, rng))
 
 
-def replace(name: str, table: str) -> None:
-    """Put a table between its markers in the page."""
-    text = PAGE.read_text()
-    start, stop = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-    before, rest = text.split(start)
-    after = rest.split(stop)[1]
-    PAGE.write_text(f"{before}{start}\n{table}\n{stop}{after}")
-    print(table)
-
-
-def _table(rows: list[list[str]]) -> str:
-    head, *body = rows
-    lines = [head, ["---"] * len(head), *body]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+def _write(name: str, content: str) -> None:
+    fill(PAGE, name, content)
+    print(content)
 
 
 def _corruption_table(digits: data.Split, model: Model, rng: np.random.Generator) -> str:
@@ -119,7 +109,7 @@ def _corruption_table(digits: data.Split, model: Model, rng: np.random.Generator
         rows.append([kind, *(f"{errors[name]:.2f}" for name in names)])
         totals.append([errors[name] for name in names])
     rows.append(["**mean**", *(f"{mean:.2f}" for mean in np.mean(totals[1:], axis=0))])
-    return _table(rows)
+    return table(rows)
 
 
 def _source_table(digits: data.Split, model: Model, rng: np.random.Generator) -> str:
@@ -148,7 +138,7 @@ def _source_table(digits: data.Split, model: Model, rng: np.random.Generator) ->
         shares = [f"{100 * verdicts.count(v) / len(files):.1f}" for v in ("not-a-digit", "unsure")]
         row = [kind, *(f"{errors[name]:.2f}" for name in names), *shares]
         rows.append([*row, f"{statistics.median(times):.1f}"])
-    return _table(rows)
+    return table(rows)
 
 
 def _nondigit_table(held_out: data.Split, model: Model, rng: np.random.Generator) -> str:
@@ -174,7 +164,7 @@ def _nondigit_table(held_out: data.Split, model: Model, rng: np.random.Generator
         shares = [100 * verdicts.count(v) / 300 for v in ("not-a-digit", "unsure", "digit")]
         areas = [auroc(known[name], score(logits)) for name, score in methods.items()]
         rows.append([kind, *(f"{s:.1f} %" for s in shares), *(f"{area:.4f}" for area in areas)])
-    return _table(rows)
+    return table(rows)
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -383,7 +383,7 @@ def _p(value: float) -> str:
 def _sum(parts: Wide, what: str) -> str:
     if parts.size <= SHOWN:
         return " + ".join(f"{_p(part)}" for part in parts)
-    order = np.sort(np.argsort(-np.abs(parts), kind="stable")[:SHOWN])
+    order = np.argsort(-np.abs(parts), kind="stable")[:SHOWN]
     rest = float(parts.sum() - parts[order].sum())
     named = " + ".join(f"{_p(parts[at])} ({what} {at})" for at in order)
     return f"{named} + {_p(rest)} (the other {parts.size - SHOWN})"

@@ -292,6 +292,8 @@ def comparison_answer(found: Comparison) -> ComparisonAnswer:
     )
     if found.parted is None:
         text = "They are alike in every layer that both have."
+    elif found.parted.index == 0:
+        text = "They are unlike from the first layer on."
     else:
         text = f"They are alike up to the layer {found.parted.name!r}, where they part."
     text += f" The first is read as {first.digit}, the second as {second.digit}."

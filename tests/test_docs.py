@@ -1,0 +1,37 @@
+"""What the pages in docs/ say of the service is what it says itself."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from app.settings import REPOSITORY
+from benchmarks.walk import write
+
+DOCS = REPOSITORY / "docs"
+NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(found.replace(",", "")) for found in NUMBER.findall(text)]
+
+
+def test_walk_through_the_network_is_what_the_service_says(tmp_path: Path) -> None:
+    """Asked again, the service gives the words, numbers and pictures of docs/inspection.md."""
+    page = tmp_path / "inspection.md"
+    shutil.copyfile(DOCS / "inspection.md", page)
+    write(page, tmp_path / "images")
+    fresh, kept = page.read_text(), (DOCS / "inspection.md").read_text()
+    assert NUMBER.sub("#", fresh) == NUMBER.sub("#", kept)
+    assert _numbers(fresh) == pytest.approx(_numbers(kept), rel=1e-3, abs=2e-4)
+    pictures = set(re.findall(r"images/(walk-[a-z]+\.png)", kept))
+    assert pictures == {path.name for path in (tmp_path / "images").iterdir()}
+    assert pictures <= {path.name for path in (DOCS / "images").iterdir()}
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link and picture of a page exists."""
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
