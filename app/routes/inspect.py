@@ -16,7 +16,7 @@ from app.recognise import ImageInput, Options
 from app.render import to_png
 from app.web import negotiate, openapi
 from app.web.answers import prediction_answer
-from app.web.body import IMAGE_TYPES, read_many, read_one
+from app.web.body import read_many, read_one
 from app.web.deps import ImageQuery, ServiceDep
 from app.web.inspection_answers import (
     comparison_answer,
@@ -186,33 +186,26 @@ async def compare_two(
 ) -> ComparisonAnswer:
     """Show where two images part in one model, or one image in two models, layer by layer.
 
-    Send two images (two `files` fields, a JSON list of two, an array `[2, 28, 28]`), or one and
-    name the second model as `other`.
+    Send two images (two `files` fields, a JSON list of two, an array `[2, 28, 28]`), or name a
+    second model as `other` and send one image in any form.
     """
     models = [service.registry.get(query.model), service.registry.get(query.other or query.model)]
-    images = await _one_or_two(request, service)
-    if len(images) > 2 or (len(images) == 2) == (query.other is not None):
+    images: list[ImageInput | DigitscopeError]
+    if query.other is not None:
+        images = [await read_one(request, service.limits)] * 2
+    else:
+        images = await read_many(request, service.limits)
+    if len(images) != 2:
         raise InvalidInputError(
-            "Send two images for one model, or one image and a second model as 'other'; got"
-            f" {len(images)} image(s) and {'a' if query.other else 'no'} second model."
+            f"Got {len(images)} image(s): send two, or one and a second model as 'other'."
         )
     options = service.options(query)
 
     def work() -> ComparisonAnswer:
-        looks = [
-            _look(image, model, options)
-            for image, model in zip((images * 2)[:2], models, strict=True)
-        ]
+        looks = [_look(image, model, options) for image, model in zip(images, models, strict=True)]
         return comparison_answer(compare(*looks))
 
     return await service.workers.run(work)
-
-
-async def _one_or_two(request: Request, service: ServiceDep) -> list[ImageInput | DigitscopeError]:
-    kind = request.headers.get("content-type", IMAGE_TYPES[-1]).partition(";")[0].strip().lower()
-    if kind in IMAGE_TYPES:
-        return [await read_one(request, service.limits)]
-    return await read_many(request, service.limits)
 
 
 def _look(image: ImageInput | DigitscopeError, model: Model, options: Options) -> Look:

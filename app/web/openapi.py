@@ -149,11 +149,23 @@ def many_images_body() -> dict[str, Any]:
 
 
 def two_images_body() -> dict[str, Any]:
-    """Return the request body of a route that takes one image or two."""
-    body_of_many = many_images_body()
-    content = body_of_many["requestBody"]["content"]
-    content |= {kind: {"schema": BINARY} for kind in body.IMAGE_TYPES}
-    return body_of_many
+    """Return the request body of a route that takes two images, or one for two models."""
+    one, two = (made["requestBody"]["content"] for made in (one_image_body(), many_images_body()))
+    form = {
+        "type": "object",
+        "properties": {
+            **two[body.FORM_TYPE]["schema"]["properties"],
+            **one[body.FORM_TYPE]["schema"]["properties"],
+        },
+    }
+    either = [one[body.JSON_TYPE]["schema"], two[body.JSON_TYPE]["schema"]]
+    content = {
+        **one,
+        **two,
+        body.FORM_TYPE: {"schema": form},
+        body.JSON_TYPE: {**two[body.JSON_TYPE], "schema": {"anyOf": either}},
+    }
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def _example(digit: int, form: str) -> dict[str, Any]:
