@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from app.inference.registry import Model, Registry
 from app.recognise import Options, Polarity, Preprocess, recognise
 from app.settings import Settings
 from app.web.answers import prediction_answer
+from app.web.metrics import SHARED
 
 cli = typer.Typer(
     help="Recognise handwritten digits and see how the network saw them.",
@@ -59,18 +61,28 @@ def serve(
         str | None, typer.Option(help="Address to listen on, instead of DIGITSCOPE_HOST.")
     ] = None,
     port: Annotated[int | None, typer.Option(help="TCP port, instead of DIGITSCOPE_PORT.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes, instead of DIGITSCOPE_WORKERS.")
+    ] = None,
 ) -> None:
     """Serve predictions over HTTP."""
     settings = read_settings()
     # Opened here too, so that a damaged bundle ends with a sentence, not a worker's traceback.
     open_registry(settings)
-    uvicorn.run(
-        "app.main:create_app",
-        factory=True,
-        host=host or settings.host,
-        port=settings.port if port is None else port,
-        log_level=settings.log_level,
-    )
+    processes = workers or settings.workers
+    with tempfile.TemporaryDirectory(prefix="digitscope-metrics-") as shared:
+        if processes > 1:
+            os.environ.setdefault(SHARED, shared)
+        uvicorn.run(
+            "app.main:create_app",
+            factory=True,
+            host=host or settings.host,
+            port=settings.port if port is None else port,
+            workers=processes,
+            log_level=settings.log_level,
+            access_log=False,  # digitscope writes its own, with the request's id
+            timeout_graceful_shutdown=settings.grace_s,
+        )
 
 
 @cli.command()

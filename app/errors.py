@@ -4,6 +4,7 @@ Errors are raised deep inside the program and rendered once per protocol at its 
 knows status codes but no web framework.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
@@ -14,12 +15,14 @@ class DigitscopeError(Exception):
         status: The HTTP status that the error is answered with.
         title: A short summary, the same for every occurrence of the class.
         slug: The last part of the problem `type` URI.
+        headers: HTTP headers that belong to the answer, such as Retry-After.
         fields: Extra members of the problem document, such as `valid` or `errors`.
     """
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
     slug: ClassVar[str] = "internal-error"
+    headers: Mapping[str, str] = {}
 
     def __init__(self, detail: str, **fields: Any) -> None:
         """Keep what happened in words (`detail`) and as structured members (`fields`)."""
@@ -34,6 +37,15 @@ class UndecodableError(DigitscopeError):
     status = 400
     title = "The body cannot be decoded"
     slug = "undecodable"
+
+
+class UnauthorisedError(DigitscopeError):
+    """A key is needed, and none or a wrong one came."""
+
+    status = 401
+    title = "API key needed"
+    slug = "unauthorised"
+    headers: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
 
 
 class NotFoundError(DigitscopeError):
@@ -97,6 +109,15 @@ class NotReadyError(DigitscopeError):
     status = 503
     title = "Not ready"
     slug = "not-ready"
+    headers: Mapping[str, str] = {"Retry-After": "1"}
+
+
+class StalledError(DigitscopeError):
+    """Work that was accepted does not come out: the process should be restarted."""
+
+    status = 503
+    title = "Stalled"
+    slug = "stalled"
 
 
 class QueueFullError(DigitscopeError):
@@ -105,6 +126,20 @@ class QueueFullError(DigitscopeError):
     status = 503
     title = "Too busy"
     slug = "queue-full"
+    headers: Mapping[str, str] = {"Retry-After": "1"}
+
+
+class RateLimitError(DigitscopeError):
+    """More requests of one client than are answered."""
+
+    status = 429
+    title = "Too many requests"
+    slug = "rate-limited"
+
+    def __init__(self, detail: str, *, retry_after: int) -> None:
+        """Say what happened, and after how many seconds to try again."""
+        super().__init__(detail)
+        self.headers = {"Retry-After": str(retry_after)}
 
 
 class DeadlineError(DigitscopeError):
@@ -116,7 +151,11 @@ class DeadlineError(DigitscopeError):
 
 
 class BundleError(DigitscopeError):
-    """A model bundle that is missing, damaged or of another schema; it stops the start."""
+    """A model bundle that is missing, damaged or of another schema.
 
+    It stops the start; asked for by a reload, it is refused and the old one stays.
+    """
+
+    status = 409
     title = "Damaged model bundle"
     slug = "damaged-bundle"

@@ -1,24 +1,34 @@
 """The application, wired in one place: settings in, ASGI app out."""
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TypedDict
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp
 from threadpoolctl import threadpool_limits
 
+from app.errors import DigitscopeError
 from app.inference.registry import Registry
 from app.routes import explain, inspect, layers, models, operate, predict, preprocess, read
 from app.settings import Settings
 from app.version import VERSION
-from app.web import openapi, problems
+from app.web import logs, openapi, problems
+from app.web.access import Access, Admin
 from app.web.body import Limits
 from app.web.deps import Service
-from app.web.middleware import RequestMiddleware
+from app.web.drain import Drain
+from app.web.metrics import Metrics
+from app.web.middleware import Around, RequestMiddleware
+from app.web.quick import Dispatcher
 from app.web.work import Workers
+
+log = logging.getLogger(__name__)
+FOLLOW_S = 1.0  # between looks at the folder of models
 
 DESCRIPTION = """
 Recognises handwritten digits and shows, layer by layer, how the network saw them.
@@ -45,30 +55,35 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         The application. Its start raises `BundleError` when a model bundle is missing or damaged.
     """
     settings = settings or Settings()
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logs.configure(settings.log_level, settings.log_format)
+    metrics, drain = Metrics(), Drain(delay_s=settings.drain_delay_s)
     running: list[Service] = []
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
-        registry = Registry(
-            settings.model_dir, settings.default_model, interpreters=settings.threads
-        )
-        registry.load()
-        workers = Workers(threads=settings.threads, max_queue=settings.max_queue)
-        limits = Limits(settings.max_body_bytes, settings.max_batch_items)
-        slow = Workers(threads=1, max_queue=settings.max_queue)
-        running.append(Service(registry, workers, slow, limits, settings.max_pixels))
+        service = _open(settings, metrics, drain)
+        running.append(service)
+        drain.install(asyncio.get_running_loop())
+        watching = asyncio.create_task(_follow(service)) if settings.admin_token else None
         # Each request has a thread of its own; NumPy's BLAS with more of them waits for the others:
         # on two cores, integrated gradients took 0.6 s with two threads and 0.2 s with one.
         with threadpool_limits(1, "blas"):
-            yield {"service": running[0]}
+            yield {"service": service}
+        if watching:
+            watching.cancel()
         running.clear()
-        workers.close()
-        slow.close()
-        registry.close()
+        service.fast.close()
+        service.slow.close()
+        service.registry.close()
 
+    keys = [key.strip() for key in settings.api_keys.split(",") if key.strip()]
+    around = Around(
+        Access(keys=keys, per_second=settings.rate_limit_per_s),
+        metrics,
+        drain,
+        settings.deadline_s,
+        settings.access_log,
+    )
     app: FastAPI = FastAPIOffline(
         title="digitscope",
         version=VERSION,
@@ -83,13 +98,73 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             {"name": "Operate", "description": "For those who run the service."},
         ],
     )
-    for routes in (predict, read, preprocess, inspect, explain, models, layers, operate):
-        app.include_router(routes.router)
+    routers = [
+        module.router
+        for module in (predict, read, preprocess, inspect, explain, models, layers, operate)
+    ]
+    for router in routers:
+        app.include_router(router)
     app.add_api_route("/", _home, include_in_schema=False)
     problems.install(app)
     openapi.install(app, lambda: running[0] if running else None)
-    app.add_middleware(RequestMiddleware, deadline_s=settings.deadline_s)
+    _surround(app, routers, around)
     return app
+
+
+def _surround(app: FastAPI, routers: Sequence[APIRouter], around: Around) -> None:
+    """Put the quick routes before FastAPI's stack, and one middleware around both."""
+    build = app.build_middleware_stack
+    routes = [route for router in routers for route in router.routes]
+
+    def build_surrounded() -> ASGIApp:
+        return RequestMiddleware(Dispatcher(build(), routes), around)
+
+    app.build_middleware_stack = build_surrounded  # type: ignore[method-assign]
+
+
+def _open(settings: Settings, metrics: Metrics, drain: Drain) -> Service:
+    """Load the models and make what requests need."""
+    registry = Registry(
+        settings.model_dir,
+        settings.default_model,
+        interpreters=settings.threads,
+        max_batch=settings.max_batch,
+        max_delay_s=settings.max_delay_ms / 1000,
+    )
+    registry.load()
+    for name, bundle in registry.bundles.items():
+        metrics.serves(name, bundle.metadata.version)
+
+    def lane(name: str, threads: int, max_queue: int) -> Workers:
+        return Workers(threads=threads, max_queue=max_queue, waited=metrics.waits(name))
+
+    return Service(
+        registry=registry,
+        fast=lane("fast", settings.threads, settings.max_queue),
+        slow=lane("slow", settings.slow_threads, settings.slow_max_queue),
+        limits=Limits(settings.max_body_bytes, settings.max_batch_items),
+        max_pixels=settings.max_pixels,
+        metrics=metrics,
+        drain=drain,
+        admin=Admin(settings.admin_token),
+        inline_below_s=settings.inline_below_s,
+    )
+
+
+async def _follow(service: Service) -> None:
+    """Reload what another process's operator has put in place; say once why it cannot be."""
+    said: dict[str, str] = {}
+    while True:
+        await asyncio.sleep(FOLLOW_S)
+        for name in service.registry.changed():
+            try:
+                found = await service.slow.run(service.registry.reload, name)
+            except DigitscopeError as error:
+                if said.get(name) != error.detail:
+                    log.error("the new bundle of %s is refused: %s", name, error.detail)
+                said[name] = error.detail
+            else:
+                service.metrics.serves(name, found.bundle.metadata.version)
 
 
 async def _home() -> RedirectResponse:

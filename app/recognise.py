@@ -3,6 +3,7 @@
 Knows arrays and models; knows nothing of HTTP. What it raises are the errors of `app.errors`.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -33,10 +34,25 @@ class Options:
 
 @dataclass(frozen=True)
 class Read:
-    """An image as it came, and the ways in which it may be meant."""
+    """An image as it came, and the ways in which it may be meant.
+
+    Attributes:
+        upload: The image.
+        candidates: The ways.
+        seconds: How long it took to decode and prepare it.
+    """
 
     upload: Upload
     candidates: tuple[Prepared, ...]
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """What one image took: decoding and preparation, and its share of the network's run."""
+
+    preparation: float
+    inference: float
 
 
 @dataclass(frozen=True)
@@ -51,6 +67,7 @@ class Prediction:
         verdict: `digit`, `unsure` or `not-a-digit`.
         upload: The image as it came.
         prepared: The image as the network received it.
+        seconds: What it took.
     """
 
     probabilities: NDArray[np.float32]
@@ -60,6 +77,7 @@ class Prediction:
     verdict: Verdict
     upload: Upload
     prepared: Prepared
+    seconds: Seconds
 
     @property
     def confidence(self) -> float:
@@ -76,14 +94,17 @@ def read_image(image: ImageInput, options: Options, *, record: bool = False) -> 
         BlankImageError: Nothing is written on it.
         InvalidInputError: `preprocess` is `none` and the image is not 28x28.
     """
+    began = time.perf_counter()
     upload = (
         decode(image, max_pixels=options.max_pixels)
         if isinstance(image, bytes)
         else from_pixels(image)
     )
     if options.preprocess == "none":
-        return Read(upload, (as_is(upload, polarity=options.polarity),))
-    return Read(upload, candidates(upload, polarity=options.polarity, record=record))
+        ways: tuple[Prepared, ...] = (as_is(upload, polarity=options.polarity),)
+    else:
+        ways = candidates(upload, polarity=options.polarity, record=record)
+    return Read(upload, ways, time.perf_counter() - began)
 
 
 def recognise(image: ImageInput, model: Model, options: Options) -> Prediction:
@@ -115,7 +136,9 @@ def predict(reads: Sequence[Read], model: Model) -> list[Prediction]:
     if not reads:
         return []
     ways = [way.pixels for read in reads for way in read.candidates]
-    outputs = model.runtime.predict(np.stack(ways))
+    began = time.perf_counter()
+    outputs = model.runtime.predict(np.stack(ways) if len(ways) > 1 else ways[0][None])
+    each = (time.perf_counter() - began) / len(reads)
     scores, start, predictions = energy(outputs.logits), 0, []
     for read in reads:
         stop = start + len(read.candidates)
@@ -127,6 +150,7 @@ def predict(reads: Sequence[Read], model: Model) -> list[Prediction]:
                 model,
                 read.upload,
                 read.candidates[best - start],
+                Seconds(read.seconds, each),
             )
         )
         start = stop
@@ -139,6 +163,7 @@ def _predicted(
     model: Model,
     upload: Upload,
     prepared: Prepared,
+    seconds: Seconds,
 ) -> Prediction:
     first, second = np.argsort(-probabilities, kind="stable")[:2]
     thresholds = model.bundle.metadata.verdict
@@ -155,4 +180,5 @@ def _predicted(
         ),
         upload=upload,
         prepared=prepared,
+        seconds=seconds,
     )

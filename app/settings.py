@@ -47,12 +47,21 @@ class Settings(BaseSettings):
     max_batch_items: int = Field(
         256, ge=1, description="Most images in one /predict/batch; more are refused with 413."
     )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description=(
+            "Processes that `serve` starts; one for each core serves most requests a second. One"
+            " that dies is replaced."
+        ),
+    )
     threads: int = Field(
         2,
         ge=1,
         le=256,
         description=(
-            "Requests worked on at once in one process. More than the cores only adds switching;"
+            "Predictions worked on at once in one process. More than the cores only adds switching;"
             " each holds one interpreter and one decoded image."
         ),
     )
@@ -60,14 +69,93 @@ class Settings(BaseSettings):
         64,
         ge=0,
         description=(
-            "Requests that may wait for a thread; more are refused with 503 at once. Too low"
+            "Predictions that may wait for a thread; more are refused with 503 at once. Too low"
             " refuses short bursts; too high makes everybody wait under overload."
+        ),
+    )
+    slow_threads: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description=(
+            "Pages, inspections and explanations worked on at once in one process. They have their"
+            " own threads, so that predictions never wait for them."
+        ),
+    )
+    slow_max_queue: int = Field(
+        32, ge=0, description="Of these, how many may wait; more are refused with 503 at once."
+    )
+    inline_below_s: float = Field(
+        0.00015,
+        ge=0,
+        description=(
+            "A network that reads one image in less time than this (measured at start) runs on the"
+            " event loop for 28x28 images: to hand it to a thread and back takes longer."
+        ),
+    )
+    max_batch: int = Field(
+        1,
+        ge=1,
+        le=32,
+        description=(
+            "Most images of concurrent requests that are run through the network together; 1 runs"
+            " each at once, which is faster with LiteRT on CPUs (docs/performance.md)."
+        ),
+    )
+    max_delay_ms: float = Field(
+        2.0,
+        ge=0,
+        le=1000,
+        description=(
+            "Longest time that an image waits for others while the network is busy, with max_batch"
+            " above 1. An idle network never waits."
         ),
     )
     deadline_s: float = Field(
         10.0,
         gt=0,
-        description="Longest time from a request's first byte to its answer; then it gets 504.",
+        description=(
+            "Longest time from a request's first byte to its answer; then it gets 504. A client may"
+            " ask for less in the header X-Request-Timeout, in seconds."
+        ),
+    )
+    drain_delay_s: float = Field(
+        2.0,
+        ge=0,
+        description=(
+            "Pause between SIGTERM, from which /readyz says 503, and the end of accepting"
+            " connections: longer than a load balancer takes to notice."
+        ),
+    )
+    grace_s: int = Field(
+        15,
+        ge=1,
+        description=(
+            "After that, longest time for requests that have begun. An orchestrator must wait"
+            " longer than both together."
+        ),
+    )
+    api_keys: str = Field(
+        "",
+        repr=False,
+        description="Keys that may ask, with commas between them; empty lets everybody ask.",
+    )
+    admin_token: str | None = Field(
+        None,
+        repr=False,
+        min_length=8,
+        description="Token that may reload models; without it nobody may.",
+    )
+    rate_limit_per_s: float = Field(
+        0.0,
+        ge=0,
+        description=(
+            "Requests a second of one client address in one process; more get 429. 0 sets no limit."
+        ),
+    )
+    access_log: bool = Field(True, description="Whether each request gets a line in the log.")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Lines for people, or one JSON object per line."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe log lines that are written."

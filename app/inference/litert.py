@@ -69,6 +69,8 @@ class LiteRtRuntime:
             if not parts:
                 empty = interpreter.run(np.zeros((1, 28, 28, 1), np.float32))
                 parts.append({name: values[:0] for name, values in empty.items()})
+        if len(parts) == 1:
+            return Outputs(**parts[0])
         joined = {name: np.concatenate([part[name] for part in parts]) for name in PREDICT_OUTPUTS}
         return Outputs(**joined)
 

@@ -5,6 +5,9 @@ none. Knows bundles and runtimes; knows nothing of requests.
 """
 
 import logging
+import statistics
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +17,17 @@ import numpy as np
 from app.bundle import KERAS_FILE, METADATA, TWIN_FILE, Bundle, open_bundle
 from app.embeddings import EMBEDDINGS_FILE, Embeddings, read_embeddings
 from app.errors import BundleError, NotFoundError, NotReadyError
+from app.imaging.decode import decode
+from app.inference.batcher import BatchingRuntime
 from app.inference.keras_runtime import compile_twin, load_keras
 from app.inference.litert import LiteRtRuntime
 from app.inference.runtime import Runtime
 from app.network.network import Network, read_network
+from app.samples import sample_png
 
 log = logging.getLogger(__name__)
+RUNS = 15  # of a network, to learn what one image takes
+TOLERANCE = 1e-3  # of a probability, between a twin and the arithmetic of its Keras file
 
 
 @dataclass(frozen=True)
@@ -29,24 +37,36 @@ class Model:
     Attributes:
         network: The layers, for looking inside.
         embeddings: Where training digits lie, if the bundle says.
+        seconds: What one image took when the model was loaded, the median of some runs.
     """
 
     bundle: Bundle
     runtime: Runtime
     network: Network
     embeddings: Embeddings | None
+    seconds: float = float("inf")
 
 
 class Registry:
     """Every model in a folder: bundles are fixed at once, the runtimes come with `load`."""
 
-    def __init__(self, folder: Path, default: str, *, interpreters: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        default: str,
+        *,
+        interpreters: int,
+        max_batch: int = 1,
+        max_delay_s: float = 0.0,
+    ) -> None:
         """Open and verify every bundle.
 
         Args:
             folder: The folder with one bundle in each subfolder.
             default: Name of the model that answers where none is named.
             interpreters: Calls that one model serves at once.
+            max_batch: Most images of concurrent calls that are run together; 1 runs each at once.
+            max_delay_s: Longest time that an image waits for others while the network is busy.
 
         Raises:
             BundleError: There is no bundle, a damaged one, or none with the default's name.
@@ -72,9 +92,12 @@ class Registry:
             )
         self.default = default
         self._interpreters = interpreters
+        self._max_batch, self._max_delay_s = max_batch, max_delay_s
         self._models: dict[str, Model] = {}
         self._failures: dict[str, str] = {}
         self._maker: ThreadPoolExecutor | None = None
+        self._stamps = {name: _stamp(bundle) for name, bundle in self.bundles.items()}
+        self._reloading = threading.Lock()
 
     def load(self) -> None:
         """Load every model: those with a twin at once, the others one by one in the background.
@@ -84,12 +107,46 @@ class Registry:
         """
         for name, bundle in self.bundles.items():
             if bundle.has(TWIN_FILE):
-                self._models[name] = self._load(name, bundle.read(TWIN_FILE))
+                self._models[name] = self._load(bundle, bundle.read(TWIN_FILE))
         missing = [name for name in self.bundles if name not in self._models]
         if missing:
             self._maker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="twin")
             for name in missing:
                 self._maker.submit(self._make, name)
+
+    def reload(self, name: str) -> Model:
+        """Load a model's bundle anew and put it in the place of the old one, all at once.
+
+        Requests that have begun go on with the model that they have.
+
+        Raises:
+            NotFoundError: There is no such model.
+            BundleError: The bundle is damaged, or its files do not give the same answers; the old
+                model stays.
+        """
+        folder = self.describe(name).folder
+        with self._reloading:
+            stamp, bundle = _stamp(self.bundles[name]), open_bundle(folder)
+            twin = (
+                bundle.read(TWIN_FILE)
+                if bundle.has(TWIN_FILE)
+                else compile_twin(load_keras(bundle.read(KERAS_FILE)))
+            )
+            fresh = self._load(bundle, twin)
+            _check(fresh)
+            self._models[name], self.bundles[name] = fresh, bundle
+            self._stamps[name] = stamp
+            self._failures.pop(name, None)
+        log.info("the model %s is now version %d", name, bundle.metadata.version)
+        return fresh
+
+    def changed(self) -> list[str]:
+        """Return the loaded models whose bundles have been written since."""
+        return [
+            name
+            for name in self._models
+            if _stamp(self.bundles[name]) not in (None, self._stamps[name])
+        ]
 
     def close(self) -> None:
         """Stop making twins."""
@@ -131,6 +188,10 @@ class Registry:
             raise NotFoundError(f"There is no model {name!r}.", valid=list(self.bundles))
         return self.bundles[name]
 
+    def is_loaded(self, name: str) -> bool:
+        """Tell whether a model can be asked."""
+        return name in self._models
+
     def check_ready(self) -> None:
         """Do nothing when every model is loaded.
 
@@ -140,19 +201,25 @@ class Registry:
         for name in self.bundles:
             self.get(name)
 
-    def _load(self, name: str, twin: bytes) -> Model:
-        bundle = self.bundles[name]
+    def _load(self, bundle: Bundle, twin: bytes) -> Model:
         try:
-            runtime = LiteRtRuntime(twin, interpreters=self._interpreters)
-            return Model(bundle, runtime, _network(bundle, runtime), _embeddings(bundle))
+            runtime: Runtime = LiteRtRuntime(twin, interpreters=self._interpreters)
+            network, known = _network(bundle, runtime), _embeddings(bundle)
         except BundleError as error:
             raise BundleError(f"{bundle.folder}: {error.detail}") from error
+        seconds, served = _seconds(runtime), runtime
+        if self._max_batch > 1:
+            served = BatchingRuntime(
+                runtime, max_batch=self._max_batch, max_delay_s=self._max_delay_s
+            )
+        return Model(bundle, served, network, known, seconds)
 
     def _make(self, name: str) -> None:
         log.info("compiling the twin of %s, which its bundle lacks", name)
         try:
+            bundle = self.bundles[name]
             self._models[name] = self._load(
-                name, compile_twin(load_keras(self.bundles[name].read(KERAS_FILE)))
+                bundle, compile_twin(load_keras(bundle.read(KERAS_FILE)))
             )
         except BundleError as error:
             self._failures[name] = error.detail
@@ -173,3 +240,41 @@ def _embeddings(bundle: Bundle) -> Embeddings | None:
     if not bundle.has(EMBEDDINGS_FILE):
         return None
     return read_embeddings(bundle.read(EMBEDDINGS_FILE))
+
+
+def _stamp(bundle: Bundle) -> tuple[int, ...] | None:
+    """Return what changes when a bundle is written again; None while it is not there."""
+    try:
+        found = (bundle.folder / METADATA).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _seconds(runtime: Runtime) -> float:
+    """Measure one image's run."""
+    blank, times = np.zeros((1, 28, 28), np.uint8), []
+    for _ in range(RUNS):
+        began = time.perf_counter()
+        runtime.predict(blank)
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def _check(model: Model) -> None:
+    """Hold a compiled twin against the arithmetic of the Keras file, where that is known.
+
+    Raises:
+        BundleError: They differ, or an answer is no number.
+    """
+    digits = np.stack([decode(sample_png(digit), max_pixels=784).pixels for digit in range(10)])
+    got = model.runtime.predict(digits).probabilities
+    expected, network = got, model.network
+    if all(layer.operation for layer in network.layers):
+        expected = network.forward(digits[..., None].astype(np.float32))[network.output]
+    apart = float(np.abs(got - expected).max())
+    if not apart <= TOLERANCE:
+        raise BundleError(
+            f"{model.bundle.folder}: {TWIN_FILE} and {KERAS_FILE} give different answers (by up to"
+            f" {apart:.3g})."
+        )

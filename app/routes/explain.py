@@ -108,7 +108,7 @@ async def explain_answer(
             return negotiate.png(content, {"X-Value-Limit": f"{limit:.9g}"})
         return explanation_answer(found, model, query.method)
 
-    return await service.slow.run(work)
+    return await service.slow.run_for(request, work)
 
 
 @router.post(
@@ -135,7 +135,7 @@ async def ablate_channels(
         found.sort(key=lambda one: -abs(one.logits[target] - baseline.logits[target]))
         return ablation_answer(seen, layer, target, baseline, found)
 
-    return await service.slow.run(work)
+    return await service.slow.run_for(request, work)
 
 
 @router.post(
@@ -156,7 +156,7 @@ async def neighbours(
         found = find_neighbours(image, model, service.options(query), query.count)
         return neighbours_answer(found, model)
 
-    return await service.workers.run(work)
+    return await service.slow.run_for(request, work)
 
 
 def _channels(text: str | None) -> list[int]:

@@ -97,7 +97,7 @@ async def inspect(
         seen = look(image, model, service.options(query))
         return inspection_answer(seen, sheets=query.include == "sheets", scale=query.scale)
 
-    return await service.workers.run(work)
+    return await service.slow.run_for(request, work)
 
 
 @router.post(
@@ -144,7 +144,7 @@ async def activations(
             return negotiate.npz({each.name: seen.of(each) for each in several or [one]})
         return negotiate.npy(seen.of(one))
 
-    return await service.workers.run(work)
+    return await service.slow.run_for(request, work)
 
 
 @router.post(
@@ -171,7 +171,7 @@ async def unit(
         address = find_unit(seen, one, query.channel, query.y, query.x)
         return unit_answer(seen, explain_unit(seen, one, address))
 
-    return await service.workers.run(work)
+    return await service.slow.run_for(request, work)
 
 
 @router.post(
@@ -205,7 +205,7 @@ async def compare_two(
         looks = [_look(image, model, options) for image, model in zip(images, models, strict=True)]
         return comparison_answer(compare(*looks))
 
-    return await service.workers.run(work)
+    return await service.slow.run_for(request, work)
 
 
 def _look(image: ImageInput | DigitscopeError, model: Model, options: Options) -> Look:

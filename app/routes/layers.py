@@ -82,8 +82,8 @@ async def get_weights(
     if form == "npz":
         return negotiate.npz(one.weights)
     if form == "png":
-        return await service.workers.run(_picture, one, query.name)
-    return await service.workers.run(_as_json, found, one)
+        return await service.slow.run_for(request, _picture, one, query.name)
+    return await service.slow.run_for(request, _as_json, found, one)
 
 
 def _picture(layer: Layer, name: str | None) -> Response:

@@ -1,11 +1,11 @@
 """`GET /models`: what is served, where it comes from and how good it is."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from app.web import openapi
 from app.web.answers import model_details, model_summary
 from app.web.deps import ServiceDep
-from app.web.schemas import ModelDetails, ModelList
+from app.web.schemas import ModelDetails, ModelList, ModelSummary
 
 router = APIRouter(tags=["Models"])
 
@@ -34,3 +34,23 @@ async def describe_model(model: str, service: ServiceDep) -> ModelDetails:
     return model_details(
         service.registry.describe(model), default=model == service.registry.default
     )
+
+
+@router.post(
+    "/models/{model}/reload",
+    operation_id="reload_model",
+    summary="Load a model's bundle anew",
+    responses=openapi.errors("unknown-model", "key", "damaged-bundle", "busy", "late"),
+)
+async def reload_model(request: Request, model: str, service: ServiceDep) -> ModelSummary:
+    """Verify, load and warm the bundle that lies in the folder now, and serve it from then on.
+
+    Needs the admin token, as `Authorization: Bearer TOKEN`; without the setting there is no such
+    route. A damaged bundle is refused and the old one stays. Other worker processes follow within a
+    second.
+    """
+    service.admin.check(request)
+    registry = service.registry
+    found = await service.slow.run(registry.reload, model)
+    service.metrics.serves(model, found.bundle.metadata.version)
+    return model_summary(found.bundle, default=model == registry.default)

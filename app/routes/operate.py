@@ -3,20 +3,40 @@
 import platform
 from importlib.metadata import version
 
-from fastapi import APIRouter
+import numpy as np
+from fastapi import APIRouter, Response
 
+from app.errors import StalledError
 from app.version import VERSION
 from app.web import openapi
 from app.web.deps import ServiceDep
+from app.web.metrics import MEDIA_TYPE
 from app.web.schemas import Health, Version
 
 router = APIRouter(tags=["Operate"])
+STALLED_S = 60.0  # longer than any deadline that makes sense
+BLANK = np.zeros((1, 28, 28), np.uint8)
 _LIBRARIES = ("ai-edge-litert", "fastapi", "numpy", "pillow", "pydantic", "starlette", "uvicorn")
 
 
-@router.get("/livez", operation_id="livez", summary="Is the process alive?")
-async def livez() -> Health:
-    """Answer as long as the process serves requests at all."""
+@router.get(
+    "/livez",
+    operation_id="livez",
+    summary="Is the process alive?",
+    responses=openapi.errors("stalled"),
+)
+async def livez(service: ServiceDep) -> Health:
+    """Answer 200 while predictions come out; 503 if those that wait have been stuck for long.
+
+    An idle process proves it by reading a blank image through the same lane. While models are being
+    loaded, and under load, it is alive.
+    """
+    stalled = service.fast.stalled_for()
+    if stalled > STALLED_S:
+        raise StalledError(f"No prediction came out for {stalled:.0f} s, and some wait.")
+    if not stalled and service.registry.is_loaded(service.registry.default):
+        model = service.registry.get(None)
+        await service.fast.run(model.runtime.predict, BLANK)
     return Health(status="alive")
 
 
@@ -27,9 +47,23 @@ async def livez() -> Health:
     responses=openapi.errors("not-ready"),
 )
 async def readyz(service: ServiceDep) -> Health:
-    """Answer 200 once every model is loaded, 503 before."""
+    """Answer 200 once every model is loaded; 503 before, and when the process is about to stop."""
+    service.drain.check()
     service.registry.check_ready()
     return Health(status="ready")
+
+
+@router.get(
+    "/metrics",
+    operation_id="metrics",
+    summary="Count everything, for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}},
+)
+async def metrics(service: ServiceDep) -> Response:
+    """Give all counts of all worker processes in Prometheus's text format."""
+    text = await service.slow.run(service.metrics.text)
+    return Response(text, media_type=MEDIA_TYPE)
 
 
 @router.get("/version", operation_id="version", summary="What is running?")

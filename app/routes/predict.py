@@ -3,15 +3,15 @@
 from fastapi import APIRouter, Request
 
 from app.errors import DigitscopeError
-from app.recognise import recognise, recognise_many
 from app.web import openapi
 from app.web.answers import prediction_answer
 from app.web.body import read_many, read_one
 from app.web.deps import ImageQueryDep, ServiceDep
 from app.web.problems import Problem, problem
+from app.web.quick import QuickRoute
 from app.web.schemas import ItemError, PredictionAnswer
 
-router = APIRouter(tags=["Recognise"])
+router = APIRouter(tags=["Recognise"], route_class=QuickRoute)
 
 
 @router.post(
@@ -25,7 +25,7 @@ async def predict(request: Request, query: ImageQueryDep, service: ServiceDep) -
     """Say which digit an image shows, how sure that is, and whether it is a digit at all."""
     model = service.registry.get(query.model)
     image = await read_one(request, service.limits)
-    prediction = await service.workers.run(recognise, image, model, service.options(query))
+    prediction = await service.recognise(request, image, model, service.options(query))
     return prediction_answer(prediction, model.bundle)
 
 
@@ -42,7 +42,7 @@ async def predict_batch(
     """Read every image of a batch, in order; a bad item gives its own error."""
     model = service.registry.get(query.model)
     images = await read_many(request, service.limits)
-    results = await service.workers.run(recognise_many, images, model, service.options(query))
+    results = await service.recognise_many(request, images, model, service.options(query))
     return [
         (
             ItemError(error=Problem(**problem(request, result)))

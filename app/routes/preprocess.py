@@ -43,7 +43,9 @@ async def preprocess(
     """
     model = service.registry.get(query.model)
     image = await read_one(request, service.limits)
-    explained = await service.workers.run(explain_preparation, image, model, service.options(query))
+    explained = await service.slow.run_for(
+        request, explain_preparation, image, model, service.options(query)
+    )
     if query.format == "npz":
         return Response(_as_npz(explained), media_type=NPZ)
     return preparation_answer(explained, model.bundle)

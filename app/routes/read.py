@@ -27,5 +27,5 @@ async def read(request: Request, query: ImageQueryDep, service: ServiceDep) -> P
     """
     model = service.registry.get(query.model)
     image = await read_one(request, service.limits)
-    page = await service.workers.run(read_page, image, model, service.options(query))
+    page = await service.slow.run_for(request, read_page, image, model, service.options(query))
     return page_answer(page, model.bundle)

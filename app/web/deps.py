@@ -1,15 +1,32 @@
 """What routes ask for: the service's state and the parameters of a route with an image."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, cast
 
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.inference.registry import Registry
-from app.recognise import Options, Polarity, Preprocess
+from app.errors import DigitscopeError
+from app.imaging.decode import is_small
+from app.inference.registry import Model, Registry
+from app.recognise import (
+    ImageInput,
+    Options,
+    Polarity,
+    Prediction,
+    Preprocess,
+    recognise,
+    recognise_many,
+)
+from app.web.access import Admin
 from app.web.body import Limits
+from app.web.drain import Drain
+from app.web.metrics import Metrics
 from app.web.work import Workers
+
+PART = 32  # images of a batch that one thread reads at a time
 
 
 @dataclass(frozen=True)
@@ -17,15 +34,27 @@ class Service:
     """What one process serves with; made by the lifespan.
 
     Attributes:
-        slow: Runs what takes a second or so (explanations), so that it never keeps predictions
+        registry: The models.
+        fast: The lane of predictions.
+        slow: The lane of pages, inspections and explanations, so that they never keep predictions
             waiting.
+        limits: Largest bodies.
+        max_pixels: Largest images.
+        metrics: What is counted.
+        drain: Whether the process is about to stop.
+        admin: Who may reload models.
+        inline_below_s: A network that takes at most this long runs on the event loop.
     """
 
     registry: Registry
-    workers: Workers
+    fast: Workers
     slow: Workers
     limits: Limits
     max_pixels: int
+    metrics: Metrics
+    drain: Drain
+    admin: Admin
+    inline_below_s: float
 
     def options(self, query: "ImageQuery") -> Options:
         """Join a request's parameters with the limits of the service."""
@@ -33,11 +62,46 @@ class Service:
             preprocess=query.preprocess, polarity=query.polarity, max_pixels=self.max_pixels
         )
 
+    async def recognise(
+        self, request: Request, image: ImageInput, model: Model, options: Options
+    ) -> Prediction:
+        """Read one image in the fast lane; where that is quicker, at once on the event loop.
+
+        To hand work to a thread and back takes longer than a small network (docs/performance.md).
+        """
+        small = not isinstance(image, bytes) or is_small(image)
+        if small and model.seconds <= self.inline_below_s:
+            prediction = recognise(image, model, options)
+        else:
+            prediction = await self.fast.run_for(request, recognise, image, model, options)
+        self.metrics.read((prediction,), model)
+        return prediction
+
+    async def recognise_many(
+        self,
+        request: Request,
+        images: Sequence[ImageInput | DigitscopeError],
+        model: Model,
+        options: Options,
+    ) -> list[Prediction | DigitscopeError]:
+        """Read many images in the fast lane, in parts on all of its threads; order is kept."""
+        room = asyncio.Semaphore(self.fast.threads)
+
+        async def part(start: int) -> list[Prediction | DigitscopeError]:
+            async with room:
+                some = images[start : start + PART]
+                return await self.fast.run_for(request, recognise_many, some, model, options)
+
+        parts = await asyncio.gather(*(part(at) for at in range(0, len(images), PART)))
+        results = [result for found in parts for result in found]
+        self.metrics.read([one for one in results if isinstance(one, Prediction)], model)
+        return results
+
 
 class ImageQuery(BaseModel):
     """The query parameters of every route that takes an image."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str | None = Field(None, description="Name of the model; the default model if left out.")
     preprocess: Preprocess = Field(
@@ -51,7 +115,7 @@ class ImageQuery(BaseModel):
     )
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     return cast(Service, request.state.service)
 
 

@@ -1,53 +1,145 @@
-"""What happens around every request: its id, its deadline, and headers for safety; pure ASGI."""
+"""What happens around every request: its id, its key, its deadline, what is counted; pure ASGI."""
 
 import asyncio
+import logging
 import re
+import time
 import uuid
+from dataclasses import dataclass
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import DeadlineError
-from app.web.problems import answer
+from app.errors import (
+    DeadlineError,
+    DigitscopeError,
+    InvalidInputError,
+    QueueFullError,
+    RateLimitError,
+    UnauthorisedError,
+)
+from app.web.access import Access, given_key
+from app.web.drain import Drain
+from app.web.metrics import Metrics
+from app.web.problems import GONE, answer
 
+log = logging.getLogger("digitscope.access")
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_REASONS = {
+    DeadlineError.status: "deadline",
+    QueueFullError.status: "busy",
+    RateLimitError.status: "rate-limit",
+    UnauthorisedError.status: "key",
+    GONE: "client-gone",
+}
+
+
+@dataclass(frozen=True)
+class Around:
+    """What the middleware works with.
+
+    Attributes:
+        access: Who may ask.
+        metrics: What is counted.
+        drain: Whether the process is about to stop.
+        deadline_s: Longest time to an answer, seconds; a client may ask for less.
+        access_log: Whether each request gets a line in the log.
+    """
+
+    access: Access
+    metrics: Metrics
+    drain: Drain
+    deadline_s: float
+    access_log: bool
 
 
 class RequestMiddleware:
-    """Gives each request an id (the client's own, if it is harmless) and a deadline."""
+    """Gives each request an id (the client's own, if it is harmless) and a deadline; counts it."""
 
-    def __init__(self, app: ASGIApp, *, deadline_s: float) -> None:
-        """Wrap `app`; a request not answered within `deadline_s` seconds gets 504."""
-        self.app, self.deadline_s = app, deadline_s
+    def __init__(self, app: ASGIApp, around: Around) -> None:
+        """Wrap `app`; a request not answered within its deadline gets 504."""
+        self.app, self.around = app, around
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request = Request(scope)
-        came = request.headers.get("x-request-id", "")
-        request.state.request_id = came if _SAFE_ID.fullmatch(came) else uuid.uuid4().hex
-        begun = False
+        began, around = time.perf_counter(), self.around
+        came: dict[bytes, bytes] = dict(scope["headers"])
+        wanted = came.get(b"x-request-id", b"").decode("latin-1")
+        request_id = wanted if _SAFE_ID.fullmatch(wanted) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal begun
+            nonlocal status
             if message["type"] == "http.response.start":
-                begun = True
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request.state.request_id
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers["Referrer-Policy"] = "no-referrer"
+                status = message["status"]
+                headers = message.setdefault("headers", [])
+                headers += [
+                    (b"x-request-id", request_id.encode()),
+                    (b"x-content-type-options", b"nosniff"),
+                    (b"referrer-policy", b"no-referrer"),
+                ]
+                if around.drain.begun:
+                    MutableHeaders(raw=headers)["Connection"] = "close"
             await send(message)
 
+        error: DigitscopeError | None = None
+        deadline_s = around.deadline_s
         try:
-            async with asyncio.timeout(self.deadline_s) as deadline:
+            if not around.access.free:
+                client = scope.get("client") or ("",)
+                around.access.check(scope["path"], given_key(Headers(scope=scope)), client[0])
+            if asked := came.get(b"x-request-timeout"):
+                deadline_s = min(deadline_s, _seconds(asked))
+            async with asyncio.timeout(deadline_s) as deadline:
                 await self.app(scope, receive, send_with_headers)
         except TimeoutError:
-            if not deadline.expired() or begun:
+            if not deadline.expired() or status:
                 raise
-            late = DeadlineError(
-                f"No answer within {self.deadline_s:g} s; send less at once, or try again later."
+            error = DeadlineError(
+                f"No answer within {deadline_s:g} s; send less at once, or try again later."
             )
-            await answer(request, late)(scope, receive, send_with_headers)
+        except DigitscopeError as refused:
+            error = refused
+        finally:
+            if error is None:
+                self._count(scope, status, time.perf_counter() - began)
+        if error is not None:
+            await answer(Request(scope), error)(scope, receive, send_with_headers)
+            self._count(scope, status, time.perf_counter() - began)
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "other")
+        around = self.around
+        around.metrics.answered(route, scope["method"], status, seconds)
+        if status in _REASONS:
+            around.metrics.rejected(_REASONS[status])
+        if around.access_log:
+            log.info(
+                "%s %s %d",
+                scope["method"],
+                scope["path"],
+                status,
+                extra={
+                    "request_id": scope["state"]["request_id"],
+                    "ms": round(1000 * seconds, 3),
+                    "client": (scope.get("client") or ("",))[0],
+                },
+            )
+
+
+def _seconds(header: bytes) -> float:
+    try:
+        seconds = float(header)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise InvalidInputError(
+            f"The header X-Request-Timeout is {header.decode('latin-1')!r}; expected seconds, more"
+            " than 0."
+        )
+    return seconds

@@ -70,6 +70,15 @@ _EXAMPLES: dict[str, tuple[type[tree.DigitscopeError], str]] = {
         tree.NotReadyError,
         "The model 'classic' (version 1) is being compiled; try again in a few seconds.",
     ),
+    "stalled": (tree.StalledError, "No prediction came out for 61 s, and some wait."),
+    "damaged-bundle": (
+        tree.BundleError,
+        "model/classic/model.tflite is not the file that metadata.json describes.",
+    ),
+    "key": (
+        tree.UnauthorisedError,
+        "This route needs the admin token: send 'Authorization: Bearer TOKEN'.",
+    ),
     "busy": (
         tree.QueueFullError,
         "66 requests are being worked on or wait; try again in a second.",

@@ -1,7 +1,6 @@
 """Errors as `application/problem+json` (RFC 9457), each with the id of its request."""
 
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -16,6 +15,7 @@ from app import errors
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
+GONE = 499  # nginx's status for a client that went away before its answer
 
 
 class Problem(BaseModel):
@@ -49,35 +49,43 @@ def problem(request: Request, error: errors.DigitscopeError) -> dict[str, Any]:
     }
 
 
-def answer(
-    request: Request, error: errors.DigitscopeError, headers: Mapping[str, str] | None = None
-) -> Response:
+def answer(request: Request, error: errors.DigitscopeError) -> Response:
     """Return the response for an error."""
-    more = {"Retry-After": "1"} if error.status == errors.NotReadyError.status else {}
     return JSONResponse(
-        problem(request, error),
-        error.status,
-        headers={**more, **(headers or {})},
-        media_type=MEDIA_TYPE,
+        problem(request, error), error.status, headers=dict(error.headers), media_type=MEDIA_TYPE
+    )
+
+
+def respond(request: Request, error: Exception) -> Response:
+    """Return the response for whatever was raised while a request was served."""
+    if isinstance(error, errors.DigitscopeError):
+        return answer(request, error)
+    if isinstance(error, RequestValidationError):
+        return _invalid_parameters(request, error)
+    if isinstance(error, HTTPException):
+        return _http(request, error)
+    if isinstance(error, ClientDisconnect):
+        # A status for the log and the metrics (nginx's), where nobody is left to answer.
+        return Response(status_code=GONE)
+    log.error("request %s failed", request.state.request_id, exc_info=error)
+    return answer(
+        request,
+        errors.DigitscopeError(
+            "This is our fault, not yours; the log has more under the request id."
+        ),
     )
 
 
 def install(app: FastAPI) -> None:
     """Make an app answer every error with a problem document."""
-    # Starlette calls each handler with the class it is registered for; its types do not say so.
-    handlers: dict[type[Exception], Any] = {
-        errors.DigitscopeError: _expected,
-        RequestValidationError: _invalid_parameters,
-        HTTPException: _http,
-        ClientDisconnect: _gone,
-        Exception: _unexpected,
-    }
-    for kind, handler in handlers.items():
-        app.add_exception_handler(kind, handler)
-
-
-def _expected(request: Request, error: errors.DigitscopeError) -> Response:
-    return answer(request, error)
+    for kind in (
+        errors.DigitscopeError,
+        RequestValidationError,
+        HTTPException,
+        ClientDisconnect,
+        Exception,
+    ):
+        app.add_exception_handler(kind, respond)
 
 
 def _invalid_parameters(request: Request, error: RequestValidationError) -> Response:
@@ -88,18 +96,17 @@ def _invalid_parameters(request: Request, error: RequestValidationError) -> Resp
 
 def _http(request: Request, error: HTTPException) -> Response:
     """Answer what the framework itself refuses: unknown paths and methods."""
-    path, headers = request.url.path, error.headers
+    path = request.url.path
     if error.status_code == 404:
         return answer(
-            request,
-            errors.NotFoundError(f"There is nothing at {path}; see /docs for the routes."),
-            headers,
+            request, errors.NotFoundError(f"There is nothing at {path}; see /docs for the routes.")
         )
     if error.status_code == 405:
-        allowed = (headers or {}).get("Allow", "another method")
-        return answer(
-            request, errors.MethodError(f"{path} takes {allowed}, not {request.method}."), headers
-        )
+        headers = dict(error.headers or {})
+        allowed = headers.get("Allow", "another method")
+        refused = errors.MethodError(f"{path} takes {allowed}, not {request.method}.")
+        refused.headers = headers
+        return answer(request, refused)
     body = {
         "type": "about:blank",
         "title": str(error.detail),
@@ -108,19 +115,4 @@ def _http(request: Request, error: HTTPException) -> Response:
         "instance": path,
         "request_id": request.state.request_id,
     }
-    return JSONResponse(body, error.status_code, headers=headers, media_type=MEDIA_TYPE)
-
-
-def _gone(request: Request, error: Exception) -> Response:
-    """Give a status to the log (nginx's 499) where nobody is left to answer."""
-    return Response(status_code=499)
-
-
-def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("request %s failed", request.state.request_id, exc_info=error)
-    return answer(
-        request,
-        errors.DigitscopeError(
-            "This is our fault, not yours; the log has more under the request id."
-        ),
-    )
+    return JSONResponse(body, error.status_code, headers=error.headers, media_type=MEDIA_TYPE)

@@ -54,3 +54,17 @@ async def test_cancelled_call_is_dropped_from_the_queue() -> None:
     await workers.run(ran.append, "later")
     assert ran == ["later"]
     workers.close()
+
+
+async def test_stall_is_told_from_idleness_and_load() -> None:
+    """A lane is stalled for as long as work waits and none comes out; an idle one never is."""
+    workers, go = Workers(threads=1, max_queue=5), threading.Event()
+    assert workers.stalled_for() == 0
+    busy = [asyncio.create_task(workers.run(go.wait, 10)) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    assert workers.stalled_for() >= 0.04
+    go.set()
+    await asyncio.gather(*busy)
+    await asyncio.sleep(0)
+    assert workers.stalled_for() == 0
+    workers.close()

@@ -1,0 +1,101 @@
+"""Who may ask, and how often: API keys and a rate limit, both off unless set."""
+
+import hmac
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+
+from starlette.requests import Request
+
+from app.errors import NotFoundError, RateLimitError, UnauthorisedError
+
+OPEN_PATHS = frozenset({"/livez", "/readyz"})  # probes carry no keys
+MOST_CLIENTS = 10_000  # buckets that are remembered, the least recently used goes first
+
+
+class Admin:
+    """Guards what only the operator may do."""
+
+    def __init__(self, token: str | None) -> None:
+        """Accept `token`; None: nobody may."""
+        self._token = token
+
+    def check(self, request: Request) -> None:
+        """Do nothing if the request has the token.
+
+        Raises:
+            NotFoundError: No token is set, so there is nothing here.
+            UnauthorisedError: The request has another token or none.
+        """
+        if self._token is None:
+            raise NotFoundError(
+                "Nothing can be reloaded here: set DIGITSCOPE_ADMIN_TOKEN to allow it."
+            )
+        given = given_key(request.headers) or ""
+        if not hmac.compare_digest(given.encode(), self._token.encode()):
+            raise UnauthorisedError(
+                "This route needs the admin token: send 'Authorization: Bearer TOKEN'."
+            )
+
+
+def given_key(headers: Mapping[str, str]) -> str | None:
+    """Return the key that a request's headers carry, `Authorization` before `X-API-Key`."""
+    kind, _, value = headers.get("authorization", "").partition(" ")
+    return value.strip() if kind.lower() == "bearer" else headers.get("x-api-key")
+
+
+class Access:
+    """Checks a request's key and counts it against its client's rate."""
+
+    def __init__(self, *, keys: Sequence[str], per_second: float) -> None:
+        """Set the accepted keys (none: everybody may ask) and the rate (0: no limit).
+
+        A client may save up two seconds' worth of requests, at least one.
+        """
+        self._keys = [key.encode() for key in keys]
+        self._rate, self._burst = per_second, max(1.0, 2 * per_second)
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self.free = not keys and not per_second
+
+    def check(self, path: str, key: str | None, client: str) -> None:
+        """Do nothing if the request may go on.
+
+        Args:
+            path: What is asked for.
+            key: What the client gave as its key.
+            client: Its address.
+
+        Raises:
+            UnauthorisedError: A key is needed and this is none.
+            RateLimitError: Too many requests of this client.
+        """
+        if path in OPEN_PATHS:
+            return
+        if self._keys and not self._knows(key):
+            raise UnauthorisedError(
+                "This service needs an API key: send 'Authorization: Bearer KEY' or 'X-API-Key:"
+                " KEY'."
+            )
+        if self._rate:
+            self._count(client)
+
+    def _knows(self, key: str | None) -> bool:
+        given = (key or "").encode()
+        # All are compared, in constant time, so that time tells nothing about any of them.
+        return sum(hmac.compare_digest(given, known) for known in self._keys) > 0
+
+    def _count(self, client: str) -> None:
+        """Take one from the client's bucket, which fills at the rate."""
+        now = time.monotonic()
+        left, then = self._buckets.pop(client, (self._burst, now))
+        left = min(self._burst, left + (now - then) * self._rate)
+        self._buckets[client] = (max(left - 1, 0) if left >= 1 else left, now)
+        if len(self._buckets) > MOST_CLIENTS:
+            self._buckets.popitem(last=False)
+        if left < 1:
+            wait = (1 - left) / self._rate
+            raise RateLimitError(
+                f"At most {self._rate:g} requests a second are answered; try again in"
+                f" {wait:.2f} s.",
+                retry_after=max(1, round(wait + 0.5)),
+            )

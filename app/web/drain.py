@@ -1,0 +1,54 @@
+"""Stopping so that nothing is lost: not ready first, then a pause, then no new connections.
+
+Load balancers take a moment to see that a process is not ready; uvicorn alone closes its socket at
+once (its issue 2414), and what arrives in between is refused.
+"""
+
+import asyncio
+import logging
+import signal
+import threading
+from types import FrameType
+
+from app.errors import NotReadyError
+
+log = logging.getLogger(__name__)
+
+
+class Drain:
+    """Puts a pause before what the server does on SIGTERM."""
+
+    def __init__(self, *, delay_s: float) -> None:
+        """Pause for `delay_s` seconds."""
+        self.delay_s, self.begun = delay_s, False
+
+    def check(self) -> None:
+        """Do nothing while the process is there to stay.
+
+        Raises:
+            NotReadyError: It is about to stop.
+        """
+        if self.begun:
+            raise NotReadyError("The service is shutting down.")
+
+    def install(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take the place of the handler of SIGTERM; outside the main thread do nothing.
+
+        The second SIGTERM goes to the server's own handler at once.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
+        server = signal.getsignal(signal.SIGTERM)
+        if not callable(server):
+            return
+
+        def begin(number: int, frame: FrameType | None) -> None:
+            if self.begun or not self.delay_s:
+                self.begun = True
+                server(number, frame)
+                return
+            self.begun = True
+            log.info("stopping in %g s; not ready from now on", self.delay_s)
+            loop.call_soon_threadsafe(loop.call_later, self.delay_s, server, number, frame)
+
+        signal.signal(signal.SIGTERM, begin)

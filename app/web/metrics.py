@@ -1,0 +1,148 @@
+"""What the service counts, in Prometheus's text format.
+
+With several worker processes, each writes to files in `PROMETHEUS_MULTIPROC_DIR` (which `serve`
+sets before the workers start) and any of them answers for all. Label values are few: routes,
+statuses, reasons, models.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+
+from app.inference.registry import Model
+from app.recognise import Prediction
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+_INFERENCE = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_SHARES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
+
+
+class Metrics:
+    """The counters of one application in one process."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "digitscope_requests",
+            "Requests answered.",
+            ("route", "method", "status"),
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "digitscope_request_seconds",
+            "Time from a request's first byte to the end of its answer.",
+            ("route", "status"),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._rejections = Counter(
+            "digitscope_rejections",
+            "Requests turned away, and requests whose client went away.",
+            ("reason",),
+            registry=registry,
+        )
+        self._queued = Histogram(
+            "digitscope_queue_seconds",
+            "Time that work waited for a thread.",
+            ("lane",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._stages = Histogram(
+            "digitscope_stage_seconds",
+            "Time of one image's preparation, and of one image's share of a network's run.",
+            ("stage",),
+            buckets=_INFERENCE,
+            registry=registry,
+        )
+        self._batches = Histogram(
+            "digitscope_batch_size",
+            "Images in one run of a network, as requests bring them.",
+            buckets=_SIZES,
+            registry=registry,
+        )
+        self._verdicts = Counter(
+            "digitscope_verdicts", "Images read.", ("model", "verdict"), registry=registry
+        )
+        self._confidence = Histogram(
+            "digitscope_confidence",
+            "Largest probability of each image read.",
+            ("model",),
+            buckets=_SHARES,
+            registry=registry,
+        )
+        self._versions = Gauge(
+            "digitscope_model_version",
+            "Version of the model that is served.",
+            ("model",),
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        # To look a labelled child up takes longer than to count.
+        self._request = lru_cache(maxsize=512)(
+            lambda route, method, status: (
+                self._requests.labels(route, method, status),
+                self._seconds.labels(route, status),
+            )
+        )
+        self._read = lru_cache(maxsize=64)(
+            lambda model, verdict: (
+                self._verdicts.labels(model, verdict),
+                self._confidence.labels(model),
+            )
+        )
+        self._prepare, self._infer = (
+            self._stages.labels(stage) for stage in ("preparation", "inference")
+        )
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count an answer."""
+        count, time = self._request(route, method, status)
+        count.inc()
+        time.observe(seconds)
+
+    def rejected(self, reason: str) -> None:
+        """Count a request that was turned away."""
+        self._rejections.labels(reason).inc()
+
+    def waits(self, lane: str) -> Callable[[float], None]:
+        """Return what counts how long work of a lane waited, in seconds."""
+        return self._queued.labels(lane).observe
+
+    def read(self, predictions: Sequence[Prediction], model: Model) -> None:
+        """Count images that were read together."""
+        if not predictions:
+            return
+        self._batches.observe(len(predictions))
+        name = model.bundle.metadata.name
+        for prediction in predictions:
+            verdict, confidence = self._read(name, prediction.verdict)
+            verdict.inc()
+            confidence.observe(prediction.confidence)
+            self._prepare.observe(prediction.seconds.preparation)
+            self._infer.observe(prediction.seconds.inference)
+
+    def serves(self, name: str, version: int) -> None:
+        """Say which version of a model is served."""
+        self._versions.labels(name).set(version)
+
+    def text(self) -> bytes:
+        """Return all counts of all workers."""
+        registry = self._registry
+        if SHARED in os.environ:
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)

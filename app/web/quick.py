@@ -1,0 +1,123 @@
+"""Routes that cost little: parameters read and answers written without FastAPI's general way.
+
+FastAPI fills parameters by walking a tree of dependencies and checks answers against their schema
+once more; on this service's hot routes that took longer than the network (docs/performance.md).
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any, get_type_hints
+from urllib.parse import parse_qsl
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.web.problems import respond
+
+KEPT, LONGEST = 256, 256  # query strings that are remembered, and bytes of the longest
+
+
+class QuickRoute(APIRoute):
+    """A route whose endpoint takes `request`, `query` (a frozen pydantic model) and `service`.
+
+    The endpoint's signature is declared as for any other route, and documented from it. It returns
+    a pydantic model or a list of them, which becomes JSON, or a response.
+
+    Attributes:
+        handle_quickly: What serves a request; None where the endpoint has other parameters.
+    """
+
+    handle_quickly: Callable[[Request], Awaitable[Response]] | None = None
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+        """Return what serves a request."""
+        endpoint = self.endpoint
+        if set(inspect.signature(endpoint).parameters) != {"request", "query", "service"}:
+            return super().get_route_handler()
+        read = query_reader(get_type_hints(endpoint)["query"])
+
+        async def handle(request: Request) -> Response:
+            answer = await endpoint(
+                request=request,
+                query=read(request.scope["query_string"]),
+                service=request.state.service,
+            )
+            return answer if isinstance(answer, Response) else json_answer(answer)
+
+        self.handle_quickly = handle
+        return handle
+
+
+def query_reader(model: type[BaseModel]) -> Callable[[bytes], Any]:
+    """Return a function from a query string to a model; the same string gives the same object.
+
+    The function raises `RequestValidationError`, as FastAPI does.
+    """
+
+    def read(query_string: bytes) -> BaseModel:
+        pairs = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
+        try:
+            return model.model_validate(dict(pairs))
+        except ValidationError as error:
+            found = error.errors(include_url=False)
+            raise RequestValidationError(
+                [{**entry, "loc": ("query", *entry["loc"])} for entry in found]
+            ) from error
+
+    kept = lru_cache(maxsize=KEPT)(read)
+    return lambda query_string: (
+        kept(query_string) if len(query_string) <= LONGEST else read(query_string)
+    )
+
+
+def json_answer(answer: BaseModel | Sequence[BaseModel]) -> Response:
+    """Write a model, or a list of models, as JSON."""
+    if isinstance(answer, BaseModel):
+        return Response(_to_json(answer), media_type="application/json")
+    content = b"[" + b",".join([_to_json(one) for one in answer]) + b"]"
+    return Response(content, media_type="application/json")
+
+
+def _to_json(model: BaseModel) -> bytes:
+    return model.__pydantic_serializer__.to_json(model)
+
+
+class Dispatcher:
+    """Serves quick routes itself and hands everything else on.
+
+    On the way through FastAPI lie seven layers of middleware, a search for the route and two exit
+    stacks, none of which these routes use.
+    """
+
+    def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute]) -> None:
+        """Take from `routes` the quick ones without path parameters."""
+        self.app = app
+        self._handlers = {
+            (method, route.path): route
+            for route in routes
+            if isinstance(route, QuickRoute) and route.handle_quickly and "{" not in route.path
+            for method in route.methods or ()
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event."""
+        route = None
+        if scope["type"] == "http":
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            route = self._handlers.get((scope["method"], path))
+        if route is None or route.handle_quickly is None:
+            await self.app(scope, receive, send)
+            return
+        scope["route"] = route
+        request = Request(scope, receive, send)
+        try:
+            response = await route.handle_quickly(request)
+        except Exception as error:  # noqa: BLE001 - it becomes a problem, as in FastAPI's stack
+            response = respond(request, error)
+        await response(scope, receive, send)

@@ -1,0 +1,187 @@
+"""A real server process, and clients that count every request they send."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.samples import sample_png
+from app.settings import REPOSITORY
+
+PATIENCE_S = 60  # for what must happen at last, on machines however busy
+
+
+@dataclass
+class Answer:
+    """What came back: status 0 where the connection was refused or ended without an answer."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes = b""
+    error: str = ""
+
+    @property
+    def json(self) -> dict:
+        """Return the body."""
+        return json.loads(self.content)
+
+
+class Server:
+    """`digitscope serve` in a process of its own."""
+
+    def __init__(self, log: Path, **settings: object) -> None:
+        """Start on a free port, with settings as environment variables."""
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            self.port = found.getsockname()[1]
+        environment = {f"DIGITSCOPE_{name.upper()}": str(value) for name, value in settings.items()}
+        self.log = log
+        with log.open("w") as lines:
+            self.process = subprocess.Popen(
+                [sys.executable, "digitscope.py", "serve", "--port", str(self.port)],
+                cwd=REPOSITORY,
+                env={**os.environ, **environment},
+                stdout=lines,
+                stderr=subprocess.STDOUT,
+            )
+
+    def ask(
+        self,
+        path: str = "/predict",
+        body: bytes | None = None,
+        *,
+        method: str = "POST",
+        **headers: str,
+    ) -> Answer:
+        """Send one request on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        try:
+            connection.request(
+                method, path, body, {"Content-Type": "image/png", **_dashed(headers)}
+            )
+            answer = connection.getresponse()
+            return Answer(answer.status, dict(answer.getheaders()), answer.read())
+        except (OSError, http.client.HTTPException) as error:
+            return Answer(0, error=repr(error))
+        finally:
+            connection.close()
+
+    def get(self, path: str, **headers: str) -> Answer:
+        """Send a GET."""
+        return self.ask(path, method="GET", **headers)
+
+    def wait_until_ready(self) -> None:
+        """Return when `/readyz` says 200."""
+        eventually(lambda: self.get("/readyz").status == 200)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's samples that have these labels."""
+        total = 0.0
+        for line in self.get("/metrics").content.decode().splitlines():
+            found = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
+            wanted = (f'{key}="{value}"' for key, value in labels.items())
+            if found and all(label in (found[1] or "") for label in wanted):
+                total += float(found[2])
+        return total
+
+    def workers(self) -> set[int]:
+        """Return the ids of the worker processes."""
+        listed = subprocess.run(
+            ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(self.process.pid)],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+        return {int(line.split()[0]) for line in listed.splitlines() if "spawn_main" in line}
+
+    def stop(self) -> int:
+        """Send SIGTERM and return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE_S)
+
+
+def _dashed(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+@contextmanager
+def serving(folder: Path, **settings: object) -> Iterator[Server]:
+    """Run a server until the block ends."""
+    server = Server(folder / "server.log", **settings)
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.process.kill()
+        server.process.wait(PATIENCE_S)
+
+
+def eventually(holds, *, seconds: float = PATIENCE_S) -> None:
+    """Return when something holds."""
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until, f"did not come true within {seconds} s"
+        time.sleep(0.02)
+
+
+class Load:
+    """Clients that ask for digits until told to stop, and check every answer."""
+
+    def __init__(self, server: Server, clients: int) -> None:
+        """Ask with so many clients at once, each on a new connection every time."""
+        self._server, self._stop = server, threading.Event()
+        self._lock = threading.Lock()
+        self.statuses: Counter[int] = Counter()
+        self.wrong: list[str] = []
+        self.versions: Counter[int] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.sent = 0
+        self._threads = [
+            threading.Thread(target=self._ask, args=(index,)) for index in range(clients)
+        ]
+
+    def __enter__(self) -> "Load":
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """End, after the answers that are due."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, index: int) -> None:
+        digit = index % 10
+        body = sample_png(digit)
+        while not self._stop.is_set():
+            with self._lock:
+                self.sent += 1
+            answer = self._server.ask(body=body)
+            with self._lock:
+                self._count(digit, answer)
+
+    def _count(self, digit: int, answer: Answer) -> None:
+        self.statuses[answer.status] += 1
+        if answer.status == 200:
+            said = answer.json
+            self.versions[said["model"]["version"]] += 1
+            if said["digit"] != digit:
+                self.wrong.append(f"{digit} was read as {said['digit']}")
+        elif answer.status == 0:
+            self.errors[answer.error] += 1
+        elif answer.headers.get("content-type") != "application/problem+json":
+            self.wrong.append(f"{answer.status} came without a problem: {answer.content[:200]!r}")

@@ -1,0 +1,75 @@
+"""More load than the process carries: clear refusals at once, right answers to all others."""
+
+import socket
+import time
+from pathlib import Path
+
+from app.samples import sample_png
+from tests.engine.server import Load, Server, eventually, serving
+
+
+def test_what_is_too_much_is_refused_and_all_is_counted(tmp_path: Path) -> None:
+    """Each request gets its right answer or a 503 with Retry-After, and the metrics add up."""
+    with serving(tmp_path, threads=1, max_queue=1, inline_below_s=0) as server:
+        with Load(server, clients=24) as load:
+            eventually(lambda: load.statuses[503] > 50 and load.statuses[200] > 50)
+        assert not load.wrong
+        assert set(load.statuses) == {200, 503}
+        assert sum(load.statuses.values()) == load.sent
+        for status, count in load.statuses.items():
+            counted = server.metric(
+                "digitscope_requests_total", route="/predict", status=str(status)
+            )
+            assert counted == count
+        assert server.metric("digitscope_rejections_total", reason="busy") == load.statuses[503]
+        assert server.metric("digitscope_verdicts_total") == load.statuses[200]
+        assert server.metric("digitscope_queue_seconds_count", lane="fast") == load.statuses[200]
+        assert server.ask(body=sample_png(3)).json["digit"] == 3
+
+
+def test_explanations_do_not_keep_predictions_waiting(tmp_path: Path) -> None:
+    """With the slow lane full, it refuses more, and predictions go on."""
+    with serving(tmp_path, slow_threads=1, slow_max_queue=0) as server:
+        busy = _hold(server, "/explain?method=integrated-gradients&steps=256")
+        eventually(lambda: server.ask("/inspect", sample_png(1)).status == 503)
+        refused = server.ask("/inspect", sample_png(1))
+        if refused.status == 503:  # the explanation may be done by now
+            assert refused.headers["retry-after"] == "1"
+        assert server.ask(body=sample_png(5)).json["digit"] == 5
+        busy.close()
+
+
+def test_deadlines_of_service_and_client(tmp_path: Path) -> None:
+    """What is not answered in time gets 504, in the queue and at work; clients may ask for less."""
+    with serving(tmp_path, deadline_s=30) as server:
+        slow = "/explain?method=integrated-gradients&steps=256"
+        late = server.ask(slow, sample_png(2), X_Request_Timeout="0.02")
+        assert late.status == 504
+        assert "0.02 s" in late.json["detail"]
+        assert server.ask(slow, sample_png(2), X_Request_Timeout="1000").status == 200
+        for wrong in ("soon", "0", "-1", "nan", "inf"):
+            assert server.ask(body=sample_png(2), X_Request_Timeout=wrong).status == 422, wrong
+        eventually(lambda: server.metric("digitscope_rejections_total", reason="deadline") == 1)
+
+
+def test_clients_that_went_away_cost_nothing(tmp_path: Path) -> None:
+    """Work that waits for a client that is gone is dropped, and counted as such."""
+    with serving(tmp_path, slow_threads=1, slow_max_queue=30) as server:
+        waiting = [_hold(server, "/explain?method=integrated-gradients") for _ in range(20)]
+        time.sleep(0.1)
+        for connection in waiting:
+            connection.close()
+        eventually(lambda: server.metric("digitscope_rejections_total", reason="client-gone") >= 15)
+        assert server.ask("/explain?checks=false", sample_png(1)).status == 200
+
+
+def _hold(server: Server, path: str) -> socket.socket:
+    """Send a request and leave the answer unread."""
+    body = sample_png(8)
+    connection = socket.create_connection(("127.0.0.1", server.port))
+    connection.sendall(
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+    return connection
