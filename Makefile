@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := app training tests benchmarks digitscope.py
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: serve test lint clean
+.PHONY: serve test lint bench clean
 
 serve: $(VENV)/.served
 	$(BIN)/digitscope serve
@@ -18,6 +18,9 @@ lint: $(VENV)/.tested
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+bench: $(VENV)/.tested
+	$(BIN)/python -m benchmarks.serving
 
 clean:
 	rm -rf $(VENV)

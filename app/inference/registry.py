@@ -203,7 +203,9 @@ class Registry:
 
     def _load(self, bundle: Bundle, twin: bytes) -> Model:
         try:
-            runtime: Runtime = LiteRtRuntime(twin, interpreters=self._interpreters)
+            runtime: Runtime = LiteRtRuntime(
+                twin, interpreters=self._interpreters, batch=self._max_batch
+            )
             network, known = _network(bundle, runtime), _embeddings(bundle)
         except BundleError as error:
             raise BundleError(f"{bundle.folder}: {error.detail}") from error

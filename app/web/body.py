@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from app.errors import (
     DigitscopeError,
@@ -170,8 +170,12 @@ async def _limited(request: Request, limits: Limits) -> AsyncGenerator[bytes, No
     said = request.headers.get("content-length", "")
     if said.isdecimal() and int(said) > limits.max_body_bytes:
         raise TooLargeError(f"The body has {said} bytes; at most {limits.max_body_bytes} are read.")
-    received = 0
-    async for chunk in request.stream():
+    received, more = 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk, more = message.get("body", b""), message.get("more_body", False)
         received += len(chunk)
         if received > limits.max_body_bytes:
             raise TooLargeError(

@@ -1,0 +1,28 @@
+"""BentoML, as its documentation has it: a service class with an API that takes an image."""
+
+import os
+from pathlib import Path
+
+import bentoml
+import numpy as np
+from litert import Digits
+from PIL.Image import Image
+
+
+@bentoml.service(workers=1)
+class DigitsService:
+    """One worker."""
+
+    def __init__(self) -> None:
+        """Load the network."""
+        self.digits = Digits(os.environ["PEER_TWIN"])
+
+    @bentoml.api(route="/form")
+    def form(self, file: Image) -> dict:
+        """Read a form's file."""
+        return self.digits.answer(np.asarray(file.convert("L")))
+
+    @bentoml.api(route="/predict")
+    def predict(self, file: Path, /) -> dict:
+        """Read a raw body."""
+        return self.digits.read(file.read_bytes())

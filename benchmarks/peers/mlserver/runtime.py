@@ -1,0 +1,26 @@
+"""MLServer, as its documentation has it: a runtime of its own for the Open Inference Protocol."""
+
+import os
+
+import numpy as np
+from litert import Digits
+from mlserver import MLModel
+from mlserver.codecs import NumpyCodec, decode_args
+
+
+class DigitsRuntime(MLModel):
+    """One network; tensors come as JSON."""
+
+    async def load(self) -> bool:
+        """Load the network."""
+        self.digits = Digits(os.environ["PEER_TWIN"])
+        return True
+
+    @decode_args
+    async def predict(self, image: np.ndarray) -> np.ndarray:
+        """Read `[1, 28, 28]`."""
+        found = self.digits.answer(image[0])
+        return np.array([found["probabilities"]], np.float32)
+
+
+__all__ = ["DigitsRuntime", "NumpyCodec"]

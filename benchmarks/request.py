@@ -1,0 +1,188 @@
+"""What one request costs, line by line: microseconds of each step of `POST /predict`.
+
+    python -m benchmarks.request
+
+Everything runs in this process, without sockets; writes its table into docs/performance.md.
+"""
+
+import asyncio
+import io
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+import numpy as np
+from fastapi import FastAPI
+from numpy.typing import NDArray
+from PIL import Image
+from starlette.types import Message, Scope
+
+from app.imaging.decode import decode
+from app.imaging.prepare import candidates
+from app.inference.registry import Model
+from app.inference.runtime import Outputs, Pixels, Runtime
+from app.main import create_app
+from app.recognise import Options, predict, read_image
+from app.samples import sample_png
+from app.settings import REPOSITORY, Settings
+from app.web.answers import prediction_answer
+from app.web.quick import json_answer
+from app.web.work import Workers
+from benchmarks.page import fill, table
+
+PAGE = REPOSITORY / "docs" / "performance.md"
+ROUNDS, CALLS = 25, 60
+PNG = sample_png(7)
+
+
+def main() -> None:
+    """Measure and write."""
+    rows = asyncio.run(_measure())
+    print(table(rows))
+    fill(PAGE, "request", table(rows))
+
+
+async def _measure() -> list[list[str]]:
+    # The event loop for one application, threads for the other; the floor has neither.
+    apps = {
+        "on the event loop": create_app(_settings(inline_below_s=1)),
+        "handed to a thread": create_app(_settings(inline_below_s=0)),
+        "on the event loop, without running the network": create_app(_settings(inline_below_s=1)),
+    }
+    async with AsyncExitStack() as stack:
+        asked: dict[str, Callable[[], Awaitable[None]]] = {}
+        for name, app in apps.items():
+            state = await stack.enter_async_context(app.router.lifespan_context(app))
+            asked[f"whole request, {name}"] = _asker(app, state)
+        registry = (state or {})["service"].registry
+        model = registry.get(None)
+        registry._models[registry.default] = replace(model, runtime=_Constant(model.runtime))
+        asked["whole request, the floor: FastAPI, Pillow, the same JSON"] = _asker(_floor(), {})
+        workers = Workers(threads=1, max_queue=1)
+
+        async def hop() -> None:
+            await workers.run(int)
+
+        medians = await _medians({**_steps(model), "to a thread and back": hop, **asked})
+        workers.close()
+    rows = [["step", "us"]]
+    rows += [[name, f"{value:.0f}"] for name, value in medians.items()]
+    return rows
+
+
+class _Constant:
+    """Gives the same outputs for every image, at once."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._outputs = runtime.predict(np.zeros((1, 28, 28), np.uint8))
+
+    def predict(self, images: Pixels) -> Outputs:
+        return self._outputs
+
+    def inspect(self, images: Pixels) -> dict[str, NDArray[np.float32]]:
+        return {}
+
+
+def _settings(**more: float) -> Settings:
+    return Settings(log_level="warning", access_log=False, **more)
+
+
+def _steps(model: Model) -> dict[str, Callable[[], Awaitable[None]]]:
+    upload = decode(PNG, max_pixels=784)
+    read = read_image(PNG, Options())
+    pixels = read.candidates[0].pixels[None]
+    (found,) = predict([read], model)
+    answer = prediction_answer(found, model.bundle)
+    calls: dict[str, Callable[[], object]] = {
+        "Pillow alone: PNG to array": lambda: np.asarray(Image.open(io.BytesIO(PNG)).convert("L")),
+        "decode, with its checks": lambda: decode(PNG, max_pixels=784),
+        "prepare (passed through)": lambda: candidates(upload),
+        "the network": lambda: model.runtime.predict(pixels),
+        "the network, verdict and ranking": lambda: predict([read], model),
+        "answer as a model": lambda: prediction_answer(found, model.bundle),
+        "answer as JSON": lambda: json_answer(answer),
+    }
+
+    def step(call: Callable[[], object]) -> Callable[[], Awaitable[None]]:
+        async def run() -> None:
+            call()
+
+        return run
+
+    return {name: step(call) for name, call in calls.items()}
+
+
+def _floor() -> FastAPI:
+    import json
+    import os
+
+    from app.inference.registry import Registry
+    from app.recognise import recognise
+
+    registry = Registry(REPOSITORY / "model", Settings().default_model, interpreters=1)
+    registry.load()
+    model = registry.get(None)
+    said = prediction_answer(recognise(PNG, model, Options()), model.bundle)
+    os.environ["PEER_ANSWER"] = json.dumps(said.model_dump(mode="json"))
+    from benchmarks.peers.floor import app
+
+    return app
+
+
+def _asker(app: FastAPI, state: object) -> Callable[[], Awaitable[None]]:
+    scope: Scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/predict",
+        "raw_path": b"/predict",
+        "query_string": b"",
+        "root_path": "",
+        "headers": [
+            (b"host", b"localhost"),
+            (b"content-type", b"image/png"),
+            (b"content-length", str(len(PNG)).encode()),
+        ],
+        "client": ("127.0.0.1", 50000),
+        "server": ("127.0.0.1", 8000),
+    }
+
+    async def ask() -> None:
+        messages: list[Message] = [{"type": "http.request", "body": PNG, "more_body": False}]
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            if not messages:
+                await asyncio.Event().wait()  # the client stays
+            return messages.pop()
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        fresh = {**scope, "state": dict(state) if isinstance(state, dict) else {}}
+        await app(fresh, receive, send)
+        if sent[0]["status"] != 200:
+            raise RuntimeError(f"the request failed: {sent}")
+
+    return ask
+
+
+async def _medians(steps: dict[str, Callable[[], Awaitable[None]]]) -> dict[str, float]:
+    """Measure all steps in turn, again and again, so that noise falls on all of them alike."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(ROUNDS + 2):
+        for name, step in steps.items():
+            began = time.perf_counter()
+            for _ in range(CALLS):
+                await step()
+            if turn >= 2:
+                times[name].append(1e6 * (time.perf_counter() - began) / CALLS)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+if __name__ == "__main__":
+    main()
