@@ -9,13 +9,23 @@ from typing import TypedDict
 
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp
 from threadpoolctl import threadpool_limits
 
 from app.errors import DigitscopeError
 from app.inference.registry import Registry
-from app.routes import explain, inspect, layers, models, operate, predict, preprocess, read
+from app.routes import (
+    explain,
+    inspect,
+    layers,
+    models,
+    operate,
+    page,
+    predict,
+    preprocess,
+    read,
+    snapshots,
+)
 from app.settings import Settings
 from app.version import VERSION
 from app.web import logs, openapi, problems
@@ -102,13 +112,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             {"name": "Operate", "description": "For those who run the service."},
         ],
     )
-    routers = [
-        module.router
-        for module in (predict, read, preprocess, inspect, explain, models, layers, operate)
-    ]
+    modules = (predict, read, preprocess, inspect, explain, snapshots, models, layers, operate)
+    routers = [*(module.router for module in modules), page.page_router()]
     for router in routers:
         app.include_router(router)
-    app.add_api_route("/", _home, include_in_schema=False)
     problems.install(app)
     openapi.install(app, lambda: running[0] if running else None)
     _surround(app, routers, around)
@@ -169,7 +176,3 @@ async def _follow(service: Service) -> None:
                 said[name] = error.detail
             else:
                 service.metrics.serves(name, found.bundle.metadata.version)
-
-
-async def _home() -> RedirectResponse:
-    return RedirectResponse("docs")

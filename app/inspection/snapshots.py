@@ -1,0 +1,127 @@
+"""A model as it was after some epochs of its training: what it read then, and how it saw.
+
+The bundle keeps the weights of some epochs, large tensors as int8 with a scale for each output
+channel (`<name>:scale`); the published network is run with these weights in its layers' places. The
+temperature of the published logits is not in them, so that even the last epoch's probabilities are
+a little sharper than the published ones.
+"""
+
+import io
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from app.bundle import Bundle
+from app.errors import BundleError, NotFoundError
+from app.inference.registry import Model
+from app.inspection.activations import Look
+from app.network.build import build
+from app.network.functions import Array
+from app.network.graph import IMAGE, Step
+from app.network.network import Layer, Network
+from app.network.operations import Convolution
+
+_FILE = re.compile(r"snapshots/epoch-(\d+)\.npz")
+_SCALE = ":scale"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One image, as the network saw it after one epoch.
+
+    Attributes:
+        epoch: The epoch, counted from 1.
+        probabilities: float32 `[10]`, sum 1.
+        values: The watched layer's output without the batch.
+        kernel: Of the convolution behind the watched layer, `[kh, kw, C_in, C_out]`, or None.
+    """
+
+    epoch: int
+    probabilities: Array
+    values: Array
+    kernel: Array | None
+
+
+def saved_epochs(bundle: Bundle) -> list[int]:
+    """Return the epochs of which a bundle keeps the weights, in order."""
+    found = (_FILE.fullmatch(name) for name in bundle.metadata.files)
+    return sorted(int(match[1]) for match in found if match)
+
+
+def network_at(model: Model, epoch: int) -> Network:
+    """Return a model's network with the weights that it had after an epoch.
+
+    Raises:
+        NotFoundError: The bundle does not keep that epoch.
+        BundleError: The snapshot lacks weights of the network.
+    """
+    epochs = saved_epochs(model.bundle)
+    if epoch not in epochs:
+        name = model.bundle.metadata.name
+        raise NotFoundError(
+            f"The model {name!r} has no snapshot of epoch {epoch}.", valid=[str(e) for e in epochs]
+        )
+    with np.load(
+        io.BytesIO(model.bundle.read(f"snapshots/epoch-{epoch:03}.npz")), allow_pickle=False
+    ) as stored:
+        arrays = {name: np.asarray(stored[name]) for name in stored}
+    layers = tuple(_at(layer, arrays, epoch) for layer in model.network.layers)
+    return replace(model.network, layers=layers)
+
+
+def follow(look: Look, layer: Layer) -> Iterator[Moment]:
+    """Show an image to the network of every saved epoch, the first epoch first.
+
+    Args:
+        look: The image, and the model.
+        layer: The layer to watch, of the model's own network.
+
+    Raises:
+        UnsupportedLayerError: The arithmetic of some layer is not known.
+        BundleError: A snapshot lacks weights of the network.
+    """
+    behind = convolution_behind(look.model.network, layer)
+    for epoch in saved_epochs(look.model.bundle):
+        network = network_at(look.model, epoch)
+        outputs = network.forward(look.image[None])
+        yield Moment(
+            epoch,
+            outputs[network.output][0],
+            outputs[layer.index][0],
+            None if behind is None else network.layers[behind].weights["kernel"],
+        )
+
+
+def convolution_behind(network: Network, layer: Layer) -> int | None:
+    """Return the index of the convolution whose channels a layer's channels are, if there is one.
+
+    Normalisation, activation, pooling and padding keep channels apart; what is before a
+    convolution or a merge of several layers is mixed.
+    """
+    while layer.spatial:
+        if isinstance(layer.operation, Convolution) and "kernel" in layer.weights:
+            return layer.index
+        if len(layer.inputs) != 1 or layer.inputs[0] == IMAGE:
+            return None
+        before = network.layers[layer.inputs[0]]
+        if before.channels != layer.channels:
+            return None
+        layer = before
+    return None
+
+
+def _at(layer: Layer, arrays: Mapping[str, Array], epoch: int) -> Layer:
+    if not layer.weights:
+        return layer
+    weights = {}
+    for name, published in layer.weights.items():
+        path = f"{layer.name}/{name}"
+        if path not in arrays or arrays[path].shape != published.shape:
+            raise BundleError(f"The snapshot of epoch {epoch} does not hold {path} as published.")
+        values = arrays[path].astype(np.float32)
+        weights[name] = values * arrays[path + _SCALE] if path + _SCALE in arrays else values
+    step = Step(layer.name, layer.kind, layer.config, layer.inputs, store="")
+    operation = build(step, weights, layer.shape, layer.input_shapes)
+    return replace(layer, weights=weights, operation=operation)

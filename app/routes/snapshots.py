@@ -1,0 +1,83 @@
+"""`GET /models/{model}/training` and `POST /snapshots`: how the network came to be."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from pydantic import Field
+
+from app.errors import NotFoundError
+from app.inspection.activations import Scale, look
+from app.inspection.snapshots import convolution_behind, follow, saved_epochs
+from app.web import openapi
+from app.web.body import read_one
+from app.web.deps import ImageQuery, ServiceDep
+from app.web.snapshot_answers import (
+    SnapshotsAnswer,
+    TrainingAnswer,
+    moment_answer,
+    snapshots_answer,
+    training_answer,
+)
+
+router = APIRouter(tags=["Inspect"])
+
+
+class SnapshotsQuery(ImageQuery):
+    """The parameters of every image route, and what to watch."""
+
+    layer: str = Field(description="Name or index of the layer to watch.", examples=["relu_1_1"])
+    channel: int | None = Field(
+        None, ge=0, description="Channel whose kernel is given, where the kernel is a large one."
+    )
+    scale: Scale = Field("layer", description="Whether tiles share a range or each has its own.")
+
+
+@router.get(
+    "/models/{model}/training",
+    operation_id="describe_training",
+    summary="Show how training went",
+    responses=openapi.errors("unknown-model"),
+)
+async def describe_training(model: str, service: ServiceDep) -> TrainingAnswer:
+    """Give the figures of every epoch, and the epochs of which the weights are kept."""
+    return training_answer(service.registry.describe(model))
+
+
+@router.post(
+    "/snapshots",
+    operation_id="snapshots",
+    summary="Watch the network learn",
+    responses=openapi.image_errors("unknown-layer", "unsupported-layer"),
+    openapi_extra=openapi.one_image_body(),
+)
+async def snapshots(
+    request: Request, query: Annotated[SnapshotsQuery, Query()], service: ServiceDep
+) -> SnapshotsAnswer:
+    """Read one image with the weights of every saved epoch, and show a layer as it was then."""
+    model = service.registry.get(query.model)
+    layer = model.network.find(query.layer)
+    if not saved_epochs(model.bundle):
+        raise NotFoundError(
+            f"The model {model.bundle.metadata.name!r} keeps no snapshots of its training.",
+            valid=[
+                name for name, bundle in service.registry.bundles.items() if saved_epochs(bundle)
+            ],
+        )
+    if query.channel is not None and query.channel >= layer.channels:
+        raise NotFoundError(
+            f"The layer {layer.name!r} has no channel {query.channel}.",
+            valid=[f"channel 0..{layer.channels - 1}"],
+        )
+    image = await read_one(request, service.limits)
+
+    def work() -> SnapshotsAnswer:
+        seen = look(image, model, service.options(query))
+        behind = convolution_behind(model.network, layer)
+        moments = [
+            moment_answer(moment, layer, query.channel, query.scale)
+            for moment in follow(seen, layer)
+        ]
+        name = None if behind is None else model.network.layers[behind].name
+        return snapshots_answer(seen, layer, name, moments)
+
+    return await service.slow.run_for(request, work)

@@ -1,0 +1,55 @@
+"""How the page's files are served."""
+
+import gzip
+import re
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.routes.page import FOLDER
+from app.samples import sample_png
+
+
+def test_page_is_served_with_a_strict_policy(client: TestClient) -> None:
+    """`/` is HTML that may load from its own service only, and holds no inline code or style."""
+    answer = client.get("/")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", answer.text)
+
+
+def test_addresses_are_relative(client: TestClient) -> None:
+    """No address in the HTML begins with a slash or a scheme, and each leads to a file."""
+    addresses = re.findall(r'(?:href|src)="([^"#]+)"', client.get("/").text)
+    assert addresses
+    for address in addresses:
+        assert not re.match(r"/|[a-z]+:", address)
+        assert client.get(f"/{address}").status_code == 200, address
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("main.js", "text/javascript; charset=utf-8"), ("page.css", "text/css; charset=utf-8")],
+)
+def test_files_are_compressed_and_revalidated(client: TestClient, name: str, kind: str) -> None:
+    """A file comes compressed to who takes that, plain to others, and as 304 when it is known."""
+    content = (FOLDER / name).read_bytes()
+    plain = client.get(f"/page/{name}", headers={"accept-encoding": "gzip;q=0, identity"})
+    assert (plain.content, plain.headers["content-type"]) == (content, kind)
+    assert "content-encoding" not in plain.headers
+    with client.stream("GET", f"/page/{name}", headers={"accept-encoding": "gzip"}) as packed:
+        assert packed.headers["content-encoding"] == "gzip"
+        assert gzip.decompress(b"".join(packed.iter_raw())) == content
+    again = client.get(f"/page/{name}", headers={"if-none-match": packed.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_samples_and_unknown_files(client: TestClient) -> None:
+    """The ten sample digits are there; what is not there is a problem that lists what is."""
+    assert client.get("/page/samples/3.png").content == sample_png(3)
+    missing = client.get("/page/nosuch.js")
+    assert missing.status_code == 404
+    assert "main.js" in missing.json()["valid"]
+    assert client.get("/page/../main.py").status_code == 404

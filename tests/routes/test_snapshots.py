@@ -1,0 +1,49 @@
+"""Training over HTTP: its figures, and one image in the course of it."""
+
+import numpy as np
+from fastapi.testclient import TestClient
+
+from app.inference.registry import Model
+from app.samples import sample_png
+
+FILE = {"file": sample_png(7)}
+
+
+def test_training_is_described(client: TestClient) -> None:
+    """The figures of every epoch come, and which of them can be looked at."""
+    answer = client.get("/models/classic/training").json()
+    assert [one["epoch"] for one in answer["epochs"]] == list(range(1, len(answer["epochs"]) + 1))
+    assert set(answer["saved"]) <= {one["epoch"] for one in answer["epochs"]}
+    assert answer["published_epoch"] in answer["saved"]
+    assert client.get("/models/nosuch/training").status_code == 404
+
+
+def test_one_image_through_the_epochs(client: TestClient) -> None:
+    """Each saved epoch gives an answer, a sheet of the layer and all kernels of the first layer."""
+    saved = client.get("/models/classic/training").json()["saved"]
+    answer = client.post("/snapshots?layer=relu_1_1", files=FILE).json()
+    assert [one["epoch"] for one in answer["moments"]] == saved
+    assert (answer["layer"]["name"], answer["convolution"]) == ("relu_1_1", "conv_1_1")
+    for moment in answer["moments"]:
+        assert moment["digit"] == int(np.argmax(moment["probabilities"]))
+        assert np.shape(moment["kernel"]) == (3, 3, 1, 32)
+        assert len(moment["min"]) == len(moment["max"]) == moment["sheet"]["tiles"] == 32
+    assert answer["prediction"] == client.post("/predict", files=FILE).json()
+
+
+def test_kernel_of_one_channel(client: TestClient, classic: Model) -> None:
+    """A kernel with many input channels comes for the channel asked for, close to the served."""
+    answer = client.post("/snapshots?layer=pool_1&channel=4", files=FILE).json()
+    kernels = {one["epoch"]: np.array(one["kernel"]) for one in answer["moments"]}
+    served = classic.network.find("conv_1_2").weights["kernel"][..., 4:5]
+    published = kernels[classic.bundle.metadata.published_epoch]
+    assert np.abs(published - served).max() <= np.abs(served).max() / 127
+    without = client.post("/snapshots?layer=pool_1", files=FILE).json()
+    assert without["moments"][0]["kernel"] is None
+
+
+def test_unknown_layer_and_channel_are_404(client: TestClient) -> None:
+    """What is not there is named, with what there is."""
+    assert client.post("/snapshots?layer=conv_9", files=FILE).status_code == 404
+    answer = client.post("/snapshots?layer=relu_1_1&channel=32", files=FILE)
+    assert (answer.status_code, answer.json()["valid"]) == (404, ["channel 0..31"])
