@@ -1,0 +1,86 @@
+/** Starts the page: which network, which image, and what hears of what. */
+
+import { get } from "./api.js";
+import { startAnswer } from "./answer.js";
+import { startCompare } from "./compare.js";
+import { byId, fill, say } from "./dom.js";
+import { startEpochs } from "./epochs.js";
+import { startFilm } from "./film.js";
+import { startIntake, takePixels } from "./intake.js";
+import { startLayers } from "./layers.js";
+import { chooseModel, listModels, startModels } from "./models.js";
+import { startPad } from "./pad.js";
+import { readSoon, readWholly } from "./reader.js";
+import { on, state, tell } from "./state.js";
+import { readLink, startTake } from "./take.js";
+import { startWhatIf } from "./whatif.js";
+import { startWhy } from "./why.js";
+
+const banner = byId("banner");
+let hiding = 0;
+
+function announce(text, kind, lasting) {
+  clearTimeout(hiding);
+  fill(banner, text);
+  banner.dataset.kind = kind;
+  banner.hidden = false;
+  if (!lasting) hiding = setTimeout(() => { banner.hidden = true; }, 6000);
+}
+
+function startBanner() {
+  let lost = false;
+  on("lost", () => {
+    lost = true;
+    announce("The service does not answer. Your drawing is safe here; the page asks again until it does.", "lost", true);
+  });
+  on("back", async () => {
+    lost = false;
+    announce("The service is back.", "done", false);
+    await begin();
+  });
+  on("error", (error) => { if (!lost) announce(error.message, "error", false); });
+  on("done", (text) => { announce(text, "done", false); say(text); });
+}
+
+/** Learn which networks there are, if that is not known yet, and read what is on the surface. */
+async function begin(wanted = null) {
+  if (!state.model) {
+    listModels(await get("models"));
+    await chooseModel(wanted);
+  }
+  await readWholly();
+}
+
+async function fromLink() {
+  try {
+    const { pixels, model } = await readLink(location.hash);
+    if (pixels) await takePixels(pixels);
+    return model;
+  } catch (error) {
+    tell("error", error.message.startsWith("The link") ? error : new Error("The link is damaged and cannot be read."));
+    return null;
+  }
+}
+
+startBanner();
+startAnswer();
+startFilm();
+startLayers();
+startWhy();
+startWhatIf();
+startCompare();
+startModels(readWholly);
+startEpochs();
+startTake();
+startIntake();
+// Before the networks are known there is nothing to ask.
+startPad(() => state.model && readSoon(), () => state.model && readWholly());
+addEventListener("hashchange", async () => {
+  const model = await fromLink();
+  if (!model || model === state.model) return;
+  await chooseModel(model);
+  await readWholly();
+});
+const wanted = await fromLink();
+await begin(wanted).catch((error) => tell("error", error));
+document.documentElement.dataset.ready = "true";

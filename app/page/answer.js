@@ -1,0 +1,65 @@
+/** The answer: the digit, ten bars with numbers, the runner-up and the verdict in words. */
+
+import { byId, fill, h, number, percent, say } from "./dom.js";
+import { on, state } from "./state.js";
+
+/** Rows of a table of bars; `show(probabilities)` moves them. */
+export function makeBars(body, { before = false } = {}) {
+  const rows = Array.from({ length: 10 }, (_, digit) => {
+    const bar = h("span.bar");
+    const ghost = before ? h("span.ghost") : null;
+    const value = h("td.value");
+    const row = h("tr", h("th", { scope: "row" }, digit), h("td.track", h("span.rail", ghost, bar)), value);
+    return { row, bar, ghost, value };
+  });
+  body.append(...rows.map(({ row }) => row));
+  return {
+    show(probabilities, compared = null) {
+      const best = probabilities.indexOf(Math.max(...probabilities));
+      rows.forEach(({ row, bar, ghost, value }, digit) => {
+        const share = probabilities[digit];
+        bar.style.width = `${100 * share}%`;
+        if (ghost) ghost.style.left = `${100 * (compared ?? probabilities)[digit]}%`;
+        value.textContent = percent(share);
+        value.title = number(share, 6);
+        row.classList.toggle("best", digit === best);
+      });
+    },
+  };
+}
+
+/** The answer in a sentence, and what stands beside it in another. */
+export function inWords(answer) {
+  const { digit, confidence, runner_up: second, probabilities, verdict } = answer;
+  const next = `Next comes ${second}, with ${percent(probabilities[second])}.`;
+  if (verdict === "digit") return [`It is a ${digit}, with ${percent(confidence)}.`, next];
+  if (verdict === "unsure") return [`Unsure. Perhaps a ${digit}, with ${percent(confidence)}.`, next];
+  return ["Not a digit.", `Nothing in training looked like this. If it had to choose: ${digit}, then ${second}.`];
+}
+
+/** Show every answer that comes. */
+export function startAnswer() {
+  const bars = makeBars(byId("bars").tBodies[0]);
+  bars.show(Array(10).fill(0));
+  on("answer", (answer) => {
+    state.answer = answer;
+    const [sentence, more] = inWords(answer);
+    fill(byId("digit"), answer.verdict === "not-a-digit" ? "–" : answer.digit);
+    byId("digit").dataset.verdict = answer.verdict;
+    fill(byId("verdict"), sentence);
+    fill(byId("second"), more);
+    fill(byId("warnings"), answer.input.warnings.join(" "));
+    bars.show(answer.probabilities);
+    byId("answer").dataset.digit = answer.digit;
+  });
+  on("revision", () => { if (state.answer) say(inWords(state.answer).join(" ")); });
+  on("blank", () => {
+    fill(byId("digit"), "·");
+    fill(byId("verdict"), "Nothing is drawn yet.");
+    fill(byId("second"), "Draw a digit, or choose one of the samples.");
+    fill(byId("warnings"));
+    bars.show(Array(10).fill(0));
+    delete byId("answer").dataset.digit;
+    say("Nothing is drawn yet.");
+  });
+}

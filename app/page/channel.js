@@ -1,0 +1,198 @@
+/** One channel, enlarged, with its kernel; and the pixel chosen in it, traced back. */
+
+import { getBytes, sendForBytes } from "./api.js";
+import { readNpy, readNpz } from "./arrays.js";
+import { onScheme, scaleOf } from "./colours.js";
+import { disclose, fill, h, number, place, say, table } from "./dom.js";
+import { Grid } from "./grid.js";
+import { matrix } from "./matrix.js";
+import { ends, legend, paintSheet, paintValues } from "./picture.js";
+import { state, tell } from "./state.js";
+import { Trace } from "./trace.js";
+
+const KEEPS_CHANNELS = ["BatchNormalization", "ReLU", "LeakyReLU", "Activation", "MaxPooling2D", "AveragePooling2D", "ZeroPadding2D", "Dropout", "SpatialDropout2D", "GaussianNoise", "Identity", "PReLU", "ELU"];
+const weights = new Map();
+
+/**
+ * Open a panel.
+ *
+ * @param {object} layer As `/models/{model}/layers` describes it.
+ * @param {number} channel Or the unit, in a layer without places.
+ * @param {HTMLElement} where What holds the panel.
+ * @param {() => void} closed
+ * @param {(channel: number) => void} moved When another channel is shown.
+ */
+export function openChannel(layer, channel, where, closed, moved) {
+  const panel = new Panel(layer, channel, where, closed, moved);
+  panel.load(true);
+  return panel;
+}
+
+class Panel {
+  constructor(layer, channel, where, closed, moved) {
+    Object.assign(this, { layer, channel, where, closed, moved });
+    this.spatial = layer.output_shape.length === 3;
+    this.title = h("h4", { tabindex: "-1" });
+    this.facts = h("p.notes");
+    this.kernel = h("div.kernel");
+    this.trace = new Trace();
+    this.map = new Grid({
+      label: `${layer.name}: pixels of the channel`,
+      describe: (at) => this.#describe(at),
+      open: (at) => this.#choose(at, true),
+    });
+    this.legend = h("div");
+    const step = (by, text) => h("button", { type: "button", on: { click: () => this.#step(by) } }, text);
+    this.element = h("section.panel", { aria: { label: `${layer.name} in detail` } },
+      h("header", this.title, h("div.tools", step(-1, "← before"), step(1, "next →"), h("button", { type: "button", on: { click: () => this.close(true) } }, "Close"))),
+      this.facts,
+      this.spatial ? h("div.pair", h("div.map-side", h("h5", "What it found, where"), this.map.element, this.legend, disclose("Table of the values", () => this.#table())), this.kernel) : null,
+      this.trace.element);
+    this.element.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation();
+      this.close(true);
+    });
+    this.element.hidden = true;
+    fill(where, this.element);
+    onScheme(() => this.values && this.#paint());
+  }
+
+  /** Take the panel away; `back` puts the focus where it came from. */
+  close(back = false) {
+    this.gone = true;
+    fill(this.where);
+    if (back) this.closed();
+  }
+
+  /** Show the same channel of another image. */
+  renew() {
+    this.load(false);
+  }
+
+  async load(first) {
+    try {
+      const values = readNpy(await sendForBytes(`layers/${this.layer.name}/activations`, { format: "npy" }));
+      if (this.gone) return;
+      this.values = values;
+      this.#show(first);
+      this.element.hidden = false;
+      if (first) (this.spatial ? this.map : this.title).focus();
+    } catch (error) {
+      if (!this.gone) tell("error", error);
+    }
+  }
+
+  #step(by) {
+    const channels = this.layer.output_shape.at(-1);
+    this.channel = (this.channel + by + channels) % channels;
+    this.moved(this.channel);
+    this.#show(true);
+  }
+
+  #show(first) {
+    const { name } = this.layer;
+    fill(this.title, `${name}, ${this.spatial ? "channel" : "unit"} ${this.channel}`);
+    if (!this.spatial) {
+      fill(this.facts, `Its value is ${number(this.values.data[this.channel])}.`);
+      this.trace.start(this.layer.name, { channel: this.channel });
+      return;
+    }
+    const [height, width, channels] = this.values.shape;
+    this.plane = Float32Array.from({ length: height * width }, (_, at) => this.values.data[at * channels + this.channel]);
+    const [low, high] = ends(this.plane);
+    const strongest = this.plane.indexOf(high);
+    const where = place(Math.floor(strongest / width), strongest % width);
+    fill(this.facts, low === high
+      ? `Every value is ${number(low)}: for this digit the channel has nothing to say.`
+      : `Smallest ${number(low)}, largest ${number(high)} (${where}). Choose a pixel to see where its number comes from.`);
+    this.#paint();
+    this.#choose(first ? strongest : this.map.at, false);
+    this.#showKernel();
+  }
+
+  #paint() {
+    if (!this.spatial) return;
+    const [height, width] = this.values.shape;
+    const [low, high] = ends(this.plane);
+    const scale = low === high ? { map: "diverging", low: -1, high: 1 } : scaleOf(low, high);
+    paintValues(this.map.canvas, low === high ? this.plane.map(() => 0) : this.plane, width, scale);
+    this.map.lay(height * width, width);
+    this.map.setWidth(width * Math.max(8, Math.floor(300 / width)));
+    fill(this.legend, low === high ? h("p.legend", h("span.tag", `constant ${number(low)}`)) : legend(scale));
+  }
+
+  #choose(at, spoken) {
+    const [, width] = this.values.shape;
+    this.map.select(at);
+    if (spoken) say(this.#describe(at));
+    this.trace.start(this.layer.name, { channel: this.channel, y: Math.floor(at / width), x: at % width });
+  }
+
+  #describe(at) {
+    if (!this.plane) return "";
+    const [, width] = this.values.shape;
+    return `${place(Math.floor(at / width), at % width)}: ${number(this.plane[at])}`;
+  }
+
+  #table() {
+    const [height, width] = this.values.shape;
+    const row = (y) => Array.from(this.plane.subarray(y * width, (y + 1) * width), (value) => number(value, 3));
+    return table(`${this.layer.name}, channel ${this.channel}: every value`, ["row", ...Array(width).keys()],
+      Array.from({ length: height }, (_, y) => [y, ...row(y)]));
+  }
+
+  async #showKernel() {
+    const source = convolutionBehind(this.layer);
+    if (!source) { fill(this.kernel); return; }
+    const { channel } = this;
+    const kernel = await kernelOf(source.name).catch((error) => { tell("error", error); });
+    if (!kernel || this.gone || channel !== this.channel) return;
+    fill(this.kernel, h("h5", source.name === this.layer.name ? "Its kernel" : `The kernel behind it, in ${source.name}`), ...drawKernel(kernel, channel));
+  }
+}
+
+/** The convolution whose channels a layer's channels are, if there is one. */
+export function convolutionBehind(layer) {
+  let at = layer;
+  while (at && at.type !== "Conv2D") {
+    if (!KEEPS_CHANNELS.includes(at.type) || at.inputs.length !== 1) return null;
+    at = state.network.layers.find((one) => one.name === at.inputs[0]);
+  }
+  return at ?? null;
+}
+
+async function kernelOf(name) {
+  const key = `${state.model}/${name}`;
+  if (!weights.has(key)) {
+    const bytes = getBytes(`models/${encodeURIComponent(state.model)}/layers/${name}/weights`, { format: "npz" });
+    weights.set(key, bytes.then((buffer) => readNpz(buffer).kernel).catch((error) => { weights.delete(key); throw error; }));
+  }
+  return weights.get(key);
+}
+
+function drawKernel({ shape: [rows, columns, inputs, outputs], data }, channel) {
+  const weight = (y, x, input) => data[((y * columns + x) * inputs + input) * outputs + channel];
+  const all = Float32Array.from({ length: rows * columns * inputs }, (_, at) => weight(Math.floor(at / columns) % rows, at % columns, Math.floor(at / (rows * columns))));
+  const [low, high] = ends(all);
+  const scale = { ...scaleOf(-Math.max(-low, high), Math.max(-low, high)), map: "diverging" };
+  const size = rows * columns;
+  if (inputs === 1) {
+    return [matrix(Array.from({ length: rows }, (_, y) => Array.from({ length: columns }, (_, x) => weight(y, x, 0))), scale, "The kernel's weights"),
+      legend(scale), h("p.notes", "Where it is warm, ink raises the sum; where it is cold, ink lowers it.")];
+  }
+  const grid = new Grid({
+    label: `Kernel: ${inputs} tables of ${rows} × ${columns}, one for each input channel`, gap: 1,
+    describe: (at) => `Input channel ${at}: ${Array.from(all.subarray(at * size, (at + 1) * size), (value) => number(value, 2)).join(", ")}`,
+  });
+  const byteOf = (value) => Math.round((255 * (value - scale.low)) / (scale.high - scale.low));
+  paintSheet(grid.canvas, {
+    tiles: Array.from({ length: inputs }, (_, at) => Uint8Array.from(all.subarray(at * size, (at + 1) * size), byteOf)),
+    height: rows, width: columns, low: Array(inputs).fill(scale.low), high: Array(inputs).fill(scale.high),
+  }, 8, []);
+  grid.lay(inputs, 8, rows, columns);
+  grid.setWidth(8 * 32);
+  return [grid.element, legend(scale), h("p.notes", `${inputs} tables of ${rows} × ${columns}: one for each channel of the layer before.`),
+    disclose("Table of the weights", () => table("Weights by input channel", ["input channel", ...Array.from({ length: size }, (_, at) => `${Math.floor(at / columns)}, ${at % columns}`)],
+      Array.from({ length: inputs }, (_, input) => [input, ...Array.from(all.subarray(input * size, (input + 1) * size), (value) => number(value, 3))])))];
+}

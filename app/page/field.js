@@ -1,0 +1,44 @@
+/** The part of the 28x28 and of the upload that one unit depends on. */
+
+import { fill, h, place } from "./dom.js";
+import { state } from "./state.js";
+
+const SIDE = 196;
+
+/** Draw both; beside them stands in words what is framed. */
+export function drawFields(where, { trace }) {
+  if (!trace.image) { fill(where, h("p.notes", "It sees only padding around the picture.")); return; }
+  const { top, left, bottom, right } = trace.image;
+  const small = framed(state.small, 28, 28, { x: left, y: top, width: right - left + 1, height: bottom - top + 1 });
+  const { picture } = state.source;
+  const large = framed(picture, picture.width, picture.height, trace.upload);
+  const size = `${bottom - top + 1} × ${right - left + 1}`;
+  const whole = bottom - top === 27 && right - left === 27;
+  fill(where,
+    h("figure", small, h("figcaption", whole ? "On the 28 × 28: it depends on all of it." : `On the 28 × 28: ${size} pixels, from ${place(top, left)}.`)),
+    h("figure", large, h("figcaption", "On the picture as it came.")));
+}
+
+function framed(picture, width, height, box) {
+  const scale = SIDE / Math.max(width, height);
+  const canvas = h("canvas", { role: "img", aria: { label: "The part that the number depends on, framed" } });
+  canvas.width = 2 * Math.round(width * scale);
+  canvas.height = 2 * Math.round(height * scale);
+  const context = canvas.getContext("2d");
+  context.imageSmoothingEnabled = width > 56;
+  context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  if (!box) return canvas;
+  const [x, y, across, down] = [box.x, box.y, box.width, box.height].map((value) => 2 * scale * value);
+  context.fillStyle = "rgb(0 0 0 / 0.45)";
+  context.beginPath();
+  context.rect(0, 0, canvas.width, canvas.height);
+  context.rect(x, y, across, down);
+  context.fill("evenodd");
+  context.lineWidth = 6;
+  context.strokeStyle = "#000";
+  context.strokeRect(x, y, across, down);
+  context.lineWidth = 3;
+  context.strokeStyle = "#ffb000";
+  context.strokeRect(x, y, across, down);
+  return canvas;
+}

@@ -1,0 +1,59 @@
+/** What the network received: the preparation as a filmstrip, and what each stage is worth. */
+
+import { byId, fill, h, number, percent, table } from "./dom.js";
+import { pngUrl } from "./picture.js";
+import { on, state } from "./state.js";
+
+const TITLES = {
+  input: "As it came", grey: "Grey", polarity: "Ink light", background: "Even ground", clean: "Cleaned",
+  scale: "Scaled to 20", stroke: "Stroke width", centre: "Centred",
+};
+
+/** Draw the filmstrip whenever an image was prepared. */
+export function startFilm() {
+  on("revision", () => {
+    if (!state.prepared) return;
+    const { stages, without, passthrough, image, prediction } = state.prepared;
+    const frames = stages.map((stage) => frame(stage, without.find((one) => one.stage === stage.name)));
+    frames.push(h("figure.frame.last", h("img", { src: pngUrl(image), alt: "The 28 by 28 pixels that the network received", width: "28", height: "28" }),
+      h("figcaption", h("b", "28 × 28"), h("span", passthrough ? "Unchanged: it came in MNIST's own form." : "This the network sees, and nothing else."))));
+    fill(byId("film"), frames);
+    fill(byId("without"), passthrough
+      ? h("p.notes", "This picture came as 28 × 28 and goes to the network as it is. Draw on it, or upload a photo, and the stages show what they do.")
+      : worth(without, prediction));
+  });
+}
+
+function frame(stage, without) {
+  const facts = Object.entries(stage.parameters).map(([name, value]) => `${name.replaceAll("_", " ")} ${plain(value)}`).join(" · ");
+  const off = without ? h("button.switch", { type: "button", aria: { pressed: "true" }, data: { stage: stage.name } }, "on") : null;
+  const said = h("span.said", { aria: { live: "polite" } });
+  const box = h("figure.frame", { data: { stage: stage.name } },
+    h("img", { src: pngUrl(stage.image), alt: `${TITLES[stage.name] ?? stage.name}: ${stage.description}` }),
+    h("figcaption", h("b", TITLES[stage.name] ?? stage.name, off ? " " : null, off), h("span", stage.description), h("small", facts), said));
+  off?.addEventListener("click", () => {
+    const isOn = off.getAttribute("aria-pressed") === "true";
+    off.setAttribute("aria-pressed", String(!isOn));
+    off.textContent = isOn ? "off" : "on";
+    box.classList.toggle("off", isOn);
+    fill(said, isOn ? sentence(without) : "");
+  });
+  if (off) off.setAttribute("aria-label", `Stage ${TITLES[stage.name] ?? stage.name}`);
+  return box;
+}
+
+function sentence(without) {
+  if (without.digit === null) return "Without it, no ink is found.";
+  return `Without it: ${without.digit}, ${percent(without.confidence)}${without.changed ? " – another answer" : ""}.`;
+}
+
+function worth(without, prediction) {
+  return table("What would be read without one of the stages", ["stage left out", "read as", "probability", "verdict"],
+    [["none", prediction.digit, percent(prediction.confidence), prediction.verdict],
+      ...without.map((one) => [TITLES[one.stage] ?? one.stage, one.digit ?? "–", one.confidence === null ? "–" : percent(one.confidence), one.verdict ?? "nothing found"])]);
+}
+
+function plain(value) {
+  if (Array.isArray(value)) return value.map(plain).join(", ");
+  return typeof value === "number" ? number(value, 3) : String(value);
+}

@@ -1,0 +1,98 @@
+/** How images come in other than by drawing: file, camera, clipboard, drop, samples, a link. */
+
+import { address } from "./api.js";
+import { byId, h, say } from "./dom.js";
+import { replace } from "./pad.js";
+import { greyImage } from "./reader.js";
+import { EMPTY } from "./strokes.js";
+import { tell } from "./state.js";
+
+/** Wire the buttons, the clipboard and the surface. */
+export function startIntake() {
+  for (const [button, input] of [["upload", "file"], ["camera", "shot"]]) {
+    byId(button).addEventListener("click", () => byId(input).click());
+    byId(input).addEventListener("change", (event) => {
+      const [file] = event.target.files;
+      event.target.value = "";
+      if (file) takeBlob(file, "file");
+    });
+  }
+  byId("paste").addEventListener("click", readClipboard);
+  document.addEventListener("paste", (event) => {
+    const item = [...event.clipboardData.items].find((one) => one.type.startsWith("image/"));
+    if (!item) return;
+    event.preventDefault();
+    takeBlob(item.getAsFile(), "pasted image");
+  });
+  const frame = byId("pad-frame");
+  document.addEventListener("dragover", (event) => { event.preventDefault(); frame.classList.add("over"); });
+  document.addEventListener("dragleave", () => frame.classList.remove("over"));
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    frame.classList.remove("over");
+    const file = [...event.dataTransfer.files].find((one) => one.type.startsWith("image/"));
+    if (file) takeBlob(file, "dropped image");
+  });
+  byId("samples").append(...Array.from({ length: 10 }, (_, digit) => sampleButton(digit)));
+}
+
+function sampleButton(digit) {
+  const picture = h("img", { src: address(`page/samples/${digit}.png`).href, alt: "", width: "28", height: "28", loading: "lazy" });
+  return h("button.sample", { type: "button", aria: { label: `Sample digit ${digit}` }, on: {
+    async click() {
+      const answer = await fetch(picture.src).catch(() => null);
+      if (answer?.ok) await takeBlob(await answer.blob(), `sample ${digit}`);
+    },
+  } }, picture);
+}
+
+async function readClipboard() {
+  try {
+    for (const item of await navigator.clipboard.read()) {
+      const type = item.types.find((one) => one.startsWith("image/"));
+      if (type) { await takeBlob(await item.getType(type), "pasted image"); return; }
+    }
+    tell("error", new Error("The clipboard holds no image."));
+  } catch {
+    tell("error", new Error("The browser does not let this page read the clipboard; press Ctrl+V instead."));
+  }
+}
+
+/** Show an image file on the surface and have it read as it is. */
+export async function takeBlob(blob, name) {
+  let ground;
+  try {
+    ground = await createImageBitmap(blob, { imageOrientation: "from-image" });
+  } catch {
+    tell("error", new Error(`The ${name} is no image that this browser can show.`));
+    return;
+  }
+  replace({ ...EMPTY, ground, dark: isLight(ground) }, { body: blob, picture: ground });
+  say(`Showing the ${name}.`);
+}
+
+/** Put a 28x28 on the surface: 28 rows of 28 numbers, 0..255, ink high. */
+export async function takePixels(pixels) {
+  const ground = await createImageBitmap(greyImage(pixels));
+  replace({ ...EMPTY, ground, dark: false }, { body: { pixels }, picture: ground });
+}
+
+/** Whether a picture is light at its border, so that ink on it is dark. */
+function isLight(picture) {
+  const canvas = document.createElement("canvas");
+  canvas.width = 16;
+  canvas.height = 16;
+  const context = canvas.getContext("2d");
+  context.drawImage(picture, 0, 0, 16, 16);
+  const { data } = context.getImageData(0, 0, 16, 16);
+  let sum = 0;
+  let seen = 0;
+  for (let at = 0; at < 256; at += 1) {
+    const x = at % 16;
+    const y = (at - x) / 16;
+    if (x > 0 && x < 15 && y > 0 && y < 15) continue;
+    sum += data[4 * at] + data[4 * at + 1] + data[4 * at + 2];
+    seen += 3;
+  }
+  return sum / seen > 127;
+}

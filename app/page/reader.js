@@ -1,0 +1,82 @@
+/**
+ * From the surface to the answer: a quick one while the pen moves, the whole when it rests.
+ *
+ * An answer that comes after the drawing has changed again is dropped: its request is aborted.
+ */
+
+import { Problem, send } from "./api.js";
+import { content } from "./pad.js";
+import { outdate, state, tell } from "./state.js";
+import { toPng } from "./strokes.js";
+
+const WHILE_DRAWING_MS = 80;
+let quick = null;
+let whole = null;
+let waiting = 0;
+let last = 0;
+
+/** Read what is on the surface, not more often than every 80 ms. */
+export function readSoon() {
+  if (waiting) return;
+  waiting = setTimeout(() => {
+    waiting = 0;
+    last = performance.now();
+    readQuickly();
+  }, Math.max(0, last + WHILE_DRAWING_MS - performance.now()));
+}
+
+async function sourceNow() {
+  const { drawing, source } = content();
+  if (source) return source;
+  const body = await toPng(drawing);
+  return { body, picture: await createImageBitmap(body) };
+}
+
+async function readQuickly() {
+  quick?.abort();
+  const mine = new AbortController();
+  quick = mine;
+  try {
+    const { body } = await sourceNow();
+    if (mine.signal.aborted) return;
+    const answer = await send("predict", {}, mine.signal, body);
+    if (quick === mine) tell("answer", answer);
+  } catch (error) {
+    report(error, mine);
+  }
+}
+
+/** Read what is on the surface with every stage of its preparation, and have all parts follow. */
+export async function readWholly() {
+  clearTimeout(waiting);
+  waiting = 0;
+  quick?.abort();
+  whole?.abort();
+  const mine = new AbortController();
+  whole = mine;
+  try {
+    const source = await sourceNow();
+    if (mine.signal.aborted) return;
+    const prepared = await send("preprocess", {}, mine.signal, source.body);
+    const small = await createImageBitmap(greyImage(prepared.pixels));
+    if (mine.signal.aborted) return;
+    Object.assign(state, { source, prepared, small });
+    tell("answer", prepared.prediction);
+    outdate();
+  } catch (error) {
+    report(error, mine);
+  }
+}
+
+/** A picture of rows of grey levels. */
+export function greyImage(rows) {
+  const image = new ImageData(rows[0].length, rows.length);
+  rows.flat().forEach((value, at) => image.data.set([value, value, value, 255], 4 * at));
+  return image;
+}
+
+function report(error, mine) {
+  if (mine.signal.aborted || error.name === "AbortError") return;
+  if (error instanceof Problem && error.kind === "blank-image") tell("blank");
+  else tell("error", error);
+}

@@ -1,0 +1,98 @@
+/** Why this digit: the attribution on the digit, its checks, and the training digits like it. */
+
+import { send } from "./api.js";
+import { onScheme } from "./colours.js";
+import { byId, disclose, fill, h, number, place, table } from "./dom.js";
+import { Grid } from "./grid.js";
+import { legend, paintValues, pngUrl } from "./picture.js";
+import { curve } from "./plot.js";
+import { live, state } from "./state.js";
+
+const METHODS = {
+  "integrated-gradients": ["Integrated gradients", "Fades the digit in from black and adds up, for each pixel, how the score answered. The map adds up to the whole change of the score."],
+  gradient: ["Gradient", "How the score would change if a pixel became a little brighter."],
+  smoothgrad: ["SmoothGrad", "The mean of gradients of many slightly noisy copies."],
+  "grad-cam": ["Grad-CAM", "Where the last convolution found what speaks for the digit; coarse."],
+  occlusion: ["Occlusion", "Covers one patch after another and notes how far the score falls."],
+};
+let found = null;
+
+/** Wire the section. */
+export function startWhy() {
+  const digits = (first) => [h("option", { value: "" }, first), ...Array.from({ length: 10 }, (_, digit) => h("option", { value: String(digit) }, digit))];
+  const method = h("select", { id: "why-method" }, Object.entries(METHODS).map(([value, [name]]) => h("option", { value }, name)));
+  const target = h("select", { id: "why-target" }, digits("what was read"));
+  const contrast = h("select", { id: "why-contrast" }, digits("nothing else"));
+  const about = h("p.notes");
+  const result = h("div.why");
+  const alike = h("div");
+  fill(byId("why-body"),
+    h("div.row", h("label", "Method ", method), h("label", "Why ", target), h("label", "and not ", contrast)),
+    about, result, h("h3", "What it resembles"), alike);
+  const map = new Grid({ label: "Attribution of each pixel", describe: (at) => `${place(Math.floor(at / 28), at % 28)}: ${number(found?.map.flat()[at])}` });
+  const show = live(result, async (signal) => {
+    fill(about, METHODS[method.value][1]);
+    const answer = await send("explain", { method: method.value, target: target.value || null, contrast: contrast.value || null }, signal);
+    found = answer;
+    fill(result, explanation(answer, map));
+  });
+  live(alike, async (signal) => fill(alike, neighbours(await send("neighbours", { count: 8 }, signal))));
+  for (const control of [method, target, contrast]) control.addEventListener("change", () => show.refresh());
+  onScheme(() => found && paint(map, found));
+}
+
+function paint(map, answer) {
+  const limit = answer.limit || 1;
+  paintValues(map.canvas, answer.map.flat(), 28, { map: "diverging", low: -limit, high: limit });
+  map.lay(784, 28);
+  map.setWidth(280);
+}
+
+function explanation(answer, map) {
+  paint(map, answer);
+  const limit = answer.limit || 1;
+  const digit = h("canvas", { role: "img", aria: { label: "The 28 by 28 that is explained" } });
+  paintValues(digit, state.prepared.pixels.flat(), 28, { map: "grey", low: 0, high: 255 });
+  const versus = answer.contrast === null ? `the score of ${answer.target}, ${number(answer.value)}` : `the score of ${answer.target} less that of ${answer.contrast}, ${number(answer.value)}`;
+  return [
+    h("div.columns",
+      h("figure.pixels", digit, h("figcaption", "What is explained")),
+      h("figure", map.element, legend({ map: "diverging", low: -limit, high: limit }),
+        h("figcaption", answer.empty ? h("span.tag", "empty: no pixel counts") : `Warm pixels speak for ${versus}; cold ones against it.`))),
+    h("p", answer.text),
+    disclose("Table of the map", () => table("Attribution of each pixel", ["row", ...Array(28).keys()], answer.map.map((row, y) => [y, ...row.map((value) => number(value, 2))]))),
+    answer.checks ? honesty(answer, limit) : h("p.notes", "Without a map there is nothing to check."),
+  ];
+}
+
+function honesty({ checks: { deletion, randomised }, completeness, target }, limit) {
+  const shuffled = h("canvas", { role: "img", aria: { label: "The map of a network with shuffled weights" } });
+  const flat = randomised.map.flat();
+  const most = Math.max(...flat.map(Math.abs)) || limit;
+  paintValues(shuffled, flat, 28, { map: "diverging", low: -most, high: most });
+  const alike = randomised.similarity_on_ink ?? randomised.similarity;
+  return h("section.honesty", { aria: { label: "Honesty check" } },
+    h("h3", "Can this map be believed?"),
+    h("div.columns",
+      h("div", h("h4", "Delete what it points to"),
+        curve({
+          label: `Score of ${target} while ink is blacked out`, x: deletion.fractions, across: "share of ink deleted",
+          lines: [{ name: "in the map's order", values: deletion.by_map, kind: "first" }, { name: "at random", values: deletion.at_random, kind: "second" }],
+        }),
+        h("p", deletion.better_than_random
+          ? `The score falls faster than at random (mean ${number(deletion.area_by_map, 3)} against ${number(deletion.area_at_random, 3)}): the map points to what counts.`
+          : `The score falls no faster than at random (mean ${number(deletion.area_by_map, 3)} against ${number(deletion.area_at_random, 3)}): for this digit, do not trust the map.`)),
+      h("div", h("h4", "Forget what was learned"),
+        h("figure.pixels", shuffled, h("figcaption", "The same method on shuffled weights")),
+        h("p", alike === null ? "One of the maps is constant, so that they cannot be compared."
+          : `Rank correlation on the ink: ${number(alike, 2)}. ${Math.abs(alike) > 0.5 ? "High: the map shows the drawing rather than what was learned." : "Low, as it should be: the map shows what was learned."}`))),
+    completeness ? h("p.notes", `The map adds up to ${number(completeness.map_sum)}; it should be ${number(completeness.difference)}. Error: ${number(completeness.error, 2)}.`) : null);
+}
+
+function neighbours(answer) {
+  return [
+    h("p", answer.text),
+    h("ul.alike", answer.neighbours.map((one) => h("li", h("img", { src: pngUrl(one.image), alt: `Training digit, a ${one.label}`, width: "56", height: "56" }),
+      h("span", `a ${one.label}, ${number(one.distance, 2)} away`)))),
+  ];
+}
