@@ -30,10 +30,11 @@ export function makeBars(body, { before = false } = {}) {
 
 /** The answer in a sentence, and what stands beside it in another. */
 export function inWords(answer) {
-  const { digit, confidence, runner_up: second, probabilities, verdict } = answer;
-  const next = `Next comes ${second}, with ${percent(probabilities[second])}.`;
-  if (verdict === "digit") return [`It is a ${digit}, with ${percent(confidence)}.`, next];
-  if (verdict === "unsure") return [`Unsure. Perhaps a ${digit}, with ${percent(confidence)}.`, next];
+  const { digit, runner_up: second, probabilities, verdict } = answer;
+  const [sure, less] = [digit, second].map((one) => percent(probabilities[one]).replace("> ", "more than ").replace("< ", "less than "));
+  const next = `Next comes ${second}, with ${less}.`;
+  if (verdict === "digit") return [`It is a ${digit}, with ${sure}.`, next];
+  if (verdict === "unsure") return [`Unsure. Perhaps a ${digit}, with ${sure}.`, next];
   return ["Not a digit.", `Nothing in training looked like this. If it had to choose: ${digit}, then ${second}.`];
 }
 

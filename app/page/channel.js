@@ -41,12 +41,11 @@ class Panel {
       describe: (at) => this.#describe(at),
       open: (at) => this.#choose(at, true),
     });
-    this.legend = h("div");
     const step = (by, text) => h("button", { type: "button", on: { click: () => this.#step(by) } }, text);
     this.element = h("section.panel", { aria: { label: `${layer.name} in detail` } },
       h("header", this.title, h("div.tools", step(-1, "← before"), step(1, "next →"), h("button", { type: "button", on: { click: () => this.close(true) } }, "Close"))),
       this.facts,
-      this.spatial ? h("div.pair", h("div.map-side", h("h5", "What it found, where"), this.map.element, this.legend, disclose("Table of the values", () => this.#table())), this.kernel) : null,
+      this.spatial ? h("div.pair", h("div.map-side", h("h5", "What it found, where"), this.map.element, disclose("Table of the values", () => this.#table())), this.kernel) : null,
       this.trace.element);
     this.element.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
@@ -119,7 +118,7 @@ class Panel {
     paintValues(this.map.canvas, low === high ? this.plane.map(() => 0) : this.plane, width, scale);
     this.map.lay(height * width, width);
     this.map.setWidth(width * Math.max(8, Math.floor(300 / width)));
-    fill(this.legend, low === high ? h("p.legend", h("span.tag", `constant ${number(low)}`)) : legend(scale));
+    fill(this.map.legend, low === high ? h("p.legend", h("span.tag", `constant ${number(low)}`)) : legend(scale));
   }
 
   #choose(at, spoken) {
@@ -192,7 +191,8 @@ function drawKernel({ shape: [rows, columns, inputs, outputs], data }, channel) 
   }, 8, []);
   grid.lay(inputs, 8, rows, columns);
   grid.setWidth(8 * 32);
-  return [grid.element, legend(scale), h("p.notes", `${inputs} tables of ${rows} × ${columns}: one for each channel of the layer before.`),
+  fill(grid.legend, legend(scale));
+  return [grid.element, h("p.notes", `${inputs} tables of ${rows} × ${columns}: one for each channel of the layer before.`),
     disclose("Table of the weights", () => table("Weights by input channel", ["input channel", ...Array.from({ length: size }, (_, at) => `${Math.floor(at / columns)}, ${at % columns}`)],
       Array.from({ length: inputs }, (_, input) => [input, ...Array.from(all.subarray(input * size, (input + 1) * size), (value) => number(value, 3))])))];
 }

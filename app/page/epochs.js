@@ -3,7 +3,7 @@
 import { get, send } from "./api.js";
 import { makeBars } from "./answer.js";
 import { onScheme, scaleOf } from "./colours.js";
-import { byId, calm, fill, h, number, percent, table } from "./dom.js";
+import { byId, calm, disclose, fill, h, number, percent, table } from "./dom.js";
 import { Grid } from "./grid.js";
 import { legend, paintSheet, readSheet } from "./picture.js";
 import { curve } from "./plot.js";
@@ -26,15 +26,13 @@ export function startEpochs() {
   parts.maps = new Grid({ label: "Channels of the layer at this epoch", gap: 1, describe: describeMap });
   parts.kernelTitle = h("h4");
   parts.mapTitle = h("h4");
-  parts.kernelLegend = h("div");
-  parts.mapLegend = h("div");
-  parts.kernelBox = h("div", parts.kernelTitle, parts.kernels.element, parts.kernelLegend);
+  parts.kernelBox = h("div", parts.kernelTitle, parts.kernels.element);
   parts.table = h("div");
   parts.content = h("div",
     h("div.row", h("label.slider", "Epoch ", parts.slider), parts.play, h("label", "Layer ", parts.layer)),
     parts.said,
     h("div.columns", h("div", h("h4", "The answer then"), h("table.bars", h("caption.visually-hidden", "Probabilities after this epoch"), body)), parts.plot),
-    h("div.columns", parts.kernelBox, h("div", parts.mapTitle, parts.maps.element, parts.mapLegend)), parts.table);
+    h("div.columns", parts.kernelBox, h("div", parts.mapTitle, parts.maps.element)), parts.table);
   parts.none = h("p.notes", { hidden: true });
   fill(byId("epochs-body"), parts.none, parts.content);
   on("network", () => { training = null; course = null; });
@@ -53,8 +51,8 @@ async function load(signal) {
   if (signal.aborted) return;
   course = { ...answer, sheets };
   show();
-  fill(parts.table, table("The answer, epoch by epoch", ["epoch", "read as", `probability of ${state.answer.digit}`, "misread in validation", "loss in training"],
-    answer.moments.map((moment) => [moment.epoch, moment.digit, percent(moment.probabilities[state.answer.digit]), percent(1 - figures(moment).val_accuracy), number(figures(moment).loss, 3)])));
+  fill(parts.table, disclose("Table of the epochs", () => table("The answer, epoch by epoch", ["epoch", "read as", `probability of ${state.answer.digit}`, "misread in validation", "loss in training"],
+    answer.moments.map((moment) => [moment.epoch, moment.digit, percent(moment.probabilities[state.answer.digit]), percent(1 - figures(moment).val_accuracy), number(figures(moment).loss, 3)]))));
 }
 
 async function describe(signal) {
@@ -75,7 +73,7 @@ async function describe(signal) {
     label: "Loss, epoch by epoch", x: epochs.map((one) => one.epoch), across: "epoch", log: true,
     lines: [{ name: "in training", values: epochs.map((one) => one.loss), kind: "first" }, { name: "in validation", values: epochs.map((one) => one.val_loss), kind: "second" }],
   });
-  fill(parts.plot, parts.curve);
+  fill(parts.plot, parts.curve, h("p.notes", "In training the digits are distorted and values are struck out, so that its loss stays the higher one."));
 }
 
 const figures = (moment) => training.epochs.find((one) => one.epoch === moment.epoch);
@@ -100,7 +98,7 @@ function show() {
   parts.maps.lay(sheet.tiles.length, columns, sheet.height, sheet.width);
   parts.maps.setWidth(Math.min(room, times * (columns * (sheet.width + 1) - 1)));
   fill(parts.mapTitle, `What ${course.layer.name} found`);
-  fill(parts.mapLegend, legend(scaleOf(sheet.low[0], sheet.high[0])));
+  fill(parts.maps.legend, legend(scaleOf(sheet.low[0], sheet.high[0])));
 }
 
 /** All kernels in colours that mean the same at every epoch, so that their growth can be seen. */
@@ -119,7 +117,7 @@ function showKernels(moment) {
   parts.kernels.lay(tiles.length, 8, kernel.length, kernel[0].length);
   parts.kernels.setWidth(8 * 36);
   fill(parts.kernelTitle, outputs > 1 ? `The ${outputs} kernels of ${course.convolution}` : `The kernel of channel 0 in ${course.convolution}, by input channel`);
-  fill(parts.kernelLegend, legend(scale, "the same at every epoch"));
+  fill(parts.kernels.legend, legend(scale, "the same at every epoch"));
 }
 
 function describeKernel(at) {

@@ -1,6 +1,6 @@
 /** What the network received: the preparation as a filmstrip, and what each stage is worth. */
 
-import { byId, fill, h, number, percent, table } from "./dom.js";
+import { byId, disclose, fill, h, number, percent, table } from "./dom.js";
 import { pngUrl } from "./picture.js";
 import { on, state } from "./state.js";
 
@@ -20,7 +20,7 @@ export function startFilm() {
     fill(byId("film"), frames);
     fill(byId("without"), passthrough
       ? h("p.notes", "This picture came as 28 × 28 and goes to the network as it is. Draw on it, or upload a photo, and the stages show what they do.")
-      : worth(without, prediction));
+      : disclose("Table: what would be read without each of them", () => worth(without, prediction)));
   });
 }
 

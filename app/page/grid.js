@@ -27,7 +27,8 @@ export class Grid {
     this.overlay = h("div.overlay", { role: "grid", tabindex: "0", aria: { label, readonly: "true", activedescendant: `cell-${made}` } }, this.row);
     this.badges = h("div.badges", { aria: { hidden: "true" } });
     this.readout = h("p.readout", { aria: { hidden: "true" } }, "\u00a0");
-    this.element = h("div.grid", h("div.stack", this.canvas, this.badges, this.overlay), this.readout);
+    this.legend = h("div");
+    this.element = h("div.grid", h("div.stack", this.canvas, this.badges, this.overlay), h("div.foot", this.legend, this.readout));
     this.stack = this.element.firstChild;
     this.overlay.addEventListener("keydown", (event) => this.#key(event));
     this.overlay.addEventListener("pointermove", (event) => this.#hover(event));

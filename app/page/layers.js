@@ -49,13 +49,19 @@ async function inspect(signal) {
   if (signal.aborted) return;
   seen = answer;
   performance.mark("layers-answered");
-  answer.layers.forEach((layer, at) => cards[at]?.show(layer, sheets[at]));
+  const room = roomForSheets();
+  answer.layers.forEach((layer, at) => cards[at]?.show(layer, sheets[at], room));
   performance.measure("layers-drawn", "layers-answered");
 }
 
 function paintAll() {
-  if (seen) cards.forEach((card) => card.paint());
+  if (!seen) return;
+  const room = roomForSheets();
+  cards.forEach((card) => card.paint(room));
 }
+
+/** The width of a sheet, the same on every card; measured once, before anything is drawn. */
+const roomForSheets = () => cards[0].grid.element.clientWidth;
 
 /** One layer's card. */
 class Card {
@@ -65,7 +71,6 @@ class Card {
     this.units = layer.output_shape.at(-1);
     this.panel = h("div.panel-place");
     this.badges = h("p.facts");
-    this.legend = h("div");
     this.table = h("div");
     const what = this.spatial ? "channels" : "units";
     this.grid = new Grid({
@@ -74,10 +79,10 @@ class Card {
       describe: (at) => this.#describe(at),
       open: layer.computable ? (at) => this.open(at) : null,
     });
-    const picture = h("div", this.grid.element, this.legend);
+    const picture = this.grid.element;
     this.holder = HANDED_ON.includes(layer.type) || layer.output_shape.length === 2
       ? h("details.handed-on", h("summary", "Show the values"), picture) : picture;
-    this.holder.addEventListener("toggle", () => this.paint());
+    this.holder.addEventListener("toggle", () => this.paint(roomForSheets()));
     this.few = !this.spatial && this.units <= 20;
     this.element = h("article.card", { id: `layer-${layer.name}`, tabindex: "-1", aria: { labelledby: `title-${layer.index}` }, data: { type: layer.type } },
       h("header", h("h3", { id: `title-${layer.index}` }, h("span.nth", layer.index), " ", layer.name), h("span.kind", layer.type)),
@@ -85,13 +90,13 @@ class Card {
       h("p.formula", h("code", layer.formula)),
       facts(layer),
       this.few ? this.table : this.holder,
-      this.badges,
-      h("div.tools", this.few ? null : disclose("Table", () => this.#table()), ...takeLayer(layer)),
+      h("div.under", this.badges, h("div.tools", ...takeLayer(layer))),
+      this.few ? null : disclose("Table of the figures", () => this.#table()),
       this.panel);
   }
 
   /** Show what the layer holds for an image. */
-  show(activity, sheet) {
+  show(activity, sheet, room) {
     this.activity = activity;
     this.sheet = sheet;
     const constants = this.#constant().filter(Boolean).length;
@@ -102,14 +107,13 @@ class Card {
       activity.saturated.length ? h("span.tag", `${activity.saturated.length} saturated`) : null,
       h("span.tag.plain", `from ${number(activity.statistics.min)} to ${number(activity.statistics.max)}, ${percent(activity.statistics.zeros)} are 0`));
     if (this.few) fill(this.table, this.#figures());
-    this.paint();
+    this.paint(room);
     this.channel?.renew();
   }
 
   /** Draw the sheet as wide as there is room. */
-  paint() {
-    if (!this.activity || this.few || (this.holder.open === false)) return;
-    const room = this.grid.element.clientWidth || byId("cards").clientWidth - 40;
+  paint(room) {
+    if (!this.activity || this.few || this.holder.open === false) return;
     if (this.spatial) this.#paintSheet(room);
     else this.#paintUnits(room);
     this.grid.refresh();
@@ -119,7 +123,7 @@ class Card {
     const { height, width, tiles, low, high } = this.sheet;
     const times = tiles.length === 1 ? 5 : Math.max(2, Math.min(6, Math.floor(58 / width)));
     const fit = Math.max(1, Math.floor((room + times) / (times * (width + 1))));
-    const columns = Math.min(fit, tiles.length);
+    const columns = Math.ceil(tiles.length / Math.ceil(tiles.length / fit)); // rows of about the same length
     const constant = this.#constant();
     paintSheet(this.grid.canvas, this.sheet, columns, constant);
     this.grid.lay(tiles.length, columns, height, width);
@@ -127,7 +131,7 @@ class Card {
     this.grid.mark(constant.flatMap((is, at) => (is ? [at] : [])), "const");
     const each = new Set(low).size > 1 || new Set(high).size > 1;
     const [bottom, top] = each ? [Math.min(...low), Math.max(...high)] : [low[0], high[0]];
-    fill(this.legend, legend(scaleOf(bottom, top), each ? "each channel has its own ends" : ""));
+    fill(this.grid.legend, legend(scaleOf(bottom, top), each ? "each channel has its own ends" : ""));
   }
 
   #paintUnits(room) {
@@ -137,7 +141,7 @@ class Card {
     paintValues(this.grid.canvas, values, columns, scale);
     this.grid.lay(values.length, columns);
     this.grid.setWidth(Math.min(room, columns * (columns === 64 ? 9 : 14)));
-    fill(this.legend, legend(scale));
+    fill(this.grid.legend, legend(scale));
   }
 
   #constant() {

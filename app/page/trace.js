@@ -22,7 +22,13 @@ export class Trace {
     this.controller?.abort();
     this.controller = new AbortController();
     this.path = [];
-    await this.#add(layer, unit, this.controller.signal);
+    const { signal } = this.controller;
+    let found = await this.#add(layer, unit, signal);
+    // What only bends or shifts one number is passed at once, up to the sum behind it.
+    while (found && isOneToOne(found)) {
+      const to = sourceOf(found);
+      found = to && to.layer !== "image" ? await this.#add(to.layer, to.unit, signal) : null;
+    }
   }
 
   async #add(layer, unit, signal) {
@@ -59,6 +65,8 @@ export class Trace {
     this.steps.lastChild.querySelector("h6").focus();
   }
 }
+
+const isOneToOne = ({ operands }) => typeof operands.x === "number";
 
 /** The input that weighed most: its layer and unit, `image` at the end, or null where none counts. */
 function sourceOf({ operands, inputs, unit, layer, channel_sums: sums }) {

@@ -43,9 +43,37 @@ export function startWhy() {
 
 function paint(map, answer) {
   const limit = answer.limit || 1;
-  paintValues(map.canvas, answer.map.flat(), 28, { map: "diverging", low: -limit, high: limit });
+  const scale = { map: "diverging", low: -limit, high: limit };
+  paintValues(map.canvas, answer.map.flat(), 28, scale);
+  outline(map.canvas, state.prepared.pixels);
+  fill(map.legend, legend(scale, "the line is the edge of the ink"));
   map.lay(784, 28);
   map.setWidth(280);
+}
+
+/** Enlarge a map of 28x28 and draw the edge of the digit on it. */
+function outline(canvas, pixels) {
+  const side = 10;
+  const copy = document.createElement("canvas");
+  copy.width = 28;
+  copy.height = 28;
+  copy.getContext("2d").drawImage(canvas, 0, 0);
+  canvas.width = 28 * side;
+  canvas.height = 28 * side;
+  const context = canvas.getContext("2d");
+  context.imageSmoothingEnabled = false;
+  context.drawImage(copy, 0, 0, canvas.width, canvas.height);
+  const isInk = (y, x) => (pixels[y]?.[x] ?? 0) > 96;
+  context.beginPath();
+  for (let y = 0; y <= 28; y += 1) {
+    for (let x = 0; x <= 28; x += 1) {
+      if (isInk(y, x) !== isInk(y - 1, x)) { context.moveTo(x * side, y * side); context.lineTo((x + 1) * side, y * side); }
+      if (isInk(y, x) !== isInk(y, x - 1)) { context.moveTo(x * side, y * side); context.lineTo(x * side, (y + 1) * side); }
+    }
+  }
+  context.strokeStyle = "#808080";
+  context.lineWidth = 1.5;
+  context.stroke();
 }
 
 function explanation(answer, map) {
@@ -57,7 +85,7 @@ function explanation(answer, map) {
   return [
     h("div.columns",
       h("figure.pixels", digit, h("figcaption", "What is explained")),
-      h("figure", map.element, legend({ map: "diverging", low: -limit, high: limit }),
+      h("figure", map.element,
         h("figcaption", answer.empty ? h("span.tag", "empty: no pixel counts") : `Warm pixels speak for ${versus}; cold ones against it.`))),
     h("p", answer.text),
     disclose("Table of the map", () => table("Attribution of each pixel", ["row", ...Array(28).keys()], answer.map.map((row, y) => [y, ...row.map((value) => number(value, 2))]))),
