@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from app.errors import DigitscopeError
 from app.inference.registry import Registry
+from app.protocols import oip, tfserving
 from app.routes import (
     explain,
     inspect,
@@ -109,11 +110,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             {"name": "Recognise", "description": "Which digit an image shows."},
             {"name": "Inspect", "description": "How the network saw an image, layer by layer."},
             {"name": "Models", "description": "What is served, and how good it is."},
+            {
+                "name": "Open Inference Protocol",
+                "description": "For clients of KServe, Triton and MLServer.",
+            },
+            {"name": "TensorFlow Serving", "description": "For clients of TensorFlow Serving."},
             {"name": "Operate", "description": "For those who run the service."},
         ],
     )
     modules = (predict, read, preprocess, inspect, explain, snapshots, models, layers, operate)
-    routers = [*(module.router for module in modules), page.page_router()]
+    routers = [
+        *(module.router for module in (*modules, oip, tfserving)),
+        page.page_router(),
+    ]
     for router in routers:
         app.include_router(router)
     problems.install(app)

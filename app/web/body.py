@@ -92,7 +92,7 @@ async def read_one(request: Request, limits: Limits) -> ImageInput:
     if kind == FORM_TYPE:
         async with _form(request, limits, max_files=1) as form:
             return await _file_content(form, "file")
-    body = await _read_body(request, limits)
+    body = await read_body(request, limits)
     if kind == JSON_TYPE:
         return _from_json(_validated(lambda: _ONE.validate_json(body)))
     if kind == NPY_TYPE:
@@ -113,7 +113,7 @@ async def read_many(request: Request, limits: Limits) -> list[ImageInput | Digit
             files = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
             items = [await part.read() for part in files]
     else:
-        body = await _read_body(request, limits)
+        body = await read_body(request, limits)
         if kind == NPY_TYPE:
             items = list(
                 read_npy(
@@ -184,7 +184,12 @@ async def _limited(request: Request, limits: Limits) -> AsyncGenerator[bytes, No
         yield chunk
 
 
-async def _read_body(request: Request, limits: Limits) -> bytes:
+async def read_body(request: Request, limits: Limits) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        TooLargeError: It is over the limit; the rest of it is not read.
+    """
     return b"".join([chunk async for chunk in _limited(request, limits)])
 
 

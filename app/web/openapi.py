@@ -6,6 +6,7 @@ default model of this very process gives to them.
 
 import base64
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
@@ -121,6 +122,47 @@ def image_errors(*more: str) -> dict[int | str, dict[str, Any]]:
 def batch_errors() -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of a route that takes many images."""
     return errors(*_ALWAYS, "too-many", "empty-batch", *_LOADED)
+
+
+def protocol_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a protocol's route, whose errors are `{"error": ...}`."""
+    example = {"error": "There is no model 'clasic'."}
+    schema = {
+        "type": "object",
+        "required": ["error"],
+        "properties": {"error": {"type": "string"}},
+    }
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {"application/json": {"schema": schema, "example": example}},
+        }
+        for status in statuses
+    }
+
+
+def oip_body() -> dict[str, Any]:
+    """Return the request body of the Open Inference Protocol, with a digit as its example."""
+    pixels = decode(sample_png(EXAMPLE_DIGITS[0]), max_pixels=784).pixels
+    tensor = {"name": "image", "shape": [1, 28, 28], "datatype": "UINT8"}
+    example = {"inputs": [{**tensor, "data": pixels.reshape(-1).tolist()}]}
+    content = {
+        body.JSON_TYPE: {"schema": {"type": "object"}, "example": example},
+        "application/octet-stream": {"schema": BINARY},
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def tfserving_body() -> dict[str, Any]:
+    """Return the request body of TensorFlow Serving, in row format, with an image file."""
+    file = base64.b64encode(sample_png(EXAMPLE_DIGITS[0])).decode()
+    content = {
+        body.JSON_TYPE: {
+            "schema": {"type": "object"},
+            "example": {"instances": [{"b64": file}]},
+        }
+    }
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def one_image_body() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Errors as `application/problem+json` (RFC 9457), each with the id of its request."""
 
 import logging
+import re
 from typing import Any
 
 from fastapi import FastAPI
@@ -15,6 +16,7 @@ from app import errors
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
+PROTOCOLS = re.compile(r"/v[12](/|$)")  # industry protocols have an error form of their own
 GONE = 499  # nginx's status for a client that went away before its answer
 
 
@@ -50,7 +52,9 @@ def problem(request: Request, error: errors.DigitscopeError) -> dict[str, Any]:
 
 
 def answer(request: Request, error: errors.DigitscopeError) -> Response:
-    """Return the response for an error."""
+    """Return the response for an error, in the form of the protocol whose path was asked for."""
+    if PROTOCOLS.match(request.url.path):
+        return JSONResponse({"error": error.detail}, error.status, headers=dict(error.headers))
     return JSONResponse(
         problem(request, error), error.status, headers=dict(error.headers), media_type=MEDIA_TYPE
     )
@@ -107,6 +111,8 @@ def _http(request: Request, error: HTTPException) -> Response:
         refused = errors.MethodError(f"{path} takes {allowed}, not {request.method}.")
         refused.headers = headers
         return answer(request, refused)
+    if PROTOCOLS.match(path):
+        return JSONResponse({"error": str(error.detail)}, error.status_code, headers=error.headers)
     body = {
         "type": "about:blank",
         "title": str(error.detail),

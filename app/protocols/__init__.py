@@ -1,0 +1,1 @@
+"""Industry protocols beside the native routes, so that existing clients work unchanged."""

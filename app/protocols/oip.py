@@ -1,0 +1,405 @@
+"""The Open Inference Protocol, version 2, as KServe, Triton and MLServer speak it.
+
+With Triton's extensions for binary tensors, classification, and loading of models.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+from numpy.typing import NDArray
+
+from app.errors import UndecodableError
+from app.inference.registry import Model
+from app.inference.runtime import Pixels
+from app.protocols import tensors
+from app.protocols.content import answer, json_answer, read_content, read_json, to_json
+from app.protocols.run import find_model, read_digits, read_files
+from app.version import VERSION
+from app.web import openapi
+from app.web.deps import ServiceDep
+
+router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
+HEADER = "inference-header-content-length"
+INPUT, PROBABILITIES, DIGIT = "image", "probabilities", "digit"
+KINDS = (*tensors.PIXEL_TYPES, "BYTES")
+EXTENSIONS = ["binary_tensor_data", "classification", "model_repository"]
+_ERRORS = openapi.protocol_errors
+_VERSIONED = "/models/{model}/versions/{version}"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One output that is asked for.
+
+    Attributes:
+        name: Of the output.
+        binary: Whether it comes as raw bytes.
+        classes: How many classes to name instead of giving the numbers; 0 for the numbers.
+    """
+
+    name: str
+    binary: bool
+    classes: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request to infer.
+
+    Attributes:
+        id: What the client calls it, or None.
+        pixels: Digits `[N, 28, 28]`, or None where files came.
+        files: Image files.
+        outputs: What is asked for.
+    """
+
+    id: str | None
+    pixels: Pixels | None
+    files: Sequence[bytes]
+    outputs: Sequence[Wanted]
+
+
+@router.get("", operation_id="oip_server", summary="Describe the server")
+async def server() -> dict[str, Any]:
+    """Name the server and the extensions that it speaks."""
+    return {"name": "digitscope", "version": VERSION, "extensions": EXTENSIONS}
+
+
+@router.get("/health/live", operation_id="oip_live", summary="Is the server alive?")
+async def live() -> dict[str, bool]:
+    """Answer as long as the process answers."""
+    return {"live": True}
+
+
+@router.get(
+    "/health/ready",
+    operation_id="oip_ready",
+    summary="Can all models be asked?",
+    responses=_ERRORS(503),
+)
+async def ready(service: ServiceDep) -> dict[str, bool]:
+    """Answer 200 once every model is loaded, and until the process is about to stop."""
+    service.drain.check()
+    service.registry.check_ready()
+    return {"ready": True}
+
+
+@router.get("/models", operation_id="oip_models", summary="List the models")
+async def list_models(service: ServiceDep) -> dict[str, list[str]]:
+    """Name every model."""
+    return {"models": list(service.registry.bundles)}
+
+
+@router.post("/repository/index", operation_id="oip_index", summary="List the repository")
+async def index(service: ServiceDep) -> list[dict[str, str]]:
+    """List every model with its version and whether it can be asked."""
+    registry = service.registry
+    return [
+        {
+            "name": name,
+            "version": str(bundle.metadata.version),
+            "state": "READY" if registry.is_loaded(name) else "UNAVAILABLE",
+            "reason": "",
+        }
+        for name, bundle in registry.bundles.items()
+    ]
+
+
+@router.post(
+    "/repository/models/{model}/load",
+    operation_id="oip_load",
+    summary="Load a model's bundle anew",
+    responses=_ERRORS(401, 404, 409),
+)
+async def load(request: Request, model: str, service: ServiceDep) -> Response:
+    """Do what `POST /models/{model}/reload` does; needs the admin token."""
+    service.admin.check(request)
+    found = await service.slow.run(service.registry.reload, model)
+    service.metrics.serves(model, found.bundle.metadata.version)
+    return json_answer(request, {})
+
+
+@router.post(
+    "/repository/models/{model}/unload",
+    operation_id="oip_unload",
+    summary="Refuse to unload",
+    responses=_ERRORS(400, 401, 404),
+)
+async def unload(request: Request, model: str, service: ServiceDep) -> Response:
+    """Refuse: the models of a service are the bundles in its folder."""
+    service.admin.check(request)
+    service.registry.describe(model)
+    raise UndecodableError("Models are not unloaded here: take the bundle out and start anew.")
+
+
+@router.get(
+    "/models/{model}",
+    operation_id="oip_model",
+    summary="Describe a model's tensors",
+    responses=_ERRORS(404, 503),
+)
+@router.get(
+    _VERSIONED,
+    operation_id="oip_model_version",
+    summary="Describe a version's tensors",
+    responses=_ERRORS(404, 503),
+)
+async def metadata(model: str, service: ServiceDep, version: str | None = None) -> dict[str, Any]:
+    """Give the model's version, its inputs and its outputs."""
+    found = find_model(service, model, version)
+    return {
+        "name": model,
+        "versions": [str(found.bundle.metadata.version)],
+        "platform": "tensorflow_keras",
+        "inputs": [{"name": INPUT, "datatype": "UINT8", "shape": [-1, 28, 28, 1]}],
+        "outputs": [
+            {"name": PROBABILITIES, "datatype": "FP32", "shape": [-1, 10]},
+            {"name": DIGIT, "datatype": "INT64", "shape": [-1]},
+        ],
+    }
+
+
+@router.get(
+    "/models/{model}/config",
+    operation_id="oip_config",
+    summary="Give a model's configuration",
+    responses=_ERRORS(404, 503),
+)
+@router.get(
+    f"{_VERSIONED}/config",
+    operation_id="oip_config_version",
+    summary="Give a version's configuration",
+    responses=_ERRORS(404, 503),
+)
+async def config(model: str, service: ServiceDep, version: str | None = None) -> dict[str, Any]:
+    """Give what Triton's clients call the configuration; there is no limit to a batch but bytes."""
+    find_model(service, model, version)
+    return {
+        "name": model,
+        "platform": "tensorflow_keras",
+        "backend": "litert",
+        "max_batch_size": 0,
+        "input": [{"name": INPUT, "data_type": "TYPE_UINT8", "dims": [-1, 28, 28, 1]}],
+        "output": [
+            {"name": PROBABILITIES, "data_type": "TYPE_FP32", "dims": [-1, 10]},
+            {"name": DIGIT, "data_type": "TYPE_INT64", "dims": [-1]},
+        ],
+    }
+
+
+@router.get(
+    "/models/{model}/ready",
+    operation_id="oip_model_ready",
+    summary="Can a model be asked?",
+    responses=_ERRORS(404, 503),
+)
+@router.get(
+    f"{_VERSIONED}/ready",
+    operation_id="oip_model_version_ready",
+    summary="Can a version be asked?",
+    responses=_ERRORS(404, 503),
+)
+async def model_ready(
+    model: str, service: ServiceDep, version: str | None = None
+) -> dict[str, Any]:
+    """Answer 200 if the model is loaded, and until the process is about to stop."""
+    service.drain.check()
+    find_model(service, model, version)
+    return {"name": model, "ready": True}
+
+
+@router.post(
+    "/models/{model}/infer",
+    operation_id="oip_infer",
+    summary="Read digits",
+    responses=_ERRORS(400, 404, 413, 503, 504),
+    openapi_extra=openapi.oip_body(),
+)
+@router.post(
+    f"{_VERSIONED}/infer",
+    operation_id="oip_infer_version",
+    summary="Read digits with a version",
+    responses=_ERRORS(400, 404, 413, 503, 504),
+    openapi_extra=openapi.oip_body(),
+)
+async def infer(
+    request: Request, model: str, service: ServiceDep, version: str | None = None
+) -> Response:
+    """Read digits from a tensor `image`.
+
+    `UINT8` and `FP32` `[-1, 28, 28, 1]` (also `[-1, 28, 28]` and `[-1, 784]`), 0..255, ink high, go
+    to the network as they are; `BYTES` `[-1]` holds image files (base64 in JSON), which are
+    prepared. Tensors come as JSON or in binary.
+    """
+    found = find_model(service, model, version)
+    content = await read_content(request, service.limits)
+    asked = read_request(content, request.headers.get(HEADER))
+    if asked.pixels is not None:
+        probabilities = await read_digits(request, service, found, asked.pixels)
+    else:
+        probabilities = await read_files(request, service, found, asked.files)
+    return write_answer(request, found, asked, probabilities)
+
+
+def read_request(content: bytes, header: str | None) -> Asked:
+    """Read a request's body.
+
+    Args:
+        content: The JSON, and behind it the binary tensors.
+        header: The length of the JSON as the client gave it; None if all of the body is JSON.
+
+    Raises:
+        UndecodableError: It is not what the protocol says.
+    """
+    length = _header_length(header, len(content))
+    if length == 0:  # the whole body is one tensor of one image
+        return Asked(None, *_whole_body(content), _all(binary=False))
+    said, raw = read_json(content[:length]), content[length:]
+    inputs = said.get("inputs")
+    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+        raise UndecodableError(f"Expected 'inputs' with one tensor, named {INPUT!r}.")
+    pixels, files = _read_input(inputs[0], raw)
+    name = said.get("id")
+    if name is not None and not isinstance(name, str):
+        raise UndecodableError("'id' must be a string.")
+    return Asked(name, pixels, files, _read_outputs(said))
+
+
+def _header_length(header: str | None, length: int) -> int:
+    if header is None:
+        return length
+    if not header.isdecimal() or int(header) > length:
+        raise UndecodableError(
+            f"The header {HEADER} is {header!r}; expected a number of bytes, at most the body's"
+            f" {length}."
+        )
+    return int(header)
+
+
+def _whole_body(content: bytes) -> tuple[Pixels | None, Sequence[bytes]]:
+    for kind, dtype in tensors.PIXEL_TYPES.items():
+        if len(content) == 784 * dtype.itemsize:
+            return tensors.to_pixels(tensors.from_bytes(content, kind, [1, 28, 28])), ()
+    return None, [content]
+
+
+def _read_input(tensor: Mapping[str, Any], raw: bytes) -> tuple[Pixels | None, Sequence[bytes]]:
+    name, kind, shape = (tensor.get(key) for key in ("name", "datatype", "shape"))
+    if name != INPUT:
+        raise UndecodableError(f"There is no input {name!r}; there is {INPUT!r}.")
+    if kind not in KINDS:
+        raise UndecodableError(f"The datatype {kind!r} is not read; expected {', '.join(KINDS)}.")
+    if not isinstance(shape, list) or not all(type(size) is int for size in shape):
+        raise UndecodableError("Expected a 'shape' of integers.")
+    parameters = _parameters(tensor)
+    size = parameters.get("binary_data_size")
+    if (size is None) == ("data" not in tensor):
+        raise UndecodableError("Expected either 'data' or the parameter 'binary_data_size'.")
+    if size is None:
+        return _from_json(tensor["data"], kind, shape)
+    if type(size) is not int or size != len(raw):
+        raise UndecodableError(
+            f"'binary_data_size' is {size!r}; {len(raw)} bytes came behind the JSON."
+        )
+    if kind == "BYTES":
+        return None, _counted(tensors.unpack_strings(raw), shape)
+    return tensors.to_pixels(tensors.from_bytes(raw, kind, shape)), ()
+
+
+def _from_json(data: Any, kind: str, shape: Sequence[int]) -> tuple[Pixels | None, Sequence[bytes]]:
+    if kind != "BYTES":
+        values = tensors.from_lists(data, shape)
+        if kind == "UINT8" and values.dtype.kind == "f":
+            raise UndecodableError("UINT8 data must be integers.")
+        pixels = tensors.to_pixels(values)
+        return pixels.astype(np.uint8) if kind == "UINT8" else pixels, ()
+    if not isinstance(data, list) or not all(isinstance(one, str) for one in data):
+        raise UndecodableError("BYTES data must be a list of base64 strings.")
+    return None, _counted([tensors.decode_base64(one) for one in data], shape)
+
+
+def _counted(files: list[bytes], shape: Sequence[int]) -> list[bytes]:
+    if not files or list(shape) not in ([len(files)], [len(files), 1]):
+        raise UndecodableError(f"The shape {list(shape)} does not fit {len(files)} elements.")
+    return files
+
+
+def _parameters(of: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = of.get("parameters", {})
+    if not isinstance(found, dict):
+        raise UndecodableError("'parameters' must be an object.")
+    return found
+
+
+def _all(*, binary: bool) -> list[Wanted]:
+    return [Wanted(name, binary, 0) for name in (PROBABILITIES, DIGIT)]
+
+
+def _read_outputs(said: Mapping[str, Any]) -> Sequence[Wanted]:
+    binary = _parameters(said).get("binary_data_output") is True
+    listed = said.get("outputs")
+    if not listed:
+        return _all(binary=binary)
+    if not isinstance(listed, list):
+        raise UndecodableError("'outputs' must be a list.")
+    wanted = []
+    for one in listed:
+        name = one.get("name") if isinstance(one, dict) else None
+        if name not in (PROBABILITIES, DIGIT):
+            raise UndecodableError(
+                f"There is no output {name!r}; there are {PROBABILITIES!r} and {DIGIT!r}."
+            )
+        parameters = _parameters(one)
+        classes = parameters.get("classification", 0)
+        if type(classes) is not int or classes < 0 or (classes and name == DIGIT):
+            raise UndecodableError(f"'classification' is a count, for {PROBABILITIES!r} only.")
+        wanted.append(Wanted(name, parameters.get("binary_data", binary) is True, min(classes, 10)))
+    return wanted
+
+
+def write_answer(
+    request: Request, model: Model, asked: Asked, probabilities: NDArray[np.float32]
+) -> Response:
+    """Write the outputs that were asked for, in the order in which they were."""
+    outputs, raw = [], b""
+    for wanted in asked.outputs:
+        kind, shape, data, content = _output(wanted, probabilities)
+        entry: dict[str, Any] = {"name": wanted.name, "datatype": kind, "shape": shape}
+        if wanted.binary:
+            entry["parameters"] = {"binary_data_size": len(content)}
+            raw += content
+        else:
+            entry["data"] = data
+        outputs.append(entry)
+    known = model.bundle.metadata
+    said = {"model_name": known.name, "model_version": str(known.version), "outputs": outputs}
+    if asked.id is not None:
+        said["id"] = asked.id
+    if not any(wanted.binary for wanted in asked.outputs):
+        return json_answer(request, said)
+    head = to_json(said)
+    headers = {"Content-Type": "application/octet-stream", HEADER: str(len(head))}
+    return answer(request, head + raw, headers)
+
+
+def _output(
+    wanted: Wanted, probabilities: NDArray[np.float32]
+) -> tuple[str, list[int], list[Any], bytes]:
+    """Return datatype, shape, JSON data and raw bytes of an output."""
+    if wanted.classes:
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, : wanted.classes]
+        labels = [
+            f"{row[digit]:f}:{digit}:{digit}"
+            for row, digits in zip(probabilities, order, strict=True)
+            for digit in digits
+        ]
+        raw = tensors.pack_strings([label.encode() for label in labels])
+        return "BYTES", list(order.shape), labels, raw
+    if wanted.name == DIGIT:
+        digits = probabilities.argmax(axis=1).astype("<i8")
+        return "INT64", [len(digits)], digits.tolist(), digits.tobytes()
+    raw = probabilities.astype("<f4").tobytes()
+    return "FP32", list(probabilities.shape), probabilities.reshape(-1).tolist(), raw

@@ -1,0 +1,74 @@
+"""What the protocols ask of a model: digits by the thousand, or image files, in the fast lane."""
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.requests import Request
+
+from app.errors import DigitscopeError, NotFoundError, TooLargeError
+from app.inference.registry import Model
+from app.inference.runtime import Pixels
+from app.recognise import Options
+from app.web.deps import Service
+
+PART = 256  # digits that one thread runs at a time
+
+
+def find_model(service: Service, name: str, version: str | None) -> Model:
+    """Return a model in the version that is served.
+
+    Raises:
+        NotFoundError: There is no such model, or it is served in another version.
+        NotReadyError: It is not loaded.
+    """
+    model = service.registry.get(name)
+    served = str(model.bundle.metadata.version)
+    if version is not None and version != served:
+        raise NotFoundError(
+            f"The model {name!r} has no version {version!r}; it is served in version {served}.",
+            valid=[served],
+        )
+    return model
+
+
+async def read_digits(
+    request: Request, service: Service, model: Model, pixels: Pixels
+) -> NDArray[np.float32]:
+    """Return probabilities `[N, 10]` of digits `[N, 28, 28]` as they are, without preparation."""
+    room = asyncio.Semaphore(service.fast.threads)
+
+    async def part(start: int) -> NDArray[np.float32]:
+        async with room:
+            some = pixels[start : start + PART]
+            outputs = await service.fast.run_for(request, model.runtime.predict, some)
+            return outputs.probabilities
+
+    return np.concatenate(await asyncio.gather(*(part(at) for at in range(0, len(pixels), PART))))
+
+
+async def read_files(
+    request: Request, service: Service, model: Model, files: Sequence[bytes]
+) -> NDArray[np.float32]:
+    """Return probabilities `[N, 10]` of image files, which are prepared.
+
+    Raises:
+        TooLargeError: Too many files.
+        DigitscopeError: The first error that some file gives, with its place.
+    """
+    if len(files) > service.limits.max_batch_items:
+        raise TooLargeError(
+            f"The tensor holds {len(files)} images; at most {service.limits.max_batch_items} are"
+            " taken at once."
+        )
+    options = Options(max_pixels=service.max_pixels)
+    found = []
+    for index, result in enumerate(
+        await service.recognise_many(request, list(files), model, options)
+    ):
+        if isinstance(result, DigitscopeError):
+            result.detail = f"Element {index}: {result.detail}"
+            raise result
+        found.append(result.probabilities)
+    return np.stack(found)

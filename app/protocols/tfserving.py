@@ -1,0 +1,180 @@
+"""TensorFlow Serving's REST interface, and what KServe's first protocol adds to it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+from numpy.typing import NDArray
+
+from app.errors import UndecodableError
+from app.inference.registry import Model
+from app.inference.runtime import Pixels
+from app.protocols import tensors
+from app.protocols.content import json_answer, read_content, read_json
+from app.protocols.run import find_model, read_digits, read_files
+from app.web import openapi
+from app.web.deps import Service, ServiceDep
+
+router = APIRouter(prefix="/v1", tags=["TensorFlow Serving"])
+INPUT, OUTPUT, SIGNATURE = "image", "probabilities", "serving_default"
+_VERSIONED = "/models/{model}/versions/{version}"
+_ERRORS = openapi.protocol_errors
+
+
+@router.get("/models", operation_id="tfs_models", summary="List the models")
+async def list_models(service: ServiceDep) -> dict[str, list[str]]:
+    """Name every model (KServe)."""
+    return {"models": list(service.registry.bundles)}
+
+
+@router.get(
+    "/models/{model}",
+    operation_id="tfs_status",
+    summary="Give a model's status",
+    responses=_ERRORS(404),
+)
+@router.get(
+    _VERSIONED,
+    operation_id="tfs_version_status",
+    summary="Give a version's status",
+    responses=_ERRORS(404),
+)
+async def status(model: str, service: ServiceDep, version: str | None = None) -> dict[str, Any]:
+    """Say whether the served version can be asked; 200 for every known model."""
+    bundle = service.registry.describe(model)
+    loaded = service.registry.is_loaded(model)
+    if loaded:
+        find_model(service, model, version)
+    return {
+        "model_version_status": [
+            {
+                "version": str(bundle.metadata.version),
+                "state": "AVAILABLE" if loaded else "LOADING",
+                "status": {"error_code": "OK", "error_message": ""},
+            }
+        ],
+        "name": model,
+        "ready": loaded and not service.drain.begun,
+    }
+
+
+@router.get(
+    "/models/{model}/metadata",
+    operation_id="tfs_metadata",
+    summary="Describe a model's tensors",
+    responses=_ERRORS(404, 503),
+)
+@router.get(
+    f"{_VERSIONED}/metadata",
+    operation_id="tfs_version_metadata",
+    summary="Describe a version's tensors",
+    responses=_ERRORS(404, 503),
+)
+async def metadata(model: str, service: ServiceDep, version: str | None = None) -> dict[str, Any]:
+    """Give the signature."""
+    known = find_model(service, model, version).bundle.metadata
+    return {
+        "model_spec": {"name": model, "signature_name": "", "version": str(known.version)},
+        "metadata": {
+            "signature_def": {
+                "signature_def": {
+                    SIGNATURE: {
+                        "inputs": {INPUT: _tensor(INPUT, (-1, 28, 28, 1))},
+                        "outputs": {OUTPUT: _tensor(OUTPUT, (-1, 10))},
+                        "method_name": "tensorflow/serving/predict",
+                    }
+                }
+            }
+        },
+    }
+
+
+def _tensor(name: str, sizes: Sequence[int]) -> dict[str, Any]:
+    dims = [{"size": str(size), "name": ""} for size in sizes]
+    return {
+        "dtype": "DT_FLOAT",
+        "tensor_shape": {"dim": dims, "unknown_rank": False},
+        "name": f"{name}:0",
+    }
+
+
+@router.post(
+    "/models/{model}:predict",
+    operation_id="tfs_predict",
+    summary="Read digits",
+    responses=_ERRORS(400, 404, 413, 503, 504),
+    openapi_extra=openapi.tfserving_body(),
+)
+@router.post(
+    f"{_VERSIONED}:predict",
+    operation_id="tfs_version_predict",
+    summary="Read digits with a version",
+    responses=_ERRORS(400, 404, 413, 503, 504),
+    openapi_extra=openapi.tfserving_body(),
+)
+async def predict(
+    request: Request, model: str, service: ServiceDep, version: str | None = None
+) -> Response:
+    """Read digits in row format (`instances`) or column format (`inputs`).
+
+    An image is 28 rows of 28 numbers (each may be in a list of its own), 0..255, ink high, or
+    `{"b64": ...}` with an image file, which is prepared.
+    """
+    found = find_model(service, model, version)
+    said = read_json(await read_content(request, service.limits))
+    if said.get("signature_name", SIGNATURE) not in ("", SIGNATURE):
+        raise UndecodableError(
+            f"There is no signature {said['signature_name']!r}; there is {SIGNATURE!r}."
+        )
+    if ("instances" in said) == ("inputs" in said):
+        raise UndecodableError("Expected exactly one of 'instances' and 'inputs'.")
+    if "instances" in said:
+        rows = await _read(request, service, found, _rows(said["instances"]))
+        return json_answer(request, {"predictions": rows.tolist()})
+    rows = await _read(request, service, found, _column(said["inputs"]))
+    return json_answer(request, {"outputs": rows.tolist()})
+
+
+def _rows(instances: Any) -> list[Any]:
+    """Return the images of the row format; a row may name its input."""
+    if not isinstance(instances, list) or not instances:
+        raise UndecodableError("'instances' must be a list that is not empty.")
+    return [_named(one) for one in instances]
+
+
+def _column(inputs: Any) -> list[Any]:
+    """Return the images of the column format, which may name its input."""
+    images = _named(inputs)
+    if isinstance(images, list) and images:
+        return images
+    raise UndecodableError("'inputs' must hold a list of images that is not empty.")
+
+
+def _named(value: Any) -> Any:
+    if not isinstance(value, dict) or "b64" in value:
+        return value
+    if set(value) != {INPUT}:
+        raise UndecodableError(
+            f"Expected the input {INPUT!r} and no other; got {', '.join(map(repr, value))}."
+        )
+    return value[INPUT]
+
+
+async def _read(
+    request: Request, service: Service, model: Model, images: list[Any]
+) -> NDArray[np.float32]:
+    """Return probabilities `[N, 10]`."""
+    files = [_file(image) for image in images if isinstance(image, dict)]
+    if files and len(files) != len(images):
+        raise UndecodableError("Images must be all numbers or all base64.")
+    if files:
+        return await read_files(request, service, model, files)
+    pixels: Pixels = tensors.to_pixels(tensors.from_lists(images))
+    return await read_digits(request, service, model, pixels)
+
+
+def _file(image: Mapping[str, Any]) -> bytes:
+    if set(image) != {"b64"} or not isinstance(image["b64"], str):
+        raise UndecodableError('Expected an object with the one key "b64", a string.')
+    return tensors.decode_base64(image["b64"])

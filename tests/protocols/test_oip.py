@@ -1,0 +1,293 @@
+"""The Open Inference Protocol, proved by Triton's own clients."""
+
+import gzip
+import json
+import struct
+
+import numpy as np
+import pytest
+import tritonclient.http as triton
+import tritonclient.http.aio as triton_aio
+from fastapi.testclient import TestClient
+from tritonclient.utils import InferenceServerException
+
+from app.inference.registry import Model
+from app.samples import sample_png
+from tests.conftest import Digits
+from tests.engine.server import Server
+
+
+@pytest.fixture
+def client(server: Server):
+    """Triton's synchronous client."""
+    with triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
+        yield client
+
+
+def _input(values: np.ndarray, kind: str, *, binary: bool = True) -> triton.InferInput:
+    tensor = triton.InferInput("image", list(values.shape), kind)
+    tensor.set_data_from_numpy(values, binary_data=binary)
+    return tensor
+
+
+def test_server_and_models_describe_themselves(client: triton.InferenceServerClient) -> None:
+    """Health, metadata, configuration and index, as the client asks for them."""
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready("classic")
+    assert client.is_model_ready("classic", "1")
+    assert not client.is_model_ready("classic", "99")
+    assert not client.is_model_ready("nope")
+    assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
+    known = client.get_model_metadata("classic", "1")
+    assert known["versions"] == ["1"]
+    assert known["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, 28, 28, 1]}]
+    assert [output["name"] for output in known["outputs"]] == ["probabilities", "digit"]
+    assert client.get_model_config("classic")["max_batch_size"] == 0
+    index = {entry["name"]: entry["state"] for entry in client.get_model_repository_index()}
+    assert index["classic"] == "READY"
+
+
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("kind", ["UINT8", "FP32"])
+@pytest.mark.parametrize("shape", [(-1, 28, 28, 1), (-1, 28, 28), (-1, 784)])
+def test_tensors_in_every_form(
+    client: triton.InferenceServerClient,
+    classic: Model,
+    digits: Digits,
+    binary: bool,
+    kind: str,
+    shape: tuple[int, ...],
+) -> None:
+    """Both datatypes in three shapes, as JSON and in binary, give the network's answers."""
+    images = digits.images[:7]
+    values = images.reshape(shape).astype(np.uint8 if kind == "UINT8" else np.float32)
+    outputs = [
+        triton.InferRequestedOutput("digit", binary_data=binary),
+        triton.InferRequestedOutput("probabilities", binary_data=binary),
+    ]
+    got = client.infer(
+        "classic", [_input(values, kind, binary=binary)], outputs=outputs, request_id="seven"
+    )
+    expected = classic.runtime.predict(images).probabilities
+    np.testing.assert_allclose(got.as_numpy("probabilities"), expected, atol=1e-6)
+    np.testing.assert_array_equal(got.as_numpy("digit"), expected.argmax(axis=1))
+    assert got.get_response()["id"] == "seven"
+    assert got.get_response()["model_version"] == "1"
+
+
+def test_many_digits_in_one_tensor(
+    client: triton.InferenceServerClient, classic: Model, digits: Digits
+) -> None:
+    """A thousand digits come back in their order."""
+    got = client.infer("classic", [_input(digits.images, "UINT8")]).as_numpy("probabilities")
+    np.testing.assert_allclose(got, classic.runtime.predict(digits.images).probabilities, atol=1e-6)
+
+
+@pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
+def test_compression_both_ways(
+    client: triton.InferenceServerClient, digits: Digits, algorithm: str
+) -> None:
+    """Requests and answers may be compressed."""
+    got = client.infer(
+        "classic",
+        [_input(digits.images[:50], "UINT8")],
+        request_compression_algorithm=algorithm,
+        response_compression_algorithm=algorithm,
+    )
+    assert got.as_numpy("digit").shape == (50,)
+
+
+def test_image_files_are_prepared(
+    client: triton.InferenceServerClient, test_client: TestClient
+) -> None:
+    """BYTES hold image files, which get what `/predict` gives them."""
+    files = np.array([sample_png(digit) for digit in range(10)], object)
+    tensor = triton.InferInput("image", [10], "BYTES")
+    tensor.set_data_from_numpy(files)
+    got = client.infer("classic", [tensor])
+    assert got.as_numpy("digit").tolist() == list(range(10))
+    native = test_client.post("/predict", files={"file": files[3]}).json()["probabilities"]
+    np.testing.assert_allclose(got.as_numpy("probabilities")[3], native, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def test_client():
+    """The native routes."""
+    from app.main import create_app
+
+    with TestClient(create_app()) as client:
+        yield client
+
+
+def test_classes_by_name(client: triton.InferenceServerClient, digits: Digits) -> None:
+    """`classification` names the most probable classes: score, index and label."""
+    output = triton.InferRequestedOutput("probabilities", class_count=3)
+    got = client.infer("classic", [_input(digits.images[:2], "UINT8")], outputs=[output])
+    classes = got.as_numpy("probabilities")
+    assert classes.shape == (2, 3)
+    score, index, label = classes[0, 0].decode().split(":")
+    assert int(index) == int(label) == digits.labels[0]
+    assert 0.5 < float(score) <= 1
+
+
+@pytest.mark.parametrize(
+    ("model", "values", "kind", "said"),
+    [
+        ("nope", np.zeros((1, 28, 28), np.uint8), "UINT8", "no model 'nope'"),
+        ("classic", np.zeros((1, 27, 28), np.uint8), "UINT8", "[-1, 28, 28, 1]"),
+        ("classic", np.zeros((1, 28, 28), np.int64), "INT64", "datatype 'INT64'"),
+        ("classic", np.full((1, 28, 28), -1, np.float32), "FP32", "0 to 255"),
+        ("classic", np.full((1, 28, 28), np.nan, np.float32), "FP32", "0 to 255"),
+        ("classic", np.zeros((0, 28, 28), np.uint8), "UINT8", "no image"),
+    ],
+)
+def test_errors_in_the_protocol_s_form(
+    client: triton.InferenceServerClient, model: str, values: np.ndarray, kind: str, said: str
+) -> None:
+    """The client gets the message of each error."""
+    with pytest.raises(InferenceServerException) as caught:
+        client.infer(model, [_input(values, kind)])
+    assert said in caught.value.message()
+
+
+def test_wrong_versions_and_names(client: triton.InferenceServerClient, digits: Digits) -> None:
+    """Unknown versions, inputs and outputs are named in the answer."""
+    tensor = _input(digits.images[:1], "UINT8")
+    with pytest.raises(InferenceServerException, match="no version '7'"):
+        client.infer("classic", [tensor], model_version="7")
+    with pytest.raises(InferenceServerException, match="no output 'scores'"):
+        client.infer("classic", [tensor], outputs=[triton.InferRequestedOutput("scores")])
+    other = triton.InferInput("picture", [1, 28, 28], "UINT8")
+    other.set_data_from_numpy(digits.images[:1])
+    with pytest.raises(InferenceServerException, match="no input 'picture'"):
+        client.infer("classic", [other])
+
+
+def test_models_are_loaded_by_the_operator(client: triton.InferenceServerClient) -> None:
+    """Loading needs the admin token; nothing is unloaded."""
+    with pytest.raises(InferenceServerException, match="admin token"):
+        client.load_model("classic")
+    headers = {"Authorization": "Bearer the admin token"}
+    client.load_model("classic", headers=headers)
+    with pytest.raises(InferenceServerException, match="not unloaded"):
+        client.unload_model("classic", headers=headers)
+
+
+@pytest.mark.anyio
+async def test_asyncio_client(server: Server, digits: Digits, classic: Model) -> None:
+    """The client for asyncio works likewise."""
+    async with triton_aio.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
+        assert await client.is_server_ready()
+        got = await client.infer("classic", [_input(digits.images[:3], "UINT8")])
+    expected = classic.runtime.predict(digits.images[:3]).probabilities
+    np.testing.assert_allclose(got.as_numpy("probabilities"), expected, atol=1e-6)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The client runs on asyncio."""
+    return "asyncio"
+
+
+INFER = "/v2/models/classic/infer"
+LENGTH = "Inference-Header-Content-Length"
+
+
+def test_raw_bodies_of_one_image(server: Server, digits: Digits) -> None:
+    """With a header length of 0 the whole body is one digit, or one image file."""
+    for body in (digits.images[0].tobytes(), digits.images[0].astype("<f4").tobytes()):
+        answer = server.ask(INFER, body, **{LENGTH: "0"})
+        assert answer.json["outputs"][1]["data"] == [int(digits.labels[0])]
+    answer = server.ask(INFER, sample_png(5), **{LENGTH: "0"})
+    assert answer.json["outputs"][1]["data"] == [5]
+
+
+@pytest.mark.parametrize("length", ["-1", "ten", "1e3", "99999999", ""])
+def test_wrong_header_lengths(server: Server, length: str) -> None:
+    """A header that cannot be is refused."""
+    answer = server.ask(INFER, b"{}", **{LENGTH: length})
+    assert answer.status == 400
+    assert list(answer.json) == ["error"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"inputs": []},
+        {"inputs": [1]},
+        {"inputs": [{"name": "image"}]},
+        {"inputs": [{"name": "image", "datatype": "UINT8", "shape": "x", "data": []}]},
+        {"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 784], "data": [1, 2]}]},
+        {"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 784], "data": [[1], []]}]},
+        {
+            "inputs": [
+                {"name": "image", "datatype": "UINT8", "shape": [1, 784], "data": [0.5] * 784}
+            ]
+        },
+        {"inputs": [{"name": "image", "datatype": "FP32", "shape": [1, 784], "data": ["a"] * 784}]},
+        {"inputs": [{"name": "image", "datatype": "FP32", "shape": [-1, -784], "data": [1] * 784}]},
+        {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["?"]}]},
+        {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [2], "data": ["AAAA"]}]},
+        {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["AAAA"]}]},
+        {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [0], "data": []}]},
+        {
+            "inputs": [
+                {
+                    "name": "image",
+                    "datatype": "UINT8",
+                    "shape": [1, 784],
+                    "parameters": {"binary_data_size": 784},
+                }
+            ]
+        },
+        {"id": 7, "inputs": [{"name": "image", "datatype": "UINT8", "shape": [1], "data": [1]}]},
+    ],
+)
+def test_wrong_bodies_are_refused(server: Server, said: dict) -> None:
+    """Whatever is wrong is 400 with one sentence."""
+    answer = server.ask(INFER, json.dumps(said).encode())
+    assert answer.status == 400, answer
+    assert list(answer.json) == ["error"]
+    assert answer.json["error"]
+
+
+def test_damaged_binary_tensors(server: Server) -> None:
+    """BYTES elements that reach over the end, and tensors that end early, are refused."""
+    for raw in (b"\x05\x00", struct.pack("<I", 100) + b"abc", b""):
+        head = json.dumps(
+            {
+                "inputs": [
+                    {
+                        "name": "image",
+                        "datatype": "BYTES",
+                        "shape": [1],
+                        "parameters": {"binary_data_size": len(raw)},
+                    }
+                ]
+            }
+        ).encode()
+        answer = server.ask(INFER, head + raw, **{LENGTH: str(len(head))})
+        assert answer.status == 400, answer
+
+
+def test_compressed_bombs_and_garbage(server: Server) -> None:
+    """What grows over the limit is refused, and so is what is not what it says."""
+    bomb = gzip.compress(bytes(50_000_000))
+    assert server.ask(INFER, bomb, Content_Encoding="gzip").status == 413
+    assert server.ask(INFER, b"nothing", Content_Encoding="gzip").status == 400
+    assert server.ask(INFER, gzip.compress(b"{}")[:-9], Content_Encoding="gzip").status == 400
+    assert server.ask(INFER, b"{}", Content_Encoding="br").status == 415
+
+
+def test_unknown_paths_and_methods_have_the_form_too(server: Server) -> None:
+    """404, 405 and 413 of the framework itself are `{"error": ...}`."""
+    for path, status in (("/v2/nowhere", 404), ("/v1/models/classic/nowhere", 404)):
+        answer = server.get(path)
+        assert (answer.status, list(answer.json)) == (status, ["error"])
+    wrong = server.get(INFER)
+    assert (wrong.status, list(wrong.json)) == (405, ["error"])
+    assert wrong.headers["allow"] == "POST"
+    large = server.ask(INFER, bytes(6_000_000))
+    assert (large.status, list(large.json)) == (413, ["error"])

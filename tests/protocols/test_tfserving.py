@@ -1,0 +1,110 @@
+"""TensorFlow Serving's REST interface, with requests as its documentation gives them."""
+
+import base64
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+from app.inference.registry import Model
+from app.samples import sample_png
+from tests.conftest import Digits
+from tests.engine.server import Answer, Server
+
+PREDICT = "/v1/models/classic:predict"
+
+
+def _predict(server: Server, said: dict, path: str = PREDICT, **headers: str) -> Answer:
+    return server.ask(path, json.dumps(said).encode(), **headers)
+
+
+def test_status_and_metadata(server: Server) -> None:
+    """A model's status, its version's, and its signature; KServe's keys beside them."""
+    for path in ("/v1/models/classic", "/v1/models/classic/versions/1"):
+        (status,) = server.get(path).json["model_version_status"]
+        assert (status["version"], status["state"]) == ("1", "AVAILABLE")
+        assert status["status"] == {"error_code": "OK", "error_message": ""}
+    assert server.get("/v1/models/classic").json["ready"] is True
+    assert "classic" in server.get("/v1/models").json["models"]
+    known = server.get("/v1/models/classic/metadata").json
+    assert known["model_spec"] == {"name": "classic", "signature_name": "", "version": "1"}
+    signature = known["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    dims = signature["inputs"]["image"]["tensor_shape"]["dim"]
+    assert [dim["size"] for dim in dims] == ["-1", "28", "28", "1"]
+    for path in ("/v1/models/nope", "/v1/models/classic/versions/9", "/v1/models/nope/metadata"):
+        answer = server.get(path)
+        assert (answer.status, list(answer.json)) == (404, ["error"])
+
+
+def test_row_and_column_format(server: Server, classic: Model, digits: Digits) -> None:
+    """Rows with and without the input's name, columns with and without it, one answer for each."""
+    images = digits.images[:4]
+    expected = classic.runtime.predict(images).probabilities
+    rows = images.tolist()
+    deep = images[..., None].astype(float).tolist()
+    for said in (
+        {"instances": rows},
+        {"instances": deep},
+        {"instances": [{"image": row} for row in rows]},
+        {"instances": rows, "signature_name": "serving_default"},
+    ):
+        got = _predict(server, said).json
+        assert list(got) == ["predictions"]
+        np.testing.assert_allclose(got["predictions"], expected, atol=1e-6)
+    for said in ({"inputs": rows}, {"inputs": {"image": deep}}):
+        got = _predict(server, said, "/v1/models/classic/versions/1:predict").json
+        assert list(got) == ["outputs"]
+        np.testing.assert_allclose(got["outputs"], expected, atol=1e-6)
+
+
+def test_image_files_and_compression(server: Server) -> None:
+    """`b64` holds an image file, which is prepared; bodies may be compressed."""
+    files = [{"b64": base64.b64encode(sample_png(digit)).decode()} for digit in (4, 9)]
+    for said in ({"instances": files}, {"instances": [{"image": file} for file in files]}):
+        got = np.array(_predict(server, said).json["predictions"])
+        assert got.argmax(axis=1).tolist() == [4, 9]
+    body = gzip.compress(json.dumps({"inputs": files}).encode())
+    got = server.ask(PREDICT, body, Content_Encoding="gzip").json["outputs"]
+    assert np.array(got).argmax(axis=1).tolist() == [4, 9]
+
+
+ROW = np.zeros((28, 28), int).tolist()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"instances": [ROW], "inputs": [ROW]},
+        {"instances": []},
+        {"instances": ROW[0]},
+        {"instances": "x"},
+        {"instances": [{"picture": ROW}]},
+        {"instances": [{"image": ROW, "more": 1}]},
+        {"instances": [{"b64": "AAAA", "more": 1}]},
+        {"instances": [{"b64": 5}]},
+        {"instances": [{"b64": "???"}]},
+        {"instances": [{"b64": "AAAA"}]},
+        {"instances": [ROW, {"b64": "AAAA"}]},
+        {"instances": [[[300] * 28] * 28]},
+        {"inputs": []},
+        {"inputs": {"picture": [ROW]}},
+        {"inputs": {"image": 1}},
+        {"instances": [ROW], "signature_name": "other"},
+    ],
+)
+def test_wrong_bodies_are_refused(server: Server, said: dict) -> None:
+    """Whatever is wrong is 400 with one sentence."""
+    answer = _predict(server, said)
+    assert answer.status == 400, answer
+    assert list(answer.json) == ["error"]
+
+
+def test_no_json_and_unknown_models(server: Server) -> None:
+    """A body that is no JSON is 400, an unknown model or version 404."""
+    assert server.ask(PREDICT, b'{"instances": [NaN]}').status == 400
+    assert server.ask(PREDICT, b"[" * 100_000).status == 400
+    for path in ("/v1/models/nope:predict", "/v1/models/classic/versions/2:predict"):
+        answer = _predict(server, {"instances": [ROW]}, path)
+        assert (answer.status, list(answer.json)) == (404, ["error"])
