@@ -1,10 +1,13 @@
-"""The networks, layer by layer: stock Keras layers only, each step a named layer of its own.
+"""The networks, layer by layer, each step a named layer of its own.
 
+Stock Keras layers, but for those of `training.layers`, which are folded away when training ends.
 Activation and convolution are separate layers, logits and softmax too, so that both sides can be
 inspected. Raw pixels go in (`[N, 28, 28, 1]`, 0..255, ink high); normalisation is the first layer.
 """
 
 import keras
+
+from training.layers import DropConnect
 
 # Mean and standard deviation of the 60,000 training images' pixels, 0..255, measured.
 MNIST_MEAN = 33.3184
@@ -27,23 +30,7 @@ def classic(
         An untrained Sequential: input `[N, 28, 28, 1]` 0..255, output `[N, 10]` softmax.
     """
     layers = keras.layers
-    model = keras.Sequential(name="classic")
-    model.add(keras.Input((28, 28, 1), name="image"))
-    model.add(layers.Normalization(mean=MNIST_MEAN, variance=MNIST_STD**2, name="normalise"))
-    for block, filters in enumerate((32, 64), start=1):
-        model.add(layers.ZeroPadding2D(1, name=f"pad_{block}"))
-        for step in (1, 2):
-            name = f"{block}_{step}"
-            model.add(
-                layers.Conv2D(filters, 3, use_bias=not batch_normalization, name=f"conv_{name}")
-            )
-            if batch_normalization:
-                model.add(layers.BatchNormalization(name=f"bn_{name}"))
-            model.add(layers.ReLU(name=f"relu_{name}"))
-        model.add(layers.MaxPooling2D(2, name=f"pool_{block}"))
-        if conv_dropout:
-            model.add(layers.Dropout(conv_dropout, name=f"dropout_{block}"))
-    model.add(layers.Flatten(name="flatten"))
+    model = _convolutions("classic", batch_normalization, conv_dropout)
     model.add(layers.Dense(512, use_bias=not batch_normalization, name="dense"))
     if batch_normalization:
         model.add(layers.BatchNormalization(name="bn_dense"))
@@ -52,4 +39,51 @@ def classic(
         model.add(layers.Dropout(dense_dropout, name="dropout_dense"))
     model.add(layers.Dense(10, name="logits"))
     model.add(layers.Softmax(name="softmax"))
+    return model
+
+
+def dropconnect(*, rate: float, masks: int, conv_dropout: float) -> keras.Sequential:
+    """Build the classic convolutions under a dense layer whose weights are dropped in training.
+
+    There is no batch normalisation after that layer: its statistics would be those of the masked
+    weights, whose outputs vary more than those of the mean weights that inference uses.
+
+    Args:
+        rate: Probability that a weight of the dense layer is dropped (Wan et al., 2013), 0..1.
+        masks: Masks drawn for a batch.
+        conv_dropout: Share of values dropped after each pooling in training, 0..1; 0 leaves the
+            layer out.
+
+    Returns:
+        An untrained Sequential: input `[N, 28, 28, 1]` 0..255, output `[N, 10]` softmax.
+    """
+    layers = keras.layers
+    model = _convolutions("dropconnect", True, conv_dropout)
+    model.add(DropConnect(512, rate=rate, masks=masks, name="dense"))
+    model.add(layers.ReLU(name="relu_dense"))
+    model.add(layers.Dense(10, name="logits"))
+    model.add(layers.Softmax(name="softmax"))
+    return model
+
+
+def _convolutions(name: str, batch_normalization: bool, dropout: float) -> keras.Sequential:
+    """Return the part that both networks begin with: normalisation up to `flatten`."""
+    layers = keras.layers
+    model = keras.Sequential(name=name)
+    model.add(keras.Input((28, 28, 1), name="image"))
+    model.add(layers.Normalization(mean=MNIST_MEAN, variance=MNIST_STD**2, name="normalise"))
+    for block, filters in enumerate((32, 64), start=1):
+        model.add(layers.ZeroPadding2D(1, name=f"pad_{block}"))
+        for step in (1, 2):
+            place = f"{block}_{step}"
+            model.add(
+                layers.Conv2D(filters, 3, use_bias=not batch_normalization, name=f"conv_{place}")
+            )
+            if batch_normalization:
+                model.add(layers.BatchNormalization(name=f"bn_{place}"))
+            model.add(layers.ReLU(name=f"relu_{place}"))
+        model.add(layers.MaxPooling2D(2, name=f"pool_{block}"))
+        if dropout:
+            model.add(layers.Dropout(dropout, name=f"dropout_{block}"))
+    model.add(layers.Flatten(name="flatten"))
     return model

@@ -17,6 +17,7 @@ import numpy as np
 from training import snapshots
 from training.batches import Batches, one_hot
 from training.data import Split
+from training.layers import DropConnect, fold
 from training.recipe import Recipe
 
 
@@ -54,7 +55,7 @@ class Fitted:
     """What a run leaves behind.
 
     Attributes:
-        network: The network with the weights of one epoch.
+        network: The network with the weights of one epoch, made of stock layers.
         history: The figures of every finished epoch, resumed ones too.
         epoch: The epoch, counted from 1, whose weights the network has.
         snapshots: The folder with every epoch's weights (`training.snapshots`).
@@ -133,10 +134,10 @@ def fit(
         if not history:
             raise
     if len(history) == recipe.epochs:
-        return Fitted(network, history, recipe.epochs, checkpoints.snapshots)
+        return Fitted(fold(network), history, recipe.epochs, checkpoints.snapshots)
     trainee.load_weights(checkpoints.best)
     best = min(history, key=lambda epoch: epoch.val_loss)
-    return Fitted(network, history, best.epoch, checkpoints.snapshots)
+    return Fitted(fold(network), history, best.epoch, checkpoints.snapshots)
 
 
 class DigitAccuracy(keras.metrics.Metric):
@@ -230,7 +231,11 @@ class _Watcher(keras.callbacks.Callback):
         self.batches.epoch = epoch
         # Keras saves no random states: dropout starts each epoch from its number instead, so that a
         # resumed run drops what an uninterrupted one would.
-        dropouts = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)]
+        dropouts = [
+            layer
+            for layer in self.model.layers
+            if isinstance(layer, keras.layers.Dropout | DropConnect)
+        ]
         for index, layer in enumerate(dropouts):
             state = layer.seed_generator.state
             start = [self.batches.seed * len(dropouts) + index, epoch * self.steps]
