@@ -1,4 +1,4 @@
-"""The commands of the training: `train` and `evaluate`.
+"""The commands of the training: `train`, `augment`, `evaluate` and `card`.
 
 Keras and TensorFlow are imported when a command runs, so that the service's commands stay quick.
 """
@@ -34,6 +34,7 @@ DataOption = Annotated[
 def add_commands(cli: typer.Typer) -> None:
     """Add the training's commands to a command line."""
     cli.command()(train)
+    cli.command()(augment)
     cli.command()(evaluate)
     cli.command()(card)
 
@@ -64,12 +65,8 @@ def train(
     from training.data import DataError
     from training.fit import FitError
     from training.publish import PublishError
-    from training.recipes import RECIPES
 
-    chosen = RECIPES.get("quick" if quick else recipe)
-    if chosen is None:
-        fail(f"There is no recipe {recipe!r}; there are {', '.join(RECIPES)}.")
-        raise typer.Exit(2)
+    chosen = _recipe("quick" if quick else recipe)
     target = (out_dir or read_settings().model_dir) / chosen.name
     try:
         metadata = _fit_and_publish(
@@ -86,6 +83,15 @@ def train(
         raise typer.Exit(130) from None
     _print_figures([metadata.validation, metadata.test])
     out.print(f"Wrote {target} (version {metadata.version}).")
+
+
+def _recipe(name: str) -> "Recipe":
+    from training.recipes import RECIPES
+
+    if name not in RECIPES:
+        fail(f"There is no recipe {name!r}; there are {', '.join(RECIPES)}.")
+        raise typer.Exit(2)
+    return RECIPES[name]
 
 
 def _fit_and_publish(
@@ -115,6 +121,27 @@ def _fit_and_publish(
     out.print("Calibrating, compiling and evaluating ...")
     test, trained = mnist.load(data, "test"), Trained(recipe, seed, fitted)
     return publish(trained, validation, test, target, train=train_split)
+
+
+def augment(
+    preview: Annotated[Path, typer.Option(help="PNG file to write.")],
+    recipe: Annotated[str, typer.Option(help="Name of a file in training/recipes.")] = "classic",
+    data: DataOption = None,
+    seed: Annotated[int, typer.Option(help="Of the choice of digits and of the changes.")] = 1,
+) -> None:
+    """Draw what a recipe's augmentation makes of digits."""
+    _quiet_tensorflow()
+    from app.render import to_png
+    from training import data as mnist
+    from training.preview import preview as draw
+
+    chosen = _recipe(recipe)
+    try:
+        preview.write_bytes(to_png(draw(mnist.load(data, "train"), chosen, seed)))
+    except (mnist.DataError, OSError) as error:
+        fail(str(error))
+        raise typer.Exit(1) from error
+    out.print(f"Wrote {preview}.")
 
 
 def evaluate(
