@@ -34,7 +34,8 @@ class Batches(keras.utils.PyDataset):
         batch = self.digits.take(order[index * size : (index + 1) * size])
         rng = np.random.default_rng([self.seed, self.epoch, index])
         pixels = augment(batch.images, self.recipe.augmentation, rng)
-        targets = one_hot(batch.labels)
+        smoothing = self.recipe.label_smoothing
+        targets = (1 - smoothing) * one_hot(batch.labels) + np.float32(smoothing / 10)
         strange = round(self.recipe.outlier_share * len(batch))
         if strange:
             pixels = np.concatenate([pixels, outliers(batch.images[:strange], rng)])

@@ -20,6 +20,8 @@ from training.data import Split
 from training.layers import DropConnect, fold
 from training.recipe import Recipe
 
+STATISTICS_BATCHES = 200  # that batch normalisation's statistics are taken from after averaging
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -85,7 +87,9 @@ def fit(
     """Train a recipe's network.
 
     A run that comes to its end keeps its last epoch: the learning rate has fallen to 0 by then, and
-    an epoch picked from the middle of the schedule would only be luck on the validation digits.
+    an epoch picked from the middle of the schedule would only be luck on the validation digits. If
+    the recipe averages, it keeps the average of the weights instead; the figures of the epochs are
+    always those of the weights themselves.
     Ctrl-C ends a run early and keeps the epoch with the lowest validation loss.
 
     Args:
@@ -134,6 +138,8 @@ def fit(
         if not history:
             raise
     if len(history) == recipe.epochs:
+        if recipe.averaging:
+            _average(trainee, Batches(train, recipe, seed, epoch=recipe.epochs))
         return Fitted(fold(network), history, recipe.epochs, checkpoints.snapshots)
     trainee.load_weights(checkpoints.best)
     best = min(history, key=lambda epoch: epoch.val_loss)
@@ -152,7 +158,7 @@ class DigitAccuracy(keras.metrics.Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch of target distributions `[B, 10]` and logits `[B, 10]`."""
         ops = keras.ops
-        certain = ops.cast(ops.max(y_true, axis=-1) > 0.99, "float32")
+        certain = ops.cast(ops.max(y_true, axis=-1) > 0.5, "float32")
         hits = ops.cast(
             ops.equal(ops.argmax(y_true, axis=-1), ops.argmax(y_pred, axis=-1)), "float32"
         )
@@ -291,7 +297,12 @@ def _compile(network: keras.Sequential, recipe: Recipe, steps: int) -> keras.Mod
         warmup_target=recipe.learning_rate,
         warmup_steps=steps,
     )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+    optimizer = keras.optimizers.AdamW(
+        rate,
+        weight_decay=recipe.weight_decay,
+        use_ema=bool(recipe.averaging),
+        ema_momentum=recipe.averaging,
+    )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     optimizer.build(trainee.trainable_variables)
     trainee.compile(
@@ -303,3 +314,25 @@ def _compile(network: keras.Sequential, recipe: Recipe, steps: int) -> keras.Mod
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     return trainee
+
+
+def _average(trainee: keras.Model, batches: Batches) -> None:
+    """Put the averaged weights in, and take batch normalisation's statistics anew under them.
+
+    The statistics of the training belong to the weights that came by (Izmailov et al., 2018).
+
+    Args:
+        trainee: Its optimizer keeps the averages.
+        batches: Some of them give the statistics, in training mode as always.
+    """
+    trainee.optimizer.finalize_variable_values(trainee.trainable_variables)
+    normalising = [
+        layer for layer in trainee.layers if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    momenta = [layer.momentum for layer in normalising]
+    for index in range(min(len(batches), STATISTICS_BATCHES)):
+        for layer in normalising:
+            layer.momentum = index / (index + 1)  # makes the moving average a plain mean
+        trainee(batches[index][0], training=True)
+    for layer, momentum in zip(normalising, momenta, strict=True):
+        layer.momentum = momentum

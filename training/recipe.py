@@ -25,6 +25,10 @@ class Recipe:
         weight_decay: Decoupled weight decay (AdamW; Loshchilov and Hutter, 2019) of kernels only.
         augmentation: How the digits are changed before each step.
         outlier_share: Non-digits per digit in every batch, with the uniform distribution as target.
+        label_smoothing: Share of each digit's target that is spread evenly over the ten classes
+            (Szegedy et al., 2016).
+        averaging: Decay, per step, of the moving average of the weights that is kept at the end
+            (Polyak and Juditsky, 1992); 0 keeps the last weights.
         validation_count: Digits held out of the 60,000, the same number of each class for every
             choice.
     """
@@ -39,10 +43,18 @@ class Recipe:
     weight_decay: float
     augmentation: Augmentation
     outlier_share: float
+    label_smoothing: float = 0.0
+    averaging: float = 0.0
     validation_count: int = 5000
 
     def describe(self) -> dict[str, Any]:
-        """Return what decides the outcome as JSON-able values."""
+        """Return what decides the outcome as JSON-able values, without settings that are not used.
+
+        So a setting that came later changes nothing in what older recipes say.
+        """
         said = {**asdict(self), "build": self.build.__name__}
         del said["description"]
+        for setting in ("label_smoothing", "averaging"):
+            if not said[setting]:
+                del said[setting]
         return said

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from training.batches import Batches
 from training.data import Split
 from training.fit import FitError, Progress, fit
 from training.recipe import Recipe
@@ -97,3 +98,36 @@ def test_resume_refuses_another_run(
     _run(replace(small, epochs=1), train_digits, held_out, tmp_path)
     with pytest.raises(FitError, match="another recipe"):
         _run(small, train_digits, held_out, tmp_path, resume=True)
+
+
+def test_averaged_weights_have_their_own_statistics(
+    small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
+) -> None:
+    """The average is kept, resumed runs too, and reads digits: its statistics fit its weights."""
+    averaging = replace(small, averaging=0.8, label_smoothing=0.1)
+
+    def stop_in_the_last_epoch(at: Progress) -> None:
+        if at.epoch == 2:
+            raise KeyboardInterrupt
+
+    kept = fit(averaging, train_digits, held_out, tmp_path / "whole", seed=5)
+    assert _accuracy(kept.network, held_out) > 0.5
+    assert _accuracy(kept.network, held_out) != pytest.approx(kept.history[-1].val_accuracy)
+    fit(averaging, train_digits, held_out, tmp_path, seed=5, on_step=stop_in_the_last_epoch)
+    resumed = fit(averaging, train_digits, held_out, tmp_path, seed=5, resume=True)
+    for ours, theirs in zip(resumed.network.get_weights(), kept.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_smoothed_targets(small: Recipe, train_digits: Split) -> None:
+    """A digit's target gives a share of one to all classes; a non-digit's is uniform as ever."""
+    recipe = replace(small, label_smoothing=0.2, outlier_share=0.1)
+    _, targets = Batches(train_digits, recipe, seed=1, epoch=0)[0]
+    assert np.unique(targets[:100].round(4)).tolist() == pytest.approx([0.02, 0.82])
+    assert (targets[100:] == np.float32(0.1)).all()
+
+
+def test_settings_at_their_defaults_are_not_told(small: Recipe) -> None:
+    """A recipe says what it uses; what older recipes said stays as it was."""
+    assert {"label_smoothing", "averaging"}.isdisjoint(small.describe())
+    assert replace(small, averaging=0.9).describe()["averaging"] == 0.9
