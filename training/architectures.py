@@ -66,6 +66,39 @@ def dropconnect(*, rate: float, masks: int, conv_dropout: float) -> keras.Sequen
     return model
 
 
+def compact() -> keras.Sequential:
+    """Build a network that halves the image early, in strides instead of poolings.
+
+    Four convolutions, global average pooling, logits: 64 thousand parameters and 1.9 million
+    multiply-adds. The first kernel is 5x5, so that it still sees the pixels that its stride skips.
+
+    Returns:
+        An untrained Sequential: input `[N, 28, 28, 1]` 0..255, output `[N, 10]` softmax.
+    """
+    layers = keras.layers
+    model = keras.Sequential(name="compact")
+    model.add(keras.Input((28, 28, 1), name="image"))
+    model.add(layers.Normalization(mean=MNIST_MEAN, variance=MNIST_STD**2, name="normalise"))
+    steps = ((24, 5, 2), (32, 3, 2), (64, 3, 1), (64, 3, 2))
+    for number, (filters, side, strides) in enumerate(steps, start=1):
+        model.add(
+            layers.Conv2D(
+                filters,
+                side,
+                strides=strides,
+                padding="same",
+                use_bias=False,
+                name=f"conv_{number}",
+            )
+        )
+        model.add(layers.BatchNormalization(name=f"bn_{number}"))
+        model.add(layers.ReLU(name=f"relu_{number}"))
+    model.add(layers.GlobalAveragePooling2D(name="pool"))
+    model.add(layers.Dense(10, name="logits"))
+    model.add(layers.Softmax(name="softmax"))
+    return model
+
+
 def _convolutions(name: str, batch_normalization: bool, dropout: float) -> keras.Sequential:
     """Return the part that both networks begin with: normalisation up to `flatten`."""
     layers = keras.layers

@@ -1,5 +1,7 @@
 """What the network is shown: augmented digits and outliers, in an order that the seed fixes."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +10,10 @@ from training.augment import augment
 from training.data import Split
 from training.outliers import outliers
 from training.recipe import Recipe
+from training.resample import Batch
+
+# From pixels `[N, 28, 28]`, 0..255, to the distributions `[N, 10]` to learn.
+Teacher = Callable[[Batch], NDArray[np.float32]]
 
 
 def one_hot(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -18,9 +24,15 @@ def one_hot(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
 class Batches(keras.utils.PyDataset):
     """Augmented batches with outliers mixed in; the same for the same seed, epoch and index."""
 
-    def __init__(self, digits: Split, recipe: Recipe, seed: int, epoch: int) -> None:
-        """Begin at `epoch`, counted from 0; whoever trains sets it before each further one."""
+    def __init__(
+        self, digits: Split, recipe: Recipe, seed: int, epoch: int, teacher: Teacher | None = None
+    ) -> None:
+        """Begin at `epoch`, counted from 0; whoever trains sets it before each further one.
+
+        With a `teacher` its answers are the targets of the digits, not their labels.
+        """
         super().__init__(workers=1)
+        self.teacher = teacher
         self.digits, self.recipe, self.seed, self.epoch = digits, recipe, seed, epoch
 
     def __len__(self) -> int:
@@ -34,8 +46,11 @@ class Batches(keras.utils.PyDataset):
         batch = self.digits.take(order[index * size : (index + 1) * size])
         rng = np.random.default_rng([self.seed, self.epoch, index])
         pixels = augment(batch.images, self.recipe.augmentation, rng)
-        smoothing = self.recipe.label_smoothing
-        targets = (1 - smoothing) * one_hot(batch.labels) + np.float32(smoothing / 10)
+        if self.teacher:
+            targets = self.teacher(pixels)
+        else:
+            smoothing = self.recipe.label_smoothing
+            targets = (1 - smoothing) * one_hot(batch.labels) + np.float32(smoothing / 10)
         strange = round(self.recipe.outlier_share * len(batch))
         if strange:
             pixels = np.concatenate([pixels, outliers(batch.images[:strange], rng)])

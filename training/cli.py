@@ -1,4 +1,4 @@
-"""The commands of the training: `train`, `augment`, `evaluate` and `card`.
+"""The commands of the training: `train`, `distill`, `augment`, `evaluate` and `card`.
 
 Keras and TensorFlow are imported when a command runs, so that the service's commands stay quick.
 """
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from app.bundle import Evaluation, Metadata
     from training import fit
+    from training.batches import Teacher
     from training.recipe import Recipe
 
 out = Console(soft_wrap=True, highlight=False)
@@ -31,9 +32,21 @@ DataOption = Annotated[
 ]
 
 
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder that gets the bundle, instead of DIGITSCOPE_MODEL_DIR."),
+]
+RunsOption = Annotated[Path, typer.Option(help="Folder for the checkpoints.")]
+SeedOption = Annotated[int, typer.Option(help="Of weights, order, augmentation and dropout.")]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on after the last finished epoch.")
+]
+
+
 def add_commands(cli: typer.Typer) -> None:
     """Add the training's commands to a command line."""
     cli.command()(train)
+    cli.command()(distill)
     cli.command()(augment)
     cli.command()(evaluate)
     cli.command()(card)
@@ -47,30 +60,64 @@ def _quiet_tensorflow() -> None:
 def train(
     recipe: Annotated[str, typer.Option(help="Name of a file in training/recipes.")] = "classic",
     data: DataOption = None,
-    out_dir: Annotated[
-        Path | None,
-        typer.Option("--out", help="Folder that gets the bundle, instead of DIGITSCOPE_MODEL_DIR."),
-    ] = None,
-    runs: Annotated[Path, typer.Option(help="Folder for the checkpoints.")] = Path("runs"),
-    seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and dropout.")] = 1,
+    out_dir: OutOption = None,
+    runs: RunsOption = Path("runs"),
+    seed: SeedOption = 1,
     quick: Annotated[
         bool, typer.Option("--quick", help="The recipe 'quick': two minutes on two cores.")
     ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on after the last finished epoch.")
-    ] = False,
+    resume: ResumeOption = False,
 ) -> None:
     """Train a recipe on MNIST and write its model bundle."""
     _quiet_tensorflow()
+    _make(_recipe("quick" if quick else recipe), data, out_dir, runs, seed=seed, resume=resume)
+
+
+def distill(
+    recipe: Annotated[
+        str, typer.Option(help="Name of a file in training/recipes that names teachers.")
+    ] = "compact",
+    data: DataOption = None,
+    out_dir: OutOption = None,
+    runs: RunsOption = Path("runs"),
+    seed: SeedOption = 1,
+    resume: ResumeOption = False,
+) -> None:
+    """Train a recipe on the answers of published models, and write its model bundle."""
+    _quiet_tensorflow()
+    from training.distill import Voting
+
+    chosen = _recipe(recipe)
+    if not chosen.teachers:
+        fail(f"The recipe {recipe!r} names no teachers; `digitscope train` trains it.")
+        raise typer.Exit(2)
+    try:
+        teacher = Voting([read_settings().model_dir / name for name in chosen.teachers])
+    except DigitscopeError as error:
+        fail(error.detail)
+        raise typer.Exit(1) from error
+    _make(chosen, data, out_dir, runs, seed=seed, resume=resume, teacher=teacher)
+
+
+def _make(
+    recipe: "Recipe",
+    data: Path | None,
+    out_dir: Path | None,
+    runs: Path,
+    *,
+    seed: int,
+    resume: bool,
+    teacher: "Teacher | None" = None,
+) -> None:
+    """Train, publish and print the figures; end with 1 where that cannot be done."""
     from training.data import DataError
     from training.fit import FitError
     from training.publish import PublishError
 
-    chosen = _recipe("quick" if quick else recipe)
-    target = (out_dir or read_settings().model_dir) / chosen.name
+    target = (out_dir or read_settings().model_dir) / recipe.name
     try:
         metadata = _fit_and_publish(
-            chosen, data, runs / chosen.name, target, seed=seed, resume=resume
+            recipe, data, runs / recipe.name, target, seed=seed, resume=resume, teacher=teacher
         )
     except (DataError, FitError, PublishError) as error:
         fail(str(error))
@@ -95,7 +142,14 @@ def _recipe(name: str) -> "Recipe":
 
 
 def _fit_and_publish(
-    recipe: "Recipe", data: Path | None, run: Path, target: Path, *, seed: int, resume: bool
+    recipe: "Recipe",
+    data: Path | None,
+    run: Path,
+    target: Path,
+    *,
+    seed: int,
+    resume: bool,
+    teacher: "Teacher | None",
 ) -> "Metadata":
     """Train with a progress bar, checkpoints in `run`, and write the bundle to `target`."""
     from training import data as mnist
@@ -111,6 +165,7 @@ def _fit_and_publish(
             run,
             seed=seed,
             resume=resume,
+            teacher=teacher,
             on_step=bar.step,
             on_epoch=bar.epoch,
         )

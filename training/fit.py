@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from training import snapshots
-from training.batches import Batches, one_hot
+from training.batches import Batches, Teacher, one_hot
 from training.data import Split
 from training.layers import DropConnect, fold
 from training.recipe import Recipe
@@ -81,6 +81,7 @@ def fit(
     *,
     seed: int,
     resume: bool = False,
+    teacher: Teacher | None = None,
     on_step: Callable[[Progress], None] = lambda progress: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Fitted:
@@ -100,6 +101,7 @@ def fit(
         seed: Of initial weights, order, augmentation and dropout. Two runs with the same seed on
             the same machine give the same figures.
         resume: Go on after the last finished epoch in `folder`.
+        teacher: Gives the targets, for a recipe that names teachers.
         on_step: Called after every step.
         on_epoch: Called after every epoch.
 
@@ -107,9 +109,15 @@ def fit(
         The network and how it came to be.
 
     Raises:
-        FitError: Nothing to resume in `folder`, or it holds a run of another recipe or seed.
+        FitError: Nothing to resume in `folder`, or it holds a run of another recipe or seed, or a
+            recipe with teachers has none.
         KeyboardInterrupt: Ctrl-C before the first epoch was finished.
     """
+    if recipe.teachers and not teacher:
+        raise FitError(
+            f"The recipe {recipe.name!r} learns from {' and '.join(recipe.teachers)};"
+            " `digitscope distill` brings them."
+        )
     _make_deterministic(seed)
     network = recipe.build(**recipe.options)
     steps = -(-len(train) // recipe.batch_size)
@@ -118,7 +126,7 @@ def fit(
         folder, {"recipe": recipe.describe(), "seed": seed, "digits": len(train)}
     )
     history = checkpoints.restore(trainee) if resume else checkpoints.clear()
-    batches = Batches(train, recipe, seed, epoch=len(history))
+    batches = Batches(train, recipe, seed, epoch=len(history), teacher=teacher)
     watcher = _Watcher(checkpoints, batches, history, recipe.epochs, on_step, on_epoch)
     try:
         trainee.fit(
@@ -147,7 +155,7 @@ def fit(
 
 
 class DigitAccuracy(keras.metrics.Metric):
-    """Share of the digits that are read rightly; outliers do not count."""
+    """Share of the digits that are read rightly, as their target says; outliers do not count."""
 
     def __init__(self, name: str = "accuracy") -> None:
         """Start at zero of zero."""

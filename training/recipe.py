@@ -29,6 +29,8 @@ class Recipe:
             (Szegedy et al., 2016).
         averaging: Decay, per step, of the moving average of the weights that is kept at the end
             (Polyak and Juditsky, 1992); 0 keeps the last weights.
+        teachers: Names of published models; the mean of their probabilities is the target of each
+            changed digit, instead of its label.
         validation_count: Digits held out of the 60,000, the same number of each class for every
             choice.
     """
@@ -45,6 +47,7 @@ class Recipe:
     outlier_share: float
     label_smoothing: float = 0.0
     averaging: float = 0.0
+    teachers: tuple[str, ...] = ()
     validation_count: int = 5000
 
     def describe(self) -> dict[str, Any]:
@@ -52,9 +55,9 @@ class Recipe:
 
         So a setting that came later changes nothing in what older recipes say.
         """
-        said = {**asdict(self), "build": self.build.__name__}
+        said = {**asdict(self), "build": self.build.__name__, "teachers": list(self.teachers)}
         del said["description"]
-        for setting in ("label_smoothing", "averaging"):
+        for setting in ("label_smoothing", "averaging", "teachers"):
             if not said[setting]:
                 del said[setting]
         return said

@@ -1,8 +1,9 @@
 """One file per published model; `RECIPES` lists them by name."""
 
 from training.recipe import Recipe
-from training.recipes import classic, dropconnect, quick
+from training.recipes import classic, compact, dropconnect, quick
 
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (classic.RECIPE, dropconnect.RECIPE, quick.RECIPE)
+    recipe.name: recipe
+    for recipe in (classic.RECIPE, compact.RECIPE, dropconnect.RECIPE, quick.RECIPE)
 }
