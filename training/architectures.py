@@ -99,6 +99,34 @@ def compact() -> keras.Sequential:
     return model
 
 
+def unpooled(*, side: int, width: int, depth: int) -> keras.Sequential:
+    """Build a stack of convolutions that shrinks the image by its kernels alone.
+
+    After An, Lee, Park, Yang and So, 2020, arXiv:2008.10400, whose networks of 3x3, 5x5 and 7x7
+    kernels vote; here narrower, and with global average pooling.
+
+    Args:
+        side: Side of the kernels; `depth` of them must fit the image, unpadded.
+        width: Filters of the first convolution; each further one has as many more.
+        depth: Number of convolutions.
+
+    Returns:
+        An untrained Sequential: input `[N, 28, 28, 1]` 0..255, output `[N, 10]` softmax.
+    """
+    layers = keras.layers
+    model = keras.Sequential(name="unpooled")
+    model.add(keras.Input((28, 28, 1), name="image"))
+    model.add(layers.Normalization(mean=MNIST_MEAN, variance=MNIST_STD**2, name="normalise"))
+    for number in range(1, depth + 1):
+        model.add(layers.Conv2D(width * number, side, use_bias=False, name=f"conv_{number}"))
+        model.add(layers.BatchNormalization(name=f"bn_{number}"))
+        model.add(layers.ReLU(name=f"relu_{number}"))
+    model.add(layers.GlobalAveragePooling2D(name="pool"))
+    model.add(layers.Dense(10, name="logits"))
+    model.add(layers.Softmax(name="softmax"))
+    return model
+
+
 def _convolutions(name: str, batch_normalization: bool, dropout: float) -> keras.Sequential:
     """Return the part that both networks begin with: normalisation up to `flatten`."""
     layers = keras.layers

@@ -4,6 +4,7 @@ Model cards: Mitchell et al., 2019, arXiv:1810.03993.
 """
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -36,7 +37,8 @@ def write(metadata: Metadata, folder: Path, test: Split | None) -> None:
     plots.mkdir(exist_ok=True)
     evaluation = metadata.test or metadata.validation
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        _save(_curves(metadata), plots / "curves.png")
+        if metadata.epochs:
+            _save(_curves(metadata), plots / "curves.png")
         _save(_confusion(evaluation), plots / "confusion.png")
         if metadata.test and test:
             _save(_misread(metadata.test, test), plots / "misread.png")
@@ -85,6 +87,13 @@ def _quality(metadata: Metadata) -> str:
         else "The test split was not at hand when this model was made."
     )
     rows = "\n".join(_row(split) for split in (metadata.validation, metadata.test) if split)
+    weights = (
+        f"epoch {metadata.published_epoch} of\n{len(metadata.epochs)}"
+        if metadata.epochs
+        else "the members,\neach at the end of its training"
+    )
+    chosen_on = "The validation digits chose the temperature and the thresholds, so their"
+    curves = "![Training curves](plots/curves.png)\n\n" if metadata.epochs else ""
     return f"""## Figures
 
 Taken through the compiled network that is served (`model.tflite`).
@@ -94,8 +103,7 @@ Taken through the compiled network that is served (`model.tflite`).
 {rows}
 
 The log-likelihood is negative, a mean, in nats; intervals are Clopper-Pearson; the calibration
-error has 15 bins. The weights are those of epoch {metadata.published_epoch} of
-{len(metadata.epochs)}. The validation digits chose the temperature and the thresholds, so their
+error has 15 bins. The weights are those of {weights}. {chosen_on}
 figures are a little too good; before the temperature ({metadata.temperature:.3f}) their calibration
 error was {metadata.calibration_error_before:.5f}. The test split was opened once, after all that.
 
@@ -104,9 +112,7 @@ error was {metadata.calibration_error_before:.5f}. The test split was opened onc
 | parameters | {metadata.parameters:,} |
 | multiply-adds per image | {metadata.multiply_adds:,} |
 
-![Training curves](plots/curves.png)
-
-![Confusion matrix, {measured.split} split](plots/confusion.png)
+{curves}![Confusion matrix, {measured.split} split](plots/confusion.png)
 
 ## The misread digits
 
@@ -118,11 +124,8 @@ error was {metadata.calibration_error_before:.5f}. The test split was opened onc
 def _origin(metadata: Metadata) -> str:
     """Return the sections on the data, the training and the thresholds of the verdicts."""
     recipe, verdict = metadata.recipe, metadata.verdict
-    libraries = ", ".join(f"{name} {number}" for name, number in metadata.libraries.items())
-    augmentation = "\n".join(
-        f"| {name.replace('_', ' ')} | {value:g} |"
-        for name, value in recipe["augmentation"].items()
-    )
+    members = recipe.get("members", [recipe])
+    trained = "\n".join(_training(member, metadata) for member in members)
     return f"""## Data
 
 MNIST (LeCun, Cortes and Burges): {60000 - metadata.validation.digits:,} digits to learn from and
@@ -131,9 +134,33 @@ MNIST (LeCun, Cortes and Burges): {60000 - metadata.validation.digits:,} digits 
 
 ## Training
 
-Recipe `{recipe["name"]}`: {recipe["epochs"]} epochs, batches of {recipe["batch_size"]}, AdamW
+{trained}
+## Verdicts
+
+An image whose score (energy of the logits) is under {verdict.not_a_digit_below:.2f} is
+`not-a-digit`; {percent(verdict.false_refusals)} of the held-out digits fall there. An answer with a
+probability under {verdict.unsure_below:.3f} is `unsure`.
+
+"""
+
+
+def _training(recipe: dict[str, Any], metadata: Metadata) -> str:
+    """Return how one network was trained."""
+    libraries = ", ".join(f"{name} {number}" for name, number in metadata.libraries.items())
+    augmentation = "\n".join(
+        f"| {name.replace('_', ' ')} | {value:g} |"
+        for name, value in recipe["augmentation"].items()
+    )
+    taught = (
+        "The target of each changed digit was the mean of the probabilities that these networks"
+        f" give it: {', '.join(recipe['teachers'])}.\n"
+        if recipe.get("teachers")
+        else ""
+    )
+    length = f"{recipe['epochs']} epochs, batches of {recipe['batch_size']}"
+    return f"""Recipe `{recipe["name"]}`: {length}, AdamW
 with a peak learning rate of {recipe["learning_rate"]:g}, seed {metadata.seed}.
-Made with {libraries}.
+{taught}Made with {libraries}.
 
 | augmentation | |
 | --- | --- |
@@ -141,13 +168,6 @@ Made with {libraries}.
 
 For each digit {recipe["outlier_share"]:g} things that are no digit were shown, with uniform
 targets.
-
-## Verdicts
-
-An image whose score (energy of the logits) is under {verdict.not_a_digit_below:.2f} is
-`not-a-digit`; {percent(verdict.false_refusals)} of the held-out digits fall there. An answer with a
-probability under {verdict.unsure_below:.3f} is `unsure`.
-
 """
 
 

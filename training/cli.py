@@ -1,9 +1,10 @@
-"""The commands of the training: `train`, `distill`, `augment`, `evaluate` and `card`.
+"""The commands of the training: `train`, `distill`, `ensemble`, `augment`, `evaluate` and `card`.
 
 Keras and TensorFlow are imported when a command runs, so that the service's commands stay quick.
 """
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,12 +16,13 @@ from app.cli import fail, read_settings
 from app.errors import DigitscopeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from app.bundle import Evaluation, Metadata
     from training import fit
     from training.batches import Teacher
-    from training.recipe import Recipe
+    from training.data import Split
+    from training.recipe import Ensemble, Recipe
 
 out = Console(soft_wrap=True, highlight=False)
 DataOption = Annotated[
@@ -47,6 +49,7 @@ def add_commands(cli: typer.Typer) -> None:
     """Add the training's commands to a command line."""
     cli.command()(train)
     cli.command()(distill)
+    cli.command()(ensemble)
     cli.command()(augment)
     cli.command()(evaluate)
     cli.command()(card)
@@ -99,6 +102,22 @@ def distill(
     _make(chosen, data, out_dir, runs, seed=seed, resume=resume, teacher=teacher)
 
 
+def ensemble(
+    data: DataOption = None,
+    out_dir: OutOption = None,
+    runs: RunsOption = Path("runs"),
+    seed: SeedOption = 1,
+) -> None:
+    """Train the ensemble's members, going on where each stands, and write them as one model."""
+    _quiet_tensorflow()
+    from training.recipes.ensemble import ENSEMBLE
+
+    target = (out_dir or read_settings().model_dir) / ENSEMBLE.name
+    with _failures():
+        metadata = _join_and_publish(ENSEMBLE, data, runs, target, seed=seed)
+    _print_published(metadata, target)
+
+
 def _make(
     recipe: "Recipe",
     data: Path | None,
@@ -110,15 +129,23 @@ def _make(
     teacher: "Teacher | None" = None,
 ) -> None:
     """Train, publish and print the figures; end with 1 where that cannot be done."""
+    target = (out_dir or read_settings().model_dir) / recipe.name
+    with _failures():
+        metadata = _fit_and_publish(
+            recipe, data, runs / recipe.name, target, seed=seed, resume=resume, teacher=teacher
+        )
+    _print_published(metadata, target)
+
+
+@contextmanager
+def _failures() -> "Iterator[None]":
+    """Say what went wrong with a training, and end with its code."""
     from training.data import DataError
     from training.fit import FitError
     from training.publish import PublishError
 
-    target = (out_dir or read_settings().model_dir) / recipe.name
     try:
-        metadata = _fit_and_publish(
-            recipe, data, runs / recipe.name, target, seed=seed, resume=resume, teacher=teacher
-        )
+        yield
     except (DataError, FitError, PublishError) as error:
         fail(str(error))
         raise typer.Exit(1) from error
@@ -128,6 +155,9 @@ def _make(
     except KeyboardInterrupt:
         fail("Stopped before the first epoch was finished: there is nothing to keep.")
         raise typer.Exit(130) from None
+
+
+def _print_published(metadata: "Metadata", target: Path) -> None:
     _print_figures([metadata.validation, metadata.test])
     out.print(f"Wrote {target} (version {metadata.version}).")
 
@@ -151,12 +181,53 @@ def _fit_and_publish(
     resume: bool,
     teacher: "Teacher | None",
 ) -> "Metadata":
-    """Train with a progress bar, checkpoints in `run`, and write the bundle to `target`."""
+    """Train, checkpoints in `run`, and write the bundle to `target`."""
     from training import data as mnist
-    from training.fit import fit as train_network
     from training.publish import Trained, publish
 
     train_split, validation = mnist.hold_out(mnist.load(data, "train"), recipe.validation_count)
+    fitted = _fit(recipe, train_split, validation, run, seed=seed, resume=resume, teacher=teacher)
+    out.print("Calibrating, compiling and evaluating ...")
+    return publish(Trained(recipe, seed, fitted), validation, mnist.load(data, "test"), target)
+
+
+def _join_and_publish(
+    ensemble: "Ensemble", data: Path | None, runs: Path, target: Path, *, seed: int
+) -> "Metadata":
+    """Train the members that are not yet trained to their end, join them, publish the whole."""
+    from training import data as mnist
+    from training.ensemble import join_fitted
+    from training.publish import Trained, publish
+
+    count = ensemble.members[0].validation_count
+    train_split, validation = mnist.hold_out(mnist.load(data, "train"), count)
+    members = {}
+    for recipe in ensemble.members:
+        run = runs / recipe.name
+        started = (run / "history.json").is_file()
+        out.print(f"{recipe.name}: {'going on' if started else 'starting'} in {run}")
+        fitted = _fit(recipe, train_split, validation, run, seed=seed, resume=started)
+        if len(fitted.history) < recipe.epochs:
+            raise typer.Exit(130)
+        members[recipe.name] = fitted
+    out.print("Joining, calibrating, compiling and evaluating ...")
+    joined = join_fitted(members, validation)
+    return publish(Trained(ensemble, seed, joined), validation, mnist.load(data, "test"), target)
+
+
+def _fit(
+    recipe: "Recipe",
+    train_split: "Split",
+    validation: "Split",
+    run: Path,
+    *,
+    seed: int,
+    resume: bool,
+    teacher: "Teacher | None" = None,
+) -> "fit.Fitted":
+    """Train with a progress bar; say so where it was stopped early."""
+    from training.fit import fit as train_network
+
     with _Bar(recipe, len(train_split)) as bar:
         fitted = train_network(
             recipe,
@@ -173,9 +244,7 @@ def _fit_and_publish(
         out.print(
             f"Stopped after {len(fitted.history)} of {recipe.epochs} epochs; --resume goes on."
         )
-    out.print("Calibrating, compiling and evaluating ...")
-    test, trained = mnist.load(data, "test"), Trained(recipe, seed, fitted)
-    return publish(trained, validation, test, target, train=train_split)
+    return fitted
 
 
 def augment(

@@ -63,7 +63,7 @@ class Fitted:
         snapshots: The folder with every epoch's weights (`training.snapshots`).
     """
 
-    network: keras.Sequential
+    network: keras.Model
     history: list[Epoch]
     epoch: int
     snapshots: Path

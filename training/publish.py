@@ -18,7 +18,7 @@ from training import calibrate, card, data, embeddings, snapshots
 from training.data import Split
 from training.evaluate import evaluate, expected_calibration_error
 from training.fit import Fitted
-from training.recipe import Recipe
+from training.recipe import Ensemble, Recipe
 
 LIBRARIES = ("ai-edge-litert", "keras", "numpy", "scipy", "tensorflow")
 TWIN_TOLERANCE = 1e-5  # largest difference of a probability between the Keras file and its twin
@@ -30,9 +30,9 @@ class PublishError(Exception):
 
 @dataclass(frozen=True)
 class Trained:
-    """A network and the run that it comes from."""
+    """A network and the run that it comes from; an ensemble has no epochs of its own."""
 
-    recipe: Recipe
+    recipe: Recipe | Ensemble
     seed: int
     fitted: Fitted
 

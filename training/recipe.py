@@ -61,3 +61,22 @@ class Recipe:
             if not said[setting]:
                 del said[setting]
         return said
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Several recipes whose networks vote with equal weights, published as one.
+
+    Attributes:
+        name: Name of the model and of its bundle's folder.
+        description: What the model is, in a sentence or two.
+        members: Each is trained on its own; all hold out the same digits.
+    """
+
+    name: str
+    description: str
+    members: tuple[Recipe, ...]
+
+    def describe(self) -> dict[str, Any]:
+        """Return what decides the outcome as JSON-able values."""
+        return {"name": self.name, "members": [member.describe() for member in self.members]}

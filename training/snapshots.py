@@ -19,9 +19,11 @@ def choose_epochs(epochs: int, count: int = 10) -> list[int]:
     """Choose epochs to keep, close together at first, when weights change most.
 
     Args:
-        epochs: How many there were.
+        epochs: How many there were; none for a network that was joined, not trained.
         count: How many to keep, fewer if there were fewer; the first and the last are among them.
     """
+    if not epochs:
+        return []
     spaced = np.geomspace(1, epochs, count)
     chosen: list[int] = []
     for at, epoch in enumerate(spaced):

@@ -1,9 +1,16 @@
-"""One file per published model; `RECIPES` lists them by name."""
+"""One file per network or ensemble; `RECIPES` lists the networks by name."""
 
 from training.recipe import Recipe
-from training.recipes import classic, compact, dropconnect, quick
+from training.recipes import classic, compact, dropconnect, kernel5, kernel7, quick
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
-    for recipe in (classic.RECIPE, compact.RECIPE, dropconnect.RECIPE, quick.RECIPE)
+    for recipe in (
+        classic.RECIPE,
+        compact.RECIPE,
+        dropconnect.RECIPE,
+        kernel5.RECIPE,
+        kernel7.RECIPE,
+        quick.RECIPE,
+    )
 }

@@ -1,0 +1,99 @@
+"""Networks joined into one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from app.bundle import TWIN_FILE, open_bundle
+from app.inference.keras_runtime import KerasRuntime
+from app.inference.litert import LiteRtRuntime
+from app.verdict import energy
+from training import calibrate
+from training.architectures import classic, dropconnect
+from training.data import Split
+from training.ensemble import join, join_fitted
+from training.fit import fit
+from training.layers import fold
+from training.publish import Trained, publish
+from training.recipe import Ensemble, Recipe
+from training.recipes.ensemble import ENSEMBLE
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorFlow's own
+
+
+@pytest.fixture(scope="module")
+def members() -> dict[str, keras.Sequential]:
+    """Two untrained networks of different forms."""
+    keras.utils.set_random_seed(4)
+    return {
+        "one": classic(batch_normalization=True, conv_dropout=0.1, dense_dropout=0.5),
+        "two": fold(dropconnect(rate=0.5, masks=2, conv_dropout=0)),
+    }
+
+
+def test_members_vote_with_equal_weights(
+    members: dict[str, keras.Sequential], train_digits: Split
+) -> None:
+    """Probabilities and energies are the members' means, features lie side by side."""
+    images = train_digits.images[:20]
+    alone = [KerasRuntime(member).predict(images) for member in members.values()]
+    joined = KerasRuntime(join(members)).predict(images)
+    np.testing.assert_allclose(
+        joined.probabilities, np.mean([one.probabilities for one in alone], axis=0), atol=1e-6
+    )
+    np.testing.assert_allclose(
+        energy(joined.logits), np.mean([energy(one.logits) for one in alone], axis=0), atol=1e-4
+    )
+    np.testing.assert_allclose(
+        joined.features, np.concatenate([one.features for one in alone], axis=1), atol=1e-5
+    )
+
+
+def test_temperature_of_the_whole(
+    members: dict[str, keras.Sequential], train_digits: Split
+) -> None:
+    """A temperature can be folded into the joined network as into any other."""
+    joined, images = join(members), train_digits.images[:5]
+    before = KerasRuntime(joined).predict(images).logits
+    calibrate.fold_temperature(joined, 2.0)
+    np.testing.assert_allclose(KerasRuntime(joined).predict(images).logits, before / 2, rtol=1e-4)
+
+
+def test_layers_are_stock_and_named_after_their_member(
+    members: dict[str, keras.Sequential],
+) -> None:
+    """Every layer can be inspected under a name of its own; dropout is left behind."""
+    layers = {layer.name: layer for layer in join(members).layers}
+    assert {"one_conv_1_1", "two_relu_dense", "features", "vote", "logits"} <= set(layers)
+    assert not any(isinstance(layer, keras.layers.Dropout) for layer in layers.values())
+    assert {type(layer).__module__.split(".")[0] for layer in layers.values()} == {"keras"}
+
+
+def test_joined_runs_become_a_bundle(
+    small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
+) -> None:
+    """Members are trained each on its own and published as one model with one twin."""
+    recipes = tuple(replace(small, name=name, epochs=1) for name in ("one", "two"))
+    ensemble = Ensemble("both", "Two networks, voting.", recipes)
+    runs = {
+        recipe.name: fit(recipe, train_digits, held_out, tmp_path / recipe.name, seed=seed)
+        for seed, recipe in enumerate(recipes)
+    }
+    trained = Trained(ensemble, 1, join_fitted(runs, held_out))
+    metadata = publish(trained, held_out, None, tmp_path / "model" / "both")
+    bundle = open_bundle(tmp_path / "model" / "both")
+    answers = LiteRtRuntime(bundle.read(TWIN_FILE), interpreters=1).predict(held_out.images)
+    wrong = (answers.probabilities.argmax(axis=1) != held_out.labels).sum()
+    assert metadata.validation.errors == wrong
+    assert metadata.epochs == []
+    text = (bundle.folder / "MODEL_CARD.md").read_text()
+    assert "Recipe `one`" in text
+    assert "Recipe `two`" in text
+
+
+def test_members_hold_out_the_same_digits() -> None:
+    """No member learned from digits that another one was chosen by."""
+    assert len({member.validation_count for member in ENSEMBLE.members}) == 1
