@@ -18,7 +18,7 @@ from app.errors import DigitscopeError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from app.bundle import Evaluation, Metadata
+    from app.bundle import Bundle, Evaluation, Metadata
     from training import fit
     from training.batches import Teacher
     from training.data import Split
@@ -273,33 +273,73 @@ def evaluate(
         str | None, typer.Argument(help="Name of the model; the default model if left out.")
     ] = None,
     data: DataOption = None,
+    every: Annotated[bool, typer.Option("--all", help="Every model, in one table.")] = False,
 ) -> None:
     """Read MNIST's test split with a model as it is served; print the figures of its card."""
-    from app.bundle import TWIN_FILE, open_bundle
-    from app.inference.litert import LiteRtRuntime
     from training import data as mnist
-    from training.evaluate import evaluate as measure
 
     values = read_settings()
     try:
-        bundle = open_bundle(values.model_dir / (model or values.default_model))
-        runtime = LiteRtRuntime(bundle.read(TWIN_FILE), interpreters=1, threads=2)
-        train_split = mnist.load(data, "train")
-        held_out = bundle.metadata.validation.digits
-        _, validation = mnist.hold_out(train_split, held_out)
-        measured = [
-            measure(runtime, validation, "validation"),
-            measure(runtime, mnist.load(data, "test"), "test"),
-        ]
+        splits = mnist.load(data, "train"), mnist.load(data, "test")
+        if every:
+            _evaluate_all(values.model_dir, *splits)
+        else:
+            _evaluate_one(values.model_dir / (model or values.default_model), *splits)
     except mnist.DataError as error:
         fail(str(error))
         raise typer.Exit(1) from error
     except DigitscopeError as error:
         fail(error.detail)
         raise typer.Exit(1) from error
+
+
+def _evaluate_one(folder: Path, train_split: "Split", test: "Split") -> None:
+    from app.bundle import open_bundle
+
+    bundle = open_bundle(folder)
+    measured = _measure(bundle, train_split, test)
     out.print(f"{bundle.metadata.name}, version {bundle.metadata.version}")
     _print_figures(measured)
-    _compare(measured, [bundle.metadata.validation, bundle.metadata.test])
+    if differing := _differing(measured, bundle.metadata):
+        fail(f"These are not the figures of the model card: {', '.join(differing)}.")
+        raise typer.Exit(1)
+    out.print("These are the figures of the model card.")
+
+
+def _evaluate_all(models: Path, train_split: "Split", test: "Split") -> None:
+    """Print a table of all bundles in a folder; end with 1 if one is not as its card says."""
+    from app.bundle import METADATA, TWIN_FILE, open_bundle
+    from training.evaluate import microseconds_an_image
+    from training.table import markdown, row
+
+    rows, differing = [], []
+    for path in sorted(models.glob(f"*/{METADATA}")):
+        bundle = open_bundle(path.parent)
+        measured = _measure(bundle, train_split, test)
+        microseconds = microseconds_an_image(bundle.read(TWIN_FILE))
+        rows.append(row(bundle.metadata, *measured, microseconds))
+        differing += [
+            f"{bundle.metadata.name} ({split})" for split in _differing(measured, bundle.metadata)
+        ]
+    out.print(markdown(rows))
+    if differing:
+        fail(f"These are not the figures of the model cards: {', '.join(differing)}.")
+        raise typer.Exit(1)
+    out.print("These are the figures of the model cards.")
+
+
+def _measure(
+    bundle: "Bundle", train_split: "Split", test: "Split"
+) -> "tuple[Evaluation, Evaluation]":
+    """Read the held-out digits of a bundle and the test split with it."""
+    from app.bundle import TWIN_FILE
+    from app.inference.litert import LiteRtRuntime
+    from training import data as mnist
+    from training.evaluate import evaluate as measure
+
+    runtime = LiteRtRuntime(bundle.read(TWIN_FILE), interpreters=1, threads=2)
+    _, validation = mnist.hold_out(train_split, bundle.metadata.validation.digits)
+    return measure(runtime, validation, "validation"), measure(runtime, test, "test")
 
 
 def card(
@@ -332,17 +372,14 @@ def _print_figures(evaluations: "Sequence[Evaluation | None]") -> None:
             out.print(figures(evaluation))
 
 
-def _compare(measured: "Sequence[Evaluation]", card: "Sequence[Evaluation | None]") -> None:
-    """Say whether the figures are those of the card, and end with 1 if they are not."""
-    differing = [
+def _differing(measured: "Sequence[Evaluation]", metadata: "Metadata") -> list[str]:
+    """Return the splits whose figures are not those of the card."""
+    card = (metadata.validation, metadata.test)
+    return [
         now.split
         for now, then in zip(measured, card, strict=True)
         if then is None or (now.digits, now.confusion) != (then.digits, then.confusion)
     ]
-    if differing:
-        fail(f"These are not the figures of the model card: {', '.join(differing)}.")
-        raise typer.Exit(1)
-    out.print("These are the figures of the model card.")
 
 
 class _Bar:

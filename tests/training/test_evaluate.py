@@ -1,13 +1,26 @@
 """Figures: intervals, calibration, evaluation, thresholds."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
+from typer.testing import CliRunner
 
+from app.bundle import open_bundle
 from app.inference.runtime import Outputs
+from app.settings import REPOSITORY
+from digitscope import command
 from training.calibrate import choose_thresholds, fit_temperature
+from training.card import percent
 from training.data import Split
-from training.evaluate import clopper_pearson, evaluate, expected_calibration_error
+from training.evaluate import (
+    clopper_pearson,
+    evaluate,
+    expected_calibration_error,
+    microseconds_an_image,
+)
+from training.table import markdown, row
 
 
 class Answering:
@@ -78,3 +91,29 @@ def test_thresholds_keep_their_promises() -> None:
     sure = chances.max(axis=1) >= chosen.unsure_below
     assert (chances.argmax(axis=1) != labels)[sure].mean() <= 0.001
     assert sure.mean() > 0.5
+
+
+def test_time_of_an_image() -> None:
+    """The classic network takes some tens of microseconds at least, and less than 0.1 s."""
+    twin = (REPOSITORY / "model" / "classic" / "model.tflite").read_bytes()
+    assert 10 < microseconds_an_image(twin, calls=5) < 100_000
+
+
+def test_table_of_models() -> None:
+    """A model's row has its size, its time and the errors of its card."""
+    metadata = open_bundle(REPOSITORY / "model" / "classic").metadata
+    assert metadata.test is not None
+    lines = markdown([row(metadata, metadata.validation, metadata.test, 412.4)]).splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    cells = lines[2].split(" | ")
+    errors = metadata.test.errors
+    assert cells[:4] == ["| classic", f"{metadata.parameters:,}", "14.9 M", "412"]
+    assert cells[6] == f"{errors} ({percent(errors / 10_000)})"
+
+
+@pytest.mark.parametrize("option", [[], ["--all"]])
+def test_evaluate_refuses_what_is_not_mnist(sample_path: Path, option: list[str]) -> None:
+    """The command says what is wrong with the data, and ends with 1."""
+    result = CliRunner().invoke(command, ["evaluate", *option, "--data", str(sample_path)])
+    assert result.exit_code == 1
+    assert "expected 60000 digits" in result.stderr

@@ -2,7 +2,7 @@
 
 Command: `digitscope ensemble --data mnist.npz`
 
-The members were fixed when only `classic` had read the test split, and none was joined with another.
+The members were fixed when only `classic` had read the test split, and before any were joined.
 """
 
 from training.recipe import Ensemble
