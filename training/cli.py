@@ -5,6 +5,7 @@ Keras and TensorFlow are imported when a command runs, so that the service's com
 
 import os
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -309,19 +310,26 @@ def _evaluate_one(folder: Path, train_split: "Split", test: "Split") -> None:
 def _evaluate_all(models: Path, train_split: "Split", test: "Split") -> None:
     """Print a table of all bundles in a folder; end with 1 if one is not as its card says."""
     from app.bundle import METADATA, TWIN_FILE, open_bundle
-    from training.evaluate import microseconds_an_image
+    from training.evaluate import mcnemar, microseconds_an_image
     from training.table import markdown, row
 
-    rows, differing = [], []
+    rows, tests, differing = [], {}, []
     for path in sorted(models.glob(f"*/{METADATA}")):
         bundle = open_bundle(path.parent)
         measured = _measure(bundle, train_split, test)
         microseconds = microseconds_an_image(bundle.read(TWIN_FILE))
+        tests[bundle.metadata.name] = measured[1]
         rows.append(row(bundle.metadata, *measured, microseconds))
         differing += [
             f"{bundle.metadata.name} ({split})" for split in _differing(measured, bundle.metadata)
         ]
     out.print(markdown(rows))
+    for (name, ours), (other, theirs) in combinations(tests.items(), 2):
+        only_ours, only_theirs, p_value = mcnemar(ours, theirs)
+        out.print(
+            f"{name} alone misreads {only_ours}, {other} alone {only_theirs}: p = {p_value:.2g}"
+            " (McNemar)"
+        )
     if differing:
         fail(f"These are not the figures of the model cards: {', '.join(differing)}.")
         raise typer.Exit(1)

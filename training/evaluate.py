@@ -88,6 +88,24 @@ def clopper_pearson(errors: int, count: int, level: float = 0.95) -> Interval:
     return Interval(low=float(low), high=float(high), level=level)
 
 
+def mcnemar(first: Evaluation, second: Evaluation) -> tuple[int, int, float]:
+    """Compare two models on the same digits by those that only one of them misreads.
+
+    Args:
+        first: Figures of one model on a split.
+        second: Figures of the other on the same split.
+
+    Returns:
+        How many only the first misreads, how many only the second, and the exact two-sided
+        p-value of McNemar's test: the probability of parting as unevenly if neither is better.
+    """
+    ours, theirs = ({miss.index for miss in each.misread} for each in (first, second))
+    only_first, only_second = len(ours - theirs), len(theirs - ours)
+    parting = only_first + only_second
+    p_value = stats.binomtest(only_first, parting).pvalue if parting else 1.0
+    return only_first, only_second, float(p_value)
+
+
 def expected_calibration_error(
     probabilities: NDArray[np.float32], labels: Labels, bins: int = 15
 ) -> float:

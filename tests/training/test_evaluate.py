@@ -18,6 +18,7 @@ from training.evaluate import (
     clopper_pearson,
     evaluate,
     expected_calibration_error,
+    mcnemar,
     microseconds_an_image,
 )
 from training.table import markdown, row
@@ -91,6 +92,18 @@ def test_thresholds_keep_their_promises() -> None:
     sure = chances.max(axis=1) >= chosen.unsure_below
     assert (chances.argmax(axis=1) != labels)[sure].mean() <= 0.001
     assert sure.mean() > 0.5
+
+
+def test_mcnemar_by_hand(train_digits: Split) -> None:
+    """Digits that both misread do not count; one against five has p = 2 * 7 / 64."""
+    right = np.eye(10, dtype=np.float32)[train_digits.labels]
+    wrong = np.roll(right, 1, axis=1)
+    first, second = right.copy(), right.copy()
+    first[[0, 1, 2]] = wrong[[0, 1, 2]]
+    second[[1, 2, 3, 4, 5, 6, 7]] = wrong[[1, 2, 3, 4, 5, 6, 7]]
+    ours, theirs = (evaluate(Answering(p), train_digits, "test") for p in (first, second))
+    assert mcnemar(ours, theirs) == (1, 5, pytest.approx(14 / 64))
+    assert mcnemar(ours, ours) == (0, 0, 1.0)
 
 
 def test_time_of_an_image() -> None:
