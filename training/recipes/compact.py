@@ -16,7 +16,7 @@ RECIPE = Recipe(
     ),
     build=compact,
     options={},
-    epochs=80,
+    epochs=50,
     batch_size=128,
     learning_rate=3e-3,
     weight_decay=0.005,
