@@ -189,7 +189,8 @@ def _fit_and_publish(
     train_split, validation = mnist.hold_out(mnist.load(data, "train"), recipe.validation_count)
     fitted = _fit(recipe, train_split, validation, run, seed=seed, resume=resume, teacher=teacher)
     out.print("Calibrating, compiling and evaluating ...")
-    return publish(Trained(recipe, seed, fitted), validation, mnist.load(data, "test"), target)
+    test, trained = mnist.load(data, "test"), Trained(recipe, seed, fitted)
+    return publish(trained, validation, test, target, train=train_split)
 
 
 def _join_and_publish(
@@ -213,7 +214,8 @@ def _join_and_publish(
         members[recipe.name] = fitted
     out.print("Joining, calibrating, compiling and evaluating ...")
     joined = join_fitted(members, validation)
-    return publish(Trained(ensemble, seed, joined), validation, mnist.load(data, "test"), target)
+    test, trained = mnist.load(data, "test"), Trained(ensemble, seed, joined)
+    return publish(trained, validation, test, target, train=train_split)
 
 
 def _fit(

@@ -86,8 +86,9 @@ def predict_outputs(model: "keras.Model", image: Any) -> dict[str, Any]:
 
     Returns:
         `probabilities`; `logits`, what enters the final softmax, or the logarithms of the
-        probabilities where these are an average of several networks'; `features`, what enters the
-        dense layer of the logits, one network's after the other.
+        probabilities where these are an average of several networks'; `features`, the output of a
+        layer of that name, or else what enters the dense layer of the logits, one network's after
+        the other.
     """
     from keras import ops
 
@@ -102,6 +103,8 @@ def predict_outputs(model: "keras.Model", image: Any) -> dict[str, Any]:
     )
     dense = [steps[at].inputs[0] if steps[at].kind == "Dense" else at for at in heads]
     features = [found[steps[at].name] for at in dense] or [logits]
+    if "features" in found:
+        features = [found["features"]]
     return {
         "probabilities": probabilities,
         "logits": logits,

@@ -64,7 +64,7 @@ class Registry:
         Args:
             folder: The folder with one bundle in each subfolder.
             default: Name of the model that answers where none is named.
-            interpreters: Calls that one model serves at once.
+            interpreters: Calls that the default model serves at once; others serve one.
             max_batch: Most images of concurrent calls that are run together; 1 runs each at once.
             max_delay_s: Longest time that an image waits for others while the network is busy.
 
@@ -203,9 +203,9 @@ class Registry:
 
     def _load(self, bundle: Bundle, twin: bytes) -> Model:
         try:
-            runtime: Runtime = LiteRtRuntime(
-                twin, interpreters=self._interpreters, batch=self._max_batch
-            )
+            # What is asked for seldom may wait for one interpreter; each takes some 10 MB.
+            count = self._interpreters if bundle.metadata.name == self.default else 1
+            runtime: Runtime = LiteRtRuntime(twin, interpreters=count, batch=self._max_batch)
             network, known = _network(bundle, runtime), _embeddings(bundle)
         except BundleError as error:
             raise BundleError(f"{bundle.folder}: {error.detail}") from error

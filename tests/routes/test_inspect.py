@@ -293,7 +293,8 @@ def test_errors_are_problems(client: TestClient, route: str) -> None:
     assert client.post(route, **body).status_code == 400
     sign = "&" if "?" in route else "?"
     unknown = client.post(f"{route}{sign}model=nope", **body)
-    assert (unknown.status_code, unknown.json()["valid"]) == (404, ["classic"])
+    assert unknown.status_code == 404
+    assert "classic" in unknown.json()["valid"]
     assert client.post(f"{route}{sign}nonsense=1", **body).status_code == 422
 
 

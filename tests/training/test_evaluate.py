@@ -33,7 +33,7 @@ class Answering:
 
     def predict(self, images: np.ndarray) -> Outputs:
         """Give as many answers as there are images."""
-        logits = np.log(self.probabilities)
+        logits = np.log(np.maximum(self.probabilities, 1e-30))
         return Outputs(self.probabilities[: len(images)], logits, logits)
 
 
