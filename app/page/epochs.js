@@ -7,7 +7,7 @@ import { byId, calm, disclose, fill, h, number, percent, table } from "./dom.js"
 import { Grid } from "./grid.js";
 import { legend, paintSheet, readSheet } from "./picture.js";
 import { curve } from "./plot.js";
-import { live, on, state } from "./state.js";
+import { live, state, withNetwork } from "./state.js";
 
 const parts = {};
 let training = null;
@@ -35,7 +35,7 @@ export function startEpochs() {
     h("div.columns", parts.kernelBox, h("div", parts.mapTitle, parts.maps.element)), parts.table);
   parts.none = h("p.notes", { hidden: true });
   fill(byId("epochs-body"), parts.none, parts.content);
-  on("network", () => { training = null; course = null; });
+  withNetwork(() => { training = null; course = null; });
   const follow = live(byId("epochs-body"), load);
   parts.layer.addEventListener("change", () => follow.refresh());
   parts.slider.addEventListener("input", show);

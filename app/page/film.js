@@ -13,6 +13,7 @@ const TITLES = {
 export function startFilm() {
   on("revision", () => {
     if (!state.prepared) return;
+    byId("received").dataset.revision = state.revision;
     const { stages, without, passthrough, image, prediction } = state.prepared;
     const frames = stages.map((stage) => frame(stage, without.find((one) => one.stage === stage.name)));
     frames.push(h("figure.frame.last", h("img", { src: pngUrl(image), alt: "The 28 by 28 pixels that the network received", width: "28", height: "28" }),

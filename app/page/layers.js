@@ -1,7 +1,6 @@
 /** The layers, a card each: what it does, its shape, its channels as a sheet, its figures. */
 
 import { get, send } from "./api.js";
-import { openChannel } from "./channel.js";
 import { onScheme, scaleOf } from "./colours.js";
 import { byId, count, disclose, fill, h, number, percent, shape, table } from "./dom.js";
 import { Grid } from "./grid.js";
@@ -183,7 +182,8 @@ class Card {
   }
 
   /** Open a channel, or a unit of a layer without places. */
-  open(at) {
+  async open(at) {
+    const { openChannel } = await import("./channel.js");
     this.channel?.close();
     this.channel = openChannel(this.layer, at, this.panel, () => {
       this.channel = null;

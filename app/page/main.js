@@ -2,19 +2,15 @@
 
 import { get } from "./api.js";
 import { startAnswer } from "./answer.js";
-import { startCompare } from "./compare.js";
 import { byId, fill, say } from "./dom.js";
-import { startEpochs } from "./epochs.js";
 import { startFilm } from "./film.js";
 import { startIntake, takePixels } from "./intake.js";
 import { startLayers } from "./layers.js";
 import { chooseModel, listModels, startModels } from "./models.js";
 import { startPad } from "./pad.js";
 import { readSoon, readWholly } from "./reader.js";
-import { on, state, tell } from "./state.js";
+import { on, soon, state, tell } from "./state.js";
 import { readLink, startTake } from "./take.js";
-import { startWhatIf } from "./whatif.js";
-import { startWhy } from "./why.js";
 
 const banner = byId("banner");
 let hiding = 0;
@@ -66,11 +62,7 @@ startBanner();
 startAnswer();
 startFilm();
 startLayers();
-startWhy();
-startWhatIf();
-startCompare();
 startModels(readWholly);
-startEpochs();
 startTake();
 startIntake();
 // Before the networks are known there is nothing to ask.
@@ -83,4 +75,9 @@ addEventListener("hashchange", async () => {
 });
 const wanted = await fromLink();
 await begin(wanted).catch((error) => tell("error", error));
+// Only now, with the cards in their places, is it known what is far down.
+soon(byId("why"), async () => (await import("./why.js")).startWhy());
+soon(byId("whatif"), async () => (await import("./whatif.js")).startWhatIf());
+soon(byId("whatif"), async () => (await import("./compare.js")).startCompare());
+soon(byId("models"), async () => (await import("./epochs.js")).startEpochs());
 document.documentElement.dataset.ready = "true";

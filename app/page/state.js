@@ -16,6 +16,12 @@ const events = new EventTarget();
 /** Call a function whenever something is told. */
 export const on = (name, hear) => events.addEventListener(name, (event) => hear(event.detail));
 
+/** Call a function with the network, now if there is one and whenever another is chosen. */
+export function withNetwork(hear) {
+  if (state.network) hear(state.network);
+  on("network", hear);
+}
+
 /** Tell all who listen. */
 export const tell = (name, detail) => events.dispatchEvent(new CustomEvent(name, { detail }));
 
@@ -23,6 +29,22 @@ export const tell = (name, detail) => events.dispatchEvent(new CustomEvent(name,
 export function outdate() {
   state.revision += 1;
   tell("revision", state.revision);
+}
+
+// Measured, because an observer's last word may be from before the page grew.
+function inView(element) {
+  const { top, bottom } = element.getBoundingClientRect();
+  return top < innerHeight && bottom > 0;
+}
+
+/** Load a part of the page shortly before its section comes into view. */
+export function soon(section, load) {
+  const observer = new IntersectionObserver(([entry]) => {
+    if (!entry.isIntersecting) return;
+    observer.disconnect();
+    load().catch((error) => tell("error", error));
+  }, { rootMargin: "600px" });
+  observer.observe(section);
 }
 
 /**
@@ -34,10 +56,9 @@ export function outdate() {
  */
 export function live(element, work) {
   let done = -1;
-  let visible = false;
   let running = null;
   async function check() {
-    if (!visible || done === state.revision || !state.prepared) return;
+    if (done === state.revision || !state.prepared || !inView(element)) return;
     running?.abort();
     running = new AbortController();
     const mine = running;
@@ -55,10 +76,7 @@ export function live(element, work) {
       if (running === mine) element.removeAttribute("aria-busy");
     }
   }
-  new IntersectionObserver((entries) => {
-    visible = entries.at(-1).isIntersecting;
-    check();
-  }).observe(element);
+  new IntersectionObserver(check).observe(element);
   on("revision", check);
   return { refresh() { done = -1; check(); } };
 }

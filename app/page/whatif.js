@@ -3,7 +3,7 @@
 import { send } from "./api.js";
 import { makeBars } from "./answer.js";
 import { byId, fill, h, number, percent, say, table } from "./dom.js";
-import { live, on, state } from "./state.js";
+import { live, state, withNetwork } from "./state.js";
 
 const GOOD = ["Conv2D", "BatchNormalization", "ReLU", "MaxPooling2D", "Dense", "Activation"];
 const off = new Set();
@@ -21,7 +21,7 @@ export function startWhatIf() {
   fill(byId("whatif-body"),
     h("div.row", h("label", "Layer ", layer), reset),
     h("div.columns", h("div", list), h("div", h("table.bars", h("caption", "With the channels off; the mark is where the bar was"), body), said)), order);
-  on("network", ({ layers }) => {
+  withNetwork(({ layers }) => {
     fill(layer, layers.filter((one) => GOOD.includes(one.type) && one.computable && one.output_shape.at(-1) > 10).map((one) => h("option", { value: one.name }, `${one.name} (${one.output_shape.at(-1)})`)));
     const preferred = layers.find((one) => one.type === "ReLU" && one.output_shape.length === 3);
     if (preferred) layer.value = preferred.name;

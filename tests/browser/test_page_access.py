@@ -1,0 +1,92 @@
+"""The page for everybody: axe-core finds nothing, all is reached by keyboard, nothing moves."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.hand import card, expect_digit, see
+
+pytestmark = pytest.mark.browser
+
+
+def _findings(page: Page) -> list[str]:
+    """What axe-core finds, its best practices included: rule and where."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{one['id']}: {node['target']} {node.get('failureSummary', '')}"
+        for one in found
+        for node in one["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(page: Page, scheme: str) -> None:
+    """With every part made, a channel and a trace open, tables unfolded: no findings."""
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    expect_digit(page, 7)
+    assert _findings(page) == []
+    for part in ("#why-body .why", "#whatif-body", "#compare-body", "#models-body", "#epochs-body"):
+        see(page, part)
+    page.get_by_role("button", name="Pin this image").click()
+    expect(page.locator("#compare-body tbody tr")).to_have_count(26)
+    card(page, "conv_1_2").locator(".overlay").click(position={"x": 20, "y": 20})
+    expect(page.locator("#layer-conv_1_2 .panel .working")).to_be_visible()
+    card(page, "logits").get_by_role("button", name="How unit 7 comes about").click()
+    page.get_by_role("button", name="Follow the strongest input").last.click()
+    expect(page.locator("#layer-logits .trace")).to_contain_text("has the grey level")
+    page.locator("#film [data-stage=centre] button").click()
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    expect(page.locator("#layer-relu_1_1 details table")).to_be_visible()
+    assert _findings(page) == []
+
+
+@pytest.mark.parametrize("context", ["desk"], indirect=True)
+def test_tab_reaches_every_control_in_order(page: Page) -> None:
+    """From the top, Tab comes to the surface, its buttons, the film and the first sheets."""
+    see(page, "#cards")
+    page.evaluate("scrollTo(0, 0)")
+    page.locator(".skip").focus()
+    seen = []
+    for _ in range(90):
+        page.keyboard.press("Tab")
+        seen.append(
+            page.evaluate(
+                "document.activeElement.id || document.activeElement.getAttribute('aria-label')"
+            )
+        )
+    wanted = ["model", "pad", "clear", "upload", "paste", "brush", "Sample digit 0", "film"]
+    wanted += ["map", "normalise: 1 channel", "conv_1_1: 32 channels"]
+    places = [seen.index(one) for one in wanted]
+    assert places == sorted(places)
+
+
+def test_every_picture_has_a_table(page: Page) -> None:
+    """Each sheet, map and plot has its numbers in a table that can be unfolded."""
+    see(page, "#cards")
+    without = page.locator("#cards article").evaluate_all(
+        "cards => cards.filter((card) => !card.querySelector('details, table.figures'))"
+        ".map((card) => card.id)"
+    )
+    assert without == []
+    layer = card(page, "relu_1_1")
+    layer.get_by_text("Table of the figures").click()
+    assert layer.locator("details table tbody tr").count() == 32
+    layer.locator(".overlay").click(position={"x": 20, "y": 20})
+    layer.get_by_text("Table of the values").click()
+    assert layer.locator(".panel details table tbody tr").count() == 28
+
+
+def test_nothing_moves_for_those_who_ask(page: Page) -> None:
+    """With reduced motion there are no transitions and no smooth scrolling."""
+    page.emulate_media(reduced_motion="reduce")
+    assert page.locator(".bar").first.evaluate("bar => getComputedStyle(bar).transitionDuration") == (
+        "0s"
+    )
+    assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
+
+
+def test_answer_is_spoken_when_the_pen_rests(page: Page) -> None:
+    """The live region says the digit and the runner-up."""
+    page.get_by_label("Sample digit 5").click()
+    expect(page.locator("#live")).to_contain_text("It is a 5")
+    expect(page.locator("#live")).to_contain_text("Next comes")

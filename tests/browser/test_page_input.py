@@ -1,0 +1,213 @@
+"""The page reads what is drawn, uploaded, pasted or linked, and survives the loss of its server."""
+
+import base64
+import io
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+from PIL import Image
+from playwright.sync_api import BrowserContext, Page, expect
+
+from app.samples import sample_png
+from tests.browser.conftest import PREFIX, Running
+from tests.browser.hand import ONE, draw_by_mouse, draw_by_touch, expect_digit
+
+pytestmark = pytest.mark.browser
+
+
+def _photo(digit: int) -> bytes:
+    """A sample digit as dark ink on a light sheet of 300x240."""
+    ink = Image.open(io.BytesIO(sample_png(digit))).convert("L").resize((200, 200))
+    sheet = Image.new("L", (300, 240), 235)
+    sheet.paste(Image.new("L", ink.size, 30), (50, 20), ink)
+    stream = io.BytesIO()
+    sheet.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _received(page: Page) -> str:
+    return page.locator("#film .last img").get_attribute("src") or ""
+
+
+def test_first_view_is_a_seven_that_is_read(page: Page) -> None:
+    """Before anything is done a 7 is there, and read, with ten numbers that make up a whole."""
+    expect_digit(page, 7)
+    expect(page.locator("#verdict")).to_contain_text("It is a 7")
+    titles = page.locator("#bars .value").evaluate_all("cells => cells.map(cell => cell.title)")
+    shares = [
+        float(one.replace(" × 10⁻", "e-").translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")))
+        for one in titles
+    ]
+    assert len(shares) == 10
+    assert abs(sum(shares) - 1) < 1e-4
+
+
+def test_first_view_is_small(context: BrowserContext, site: Running) -> None:
+    """What the first view needs, answers of the API included, is less than 100 KiB as transferred."""
+    page = context.new_page()
+    devtools = context.new_cdp_session(page)
+    devtools.send("Network.enable")
+    sizes: list[float] = []
+    devtools.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    page.goto(f"{site.address}/")
+    page.wait_for_selector("html[data-ready]")
+    page.wait_for_load_state("networkidle")
+    assert 10_000 < sum(sizes) < 100 * 1024
+
+
+def test_mouse_draws_and_undo_brings_back(page: Page) -> None:
+    """A line drawn by mouse on a cleared surface is a 1; undoing twice gives the 7 again."""
+    page.locator("#clear").click()
+    expect(page.locator("#verdict")).to_have_text("Nothing is drawn yet.")
+    draw_by_mouse(page, ONE)
+    expect_digit(page, 1)
+    expect(page.locator("#second")).to_contain_text("Next comes")
+    page.locator("#undo").click()
+    page.locator("#undo").click()
+    expect_digit(page, 7)
+
+
+@pytest.mark.parametrize("context", ["phone"], indirect=True)
+def test_touch_draws_and_does_not_scroll(page: Page) -> None:
+    """A line drawn by finger is a 1, and the page stays where it is."""
+    page.locator("#clear").tap()
+    draw_by_touch(page, ONE)
+    expect_digit(page, 1)
+    assert page.evaluate("scrollY") == 0
+
+
+def test_keyboard_draws(page: Page) -> None:
+    """Arrow keys and Space draw a 1, and what they do is spoken."""
+    page.locator("#clear").focus()
+    page.keyboard.press("Enter")
+    page.locator("#pad").focus()
+    for key in ["Shift+ArrowUp"] * 2 + [" "] + ["ArrowDown"] * 16 + [" "]:
+        page.keyboard.press(key)
+    expect_digit(page, 1)
+    expect(page.locator("#live")).to_contain_text("a 1, with")
+
+
+def test_upload_of_a_photo(page: Page, tmp_path: Path) -> None:
+    """A photo is read, its preparation shown, and a stage switched off says what it does."""
+    (tmp_path / "three.png").write_bytes(_photo(3))
+    page.locator("#file").set_input_files(tmp_path / "three.png")
+    expect_digit(page, 3)
+    assert page.locator("#film .frame").count() == 8
+    switch = page.locator("#film [data-stage=centre] button")
+    switch.click()
+    expect(switch).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("#film [data-stage=centre] .said")).to_contain_text("Without it: ")
+
+
+def test_what_is_no_image_is_said(page: Page, tmp_path: Path) -> None:
+    """A file that is no image leaves the drawing alone and says so."""
+    (tmp_path / "three.png").write_bytes(b"no image")
+    page.locator("#file").set_input_files(tmp_path / "three.png")
+    expect(page.locator("#banner")).to_contain_text("is no image")
+    expect_digit(page, 7)
+
+
+def test_paste_from_the_clipboard(page: Page) -> None:
+    """An image on the clipboard is read after Ctrl+V."""
+    page.evaluate(
+        """async (text) => {
+          const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+          const blob = new Blob([bytes], { type: "image/png" });
+          await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
+        }""",
+        base64.b64encode(_photo(5)).decode(),
+    )
+    page.locator("#pad").focus()
+    page.keyboard.press("Control+V")
+    expect_digit(page, 5)
+
+
+def test_drop_of_a_file(page: Page) -> None:
+    """An image dropped on the page is read."""
+    page.evaluate(
+        """(text) => {
+          const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File([bytes], "two.png", { type: "image/png" }));
+          document.querySelector("#pad").dispatchEvent(
+            new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+        }""",
+        base64.b64encode(_photo(2)).decode(),
+    )
+    expect_digit(page, 2)
+
+
+def test_samples_are_read(page: Page) -> None:
+    """Each sample digit is read as what it is; drawing on one goes on from it."""
+    for digit in (0, 4, 9):
+        page.get_by_label(f"Sample digit {digit}").click()
+        expect_digit(page, digit)
+    expect(page.locator("#without")).to_contain_text("came as 28 × 28")
+    draw_by_mouse(page, [(0.1, 0.9), (0.2, 0.9)])
+    expect(page.locator("#film .frame")).to_have_count(8)
+
+
+def test_permalink_in_a_new_tab(page: Page, context: BrowserContext, site: Running) -> None:
+    """A copied link opens with the same 28x28; the server is never sent what is behind the #."""
+    page.get_by_label("Sample digit 8").click()
+    expect_digit(page, 8)
+    received = _received(page)
+    page.get_by_role("button", name="Copy a link to this digit").click()
+    expect(page.locator("#banner")).to_contain_text("on the clipboard")
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert link == page.locator("#permalink").input_value()
+    assert link.startswith(f"{site.address}/#d=")
+    tab = context.new_page()
+    asked: list[str] = []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(link)
+    expect_digit(tab, 8)
+    assert _received(tab) == received
+    assert not [url for url in asked if link.split("#d=")[1][:20] in url.split("#")[0]]
+
+
+def test_damaged_link_is_said(page: Page, site: Running) -> None:
+    """A link that was cut off says so and leaves the first drawing."""
+    page.goto(f"{site.address}/#d=AAAA")
+    page.reload()
+    expect(page.locator("#banner")).to_contain_text("The link is damaged")
+    expect_digit(page, 7)
+
+
+def test_server_lost_and_back(page: Page, site: Running) -> None:
+    """A banner says that the server is lost; what is drawn meanwhile is kept and read later."""
+    page.locator("#clear").click()
+    expect(page.locator("#verdict")).to_have_text("Nothing is drawn yet.")
+    site.stop()
+    try:
+        draw_by_mouse(page, ONE)
+        expect(page.locator("#banner")).to_contain_text("The service does not answer")
+        before = page.locator("#pad").evaluate("canvas => canvas.toDataURL()")
+    finally:
+        site.start()
+    expect(page.locator("#banner")).to_contain_text("The service is back", timeout=20_000)
+    expect_digit(page, 1)
+    assert page.locator("#pad").evaluate("canvas => canvas.toDataURL()") == before
+
+
+def test_curl_command_gives_the_same_answer(page: Page) -> None:
+    """The command that is copied asks for the same digit as the page shows."""
+    page.get_by_role("button", name="Copy the prediction as curl").click()
+    expect(page.locator("#banner")).to_contain_text("on the clipboard")
+    command = page.evaluate("navigator.clipboard.readText()")
+    url, body = command.split("'")[1], command.split("'")[5]
+    answer = httpx.post(url, content=body, headers={"Content-Type": "application/json"}).json()
+    assert answer["digit"] == 7
+
+
+@pytest.mark.parametrize("context", ["desk"], indirect=True)
+def test_page_works_behind_a_path_prefix(context: BrowserContext, site: Running) -> None:
+    """Below a path prefix every request of the page stays below it."""
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{site.address}{PREFIX}/")
+    expect_digit(page, 7)
+    http = [url for url in asked if url.startswith("http")]
+    assert all(url.startswith(f"{site.address}{PREFIX}/") for url in http)
