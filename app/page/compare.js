@@ -37,7 +37,7 @@ function comparison({ predictions, layers, text }, now) {
   return [
     h("div.columns.small", picture(pinned, predictions[0], "Pinned"), picture(now, predictions[1], "Now")),
     h("p", text),
-    h("div.scroll", { tabindex: "0", role: "region", aria: { label: "How alike, layer by layer" } }, h("table.numbers.bars-inside", h("caption", "How alike the two are, layer by layer"),
+    h("div.scroll", { tabindex: "0", role: "group", aria: { label: "How alike, layer by layer" } }, h("table.numbers.bars-inside", h("caption", "How alike the two are, layer by layer"),
       h("thead", h("tr", ["layer", "alike", "cosine", "distance", "channels that differ most"].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", layers.map(row)))),
   ];

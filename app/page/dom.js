@@ -42,7 +42,7 @@ export function number(value, digits = 4) {
   const size = Math.abs(value);
   let text;
   if (size >= 1e5 || size < 1e-4) {
-    const [mantissa, power] = value.toExponential(digits - 2).split("e");
+    const [mantissa, power] = value.toExponential(digits - 1).split("e");
     text = `${mantissa} × 10${superscript(Number(power))}`;
   } else {
     text = String(Number(value.toPrecision(digits)));
@@ -83,7 +83,7 @@ export function say(text) {
 
 /** Make a table with a caption, a head of column names and rows, the first cell of each its head. */
 export function table(caption, head, rows) {
-  return h("div.scroll", { tabindex: "0", role: "region", aria: { label: caption } },
+  return h("div.scroll", { tabindex: "0", role: "group", aria: { label: caption } },
     h("table.numbers",
       h("caption", caption),
       h("thead", h("tr", head.map((name) => h("th", { scope: "col" }, name)))),

@@ -166,16 +166,18 @@ class Card {
 
   /** A layer of few units is its table: for a softmax with logits, exponentials and shares. */
   #figures() {
-    const { values } = this.activity;
-    const best = values.indexOf(Math.max(...values));
-    const choose = (at) => h("button.link", { type: "button", aria: { label: `How unit ${at} comes about` }, on: { click: () => this.open(at) } }, number(values[at]));
     const before = seen.layers.find((layer) => layer.name === this.layer.inputs[0])?.values;
     const soft = this.layer.type === "Softmax" && before;
     const raised = soft ? before.map((one) => Math.exp(one)) : [];
+    const sum = raised.reduce((a, b) => a + b, 0);
+    // Shares of a millionth have few digits left in the answer, which rounds by the largest.
+    const values = soft ? raised.map((one) => one / sum) : this.activity.values;
+    const best = values.indexOf(Math.max(...values));
+    const choose = (at) => h("button.link", { type: "button", aria: { label: `How unit ${at} comes about` }, on: { click: () => this.open(at) } }, number(values[at]));
     const [low, high] = ends(values);
     const rows = values.map((value, at) => h(at === best ? "tr.best" : "tr", h("th", { scope: "row" }, at),
       soft ? [h("td", number(before[at])), h("td", number(raised[at]))] : null, h("td", choose(at)), h("td.track", signedBar(value, low, high))));
-    const total = soft ? h("tfoot", h("tr", h("th", { scope: "row" }, "sum"), h("td", ""), h("td", number(raised.reduce((a, b) => a + b, 0))), h("td", "1"), h("td", ""))) : null;
+    const total = soft ? h("tfoot", h("tr", h("th", { scope: "row" }, "sum"), h("td", ""), h("td", number(sum)), h("td", "1"), h("td", ""))) : null;
     return h("table.figures", h("caption.visually-hidden", `${this.layer.name}, unit by unit`),
       h("thead", h("tr", ["unit", ...(soft ? ["logit x", "eˣ", "share of the sum"] : ["value"]), "picture"].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", rows), total);

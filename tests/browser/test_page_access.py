@@ -9,6 +9,12 @@ from tests.browser.hand import card, expect_digit, see
 pytestmark = pytest.mark.browser
 
 
+# Of the cards one, with all that can be open in it: the others are made alike.
+UNFOLD = """document.querySelectorAll(
+  "#layer-relu_1_1 details, #layer-pad_1 .handed-on, .panel details, section > div:not(#cards) details",
+).forEach((one) => { one.open = true; })"""
+
+
 def _findings(page: Page) -> list[str]:
     """What axe-core finds, its best practices included: rule and where."""
     found = Axe().run(page).response["violations"]
@@ -32,10 +38,11 @@ def test_axe_finds_nothing(page: Page, scheme: str) -> None:
     card(page, "conv_1_2").locator(".overlay").click(position={"x": 20, "y": 20})
     expect(page.locator("#layer-conv_1_2 .panel .working")).to_be_visible()
     card(page, "logits").get_by_role("button", name="How unit 7 comes about").click()
-    page.get_by_role("button", name="Follow the strongest input").last.click()
+    layer = card(page, "logits")
+    layer.get_by_role("button", name="Follow the strongest input").click()
     expect(page.locator("#layer-logits .trace")).to_contain_text("has the grey level")
     page.locator("#film [data-stage=centre] button").click()
-    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    page.evaluate(UNFOLD)
     expect(page.locator("#layer-relu_1_1 details table")).to_be_visible()
     assert _findings(page) == []
 
