@@ -1,0 +1,94 @@
+"""Manifests: valid by Kubernetes' own schemas, and about the service that there is."""
+
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+from fastapi.testclient import TestClient
+
+from app.settings import REPOSITORY, Settings
+
+DEPLOY = REPOSITORY / "deploy"
+KUBERNETES = DEPLOY / "kubernetes"
+MANIFESTS = sorted(path for path in KUBERNETES.glob("*.yaml") if path.name != "kustomization.yaml")
+
+
+def _load(path: Path) -> dict:
+    return yaml.safe_load(path.read_text())
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
+def test_manifests_fit_their_schemas(path: Path) -> None:
+    """Each manifest fits the published schema of its kind, without unknown fields."""
+    for version in ("1.31", "1.34"):
+        kubernetes_validate.validate(_load(path), version, strict=True)
+
+
+def test_everything_is_listed() -> None:
+    """The kustomization names every manifest, and every kind is there once."""
+    listed = _load(KUBERNETES / "kustomization.yaml")["resources"]
+    assert sorted(listed) == [path.name for path in MANIFESTS]
+    kinds = [_load(path)["kind"] for path in MANIFESTS]
+    assert sorted(kinds) == [
+        "Deployment",
+        "HorizontalPodAutoscaler",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "Service",
+    ]
+
+
+def _containers() -> list[dict]:
+    compose = _load(REPOSITORY / "compose.yaml")["services"]["digitscope"]
+    environment = [{"name": n, "value": v} for n, v in compose["environment"].items()]
+    pod = _load(KUBERNETES / "deployment.yaml")["spec"]["template"]["spec"]
+    serving = _load(DEPLOY / "kserve" / "inference-service.yaml")["spec"]["predictor"]
+    return [pod["containers"][0], serving["containers"][0], {"env": environment}]
+
+
+def test_settings_exist_and_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each variable of each deployment is a setting with a value that it takes."""
+    for container in _containers():
+        for variable in container["env"]:
+            name = variable["name"].removeprefix("DIGITSCOPE_").lower()
+            assert name in Settings.model_fields, variable
+            monkeypatch.setenv(variable["name"], variable["value"])
+        Settings()
+
+
+def test_probes_and_paths_exist(client: TestClient) -> None:
+    """What is probed and scraped answers."""
+    paths = [
+        probe["httpGet"]["path"]
+        for container in _containers()
+        for key, probe in container.items()
+        if key.endswith("Probe")
+    ]
+    monitor = _load(KUBERNETES / "service-monitor" / "service-monitor.yaml")
+    paths += [endpoint["path"] for endpoint in monitor["spec"]["endpoints"]]
+    assert len(paths) == 6
+    for path in paths:
+        assert client.get(path).status_code == 200, path
+
+
+def test_time_to_stop_is_enough() -> None:
+    """Kubernetes and Docker wait longer than the drain and the grace period together."""
+    pod = _load(KUBERNETES / "deployment.yaml")["spec"]["template"]["spec"]
+    values = {one["name"]: one["value"] for one in pod["containers"][0]["env"]}
+    needed = float(values["DIGITSCOPE_DRAIN_DELAY_S"]) + float(values["DIGITSCOPE_GRACE_S"])
+    assert pod["terminationGracePeriodSeconds"] > needed
+    compose = _load(REPOSITORY / "compose.yaml")["services"]["digitscope"]
+    assert compose["stop_grace_period"] == "30s"
+    assert Settings().drain_delay_s + Settings().grace_s < 30
+
+
+def test_containers_have_no_privileges() -> None:
+    """Not root, nothing to write to but /tmp, no capabilities."""
+    pod = _load(KUBERNETES / "deployment.yaml")["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    context = pod["containers"][0]["securityContext"]
+    assert context["readOnlyRootFilesystem"] is True
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]] == ["/tmp"]
