@@ -28,11 +28,12 @@ export function startEpochs() {
   parts.mapTitle = h("h4");
   parts.kernelBox = h("div", parts.kernelTitle, parts.kernels.element);
   parts.table = h("div");
+  parts.now = disclose("Table of this epoch's kernels and channels", tablesNow);
   parts.content = h("div",
     h("div.row", h("label.slider", "Epoch ", parts.slider), parts.play, h("label", "Layer ", parts.layer)),
     parts.said,
     h("div.columns", h("div", h("h4", "The answer then"), h("table.bars", h("caption.visually-hidden", "Probabilities after this epoch"), body)), parts.plot),
-    h("div.columns", parts.kernelBox, h("div", parts.mapTitle, parts.maps.element)), parts.table);
+    h("div.columns", parts.kernelBox, h("div", parts.mapTitle, parts.maps.element)), parts.now, parts.table);
   parts.none = h("p.notes", { hidden: true });
   fill(byId("epochs-body"), parts.none, parts.content);
   withNetwork(() => { training = null; course = null; });
@@ -90,6 +91,7 @@ function show() {
   parts.bars.show(moment.probabilities);
   parts.curve.mark(moment.epoch);
   showKernels(moment);
+  parts.now.open = false; // made anew, of the epoch, when it is next opened
   const sheet = course.sheets[at];
   const room = parts.maps.element.clientWidth || 320;
   const times = Math.max(1, Math.floor(44 / sheet.width));
@@ -120,11 +122,26 @@ function showKernels(moment) {
   fill(parts.kernels.legend, legend(scale, "the same at every epoch"));
 }
 
+function weightsOf(kernel, at) {
+  const inputs = kernel[0][0].length;
+  return kernel.flatMap((row) => row.map((cell) => cell[at % inputs][Math.floor(at / inputs)]));
+}
+
+function tablesNow() {
+  if (!course) return [];
+  const { kernel, min, max, epoch } = present();
+  const size = kernel ? kernel.length * kernel[0].length : 0;
+  return [
+    kernel ? table(`Kernels after epoch ${epoch}`, ["kernel", ...Array(size).keys()], Array.from({ length: kernel[0][0].length * kernel[0][0][0].length }, (_, at) => [at, ...weightsOf(kernel, at).map((value) => number(value, 3))])) : null,
+    table(`${course.layer.name} after epoch ${epoch}`, ["channel", "smallest", "largest"], min.map((low, at) => [at, number(low), number(max[at])])),
+  ];
+}
+
 function describeKernel(at) {
   if (!course) return "";
   const { kernel } = present();
   const inputs = kernel[0][0].length;
-  const weights = kernel.flatMap((row) => row.map((cell) => cell[at % inputs][Math.floor(at / inputs)]));
+  const weights = weightsOf(kernel, at);
   return `${inputs > 1 ? "Input channel" : "Kernel"} ${at}: ${weights.map((value) => number(value, 2)).join(", ")}`;
 }
 

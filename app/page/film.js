@@ -21,7 +21,8 @@ export function startFilm() {
     fill(byId("film"), frames);
     fill(byId("without"), passthrough
       ? h("p.notes", "This picture came as 28 × 28 and goes to the network as it is. Draw on it, or upload a photo, and the stages show what they do.")
-      : disclose("Table: what would be read without each of them", () => worth(without, prediction)));
+      : disclose("Table: what would be read without each of them", () => worth(without, prediction)),
+    disclose("Table of the 28 × 28 grey levels", () => table("What the network received", ["row", ...Array(28).keys()], state.prepared.pixels.map((row, y) => [y, ...row]))));
   });
 }
 

@@ -40,11 +40,15 @@ function startBanner() {
 
 /** Learn which networks there are, if that is not known yet, and read what is on the surface. */
 async function begin(wanted = null) {
-  if (!state.model) {
-    listModels(await get("models"));
-    await chooseModel(wanted);
+  if (state.model) {
+    await readWholly();
+    return;
   }
-  await readWholly();
+  // The default network's answer need not wait for the list of networks.
+  const reading = wanted ? null : readWholly();
+  listModels(await get("models"));
+  await chooseModel(wanted);
+  await (reading ?? readWholly());
 }
 
 async function fromLink() {
@@ -65,8 +69,8 @@ startLayers();
 startModels(readWholly);
 startTake();
 startIntake();
-// Before the networks are known there is nothing to ask.
-startPad(() => state.model && readSoon(), () => state.model && readWholly());
+let begun = false; // before that, what is on the surface is read once, by the beginning itself
+startPad(() => begun && readSoon(), () => begun && readWholly());
 addEventListener("hashchange", async () => {
   const model = await fromLink();
   if (!model || model === state.model) return;
@@ -74,6 +78,7 @@ addEventListener("hashchange", async () => {
   await readWholly();
 });
 const wanted = await fromLink();
+begun = true;
 await begin(wanted).catch((error) => tell("error", error));
 // Only now, with the cards in their places, is it known what is far down.
 soon(byId("why"), async () => (await import("./why.js")).startWhy());

@@ -25,8 +25,9 @@ export function startPad(onChange, onSettle) {
   canvas.addEventListener("pointermove", go);
   for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, finish);
   canvas.addEventListener("keydown", key);
-  canvas.addEventListener("focus", showPen);
-  canvas.addEventListener("blur", () => { pen.hidden = true; liftPen(); });
+  // Who comes by keyboard lets the Tab key go here; who comes by pointer sees no keyboard's pen.
+  canvas.addEventListener("keyup", showPen);
+  canvas.addEventListener("blur", () => { hidePen(); liftPen(); });
   byId("undo").addEventListener("click", undo);
   byId("clear").addEventListener("click", () => { replace(EMPTY, null); say("Cleared."); });
   redraw();
@@ -89,7 +90,7 @@ function begin(event) {
   if (event.button > 0 || stroke) return;
   event.preventDefault();
   canvas.focus({ preventScroll: true });
-  pen.hidden = true;
+  hidePen();
   canvas.setPointerCapture(event.pointerId);
   startStroke(where(event));
 }
@@ -106,9 +107,14 @@ function finish() {
   settled();
 }
 
+function hidePen() {
+  pen.hidden = true;
+  byId("pad-frame").classList.remove("keys");
+}
+
 function showPen() {
-  if (!canvas.matches(":focus-visible")) return;
   pen.hidden = false;
+  byId("pad-frame").classList.add("keys");
   pen.classList.toggle("down", cursor.down);
   pen.style.left = `${(100 * cursor.x) / SIDE}%`;
   pen.style.top = `${(100 * cursor.y) / SIDE}%`;
@@ -144,8 +150,5 @@ function key(event) {
   } else if (event.key === "z" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
     undo();
-  } else {
-    return;
   }
-  showPen();
 }

@@ -6,7 +6,7 @@
 
 import { Problem, send } from "./api.js";
 import { content } from "./pad.js";
-import { outdate, state, tell } from "./state.js";
+import { AGAIN_MS, BUSY, outdate, state, tell } from "./state.js";
 import { toPng } from "./strokes.js";
 
 const WHILE_DRAWING_MS = 80;
@@ -25,11 +25,9 @@ export function readSoon() {
   }, Math.max(0, last + WHILE_DRAWING_MS - performance.now()));
 }
 
-async function sourceNow() {
+async function bodyNow() {
   const { drawing, source } = content();
-  if (source) return source;
-  const body = await toPng(drawing);
-  return { body, picture: await createImageBitmap(body) };
+  return source ? source.body : toPng(drawing);
 }
 
 async function readQuickly() {
@@ -37,7 +35,7 @@ async function readQuickly() {
   const mine = new AbortController();
   quick = mine;
   try {
-    const { body } = await sourceNow();
+    const body = await bodyNow();
     if (mine.signal.aborted) return;
     const answer = await send("predict", {}, mine.signal, body);
     if (quick === mine) tell("answer", answer);
@@ -55,12 +53,15 @@ export async function readWholly() {
   const mine = new AbortController();
   whole = mine;
   try {
-    const source = await sourceNow();
+    const { source } = content();
+    const body = await bodyNow();
     if (mine.signal.aborted) return;
-    const prepared = await send("preprocess", {}, mine.signal, source.body);
+    const [prepared, picture] = await Promise.all([
+      send("preprocess", {}, mine.signal, body), source?.picture ?? createImageBitmap(body),
+    ]);
     const small = await createImageBitmap(greyImage(prepared.pixels));
     if (mine.signal.aborted) return;
-    Object.assign(state, { source, prepared, small });
+    Object.assign(state, { source: { body, picture }, prepared, small });
     tell("answer", prepared.prediction);
     outdate();
   } catch (error) {
@@ -79,4 +80,5 @@ function report(error, mine) {
   if (mine.signal.aborted || error.name === "AbortError") return;
   if (error instanceof Problem && error.kind === "blank-image") tell("blank");
   else tell("error", error);
+  if (error.status === BUSY) setTimeout(readWholly, AGAIN_MS);
 }

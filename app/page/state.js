@@ -11,6 +11,10 @@ export const state = {
   source: null, prepared: null, small: null, answer: null, revision: 0,
 };
 
+/** The status of a service that has too much to do, and when to ask it again. */
+export const BUSY = 503;
+export const AGAIN_MS = 1500;
+
 const events = new EventTarget();
 
 /** Call a function whenever something is told. */
@@ -58,7 +62,7 @@ export function live(element, work) {
   let done = -1;
   let running = null;
   async function check() {
-    if (done === state.revision || !state.prepared || !inView(element)) return;
+    if (done === state.revision || !state.prepared || !state.network || !inView(element)) return;
     running?.abort();
     running = new AbortController();
     const mine = running;
@@ -72,11 +76,13 @@ export function live(element, work) {
       if (error.name === "AbortError") return;
       tell("error", error);
       done = -1;
+      if (error.status === BUSY) setTimeout(check, AGAIN_MS);
     } finally {
       if (running === mine) element.removeAttribute("aria-busy");
     }
   }
   new IntersectionObserver(check).observe(element);
   on("revision", check);
+  on("network", check);
   return { refresh() { done = -1; check(); } };
 }

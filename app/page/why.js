@@ -88,10 +88,12 @@ function explanation(answer, map) {
       h("figure", map.element,
         h("figcaption", answer.empty ? h("span.tag", "empty: no pixel counts") : `Warm pixels speak for ${versus}; cold ones against it.`))),
     h("p", answer.text),
-    disclose("Table of the map", () => table("Attribution of each pixel", ["row", ...Array(28).keys()], answer.map.map((row, y) => [y, ...row.map((value) => number(value, 2))]))),
+    mapTable("Attribution of each pixel", answer.map),
     answer.checks ? honesty(answer, limit) : h("p.notes", "Without a map there is nothing to check."),
   ];
 }
+
+const mapTable = (caption, rows) => disclose(`Table: ${caption.toLowerCase()}`, () => table(caption, ["row", ...Array(28).keys()], rows.map((row, y) => [y, ...row.map((value) => number(value, 2))])));
 
 function honesty({ checks: { deletion, randomised }, completeness, target }, limit) {
   const shuffled = h("canvas", { role: "img", aria: { label: "The map of a network with shuffled weights" } });
@@ -112,6 +114,7 @@ function honesty({ checks: { deletion, randomised }, completeness, target }, lim
           : `The score falls no faster than at random (mean ${number(deletion.area_by_map, 3)} against ${number(deletion.area_at_random, 3)}): for this digit, do not trust the map.`)),
       h("div", h("h4", "Forget what was learned"),
         h("figure.pixels", shuffled, h("figcaption", "The same method on shuffled weights")),
+        mapTable("The map on shuffled weights", randomised.map),
         h("p", alike === null ? "One of the maps is constant, so that they cannot be compared."
           : `Rank correlation on the ink: ${number(alike, 2)}. ${Math.abs(alike) > 0.5 ? "High: the map shows the drawing rather than what was learned." : "Low, as it should be: the map shows what was learned."}`))),
     completeness ? h("p.notes", `The map adds up to ${number(completeness.map_sum)}; it should be ${number(completeness.difference)}. Error: ${number(completeness.error, 2)}.`) : null);

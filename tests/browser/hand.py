@@ -13,14 +13,15 @@ def _on_page(page: Page, points: list[Point]) -> list[Point]:
     return [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
 
 
-def draw_by_mouse(page: Page, points: list[Point]) -> None:
-    """Draw one stroke with the mouse."""
+def draw_by_mouse(page: Page, points: list[Point], *, lift: bool = True) -> None:
+    """Draw one stroke with the mouse; without `lift` its button stays down."""
     first, *others = _on_page(page, points)
     page.mouse.move(*first)
     page.mouse.down()
     for x, y in others:
         page.mouse.move(x, y, steps=4)
-    page.mouse.up()
+    if lift:
+        page.mouse.up()
 
 
 def draw_by_touch(page: Page, points: list[Point]) -> None:

@@ -68,6 +68,17 @@ def test_mouse_draws_and_undo_brings_back(page: Page) -> None:
     expect_digit(page, 7)
 
 
+def test_answer_follows_the_pen(page: Page) -> None:
+    """The answer changes while the button is still down."""
+    page.locator("#clear").click()
+    expect(page.locator("#verdict")).to_have_text("Nothing is drawn yet.")
+    draw_by_mouse(page, ONE, lift=False)
+    expect_digit(page, 1)
+    page.mouse.up()
+    expect(page.locator("#received")).to_have_attribute("data-revision", "2")
+    expect_digit(page, 1)
+
+
 @pytest.mark.parametrize("context", ["phone"], indirect=True)
 def test_touch_draws_and_does_not_scroll(page: Page) -> None:
     """A line drawn by finger is a 1, and the page stays where it is."""

@@ -1,0 +1,120 @@
+"""Measures the page at / in a real browser, or draws its pictures for the README.
+
+python -m benchmarks.browser              # figures: first view, redraw of all layers, frames while drawing
+python -m benchmarks.browser --pictures   # docs/images/page-*.png at both sizes, light and dark
+
+Needs Chromium (Debian: apt-get install chromium). The service runs in this process on a free port.
+"""
+
+import argparse
+import shutil
+import statistics
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from app.settings import REPOSITORY, Settings
+from tests.browser.conftest import SIZES, Running
+from tests.browser.hand import card, draw_by_mouse, expect_digit, see
+
+IMAGES = REPOSITORY / "docs" / "images"
+RUNS = 7
+FRAMES = """() => new Promise((resolve) => {
+  const times = [];
+  const next = (now) => { times.push(now); if (window.stopped) resolve(times); else requestAnimationFrame(next); };
+  window.stopped = false;
+  requestAnimationFrame(next);
+})"""
+
+
+def main() -> None:
+    """Measure, or draw the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pictures", action="store_true")
+    running = Running(Settings())
+    running.start()
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+            )
+            if parser.parse_args().pictures:
+                draw_pictures(browser, running.address)
+            else:
+                measure(browser, running.address)
+            browser.close()
+    finally:
+        running.stop()
+
+
+def measure(browser: Browser, address: str) -> None:
+    """Print the median and the largest of each figure over several fresh browser windows."""
+    for size, options in SIZES.items():
+        figures: dict[str, list[float]] = {}
+        for _ in range(RUNS):
+            context = browser.new_context(**options)
+            page = context.new_page()
+            for name, value in _figures(page, address).items():
+                figures.setdefault(name, []).append(value)
+            context.close()
+        for name, values in figures.items():
+            print(f"{size:6} {name:40} {statistics.median(values):8.1f} {max(values):8.1f}")
+
+
+def _figures(page: Page, address: str) -> dict[str, float]:
+    page.goto(f"{address}/")
+    page.wait_for_selector("#answer[data-digit]")
+    usable = page.evaluate("performance.now()")
+    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    page.evaluate(f"void (window.frames_seen = ({FRAMES})())")
+    draw_by_mouse(page, [(0.2 + 0.006 * at, 0.3 + 0.2 * (at % 2)) for at in range(100)])
+    page.evaluate("window.stopped = true")
+    times = page.evaluate("window.frames_seen")
+    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    page.locator("#undo").click()
+    expect_digit(page, 7)
+    page.locator("#cards").scroll_into_view_if_needed()
+    page.wait_for_function("() => performance.getEntriesByName('layers-drawn').length")
+    drawn = page.evaluate("performance.getEntriesByName('layers-drawn').at(-1).duration")
+    return {
+        "first paint, ms": paint,
+        "first answer on the page, ms": usable,
+        "frames in a second while drawing": 1000 / statistics.mean(gaps),
+        "longest frame while drawing, ms": max(gaps),
+        "redraw of all layers after the answer, ms": drawn,
+    }
+
+
+def draw_pictures(browser: Browser, address: str) -> None:
+    """Save the first view, a channel with its equation, and the explanation, at both sizes."""
+    IMAGES.mkdir(exist_ok=True)
+    for size, options in SIZES.items():
+        scheme = "dark" if size == "phone" else "light"
+        context = browser.new_context(**options, color_scheme=scheme, reduced_motion="reduce")
+        page = context.new_page()
+        page.goto(f"{address}/")
+        page.wait_for_selector("html[data-ready]")
+        expect_digit(page, 7)
+        page.wait_for_timeout(300)  # fonts and pictures
+        _save(page, IMAGES / f"page-{size}.png")
+        layer = card(page, "relu_1_1")
+        layer.locator(".overlay").click(position={"x": 90, "y": 20})
+        layer.locator(".working").wait_for()
+        layer.evaluate("card => card.scrollIntoView({ block: 'start', behavior: 'instant' })")
+        page.wait_for_timeout(300)
+        _save(page, IMAGES / f"page-{size}-channel.png")
+        see(page, "#why-body .why")
+        page.locator("#why").evaluate(
+            "part => part.scrollIntoView({ block: 'start', behavior: 'instant' })"
+        )
+        page.wait_for_timeout(300)
+        _save(page, IMAGES / f"page-{size}-why.png")
+        context.close()
+
+
+def _save(page: Page, path: Path) -> None:
+    page.screenshot(path=path)
+
+
+if __name__ == "__main__":
+    main()
