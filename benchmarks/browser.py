@@ -1,12 +1,13 @@
 """Measures the page at / in a real browser, or draws its pictures for the README.
 
-python -m benchmarks.browser              # figures: first view, redraw of all layers, frames while drawing
-python -m benchmarks.browser --pictures   # docs/images/page-*.png at both sizes, light and dark
+    python -m benchmarks.browser              figures: first view, redraw, frames while drawing
+    python -m benchmarks.browser --pictures   docs/images/page-*.png at both sizes, light and dark
 
 Needs Chromium (Debian: apt-get install chromium). The service runs in this process on a free port.
 """
 
 import argparse
+import itertools
 import shutil
 import statistics
 from pathlib import Path
@@ -21,7 +22,10 @@ IMAGES = REPOSITORY / "docs" / "images"
 RUNS = 7
 FRAMES = """() => new Promise((resolve) => {
   const times = [];
-  const next = (now) => { times.push(now); if (window.stopped) resolve(times); else requestAnimationFrame(next); };
+  const next = (now) => {
+    times.push(now);
+    if (window.stopped) resolve(times); else requestAnimationFrame(next);
+  };
   window.stopped = false;
   requestAnimationFrame(next);
 })"""
@@ -70,7 +74,7 @@ def _figures(page: Page, address: str) -> dict[str, float]:
     draw_by_mouse(page, [(0.2 + 0.006 * at, 0.3 + 0.2 * (at % 2)) for at in range(100)])
     page.evaluate("window.stopped = true")
     times = page.evaluate("window.frames_seen")
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(times)]
     page.locator("#undo").click()
     expect_digit(page, 7)
     page.locator("#cards").scroll_into_view_if_needed()

@@ -11,7 +11,8 @@ pytestmark = pytest.mark.browser
 
 # Of the cards one, with all that can be open in it: the others are made alike.
 UNFOLD = """document.querySelectorAll(
-  "#layer-relu_1_1 details, #layer-pad_1 .handed-on, .panel details, section > div:not(#cards) details",
+  "#layer-relu_1_1 details, #layer-pad_1 .handed-on, .panel details," +
+  "section > div:not(#cards) details",
 ).forEach((one) => { one.open = true; })"""
 
 
@@ -86,9 +87,8 @@ def test_every_picture_has_a_table(page: Page) -> None:
 def test_nothing_moves_for_those_who_ask(page: Page) -> None:
     """With reduced motion there are no transitions and no smooth scrolling."""
     page.emulate_media(reduced_motion="reduce")
-    assert page.locator(".bar").first.evaluate("bar => getComputedStyle(bar).transitionDuration") == (
-        "0s"
-    )
+    bar = page.locator(".bar").first
+    assert bar.evaluate("bar => getComputedStyle(bar).transitionDuration") == "0s"
     assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
 
 

@@ -20,7 +20,8 @@ def _number(text: str) -> float:
 
 def _colours(picture: Locator) -> list[int]:
     return picture.evaluate(
-        "canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
+        "canvas => [...canvas.getContext('2d')"
+        ".getImageData(0, 0, canvas.width, canvas.height).data]"
     )
 
 
@@ -33,9 +34,7 @@ def test_every_layer_has_a_card(page: Page, site: Running) -> None:
         one = page.locator(f"#layer-{layer['name']}")
         expect(one).to_contain_text(layer["description"])
         expect(one).to_contain_text(layer["formula"])
-        expect(one.locator(".shape")).to_contain_text(
-            " × ".join(map(str, layer["output_shape"]))
-        )
+        expect(one.locator(".shape")).to_contain_text(" × ".join(map(str, layer["output_shape"])))
 
 
 def test_softmax_is_shown_as_logits_exponentials_and_shares(page: Page) -> None:
@@ -111,7 +110,7 @@ def test_trace_leads_back_to_the_pixel(page: Page) -> None:
 
 
 def test_scale_of_each_channel(page: Page) -> None:
-    """With a scale for each channel, every one of a ReLU's channels reaches the brightest colour."""
+    """With a scale for each channel, each channel of a ReLU reaches the brightest colour."""
     layer = card(page, "relu_1_1")
     shared = _colours(layer.locator("canvas").first)
     page.get_by_label("one for each channel").check()
@@ -130,7 +129,7 @@ def test_constant_channels_are_neutral_with_a_badge(page: Page) -> None:
     assert (blue << 16 | green << 8 | red) == expected & 0xFFFFFF
 
 
-def _with_constant_channel(route) -> None:  # noqa: ANN001 - Playwright's Route
+def _with_constant_channel(route) -> None:
     answer = route.fetch()
     body = answer.json()
     layer = next(one for one in body["layers"] if one["name"] == "relu_1_1")
