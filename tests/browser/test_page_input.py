@@ -44,7 +44,7 @@ def test_first_view_is_a_seven_that_is_read(page: Page) -> None:
 
 
 def test_first_view_is_small(context: BrowserContext, site: Running) -> None:
-    """What the first view needs, the API's answers included, is less than 100 KiB as transferred."""
+    """What the first view needs, API answers included, is less than 100 KiB as transferred."""
     page = context.new_page()
     devtools = context.new_cdp_session(page)
     devtools.send("Network.enable")
