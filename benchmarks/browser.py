@@ -1,15 +1,15 @@
 """Measures the page at / in a real browser, or draws its pictures for the README.
 
-    python -m benchmarks.browser              figures: first view, redraw, frames while drawing
-    python -m benchmarks.browser --pictures   docs/images/page-*.png at both sizes, light and dark
+python -m benchmarks.browser              # figures: first view, redraw of all layers, frames
+python -m benchmarks.browser --pictures   # docs/images/page-*.png at both sizes, light and dark
 
 Needs Chromium (Debian: apt-get install chromium). The service runs in this process on a free port.
 """
 
 import argparse
-import itertools
 import shutil
 import statistics
+from itertools import pairwise
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -24,7 +24,8 @@ FRAMES = """() => new Promise((resolve) => {
   const times = [];
   const next = (now) => {
     times.push(now);
-    if (window.stopped) resolve(times); else requestAnimationFrame(next);
+    if (window.stopped) resolve(times);
+    else requestAnimationFrame(next);
   };
   window.stopped = false;
   requestAnimationFrame(next);
@@ -70,11 +71,12 @@ def _figures(page: Page, address: str) -> dict[str, float]:
     page.wait_for_selector("#answer[data-digit]")
     usable = page.evaluate("performance.now()")
     paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    ready = page.evaluate("performance.getEntriesByName('surface-ready')[0].startTime")
     page.evaluate(f"void (window.frames_seen = ({FRAMES})())")
     draw_by_mouse(page, [(0.2 + 0.006 * at, 0.3 + 0.2 * (at % 2)) for at in range(100)])
     page.evaluate("window.stopped = true")
     times = page.evaluate("window.frames_seen")
-    gaps = [after - before for before, after in itertools.pairwise(times)]
+    gaps = [after - before for before, after in pairwise(times)]
     page.locator("#undo").click()
     expect_digit(page, 7)
     page.locator("#cards").scroll_into_view_if_needed()
@@ -82,6 +84,7 @@ def _figures(page: Page, address: str) -> dict[str, float]:
     drawn = page.evaluate("performance.getEntriesByName('layers-drawn').at(-1).duration")
     return {
         "first paint, ms": paint,
+        "surface takes strokes, ms": ready,
         "first answer on the page, ms": usable,
         "frames in a second while drawing": 1000 / statistics.mean(gaps),
         "longest frame while drawing, ms": max(gaps),
@@ -104,7 +107,9 @@ def draw_pictures(browser: Browser, address: str) -> None:
         layer = card(page, "relu_1_1")
         layer.locator(".overlay").click(position={"x": 90, "y": 20})
         layer.locator(".working").wait_for()
-        layer.evaluate("card => card.scrollIntoView({ block: 'start', behavior: 'instant' })")
+        layer.locator(".panel").evaluate(
+            "panel => panel.scrollIntoView({ block: 'start', behavior: 'instant' })"
+        )
         page.wait_for_timeout(300)
         _save(page, IMAGES / f"page-{size}-channel.png")
         see(page, "#why-body .why")

@@ -54,7 +54,7 @@ class Panel {
     });
     this.element.hidden = true;
     fill(where, this.element);
-    onScheme(() => this.values && this.#paint());
+    onScheme(() => { if (this.values && !this.gone) this.#paint(); });
   }
 
   /** Take the panel away; `back` puts the focus where it came from. */

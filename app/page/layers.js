@@ -28,6 +28,7 @@ export function startLayers() {
 
 function makeCards() {
   const { layers, parameters, multiply_adds: products } = state.network;
+  cards.forEach((card) => card.channel?.close());
   cards = layers.map((layer) => new Card(layer));
   seen = null;
   fill(byId("cards"), cards.map((card) => card.element));

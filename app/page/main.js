@@ -32,7 +32,7 @@ function startBanner() {
   on("back", async () => {
     lost = false;
     announce("The service is back.", "done", false);
-    await begin();
+    await begin(wanted);
   });
   on("error", (error) => { if (!lost) announce(error.message, "error", false); });
   on("done", (text) => { announce(text, "done", false); say(text); });
@@ -77,6 +77,7 @@ addEventListener("hashchange", async () => {
   await chooseModel(model);
   await readWholly();
 });
+performance.mark("surface-ready");
 const wanted = await fromLink();
 begun = true;
 await begin(wanted).catch((error) => tell("error", error));

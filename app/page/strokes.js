@@ -12,7 +12,7 @@ export const SIDE = 280;
 /** Nothing drawn: white ink on black, as in MNIST. */
 export const EMPTY = { ground: null, dark: false, strokes: [] };
 
-const seven = [[78, 88], [110, 84], [150, 84], [196, 80], [190, 104], [172, 138], [152, 174], [138, 206], [130, 226]];
+const seven = [[96, 74], [122, 70], [152, 69], [188, 66], [184, 90], [170, 124], [154, 158], [141, 190], [132, 222]];
 
 /** The 7 that is there at first. */
 export const FIRST = {

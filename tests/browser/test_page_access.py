@@ -12,7 +12,7 @@ pytestmark = pytest.mark.browser
 # Of the cards one, with all that can be open in it: the others are made alike.
 UNFOLD = """document.querySelectorAll(
   "#layer-relu_1_1 details, #layer-pad_1 .handed-on, .panel details," +
-  "section > div:not(#cards) details",
+  " section > div:not(#cards) details",
 ).forEach((one) => { one.open = true; })"""
 
 
@@ -87,8 +87,9 @@ def test_every_picture_has_a_table(page: Page) -> None:
 def test_nothing_moves_for_those_who_ask(page: Page) -> None:
     """With reduced motion there are no transitions and no smooth scrolling."""
     page.emulate_media(reduced_motion="reduce")
-    bar = page.locator(".bar").first
-    assert bar.evaluate("bar => getComputedStyle(bar).transitionDuration") == "0s"
+    assert page.locator(".bar").first.evaluate(
+        "bar => getComputedStyle(bar).transitionDuration"
+    ) == ("0s")
     assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
 
 

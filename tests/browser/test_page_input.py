@@ -44,7 +44,7 @@ def test_first_view_is_a_seven_that_is_read(page: Page) -> None:
 
 
 def test_first_view_is_small(context: BrowserContext, site: Running) -> None:
-    """What the first view needs, API answers included, is less than 100 KiB as transferred."""
+    """What the first view needs, answers of the API included, is under 100 KiB as transferred."""
     page = context.new_page()
     devtools = context.new_cdp_session(page)
     devtools.send("Network.enable")
@@ -97,6 +97,15 @@ def test_keyboard_draws(page: Page) -> None:
         page.keyboard.press(key)
     expect_digit(page, 1)
     expect(page.locator("#live")).to_contain_text("a 1, with")
+
+
+def test_scribble_is_called_not_a_digit(page: Page) -> None:
+    """What is no digit is named so in words, with what it would be if it had to be one."""
+    page.locator("#clear").click()
+    draw_by_mouse(page, [(0.2 + 0.03 * at, 0.25 + 0.4 * (at % 2)) for at in range(20)])
+    expect(page.locator("#verdict")).to_have_text("Not a digit.")
+    expect(page.locator("#second")).to_contain_text("If it had to choose")
+    expect(page.locator("#digit")).to_have_text("–")
 
 
 def test_upload_of_a_photo(page: Page, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Running
 from tests.browser.hand import ONE, card, draw_by_mouse, expect_digit, see
@@ -20,8 +20,10 @@ def _number(text: str) -> float:
 
 def _colours(picture: Locator) -> list[int]:
     return picture.evaluate(
-        "canvas => [...canvas.getContext('2d')"
-        ".getImageData(0, 0, canvas.width, canvas.height).data]"
+        """canvas => {
+          const context = canvas.getContext("2d");
+          return [...context.getImageData(0, 0, canvas.width, canvas.height).data];
+        }"""
     )
 
 
@@ -110,7 +112,7 @@ def test_trace_leads_back_to_the_pixel(page: Page) -> None:
 
 
 def test_scale_of_each_channel(page: Page) -> None:
-    """With a scale for each channel, each channel of a ReLU reaches the brightest colour."""
+    """With a scale for each channel, a ReLU's sheet is coloured anew and says so."""
     layer = card(page, "relu_1_1")
     shared = _colours(layer.locator("canvas").first)
     page.get_by_label("one for each channel").check()
@@ -129,7 +131,7 @@ def test_constant_channels_are_neutral_with_a_badge(page: Page) -> None:
     assert (blue << 16 | green << 8 | red) == expected & 0xFFFFFF
 
 
-def _with_constant_channel(route) -> None:
+def _with_constant_channel(route: Route) -> None:
     answer = route.fetch()
     body = answer.json()
     layer = next(one for one in body["layers"] if one["name"] == "relu_1_1")
