@@ -26,6 +26,7 @@ from app.web.problems import GONE, answer
 
 log = logging.getLogger("digitscope.access")
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _REASONS = {
     DeadlineError.status: "deadline",
     QueueFullError.status: "busy",
@@ -114,15 +115,17 @@ class RequestMiddleware:
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
         around = self.around
-        around.metrics.answered(route, scope["method"], status, seconds)
+        around.metrics.answered(route, method, status, seconds)
         if status in _REASONS:
             around.metrics.rejected(_REASONS[status])
         if around.access_log:
             log.info(
                 "%s %s %d",
-                scope["method"],
-                scope["path"],
+                method,
+                # As it came, escaped: a line break in a path must not begin a line of the log.
+                scope["raw_path"].decode("latin-1"),
                 status,
                 extra={
                     "request_id": scope["state"]["request_id"],

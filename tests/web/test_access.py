@@ -81,11 +81,13 @@ def test_each_request_gets_a_line_with_its_id(caplog: pytest.LogCaptureFixture) 
     with _client(api_keys="secret-key") as client, caplog.at_level(logging.INFO):
         logging.getLogger().addHandler(caplog.handler)
         answer = client.post("/predict", files=FILES, headers={"X-API-Key": "secret-key"})
-    (record,) = [one for one in caplog.records if one.name == "digitscope.access"]
+        client.get("/no%0Asuch%0Dpath", headers={"X-API-Key": "secret-key"})
+    record, other = [one for one in caplog.records if one.name == "digitscope.access"]
     line = json.loads(JsonFormatter().format(record))
     assert line["message"] == "POST /predict 200"
     assert line["request_id"] == answer.headers["X-Request-ID"]
     assert line["ms"] > 0
+    assert other.getMessage() == "GET /no%0Asuch%0Dpath 404"
     text = TextFormatter("%(message)s").format(record)
     assert text.startswith(f"POST /predict 200 request_id={line['request_id']} ms=")
     assert "secret-key" not in str(record.__dict__)
