@@ -13,7 +13,7 @@ export class Trace {
   constructor() {
     this.steps = h("ol.trace");
     this.fields = h("div.fields");
-    this.all = h("button", { type: "button", on: { click: () => this.#toThePixel() } }, "Follow the strongest input back to the pixel");
+    this.all = h("button", { type: "button", hidden: true, on: { click: () => this.#toThePixel() } }, "Follow the strongest input back to the pixel");
     this.element = h("div.tracing", h("h5", "Where the number comes from"), this.fields, this.steps, this.all);
   }
 
@@ -22,6 +22,7 @@ export class Trace {
     this.controller?.abort();
     this.controller = new AbortController();
     this.path = [];
+    this.all.hidden = true; // until there is a step to go on from
     const { signal } = this.controller;
     let found = await this.#add(layer, unit, signal);
     // What only bends or shifts one number is passed at once, up to the sum behind it.
@@ -59,10 +60,11 @@ export class Trace {
 
   async #toThePixel() {
     let found = this.path.at(-1);
+    this.all.hidden = true;
     for (let to = sourceOf(found); to && to.layer !== "image"; to = found && sourceOf(found)) {
       found = await this.#add(to.layer, to.unit, this.controller.signal);
     }
-    this.steps.lastChild.querySelector("h6").focus();
+    this.steps.lastChild?.querySelector("h6").focus();
   }
 }
 
