@@ -54,13 +54,15 @@ export function startAnswer() {
     byId("answer").dataset.digit = answer.digit;
   });
   on("revision", () => { if (state.answer) say(inWords(state.answer).join(" ")); });
-  on("blank", () => {
+  const none = (sentence, more) => {
     fill(byId("digit"), "·");
-    fill(byId("verdict"), "Nothing is drawn yet.");
-    fill(byId("second"), "Draw a digit, or choose one of the samples.");
+    fill(byId("verdict"), sentence);
+    fill(byId("second"), more);
     fill(byId("warnings"));
     bars.show(Array(10).fill(0));
     delete byId("answer").dataset.digit;
-    say("Nothing is drawn yet.");
-  });
+    say(sentence);
+  };
+  on("blank", () => none("Nothing is drawn yet.", "Draw a digit, or choose one of the samples."));
+  on("unread", (error) => none("This could not be read.", error.message));
 }

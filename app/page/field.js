@@ -11,7 +11,11 @@ export function drawFields(where, { trace }) {
   const { top, left, bottom, right } = trace.image;
   const small = framed(state.small, 28, 28, { x: left, y: top, width: right - left + 1, height: bottom - top + 1 });
   const { picture } = state.source;
-  const large = framed(picture, picture.width, picture.height, trace.upload);
+  // The frame is in pixels of what was sent, which may be smaller than the picture.
+  const part = picture.width / state.prepared.prediction.input.width;
+  const { upload } = trace;
+  const box = upload && { x: upload.x * part, y: upload.y * part, width: upload.width * part, height: upload.height * part };
+  const large = framed(picture, picture.width, picture.height, box);
   const size = `${bottom - top + 1} × ${right - left + 1}`;
   const whole = bottom - top === 27 && right - left === 27;
   fill(where,

@@ -7,6 +7,9 @@ import { greyImage } from "./reader.js";
 import { EMPTY } from "./strokes.js";
 import { tell } from "./state.js";
 
+const MOST_BYTES = 4 * 1024 * 1024; // the service takes 5 MiB unless told otherwise
+const LONGEST_SIDE = 1600;
+
 /** Wire the buttons, the clipboard and the surface. */
 export function startIntake() {
   for (const [button, input] of [["upload", "file"], ["camera", "shot"]]) {
@@ -67,8 +70,21 @@ export async function takeBlob(blob, name) {
     tell("error", new Error(`The ${name} is no image that this browser can show.`));
     return;
   }
-  replace({ ...EMPTY, ground, dark: isLight(ground) }, { body: blob, picture: ground });
+  const body = blob.size > MOST_BYTES ? await smaller(ground) : blob;
+  replace({ ...EMPTY, ground, dark: isLight(ground) }, { body, picture: ground });
   say(`Showing the ${name}.`);
+}
+
+/** A photo as it comes from a camera is more than the service takes; a digit needs far less. */
+function smaller(picture) {
+  const scale = Math.min(1, LONGEST_SIDE / Math.max(picture.width, picture.height));
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.round(picture.width * scale);
+  canvas.height = Math.round(picture.height * scale);
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  return new Promise((resolve) => { canvas.toBlob(resolve, "image/jpeg", 0.92); });
 }
 
 /** Put a 28x28 on the surface: 28 rows of 28 numbers, 0..255, ink high. */

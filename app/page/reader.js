@@ -79,6 +79,7 @@ export function greyImage(rows) {
 function report(error, mine) {
   if (mine.signal.aborted || error.name === "AbortError") return;
   if (error instanceof Problem && error.kind === "blank-image") tell("blank");
+  else if (error instanceof Problem) tell("unread", error);
   else tell("error", error);
   if (error.status === BUSY) setTimeout(readWholly, AGAIN_MS);
 }

@@ -10,6 +10,7 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
 
 from app.samples import sample_png
+from app.settings import Settings
 from tests.browser.conftest import PREFIX, Running
 from tests.browser.hand import ONE, draw_by_mouse, draw_by_touch, expect_digit
 
@@ -118,6 +119,24 @@ def test_upload_of_a_photo(page: Page, tmp_path: Path) -> None:
     switch.click()
     expect(switch).to_have_attribute("aria-pressed", "false")
     expect(page.locator("#film [data-stage=centre] .said")).to_contain_text("Without it: ")
+
+
+def test_photo_of_many_bytes_is_made_smaller(page: Page, tmp_path: Path) -> None:
+    """A photo larger than the service takes is read all the same."""
+    photo = Image.open(io.BytesIO(_photo(3))).convert("RGB").resize((1800, 1440))
+    photo.save(tmp_path / "three.bmp")
+    assert (tmp_path / "three.bmp").stat().st_size > Settings().max_body_bytes
+    page.locator("#file").set_input_files(tmp_path / "three.bmp")
+    expect_digit(page, 3)
+
+
+def test_what_the_service_refuses_is_said(page: Page) -> None:
+    """A problem that the service answers with stands where the answer would."""
+    problem = {"type": "urn:digitscope:problem:too-large", "detail": "Too many pixels."}
+    page.route("**/preprocess?*", lambda route: route.fulfill(status=413, json=problem))
+    page.get_by_label("Sample digit 2").click()
+    expect(page.locator("#verdict")).to_have_text("This could not be read.")
+    expect(page.locator("#second")).to_have_text("Too many pixels.")
 
 
 def test_what_is_no_image_is_said(page: Page, tmp_path: Path) -> None:
