@@ -114,7 +114,13 @@ def _without_answer(full: Prediction, without: Without) -> WithoutAnswer:
     if other is None:
         text = f"Without the stage {without.stage!r} no ink is found."
         return WithoutAnswer(
-            stage=without.stage, digit=None, confidence=None, verdict=None, changed=True, text=text
+            stage=without.stage,
+            digit=None,
+            confidence=None,
+            verdict=None,
+            changed=True,
+            text=text,
+            image=None,
         )
     changed = (other.digit, other.verdict) != (full.digit, full.verdict)
     if other.digit != full.digit:
@@ -131,6 +137,7 @@ def _without_answer(full: Prediction, without: Without) -> WithoutAnswer:
         verdict=other.verdict,
         changed=changed,
         text=text,
+        image=_png_text(other.prepared.pixels),
     )
 
 

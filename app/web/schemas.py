@@ -102,6 +102,9 @@ class WithoutAnswer(_Answer):
     verdict: Verdict | None
     changed: bool = Field(description="Whether another digit or verdict comes out.")
     text: str = Field(description="The same in a sentence.")
+    image: str | None = Field(
+        description="The 28x28 that the network receives then, PNG, grey, as base64."
+    )
 
 
 class PlacementAnswer(_Answer):

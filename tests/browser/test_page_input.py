@@ -110,15 +110,27 @@ def test_scribble_is_called_not_a_digit(page: Page) -> None:
 
 
 def test_upload_of_a_photo(page: Page, tmp_path: Path) -> None:
-    """A photo is read, its preparation shown, and a stage switched off says what it does."""
+    """A photo is read, its preparation shown, and a stage switched off shows what it does."""
     (tmp_path / "three.png").write_bytes(_photo(3))
     page.locator("#file").set_input_files(tmp_path / "three.png")
     expect_digit(page, 3)
     assert page.locator("#film .frame").count() == 8
-    switch = page.locator("#film [data-stage=centre] button")
+    last = page.locator("#film .last")
+    whole = last.locator("img").get_attribute("src")
+    switch, other = (
+        page.locator(f"#film [data-stage={name}] button") for name in ("centre", "clean")
+    )
     switch.click()
     expect(switch).to_have_attribute("aria-pressed", "false")
     expect(page.locator("#film [data-stage=centre] .said")).to_contain_text("Without it: ")
+    expect(last).to_contain_text("Without “Centred” the network would receive this.")
+    assert last.locator("img").get_attribute("src") != whole
+    other.click()
+    expect(switch).to_have_attribute("aria-pressed", "true")
+    expect(last).to_contain_text("Without “Cleaned”")
+    other.click()
+    expect(last).to_contain_text("This the network sees, and nothing else.")
+    assert last.locator("img").get_attribute("src") == whole
 
 
 def test_photo_of_many_bytes_is_made_smaller(page: Page, tmp_path: Path) -> None:

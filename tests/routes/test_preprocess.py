@@ -40,6 +40,8 @@ def test_it_says_what_would_be_read_without_each_stage(client: TestClient) -> No
     assert list(without) == ["background", "clean", "stroke", "centre"]
     for stage, entry in without.items():
         assert stage in entry["text"]
+        shown = Image.open(io.BytesIO(base64.b64decode(entry["image"])))
+        assert shown.size == (28, 28)
         differs = (entry["digit"], entry["verdict"]) != (
             answer["prediction"]["digit"],
             answer["prediction"]["verdict"],
