@@ -1,5 +1,7 @@
 """Calibration on held-out digits: the temperature, and the thresholds of the verdict."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from numpy.typing import NDArray
@@ -14,23 +16,22 @@ FALSE_REFUSALS = 0.005  # share of held-out digits that may be called not-a-digi
 SURE_ERROR = 0.001  # share of sure answers that may be wrong
 
 
-def fit_temperature(logits: NDArray[np.float32], labels: Labels) -> float:
+def fit_temperature(logits: Sequence[NDArray[np.float32]], labels: Labels) -> float:
     """Return the temperature that makes held-out digits likeliest (Guo et al., 2017).
 
     Args:
-        logits: `[N, 10]` of held-out digits.
+        logits: `[N, 10]` of held-out digits, from each network that votes.
         labels: `[N]`.
 
     Returns:
-        The positive number that the logits are to be divided by.
+        The positive number that all the logits are to be divided by.
     """
-    wide = logits.astype(np.float64)
+    wide = np.asarray(logits, np.float64)  # (networks, N, 10)
 
     def loss(log_temperature: float) -> float:
-        scaled = wide / np.exp(log_temperature)
-        return float(
-            (special.logsumexp(scaled, axis=1) - scaled[np.arange(len(labels)), labels]).mean()
-        )
+        scaled = special.log_softmax(wide / np.exp(log_temperature), axis=2)
+        right = scaled[:, np.arange(len(labels)), labels]
+        return float(-special.logsumexp(right, axis=0).mean())  # up to a constant
 
     return float(np.exp(optimize.minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
 

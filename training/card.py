@@ -92,7 +92,12 @@ def _quality(metadata: Metadata) -> str:
         if metadata.epochs
         else "the members,\neach at the end of its training"
     )
-    chosen_on = "The validation digits chose the temperature and the thresholds, so their"
+    calibrated = (
+        f"before the temperature ({metadata.temperature:.3f}) their calibration\nerror was"
+        f" {metadata.calibration_error_before:.5f}"
+        if metadata.epochs
+        else "each member has a temperature of its own,\nand one more is shared by all"
+    )
     curves = "![Training curves](plots/curves.png)\n\n" if metadata.epochs else ""
     return f"""## Figures
 
@@ -103,9 +108,9 @@ Taken through the compiled network that is served (`model.tflite`).
 {rows}
 
 The log-likelihood is negative, a mean, in nats; intervals are Clopper-Pearson; the calibration
-error has 15 bins. The weights are those of {weights}. {chosen_on}
-figures are a little too good; before the temperature ({metadata.temperature:.3f}) their calibration
-error was {metadata.calibration_error_before:.5f}. The test split was opened once, after all that.
+error has 15 bins. The weights are those of {weights}. The validation
+digits chose the temperature and the thresholds, so their figures are a little too good;
+{calibrated}. The test split was opened once, after all that.
 
 | size | |
 | --- | --- |

@@ -120,6 +120,7 @@ def fit(
         )
     _make_deterministic(seed)
     network = recipe.build(**recipe.options)
+    _compute_in(recipe.precision, network)
     steps = -(-len(train) // recipe.batch_size)
     trainee = _compile(network, recipe, steps)
     checkpoints = Checkpoints(
@@ -145,13 +146,14 @@ def fit(
     except KeyboardInterrupt:
         if not history:
             raise
-    if len(history) == recipe.epochs:
-        if recipe.averaging:
-            _average(trainee, Batches(train, recipe, seed, epoch=recipe.epochs))
-        return Fitted(fold(network), history, recipe.epochs, checkpoints.snapshots)
-    trainee.load_weights(checkpoints.best)
-    best = min(history, key=lambda epoch: epoch.val_loss)
-    return Fitted(fold(network), history, best.epoch, checkpoints.snapshots)
+    kept = recipe.epochs
+    if len(history) < recipe.epochs:
+        trainee.load_weights(checkpoints.best)
+        kept = min(history, key=lambda epoch: epoch.val_loss).epoch
+    elif recipe.averaging:
+        _average(trainee, Batches(train, recipe, seed, epoch=recipe.epochs))
+    _compute_in("float32", network)
+    return Fitted(fold(network), history, kept, checkpoints.snapshots)
 
 
 class DigitAccuracy(keras.metrics.Metric):
@@ -290,6 +292,13 @@ def _make_deterministic(seed: int) -> None:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+
+
+def _compute_in(precision: str, network: keras.Sequential) -> None:
+    """Let the hidden layers of a network compute in `precision`; its weights stay float32."""
+    for layer in network.layers:
+        if layer.name not in ("normalise", "logits", "softmax"):
+            layer.dtype_policy = precision
 
 
 def _compile(network: keras.Sequential, recipe: Recipe, steps: int) -> keras.Model:

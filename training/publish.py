@@ -50,7 +50,8 @@ def publish(
     The test split is opened here, once, after everything has been chosen.
 
     Args:
-        trained: The network with the weights to publish; its logits layer is scaled in place.
+        trained: The network with the weights to publish; its logits layer is scaled in place, if
+            it is no ensemble, whose members are calibrated already.
         validation: The held-out digits, for the temperature and the thresholds.
         test: The official test split, or None to publish without.
         folder: Where the bundle goes; its name must be the recipe's.
@@ -64,8 +65,10 @@ def publish(
     """
     network = trained.fitted.network
     before = KerasRuntime(network).predict(validation.images)
-    temperature = calibrate.fit_temperature(before.logits, validation.labels)
-    calibrate.fold_temperature(network, temperature)
+    temperature = 1.0  # of an ensemble, whose members have theirs
+    if isinstance(trained.recipe, Recipe):
+        temperature = calibrate.fit_temperature([before.logits], validation.labels)
+        calibrate.fold_temperature(network, temperature)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as workplace:
         fresh = Path(workplace) / folder.name
@@ -128,7 +131,9 @@ def multiply_adds(model: keras.Model) -> int:
     """Count the multiplications of one image's convolutions and dense layers."""
     total = 0
     for layer in model.layers:
-        if isinstance(layer, keras.layers.Conv2D):
+        if isinstance(layer, keras.Model):
+            total += multiply_adds(layer)
+        elif isinstance(layer, keras.layers.Conv2D):
             total += int(np.prod(layer.output.shape[1:3])) * int(np.prod(layer.kernel.shape))
         elif isinstance(layer, keras.layers.Dense):
             total += int(np.prod(layer.kernel.shape))

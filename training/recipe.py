@@ -31,6 +31,9 @@ class Recipe:
             (Polyak and Juditsky, 1992); 0 keeps the last weights.
         teachers: Names of published models; the mean of their probabilities is the target of each
             changed digit, instead of its label.
+        precision: What convolutions and dense layers compute in while training, `float32` or
+            `mixed_bfloat16` (weights, logits and loss stay float32; Kalamkar et al., 2019,
+            arXiv:1905.12322). What is published computes in float32.
         validation_count: Digits held out of the 60,000, the same number of each class for every
             choice.
     """
@@ -48,6 +51,7 @@ class Recipe:
     label_smoothing: float = 0.0
     averaging: float = 0.0
     teachers: tuple[str, ...] = ()
+    precision: str = "float32"
     validation_count: int = 5000
 
     def describe(self) -> dict[str, Any]:
@@ -60,6 +64,8 @@ class Recipe:
         for setting in ("label_smoothing", "averaging", "teachers"):
             if not said[setting]:
                 del said[setting]
+        if self.precision == "float32":
+            del said["precision"]
         return said
 
 

@@ -85,10 +85,11 @@ def predict_outputs(model: "keras.Model", image: Any) -> dict[str, Any]:
         image: Its input, `[N, 28, 28, 1]`.
 
     Returns:
-        `probabilities`; `logits`, what enters the final softmax, or the logarithms of the
-        probabilities where these are an average of several networks'; `features`, the output of a
-        layer of that name, or else what enters the dense layer of the logits, one network's after
-        the other.
+        `probabilities`; `logits`, what enters the final softmax, or, where the probabilities are an
+        average of several networks', their logarithms plus the mean of the networks' energies
+        (log-sum-exp of the logits), which so is the energy of these logits too; `features`, the
+        output of a layer of that name, or else what enters the dense layer of the logits, one
+        network's after the other.
     """
     from keras import ops
 
@@ -96,11 +97,13 @@ def predict_outputs(model: "keras.Model", image: Any) -> dict[str, Any]:
     found = layer_outputs(model, image)
     probabilities = found[steps[output].name]
     heads = _heads(steps, output)
-    logits = (
-        found[steps[heads[0]].name]
-        if is_softmax(steps[output])
-        else ops.log(ops.maximum(probabilities, LEAST_PROBABILITY))
-    )
+    if is_softmax(steps[output]):
+        logits = found[steps[heads[0]].name]
+    else:
+        logits = ops.log(ops.maximum(probabilities, LEAST_PROBABILITY))
+        energies = [ops.logsumexp(found[steps[at].name], axis=-1, keepdims=True) for at in heads]
+        if energies:
+            logits = logits + sum(energies) / len(energies)
     dense = [steps[at].inputs[0] if steps[at].kind == "Dense" else at for at in heads]
     features = [found[steps[at].name] for at in dense] or [logits]
     if "features" in found:

@@ -15,8 +15,8 @@ class Outputs:
 
     Attributes:
         probabilities: float32 `[N, 10]`, rows sum to 1.
-        logits: float32 `[N, 10]`, what the softmax is taken of; the logarithms of the probabilities
-            where a network averages those of several.
+        logits: float32 `[N, 10]`, what the softmax is taken of; where a network averages several,
+            the logarithms of the probabilities plus the mean of the networks' energies.
         features: float32 `[N, D]`, the values that enter the layer of the logits.
     """
 

@@ -12,6 +12,7 @@ from app.inference.registry import Model
 from app.network.functions import _NAMED
 from app.network.graph import IMAGE
 from app.network.network import Network, read_network
+from app.verdict import energy
 from tests.conftest import Digits
 from tests.inspection import networks
 from tests.inspection.networks import as_network, pixels, votes
@@ -91,8 +92,8 @@ def test_compiled_twin_flattens_models_inside(ensemble: keras.Model, digits: Dig
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorFlow's own, on its way to LiteRT
-def test_averaged_probabilities_have_logarithms_for_logits(digits: Digits) -> None:
-    """Members that vote give logits whose softmax is the vote, and the features of each."""
+def test_logits_of_averaged_probabilities(digits: Digits) -> None:
+    """Members that vote give logits whose softmax is the vote and whose energy is their mean."""
     keras.utils.set_random_seed(5)
     model, images = votes(), digits.images[:6]
     twin = LiteRtRuntime(compile_twin(model), interpreters=1)
@@ -100,8 +101,9 @@ def test_averaged_probabilities_have_logarithms_for_logits(digits: Digits) -> No
         got = runtime.predict(images)
         expected = np.asarray(model(images[..., None].astype(np.float32), training=False))
         _close(got.probabilities, expected)
-        _close(got.logits, np.log(expected))
         layers = runtime.inspect(images)
+        energies = [energy(layers[f"member_{index}/scores"]) for index in (1, 2)]
+        _close(got.logits, np.log(expected) + np.mean(energies, axis=0)[:, None])
         members = [layers[f"member_{index}/flatten"] for index in (1, 2)]
         _close(got.features, np.concatenate(members, axis=1))
 

@@ -76,7 +76,7 @@ def test_temperature_undoes_a_known_one() -> None:
     logits = rng.normal(0, 1.5, (20_000, 10))
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     labels = (chances.cumsum(axis=1) > rng.random((20_000, 1))).argmax(axis=1).astype(np.uint8)
-    assert fit_temperature((3 * logits).astype(np.float32), labels) == pytest.approx(3, rel=0.05)
+    assert fit_temperature([(3 * logits).astype(np.float32)], labels) == pytest.approx(3, rel=0.05)
 
 
 def test_thresholds_keep_their_promises() -> None:
