@@ -18,6 +18,7 @@ SCHEMA_VERSION: Final = 1
 METADATA = "metadata.json"
 KERAS_FILE = "model.keras"
 TWIN_FILE = "model.tflite"
+INT8_FILE = "model.int8.tflite"
 
 
 class _Record(BaseModel):
@@ -42,6 +43,14 @@ class Misread(_Record):
     confidence: float = Field(ge=0, le=1)
 
 
+class ReliabilityBin(_Record):
+    """Answers of about the same confidence, and how often these are right."""
+
+    digits: int = Field(ge=1)
+    confidence: float = Field(ge=0, le=1, description="Mean.")
+    accuracy: float = Field(ge=0, le=1)
+
+
 class Evaluation(_Record):
     """What a network does on one split, measured through the runtime that serves it."""
 
@@ -56,6 +65,39 @@ class Evaluation(_Record):
     )
     confusion: list[list[int]] = Field(description="Counts, 10 rows (label) of 10 (answer).")
     misread: list[Misread]
+    reliability: list[ReliabilityBin] = Field(
+        default=[], description="The bins of the calibration error that are not empty."
+    )
+
+
+class Flips(_Record):
+    """What int8 changes of the answers of the same network in float32, digit by digit."""
+
+    digits: int = Field(ge=1)
+    changed: int = Field(ge=0, description="Digits with another answer, right or wrong.")
+    mended: int = Field(ge=0, description="Misread in float32 only.")
+    spoilt: int = Field(ge=0, description="Misread in int8 only.")
+    mean_difference: float = Field(ge=0, le=1, description="Of a probability, absolute.")
+    largest_difference: float = Field(ge=0, le=1, description="Of a probability, absolute.")
+
+
+class Quantization(_Record):
+    """What it costs that a model is served in int8, on each split."""
+
+    validation: Flips
+    test: Flips | None
+
+
+class Robustness(_Record):
+    """How a network stands corrupted digits and things that are no digit."""
+
+    digits: int = Field(ge=1, description="Held-out digits that were corrupted.")
+    corruptions: dict[str, float] = Field(
+        description="Error, 0..1, under each kind of MNIST-C (Mu and Gilmer, 2019), unprepared."
+    )
+    nondigits: dict[str, float] = Field(
+        description="AUROC of the energy score against held-out digits, by kind of thing."
+    )
 
 
 class EpochFigures(_Record):
@@ -124,6 +166,10 @@ class Metadata(_Record):
     test: Evaluation | None = Field(
         description="None when the model was made without the official test split."
     )
+    quantization: Quantization | None = Field(
+        None, description="Of a model that is served in int8; the figures above are of that."
+    )
+    robustness: Robustness | None = None
     inputs: list[Tensor]
     outputs: list[Tensor]
     files: dict[str, str] = Field(description="SHA-256 of every other file of the bundle.")

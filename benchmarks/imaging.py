@@ -24,10 +24,12 @@ from app.inference.registry import Model, Registry
 from app.recognise import Options, predict, read_image, recognise
 from app.settings import REPOSITORY
 from app.verdict import energy
-from benchmarks.nondigits import NONDIGITS
 from benchmarks.page import fill, table
-from benchmarks.sources import CORRUPTIONS, SOURCES
+from benchmarks.sources import SOURCES
 from training import data
+from training.mnist_c import CORRUPTIONS
+from training.nondigits import NONDIGITS
+from training.robustness import auroc
 
 PAGE = REPOSITORY / "docs" / "imaging.md"
 MOST = 20_000_000
@@ -170,14 +172,6 @@ def _nondigit_table(held_out: data.Split, model: Model, rng: np.random.Generator
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-
-
-def auroc(digits: NDArray[np.floating], others: NDArray[np.floating]) -> float:
-    """Return the probability that a digit scores higher than another thing."""
-    ranks = np.concatenate([digits, others]).argsort().argsort() + 1
-    count = len(digits)
-    above = ranks[:count].sum() - count * (count + 1) / 2
-    return float(above / (count * len(others)))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,15 @@
 """What the network is shown: augmented digits and outliers, in an order that the seed fixes."""
 
-from collections.abc import Callable
-
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from training.augment import augment
 from training.data import Split
+from training.distill import Copies
 from training.outliers import outliers
 from training.recipe import Recipe
 from training.resample import Batch
-
-# From pixels `[N, 28, 28]`, 0..255, to the distributions `[N, 10]` to learn.
-Teacher = Callable[[Batch], NDArray[np.float32]]
 
 
 def one_hot(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -25,14 +21,14 @@ class Batches(keras.utils.PyDataset):
     """Augmented batches with outliers mixed in; the same for the same seed, epoch and index."""
 
     def __init__(
-        self, digits: Split, recipe: Recipe, seed: int, epoch: int, teacher: Teacher | None = None
+        self, digits: Split, recipe: Recipe, seed: int, epoch: int, copies: Copies | None = None
     ) -> None:
         """Begin at `epoch`, counted from 0; whoever trains sets it before each further one.
 
-        With a `teacher` its answers are the targets of the digits, not their labels.
+        With `copies` these are shown, and the targets are what their teachers say, not the labels.
         """
         super().__init__(workers=1)
-        self.teacher = teacher
+        self.copies = copies
         self.digits, self.recipe, self.seed, self.epoch = digits, recipe, seed, epoch
 
     def __len__(self) -> int:
@@ -43,12 +39,15 @@ class Batches(keras.utils.PyDataset):
         """Return pixels `[B, 28, 28, 1]`, 0..255, and target distributions `[B, 10]`."""
         order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.digits))
         size = self.recipe.batch_size
-        batch = self.digits.take(order[index * size : (index + 1) * size])
+        rows = order[index * size : (index + 1) * size]
+        batch = self.digits.take(rows)
         rng = np.random.default_rng([self.seed, self.epoch, index])
-        pixels = augment(batch.images, self.recipe.augmentation, rng)
-        if self.teacher:
-            targets = self.teacher(pixels)
+        pixels: Batch
+        if self.copies:
+            shown, targets = self.copies.take(self.epoch, rows)
+            pixels = shown.astype(np.float32)
         else:
+            pixels = augment(batch.images, self.recipe.augmentation, rng)
             smoothing = self.recipe.label_smoothing
             targets = (1 - smoothing) * one_hot(batch.labels) + np.float32(smoothing / 10)
         strange = round(self.recipe.outlier_share * len(batch))

@@ -11,7 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from app.bundle import Evaluation, Metadata
+from app import bundle
+from app.bundle import Evaluation, Metadata, Quantization, Robustness
 from training.data import Split
 
 LIMITS = """\
@@ -40,6 +41,7 @@ def write(metadata: Metadata, folder: Path, test: Split | None) -> None:
         if metadata.epochs:
             _save(_curves(metadata), plots / "curves.png")
         _save(_confusion(evaluation), plots / "confusion.png")
+        _save(_reliability(evaluation), plots / "reliability.png")
         if metadata.test and test:
             _save(_misread(metadata.test, test), plots / "misread.png")
     (folder / "MODEL_CARD.md").write_text(text(metadata))
@@ -64,7 +66,14 @@ def figures(evaluation: Evaluation) -> str:
 
 def text(metadata: Metadata) -> str:
     """Return the card in Markdown."""
-    return _opening(metadata) + _quality(metadata) + _origin(metadata) + LIMITS
+    return (
+        _opening(metadata)
+        + _quality(metadata)
+        + _int8(metadata.quantization)
+        + _robustness(metadata.robustness)
+        + _origin(metadata)
+        + LIMITS
+    )
 
 
 def _opening(metadata: Metadata) -> str:
@@ -98,10 +107,11 @@ def _quality(metadata: Metadata) -> str:
         if metadata.epochs
         else "each member has a temperature of its own,\nand one more is shared by all"
     )
+    served = bundle.INT8_FILE if metadata.quantization else bundle.TWIN_FILE
     curves = "![Training curves](plots/curves.png)\n\n" if metadata.epochs else ""
     return f"""## Figures
 
-Taken through the compiled network that is served (`model.tflite`).
+Taken through the compiled network that is served (`{served}`).
 
 | split | digits | misread | error | 95 % interval | log-likelihood | calibration error |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -119,9 +129,63 @@ digits chose the temperature and the thresholds, so their figures are a little t
 
 {curves}![Confusion matrix, {measured.split} split](plots/confusion.png)
 
+![Reliability diagram, {measured.split} split](plots/reliability.png)
+
 ## The misread digits
 
 {misread}
+
+"""
+
+
+def _int8(quantization: Quantization | None) -> str:
+    """Return what it costs to serve the network in int8, if it is."""
+    if not quantization:
+        return ""
+    splits = {"validation": quantization.validation, "test": quantization.test}
+    rows = "\n".join(
+        f"| {split} | {flips.digits} | {flips.changed} | {flips.spoilt} | {flips.mended} |"
+        f" {flips.mean_difference:.5f} | {flips.largest_difference:.3f} |"
+        for split, flips in splits.items()
+        if flips
+    )
+    return f"""## In int8
+
+Served with int8 convolutions (`model.int8.tflite`); logits and softmax are float32. Layers and
+explanations are shown of the float32 network (`model.keras`, `model.tflite`). Digit by digit:
+
+| split | digits | other answer | misread in int8 only | in float32 only | probability, mean \
+difference | largest |
+| --- | --- | --- | --- | --- | --- | --- |
+{rows}
+
+"""
+
+
+def _robustness(robustness: Robustness | None) -> str:
+    """Return how the network stands corrupted digits and things that are no digit."""
+    if not robustness:
+        return ""
+    errors, areas = robustness.corruptions, robustness.nondigits
+    mean = sum(errors.values()) / len(errors)
+    corrupted = "\n".join(f"| {kind} | {percent(error)} |" for kind, error in errors.items())
+    strange = "\n".join(f"| {kind} | {area:.4f} |" for kind, area in areas.items())
+    return f"""## Robustness
+
+The same {robustness.digits:,} held-out digits under each corruption of MNIST-C (Mu and Gilmer,
+2019), given to the network as they are, without the service's preparation.
+
+| corruption | error |
+| --- | --- |
+{corrupted}
+| **mean** | {percent(mean)} |
+
+Things that are no digit, of kinds that no training showed, prepared as the service does. AUROC: how
+often a held-out digit has the higher energy score.
+
+| kind | AUROC |
+| --- | --- |
+{strange}
 
 """
 
@@ -244,6 +308,31 @@ def _confusion(evaluation: Evaluation) -> Figure:
         xlabel="read as",
         ylabel="label",
         title=f"{evaluation.split} split",
+    )
+    return figure
+
+
+def _reliability(evaluation: Evaluation) -> Figure:
+    """Plot accuracy against confidence; the size of a dot tells how many digits it stands for."""
+    figure = Figure(figsize=(4.2, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8, linestyle="--")
+    groups = evaluation.reliability
+    axes.plot([g.confidence for g in groups], [g.accuracy for g in groups], color="tab:blue")
+    for group in groups:
+        size = 20 + 12 * np.log10(group.digits)
+        axes.scatter(group.confidence, group.accuracy, s=size, color="tab:blue")
+        axes.annotate(
+            f"{group.digits:,}",
+            (group.confidence, group.accuracy),
+            textcoords="offset points",
+            xytext=(6, -9),
+            fontsize=7,
+        )
+    axes.set(
+        xlabel="confidence",
+        ylabel="share that is right",
+        title=f"{evaluation.split} split, digits per bin",
     )
     return figure
 

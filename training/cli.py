@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from app.bundle import Bundle, Evaluation, Metadata
     from training import fit
-    from training.batches import Teacher
     from training.data import Split
+    from training.distill import Copies, Voting
     from training.recipe import Ensemble, Recipe
 
 out = Console(soft_wrap=True, highlight=False)
@@ -89,6 +89,7 @@ def distill(
 ) -> None:
     """Train a recipe on the answers of published models, and write its model bundle."""
     _quiet_tensorflow()
+    from app.bundle import open_bundle
     from training.distill import Voting
 
     chosen = _recipe(recipe)
@@ -96,7 +97,8 @@ def distill(
         fail(f"The recipe {recipe!r} names no teachers; `digitscope train` trains it.")
         raise typer.Exit(2)
     try:
-        teacher = Voting([read_settings().model_dir / name for name in chosen.teachers])
+        models = read_settings().model_dir
+        teacher = Voting([open_bundle(models / name) for name in chosen.teachers])
     except DigitscopeError as error:
         fail(error.detail)
         raise typer.Exit(1) from error
@@ -127,7 +129,7 @@ def _make(
     *,
     seed: int,
     resume: bool,
-    teacher: "Teacher | None" = None,
+    teacher: "Voting | None" = None,
 ) -> None:
     """Train, publish and print the figures; end with 1 where that cannot be done."""
     target = (out_dir or read_settings().model_dir) / recipe.name
@@ -180,14 +182,19 @@ def _fit_and_publish(
     *,
     seed: int,
     resume: bool,
-    teacher: "Teacher | None",
+    teacher: "Voting | None",
 ) -> "Metadata":
     """Train, checkpoints in `run`, and write the bundle to `target`."""
     from training import data as mnist
+    from training.distill import Copies
     from training.publish import Trained, publish
 
     train_split, validation = mnist.hold_out(mnist.load(data, "train"), recipe.validation_count)
-    fitted = _fit(recipe, train_split, validation, run, seed=seed, resume=resume, teacher=teacher)
+    copies = None
+    if teacher:
+        copies = Copies(run.parent / "copies", train_split, recipe, teacher, seed)
+        copies.make(lambda copy: out.print(f"Asking the teachers: copy {copy + 1}/{copies.count}"))
+    fitted = _fit(recipe, train_split, validation, run, seed=seed, resume=resume, copies=copies)
     out.print("Calibrating, compiling and evaluating ...")
     test, trained = mnist.load(data, "test"), Trained(recipe, seed, fitted)
     return publish(trained, validation, test, target, train=train_split)
@@ -226,7 +233,7 @@ def _fit(
     *,
     seed: int,
     resume: bool,
-    teacher: "Teacher | None" = None,
+    copies: "Copies | None" = None,
 ) -> "fit.Fitted":
     """Train with a progress bar; say so where it was stopped early."""
     from training.fit import fit as train_network
@@ -239,7 +246,7 @@ def _fit(
             run,
             seed=seed,
             resume=resume,
-            teacher=teacher,
+            copies=copies,
             on_step=bar.step,
             on_epoch=bar.epoch,
         )
@@ -311,7 +318,8 @@ def _evaluate_one(folder: Path, train_split: "Split", test: "Split") -> None:
 
 def _evaluate_all(models: Path, train_split: "Split", test: "Split") -> None:
     """Print a table of all bundles in a folder; end with 1 if one is not as its card says."""
-    from app.bundle import METADATA, TWIN_FILE, open_bundle
+    from app.bundle import METADATA, open_bundle
+    from app.inference.litert import open_runtime
     from training.evaluate import mcnemar, microseconds_an_image
     from training.table import markdown, row
 
@@ -319,7 +327,7 @@ def _evaluate_all(models: Path, train_split: "Split", test: "Split") -> None:
     for path in sorted(models.glob(f"*/{METADATA}")):
         bundle = open_bundle(path.parent)
         measured = _measure(bundle, train_split, test)
-        microseconds = microseconds_an_image(bundle.read(TWIN_FILE))
+        microseconds = microseconds_an_image(open_runtime(bundle))
         tests[bundle.metadata.name] = measured[1]
         rows.append(row(bundle.metadata, *measured, microseconds))
         differing += [
@@ -342,12 +350,11 @@ def _measure(
     bundle: "Bundle", train_split: "Split", test: "Split"
 ) -> "tuple[Evaluation, Evaluation]":
     """Read the held-out digits of a bundle and the test split with it."""
-    from app.bundle import TWIN_FILE
-    from app.inference.litert import LiteRtRuntime
+    from app.inference.litert import open_runtime
     from training import data as mnist
     from training.evaluate import evaluate as measure
 
-    runtime = LiteRtRuntime(bundle.read(TWIN_FILE), interpreters=1, threads=2)
+    runtime = open_runtime(bundle, threads=2)
     _, validation = mnist.hold_out(train_split, bundle.metadata.validation.digits)
     return measure(runtime, validation, "validation"), measure(runtime, test, "test")
 
@@ -356,15 +363,33 @@ def card(
     model: Annotated[str, typer.Argument(help="Name of the model.")],
     data: DataOption = None,
 ) -> None:
-    """Write a model's card and plots again from its metadata, and seal the bundle."""
+    """Measure a model anew, write its card and plots again, and seal the bundle.
+
+    Its errors must be those that were published.
+    """
     from app.bundle import open_bundle, seal
+    from app.inference.litert import open_runtime
     from training import card as cards
     from training import data as mnist
+    from training import robustness
 
     try:
         bundle = open_bundle(read_settings().model_dir / model)
-        cards.write(bundle.metadata, bundle.folder, mnist.load(data, "test"))
-        seal(bundle.folder, bundle.metadata)
+        train_split, test = mnist.load(data, "train"), mnist.load(data, "test")
+        measured = _measure(bundle, train_split, test)
+        if differing := _differing(measured, bundle.metadata):
+            fail(f"These are not the figures that were published: {', '.join(differing)}.")
+            raise typer.Exit(1)
+        _, validation = mnist.hold_out(train_split, bundle.metadata.validation.digits)
+        metadata = bundle.metadata.model_copy(
+            update={
+                "validation": measured[0],
+                "test": measured[1],
+                "robustness": robustness.measure(open_runtime(bundle, threads=2), validation),
+            }
+        )
+        cards.write(metadata, bundle.folder, test)
+        seal(bundle.folder, metadata)
     except mnist.DataError as error:
         fail(str(error))
         raise typer.Exit(1) from error

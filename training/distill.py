@@ -1,36 +1,115 @@
 """Teachers: published networks whose answers another network learns.
 
 Distillation (Hinton et al., 2015, arXiv:1503.02531) on augmented digits: teachers and pupil see the
-same changed pixels (Beyer et al., 2022, arXiv:2106.05237). Knows bundles; knows nothing of how the
-pupil learns.
+same changed pixels (Beyer et al., 2022, arXiv:2106.05237). An ensemble of large networks is slow to
+ask, so its answers to some augmented copies of the training digits are taken once and kept, and the
+pupil's epochs take the copies in turn. Knows bundles; knows nothing of how the pupil learns.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.bundle import TWIN_FILE, open_bundle
-from app.inference.litert import LiteRtRuntime
+from app.bundle import Bundle
+from app.inference.litert import open_runtime
+from training.augment import augment
+from training.data import Split
+from training.recipe import Recipe
 from training.resample import Batch
+
+CHUNK = 500  # digits that are changed and answered at once
 
 
 class Voting:
     """Published networks that vote with equal weights, run as they are served."""
 
-    def __init__(self, folders: Sequence[Path], threads: int = 2) -> None:
-        """Load the bundles in `folders`; each call runs on `threads` threads.
+    def __init__(self, teachers: Sequence[Bundle], threads: int = 2) -> None:
+        """Load the networks of `teachers`; each call runs on `threads` threads.
 
         Raises:
-            BundleError: A bundle is missing or damaged.
+            BundleError: A bundle is damaged.
         """
-        self._voters = [
-            LiteRtRuntime(open_bundle(folder).read(TWIN_FILE), interpreters=1, threads=threads)
-            for folder in folders
-        ]
+        self.versions = {bundle.metadata.name: bundle.metadata.version for bundle in teachers}
+        self._voters = [open_runtime(bundle, threads=threads) for bundle in teachers]
 
     def __call__(self, pixels: Batch) -> NDArray[np.float32]:
         """Return the mean of the probabilities, `[N, 10]`, for `[N, 28, 28]`, 0..255, ink high."""
         votes = [voter.predict(pixels).probabilities for voter in self._voters]
         return np.asarray(np.mean(votes, axis=0, dtype=np.float32))
+
+
+class Copies:
+    """Augmented copies of the training digits, each with the teachers' answers, in a folder."""
+
+    def __init__(
+        self, folder: Path, digits: Split, recipe: Recipe, teacher: Voting, seed: int
+    ) -> None:
+        """Use what `folder` holds of the same origin; forget what is of another.
+
+        Args:
+            folder: Gets a file of some 45 MB for each copy of 55,000 digits.
+            digits: The digits to change.
+            recipe: States the augmentation, and how many copies.
+            teacher: Answers.
+            seed: Of the augmentation.
+        """
+        self._folder, self._digits, self._teacher, self._seed = folder, digits, teacher, seed
+        self._augmentation, self.count = recipe.augmentation, recipe.copies
+        self._held: tuple[int, NDArray[np.uint8], NDArray[np.float32]] | None = None
+        origin = json.dumps(
+            {
+                "teachers": teacher.versions,
+                "augmentation": asdict(recipe.augmentation),
+                "seed": seed,
+                "digits": len(digits),
+            }
+        )
+        note = folder / "origin.json"
+        if not note.is_file() or note.read_text() != origin:
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in folder.glob("*.npz"):
+                path.unlink()
+            note.write_text(origin)
+
+    def make(self, on_copy: Callable[[int], None] = lambda copy: None) -> None:
+        """Make the copies that are not there yet; `on_copy` is told each one's number, from 0."""
+        for copy in range(self.count):
+            if not self._path(copy).is_file():
+                on_copy(copy)
+                self._make(copy)
+
+    def take(
+        self, epoch: int, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Return digits as they are shown in an epoch, and what the teachers say of them.
+
+        Args:
+            epoch: Counted from 0.
+            rows: Positions among the digits, `[B]`.
+
+        Returns:
+            Pixels uint8 `[B, 28, 28]` and distributions float32 `[B, 10]`.
+        """
+        copy = epoch % self.count
+        if not self._held or self._held[0] != copy:
+            with np.load(self._path(copy), allow_pickle=False) as stored:
+                self._held = copy, stored["pixels"], stored["answers"]
+        return self._held[1][rows], self._held[2][rows]
+
+    def _path(self, copy: int) -> Path:
+        return self._folder / f"copy-{copy:02}.npz"
+
+    def _make(self, copy: int) -> None:
+        pixels, answers = [], []
+        for start in range(0, len(self._digits), CHUNK):
+            rng = np.random.default_rng([self._seed, copy, start])
+            changed = augment(self._digits.images[start : start + CHUNK], self._augmentation, rng)
+            pixels.append(np.rint(changed).astype(np.uint8))
+            answers.append(self._teacher(pixels[-1].astype(np.float32)))
+        fresh = self._folder / "fresh.npz"
+        np.savez(fresh, pixels=np.concatenate(pixels), answers=np.concatenate(answers))
+        fresh.replace(self._path(copy))

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.bundle import TWIN_FILE, open_bundle, seal
+from app.bundle import open_bundle, seal
 from app.embeddings import EMBEDDINGS_FILE, Embeddings, distances, to_directions
-from app.inference.litert import LiteRtRuntime
+from app.inference.litert import open_runtime
 from app.inference.runtime import Runtime
 from app.settings import Settings
 from training import data
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="A mnist.npz or a folder of IDX files.")
     arguments = parser.parse_args()
     bundle = open_bundle(Settings().model_dir / arguments.model)
-    runtime = LiteRtRuntime(bundle.read(TWIN_FILE), interpreters=1, threads=2)
+    runtime = open_runtime(bundle, threads=2)
     held = bundle.metadata.validation.digits
     train, held_out = data.hold_out(data.load(arguments.data, "train"), held)
     made = make(runtime, train, held_out)

@@ -4,14 +4,14 @@ The only module that opens the test split. Knows labels and probabilities, not h
 """
 
 import time
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from app.bundle import Evaluation, Interval, Misread
-from app.inference.litert import LiteRtRuntime
+from app.bundle import Evaluation, Interval, Misread, ReliabilityBin
 from app.inference.runtime import Runtime
 from training.data import Labels, Split
 
@@ -32,6 +32,7 @@ def evaluate(runtime: Runtime, digits: Split, split: Literal["validation", "test
     wrong = np.flatnonzero(answers != digits.labels)
     confusion = np.zeros((10, 10), np.int64)
     np.add.at(confusion, (digits.labels, answers), 1)
+    groups = reliability(probabilities, digits.labels)
     likelihood = np.maximum(probabilities[rows, digits.labels].astype(np.float64), 1e-12)
     return Evaluation(
         split=split,
@@ -40,7 +41,7 @@ def evaluate(runtime: Runtime, digits: Split, split: Literal["validation", "test
         error_rate=len(wrong) / len(digits),
         interval=clopper_pearson(len(wrong), len(digits)),
         negative_log_likelihood=float(-np.log(likelihood).mean()),
-        expected_calibration_error=expected_calibration_error(probabilities, digits.labels),
+        expected_calibration_error=expected_calibration_error(groups),
         confusion=confusion.tolist(),
         misread=[
             Misread(
@@ -51,20 +52,20 @@ def evaluate(runtime: Runtime, digits: Split, split: Literal["validation", "test
             )
             for row in wrong
         ],
+        reliability=groups,
     )
 
 
-def microseconds_an_image(twin: bytes, calls: int = 500) -> float:
-    """Measure a compiled network on single images, one thread, through the runtime that serves it.
+def microseconds_an_image(runtime: Runtime, calls: int = 500) -> float:
+    """Measure a network on single images, one after the other.
 
     Args:
-        twin: Content of a `.tflite` file.
+        runtime: The network as it is served, on one thread.
         calls: How many are timed.
 
     Returns:
         The median call's duration, the runtime's own work included.
     """
-    runtime = LiteRtRuntime(twin, interpreters=1, threads=1)
     image = np.full((1, 28, 28), 128, np.uint8)
     spent = []
     for _ in range(calls):
@@ -106,21 +107,37 @@ def mcnemar(first: Evaluation, second: Evaluation) -> tuple[int, int, float]:
     return only_first, only_second, float(p_value)
 
 
-def expected_calibration_error(
+def reliability(
     probabilities: NDArray[np.float32], labels: Labels, bins: int = 15
-) -> float:
-    """Return how far confidence and accuracy lie apart on average (Guo et al., 2017).
+) -> list[ReliabilityBin]:
+    """Group answers by their confidence, in `bins` of equal width; empty ones are left out.
 
     Args:
         probabilities: `[N, 10]`.
         labels: `[N]`.
-        bins: Equal-width bins of confidence, weighted by how many digits fall into each.
-
-    Returns:
-        The mean absolute difference, 0..1.
+        bins: How many.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
-    right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    right = probabilities.argmax(axis=1) == labels
     place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    gaps = np.bincount(place, weights=confidence - right, minlength=bins)
-    return float(np.abs(gaps).sum() / len(labels))
+    return [
+        ReliabilityBin(
+            digits=int((place == at).sum()),
+            confidence=float(confidence[place == at].mean()),
+            accuracy=float(right[place == at].mean()),
+        )
+        for at in np.unique(place)
+    ]
+
+
+def expected_calibration_error(groups: Sequence[ReliabilityBin]) -> float:
+    """Return how far confidence and accuracy lie apart on average (Guo et al., 2017).
+
+    Args:
+        groups: What `reliability` gives.
+
+    Returns:
+        The mean absolute difference, 0..1, weighted by how many digits fall into each bin.
+    """
+    apart = sum(group.digits * abs(group.confidence - group.accuracy) for group in groups)
+    return apart / sum(group.digits for group in groups)

@@ -15,8 +15,9 @@ import keras
 import numpy as np
 
 from training import snapshots
-from training.batches import Batches, Teacher, one_hot
+from training.batches import Batches, one_hot
 from training.data import Split
+from training.distill import Copies
 from training.layers import DropConnect, fold
 from training.recipe import Recipe
 
@@ -81,7 +82,7 @@ def fit(
     *,
     seed: int,
     resume: bool = False,
-    teacher: Teacher | None = None,
+    copies: Copies | None = None,
     on_step: Callable[[Progress], None] = lambda progress: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Fitted:
@@ -101,7 +102,7 @@ def fit(
         seed: Of initial weights, order, augmentation and dropout. Two runs with the same seed on
             the same machine give the same figures.
         resume: Go on after the last finished epoch in `folder`.
-        teacher: Gives the targets, for a recipe that names teachers.
+        copies: What to show instead of `train`, for a recipe that names teachers.
         on_step: Called after every step.
         on_epoch: Called after every epoch.
 
@@ -113,7 +114,7 @@ def fit(
             recipe with teachers has none.
         KeyboardInterrupt: Ctrl-C before the first epoch was finished.
     """
-    if recipe.teachers and not teacher:
+    if recipe.teachers and not copies:
         raise FitError(
             f"The recipe {recipe.name!r} learns from {' and '.join(recipe.teachers)};"
             " `digitscope distill` brings them."
@@ -127,7 +128,7 @@ def fit(
         folder, {"recipe": recipe.describe(), "seed": seed, "digits": len(train)}
     )
     history = checkpoints.restore(trainee) if resume else checkpoints.clear()
-    batches = Batches(train, recipe, seed, epoch=len(history), teacher=teacher)
+    batches = Batches(train, recipe, seed, epoch=len(history), copies=copies)
     watcher = _Watcher(checkpoints, batches, history, recipe.epochs, on_step, on_epoch)
     try:
         trainee.fit(
@@ -151,7 +152,7 @@ def fit(
         trainee.load_weights(checkpoints.best)
         kept = min(history, key=lambda epoch: epoch.val_loss).epoch
     elif recipe.averaging:
-        _average(trainee, Batches(train, recipe, seed, epoch=recipe.epochs))
+        _average(trainee, Batches(train, recipe, seed, epoch=recipe.epochs, copies=copies))
     _compute_in("float32", network)
     return Fitted(fold(network), history, kept, checkpoints.snapshots)
 

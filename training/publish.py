@@ -14,9 +14,9 @@ from app import bundle
 from app.embeddings import EMBEDDINGS_FILE
 from app.inference.keras_runtime import KerasRuntime, compile_twin, load_keras
 from app.inference.litert import LiteRtRuntime
-from training import calibrate, card, data, embeddings, snapshots
+from training import calibrate, card, data, embeddings, quantize, robustness, snapshots
 from training.data import Split
-from training.evaluate import evaluate, expected_calibration_error
+from training.evaluate import evaluate, expected_calibration_error, reliability
 from training.fit import Fitted
 from training.recipe import Ensemble, Recipe
 
@@ -73,7 +73,14 @@ def publish(
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as workplace:
         fresh = Path(workplace) / folder.name
         fresh.mkdir()
-        runtime = _export(trained.fitted, fresh, validation)
+        exact = _export(trained.fitted, fresh, validation)
+        runtime, quantization = exact, None
+        if isinstance(trained.recipe, Recipe) and trained.recipe.int8:
+            runtime = _export_int8(network, fresh, train or validation)
+            quantization = bundle.Quantization(
+                validation=quantize.count_flips(exact, runtime, validation),
+                test=quantize.count_flips(exact, runtime, test) if test else None,
+            )
         if train:
             made = embeddings.make(runtime, train, validation)
             (fresh / EMBEDDINGS_FILE).write_bytes(made.to_bytes())
@@ -93,11 +100,13 @@ def publish(
             multiply_adds=multiply_adds(network),
             temperature=temperature,
             calibration_error_before=expected_calibration_error(
-                before.probabilities, validation.labels
+                reliability(before.probabilities, validation.labels)
             ),
             verdict=calibrate.choose_thresholds(after, validation.labels),
             validation=evaluate(runtime, validation, "validation"),
             test=evaluate(runtime, test, "test") if test else None,
+            quantization=quantization,
+            robustness=robustness.measure(runtime, validation),
             inputs=[bundle.Tensor(name="image", shape=[-1, 28, 28, 1])],
             outputs=[
                 bundle.Tensor(name=name, shape=[-1, *values.shape[1:]])
@@ -125,6 +134,14 @@ def _export(fitted: Fitted, fresh: Path, validation: Split) -> LiteRtRuntime:
     twin = LiteRtRuntime((fresh / bundle.TWIN_FILE).read_bytes(), interpreters=1, threads=2)
     _check_twin(KerasRuntime(reloaded), twin, validation)
     return twin
+
+
+def _export_int8(network: keras.Model, fresh: Path, digits: Split) -> LiteRtRuntime:
+    """Write the network in int8 into `fresh`; return it as it is served."""
+    int8 = quantize.compile_int8(network, digits.images)
+    (fresh / bundle.INT8_FILE).write_bytes(int8)
+    twin = (fresh / bundle.TWIN_FILE).read_bytes()
+    return LiteRtRuntime(twin, int8=int8, interpreters=1, threads=2)
 
 
 def multiply_adds(model: keras.Model) -> int:

@@ -31,9 +31,11 @@ class Recipe:
             (Polyak and Juditsky, 1992); 0 keeps the last weights.
         teachers: Names of published models; the mean of their probabilities is the target of each
             changed digit, instead of its label.
+        copies: Augmented copies of the digits that the teachers answer; epochs take them in turn.
         precision: What convolutions and dense layers compute in while training, `float32` or
             `mixed_bfloat16` (weights, logits and loss stay float32; Kalamkar et al., 2019,
             arXiv:1905.12322). What is published computes in float32.
+        int8: Serve the network in int8 (`training.quantize`).
         validation_count: Digits held out of the 60,000, the same number of each class for every
             choice.
     """
@@ -41,7 +43,7 @@ class Recipe:
     name: str
     description: str
     build: Callable[..., keras.Sequential]
-    options: dict[str, bool | float]
+    options: dict[str, Any]
     epochs: int
     batch_size: int
     learning_rate: float
@@ -51,7 +53,9 @@ class Recipe:
     label_smoothing: float = 0.0
     averaging: float = 0.0
     teachers: tuple[str, ...] = ()
+    copies: int = 0
     precision: str = "float32"
+    int8: bool = False
     validation_count: int = 5000
 
     def describe(self) -> dict[str, Any]:
@@ -61,7 +65,7 @@ class Recipe:
         """
         said = {**asdict(self), "build": self.build.__name__, "teachers": list(self.teachers)}
         del said["description"]
-        for setting in ("label_smoothing", "averaging", "teachers"):
+        for setting in ("label_smoothing", "averaging", "teachers", "copies", "int8"):
             if not said[setting]:
                 del said[setting]
         if self.precision == "float32":

@@ -6,7 +6,7 @@ a service whose bundles hold a twin never gets here.
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,13 +183,33 @@ def compile_twin(model: "keras.Model") -> bytes:
         gives `probabilities`, `logits` and `features`; `inspect` gives every layer's output by the
         layer's path (see `layer_outputs`).
     """
-    import keras
     import tensorflow as tf
 
     views = {
         "predict": lambda image: predict_outputs(model, image),
         "inspect": lambda image: layer_outputs(model, image),
     }
+    with tempfile.TemporaryDirectory() as folder:
+        save_signatures(model, views, folder)
+        twin: bytes = tf.lite.TFLiteConverter.from_saved_model(
+            folder, signature_keys=list(views)
+        ).convert()
+    return twin
+
+
+def save_signatures(
+    model: "keras.Model", views: Mapping[str, Callable[[Any], dict[str, Any]]], folder: str
+) -> None:
+    """Write a TensorFlow SavedModel for LiteRT's converter.
+
+    Args:
+        model: Holds the weights.
+        views: By signature: what gives the named outputs for `image`, `[N, 28, 28, 1]`.
+        folder: Where it goes.
+    """
+    import keras
+    import tensorflow as tf
+
     image = tf.TensorSpec([None, 28, 28, 1], tf.float32, name="image")
     # Keras's own archive, because a plain tf.Module loses the weights on the way to LiteRT
     # (TensorFlow 2.21).
@@ -197,12 +217,7 @@ def compile_twin(model: "keras.Model") -> bytes:
     archive.track(model)
     for name, view in views.items():
         archive.add_endpoint(name, _endpoint(view), input_signature=[image])
-    with tempfile.TemporaryDirectory() as folder:
-        archive.write_out(folder, verbose=False)
-        twin: bytes = tf.lite.TFLiteConverter.from_saved_model(
-            folder, signature_keys=list(views)
-        ).convert()
-    return twin
+    archive.write_out(folder, verbose=False)
 
 
 def _endpoint(view: Callable[[Any], dict[str, Any]]) -> Any:

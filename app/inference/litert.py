@@ -10,6 +10,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from app.bundle import INT8_FILE, TWIN_FILE, Bundle
 from app.errors import BundleError
 from app.inference.runtime import Outputs, Pixels
 
@@ -19,11 +20,21 @@ PREDICT_OUTPUTS = ("features", "logits", "probabilities")
 class LiteRtRuntime:
     """A pool of interpreters over one compiled network."""
 
-    def __init__(self, twin: bytes, *, interpreters: int, threads: int = 1, batch: int = 1) -> None:
+    def __init__(
+        self,
+        twin: bytes,
+        *,
+        int8: bytes | None = None,
+        interpreters: int,
+        threads: int = 1,
+        batch: int = 1,
+    ) -> None:
         """Load the network and run each batch size once, so that the first request is fast.
 
         Args:
             twin: Content of a `.tflite` file with the signatures `predict` and `inspect`.
+            int8: Content of a `.tflite` file of the same network in int8, for `predict`; without
+                it the twin predicts too.
             interpreters: How many calls may run at once; each holds its own copy of the
                 activations.
             threads: Threads that one call uses.
@@ -36,7 +47,7 @@ class LiteRtRuntime:
         """
         self._pool: queue.LifoQueue[_Interpreter] = queue.LifoQueue()
         for _ in range(interpreters):
-            self._pool.put(_Interpreter(twin, (batch, 1) if batch > 1 else (1,), threads))
+            self._pool.put(_Interpreter(twin, int8, (batch, 1) if batch > 1 else (1,), threads))
 
     def predict(self, images: Pixels) -> Outputs:
         """Read images; waits while all interpreters are lent.
@@ -76,30 +87,38 @@ class LiteRtRuntime:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def open_runtime(
+    bundle: Bundle, *, interpreters: int = 1, threads: int = 1, batch: int = 1
+) -> LiteRtRuntime:
+    """Load a bundle's network as it is served: in int8, if the bundle has that.
+
+    Raises:
+        BundleError: The bundle has no compiled twin, or a file is not as published or no network.
+    """
+    return LiteRtRuntime(
+        bundle.read(TWIN_FILE),
+        int8=bundle.read(INT8_FILE) if bundle.has(INT8_FILE) else None,
+        interpreters=interpreters,
+        threads=threads,
+        batch=batch,
+    )
+
+
 class _Interpreter:
     """One network, loaded once per batch size."""
 
-    def __init__(self, twin: bytes, batch_sizes: tuple[int, ...], threads: int) -> None:
+    def __init__(
+        self, twin: bytes, int8: bytes | None, batch_sizes: tuple[int, ...], threads: int
+    ) -> None:
         self._runners = {}
         for size in batch_sizes:
-            try:
-                interpreter = Interpreter(model_content=twin, num_threads=threads)
-                signatures = interpreter.get_signature_list()
-            except (ValueError, RuntimeError) as error:
-                raise BundleError(f"The .tflite file is no LiteRT model: {error}") from error
-            outputs = signatures.get("predict", {}).get("outputs", [])
-            if not set(PREDICT_OUTPUTS) <= set(outputs):
-                raise BundleError(
-                    "The .tflite file needs a signature 'predict' with the outputs"
-                    f" {', '.join(PREDICT_OUTPUTS)}; it has {signatures}."
-                )
+            interpreter = _open(int8 or twin, "predict", PREDICT_OUTPUTS, threads)
             self._runners[size] = interpreter.get_signature_runner("predict")
             self.run(np.zeros((size, 28, 28, 1), np.float32))
-        if "inspect" not in signatures:
-            raise BundleError(
-                "The .tflite file needs a signature 'inspect' with every layer's output; it has"
-                f" {', '.join(signatures)}."
-            )
+        if int8:
+            interpreter = _open(twin, "inspect", (), threads)
+        else:
+            _demand(interpreter, "inspect", ())
         # One image at a time: the outputs of all layers are a few MB of each.
         self._inspector = interpreter.get_signature_runner("inspect")
         self.inspect(np.zeros((1, 28, 28, 1), np.float32))
@@ -123,3 +142,22 @@ class _Interpreter:
     def run(self, pixels: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         outputs: dict[str, NDArray[np.float32]] = self._runners[len(pixels)](image=pixels)
         return outputs
+
+
+def _open(content: bytes, signature: str, outputs: tuple[str, ...], threads: int) -> Interpreter:
+    try:
+        interpreter = Interpreter(model_content=content, num_threads=threads)
+    except (ValueError, RuntimeError) as error:
+        raise BundleError(f"The .tflite file is no LiteRT model: {error}") from error
+    _demand(interpreter, signature, outputs)
+    return interpreter
+
+
+def _demand(interpreter: Interpreter, signature: str, outputs: tuple[str, ...]) -> None:
+    """Raise a BundleError where a network lacks a signature or one of its outputs."""
+    signatures = interpreter.get_signature_list()
+    if signature not in signatures or not set(outputs) <= set(signatures[signature]["outputs"]):
+        wanted = f" with the outputs {', '.join(outputs)}" if outputs else ""
+        raise BundleError(
+            f"The .tflite file needs a signature {signature!r}{wanted}; it has {signatures}."
+        )

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import special
 
-from app.bundle import TWIN_FILE, open_bundle
+from app.bundle import open_bundle
 from app.inference.keras_runtime import KerasRuntime, layer_outputs
-from app.inference.litert import LiteRtRuntime
+from app.inference.litert import open_runtime
 from app.verdict import energy
 from training import calibrate
 from training.architectures import classic, dropconnect
@@ -94,7 +94,7 @@ def test_joined_runs_become_a_bundle(
     trained = Trained(ensemble, 1, join_fitted(runs, held_out))
     metadata = publish(trained, held_out, None, tmp_path / "model" / "both")
     bundle = open_bundle(tmp_path / "model" / "both")
-    answers = LiteRtRuntime(bundle.read(TWIN_FILE), interpreters=1).predict(held_out.images)
+    answers = open_runtime(bundle).predict(held_out.images)
     wrong = (answers.probabilities.argmax(axis=1) != held_out.labels).sum()
     assert metadata.validation.errors == wrong
     assert metadata.epochs == []

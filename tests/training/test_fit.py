@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -50,6 +52,33 @@ def test_seed_repeats_a_run_and_resume_continues_it(
     assert _figures(history) == _figures(whole[1])
     for ours, theirs in zip(weights, whole[0], strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_training_in_bfloat16(
+    small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
+) -> None:
+    """A network may compute in bfloat16 while it learns; what comes out is float32 throughout."""
+    recipe = replace(small, precision="mixed_bfloat16", epochs=2)
+    seen: set[str] = set()
+    build = recipe.build
+
+    def watched(**options: Any) -> keras.Sequential:
+        network = build(**options)
+        call = network.get_layer("conv_2_1").call
+
+        def spy(inputs: Any) -> Any:
+            outputs = call(inputs)
+            seen.add(outputs.dtype.name)
+            return outputs
+
+        network.get_layer("conv_2_1").call = spy
+        return network
+
+    fitted = fit(replace(recipe, build=watched), train_digits, held_out, tmp_path, seed=5)
+    assert seen == {"bfloat16"}
+    assert {layer.compute_dtype for layer in fitted.network.layers} == {"float32"}
+    assert {weights.dtype.name for weights in fitted.network.get_weights()} == {"float32"}
+    assert fitted.history[-1].loss < fitted.history[0].loss
 
 
 def test_which_epoch_is_kept(

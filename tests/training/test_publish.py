@@ -8,16 +8,20 @@ import pytest
 from typer.testing import CliRunner
 
 from app.bundle import open_bundle
-from app.inference.litert import LiteRtRuntime
+from app.inference.keras_runtime import KerasRuntime
+from app.inference.litert import LiteRtRuntime, open_runtime
+from app.settings import REPOSITORY
 from digitscope import command
 from training import card
-from training.batches import one_hot
+from training.architectures import compact
 from training.data import Split
+from training.distill import Copies, Voting
 from training.fit import fit
 from training.publish import Trained, publish
 from training.recipe import Recipe
 from training.recipes import RECIPES
 
+CLASSIC = REPOSITORY / "model" / "classic"
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorFlow's own
 
 
@@ -41,11 +45,51 @@ def test_published_bundle_is_complete(
     assert [name for name in metadata.files if name.startswith("snapshots/")] == [
         f"snapshots/epoch-00{epoch}.npz" for epoch in (1, 2, 3)
     ]
-    for plot in ("curves", "confusion", "misread"):
+    for plot in ("curves", "confusion", "reliability", "misread"):
         assert f"plots/{plot}.png" in text
         assert bundle.read(f"plots/{plot}.png").startswith(b"\x89PNG")
     assert publish(trained, held_out, None, bundle.folder).version == 2
     assert sorted(path.name for path in bundle.folder.parent.iterdir()) == ["small"]
+
+
+def test_served_in_int8(
+    small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
+) -> None:
+    """A recipe may ask for int8: what is served, measured and compared with float32 is that."""
+    recipe = replace(small, build=compact, options={"width": 0.25}, int8=True)
+    fitted = fit(recipe, train_digits, held_out, tmp_path / "run", seed=2)
+    metadata = publish(Trained(recipe, 2, fitted), held_out, None, tmp_path / "small")
+    bundle = open_bundle(tmp_path / "small")
+    served, exact = open_runtime(bundle), KerasRuntime(fitted.network)
+    images = held_out.images
+    ours, theirs = served.predict(images).probabilities, exact.predict(images).probabilities
+    assert metadata.quantization
+    flips = metadata.quantization.validation
+    assert flips.digits == 100
+    assert flips.changed == (ours.argmax(axis=1) != theirs.argmax(axis=1)).sum()
+    assert flips.largest_difference == pytest.approx(np.abs(ours - theirs).max(), abs=1e-5)
+    assert 0 < flips.largest_difference < 0.3
+    assert metadata.validation.errors == (ours.argmax(axis=1) != held_out.labels).sum()
+    layers = served.inspect(images[:3])
+    np.testing.assert_allclose(layers["softmax"], theirs[:3], atol=1e-5)
+    assert "## In int8" in (bundle.folder / "MODEL_CARD.md").read_text()
+
+
+def test_card_tells_of_robustness(
+    small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
+) -> None:
+    """Robustness is in the card: every corruption and every kind of thing that is no digit."""
+    fitted = fit(replace(small, epochs=1), train_digits, held_out, tmp_path / "run", seed=2)
+    trained = Trained(small, 2, fitted)
+    metadata = publish(trained, held_out, None, tmp_path / "small")
+    robustness = metadata.robustness
+    assert robustness
+    assert (len(robustness.corruptions), len(robustness.nondigits)) == (15, 6)
+    text = (tmp_path / "small" / "MODEL_CARD.md").read_text()
+    for kind, error in robustness.corruptions.items():
+        assert f"| {kind} | {card.percent(error)} |" in text
+    for kind, area in robustness.nondigits.items():
+        assert f"| {kind} | {area:.4f} |" in text
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -54,16 +98,11 @@ def test_every_recipe_runs_a_few_steps(
 ) -> None:
     """Each recipe builds its network and trains on its augmentation for two epochs of two steps."""
     recipe = replace(RECIPES[name], epochs=2, batch_size=64)
-    history = fit(
-        recipe,
-        train_digits.take(np.arange(128)),
-        held_out,
-        tmp_path,
-        seed=1,
-        teacher=(lambda pixels: one_hot(np.zeros(len(pixels), np.uint8)))
-        if recipe.teachers
-        else None,
-    ).history
+    digits, copies = train_digits.take(np.arange(128)), None
+    if recipe.teachers:
+        copies = Copies(tmp_path / "copies", digits, recipe, Voting([open_bundle(CLASSIC)]), seed=1)
+        copies.make()
+    history = fit(recipe, digits, held_out, tmp_path / "run", seed=1, copies=copies).history
     assert len(history) == 2
     assert np.isfinite([epoch.val_loss for epoch in history]).all()
 

@@ -1,0 +1,69 @@
+"""A network compiled with int8 convolutions, for serving.
+
+Post-training quantisation (Jacob et al., 2018, arXiv:1712.05877): weights per output channel,
+activations per tensor, both scaled by what calibration images show. The layer of the logits and the
+softmax stay float32, so that probabilities keep their fine steps.
+"""
+
+import tempfile
+import warnings
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from app.bundle import Flips
+from app.inference.keras_runtime import predict_outputs, save_signatures
+from app.inference.runtime import Runtime
+from training.data import Split
+
+CALIBRATION_IMAGES = 500
+IN_FLOAT = ["FULLY_CONNECTED", "SOFTMAX"]
+
+
+def compile_int8(model: keras.Model, images: NDArray[np.uint8]) -> bytes:
+    """Compile a network's signature `predict` with int8 convolutions.
+
+    Args:
+        model: Its only dense layer is that of the logits; others would stay float32 too.
+        images: `[N, 28, 28]`, 0..255, ink high; the first ones set the ranges of the activations.
+
+    Returns:
+        A `.tflite` file: float32 images in, float32 outputs, as those of the float32 twin.
+    """
+    import tensorflow as tf
+
+    def shown() -> Iterator[dict[str, NDArray[np.float32]]]:
+        for image in images[:CALIBRATION_IMAGES]:
+            yield {"image": image[None, :, :, None].astype(np.float32)}
+
+    with tempfile.TemporaryDirectory() as folder:
+        save_signatures(model, {"predict": lambda image: predict_outputs(model, image)}, folder)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["predict"])
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = shown
+        options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=IN_FLOAT)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "[^.]*tf.lite.Interpreter is deprecated", UserWarning)
+            # The converter's only way to leave operations in float32.
+            chooser = tf.lite.experimental.QuantizationDebugger(
+                converter=converter, debug_dataset=shown, debug_options=options
+            )
+        compiled: bytes = chooser.get_nondebug_quantized_model()
+    return compiled
+
+
+def count_flips(exact: Runtime, quantised: Runtime, digits: Split) -> Flips:
+    """Compare the answers of a network in float32 and in int8 on the same digits."""
+    ours = exact.predict(digits.images).probabilities
+    theirs = quantised.predict(digits.images).probabilities
+    right, still_right = (each.argmax(axis=1) == digits.labels for each in (ours, theirs))
+    return Flips(
+        digits=len(digits),
+        changed=int((ours.argmax(axis=1) != theirs.argmax(axis=1)).sum()),
+        mended=int((~right & still_right).sum()),
+        spoilt=int((right & ~still_right).sum()),
+        mean_difference=float(np.abs(ours - theirs).mean()),
+        largest_difference=float(np.abs(ours - theirs).max()),
+    )

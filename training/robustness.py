@@ -1,0 +1,75 @@
+"""How a network stands what it was not made for: corrupted digits, and things that are no digit.
+
+Measured on held-out training digits, never on the test split.
+"""
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.bundle import Robustness
+from app.errors import BlankImageError
+from app.imaging.decode import decode
+from app.imaging.prepare import prepare
+from app.inference.runtime import Runtime
+from app.verdict import energy
+from training.data import Split
+from training.mnist_c import CORRUPTIONS
+from training.nondigits import NONDIGITS
+
+DIGITS = 1000  # that are corrupted, of the held-out ones
+STRANGE = 200  # things of each kind
+SEED = 2026
+MOST_PIXELS = 1_000_000
+
+
+def measure(runtime: Runtime, held_out: Split) -> Robustness:
+    """Read corrupted digits as they are, unprepared, and score things that are no digit.
+
+    Args:
+        runtime: The network as it is served.
+        held_out: Digits that it was not trained on.
+
+    Returns:
+        The error under each corruption of MNIST-C, and for each kind of thing that is no digit the
+        AUROC of the energy score against the held-out digits.
+    """
+    rng = np.random.default_rng(SEED)
+    digits = held_out.take(rng.permutation(len(held_out))[:DIGITS])
+    errors = {}
+    for kind, corrupt in CORRUPTIONS.items():
+        images = np.stack([corrupt(image, rng) for image in digits.images])
+        answers = runtime.predict(images).probabilities.argmax(axis=1)
+        errors[kind] = float((answers != digits.labels).mean())
+    known = energy(runtime.predict(held_out.images).logits)
+    areas = {}
+    for kind in NONDIGITS:
+        areas[kind] = auroc(known, energy(runtime.predict(_nondigits(kind)).logits))
+    return Robustness(digits=len(digits), corruptions=errors, nondigits=areas)
+
+
+@cache
+def _nondigits(kind: str) -> NDArray[np.uint8]:
+    """Draw things of a kind and prepare them as the service does; what it finds blank is left out.
+
+    Returns:
+        uint8 `[N, 28, 28]`, ink high.
+    """
+    rng = np.random.default_rng(SEED)
+    prepared = []
+    for _ in range(STRANGE):
+        try:
+            upload = decode(NONDIGITS[kind](rng), max_pixels=MOST_PIXELS)
+            prepared.append(prepare(upload).pixels)
+        except BlankImageError:
+            continue
+    return np.stack(prepared)
+
+
+def auroc(digits: NDArray[np.floating], others: NDArray[np.floating]) -> float:
+    """Return the probability that a digit scores higher than another thing."""
+    ranks = np.concatenate([digits, others]).argsort().argsort() + 1
+    count = len(digits)
+    above = ranks[:count].sum() - count * (count + 1) / 2
+    return float(above / (count * len(others)))
