@@ -98,18 +98,20 @@ class Registry:
         self._failures: dict[str, str] = {}
         self._maker: ThreadPoolExecutor | None = None
         self._stamps = {name: _stamp(bundle) for name, bundle in self.bundles.items()}
-        self._reloading = threading.Lock()
+        self._loading = threading.Lock()
 
     def load(self) -> None:
-        """Load every model: those with a twin at once, the others one by one in the background.
+        """Load the default model; make the twins that bundles lack, one by one in the background.
+
+        Another model is loaded when it is asked for: each takes some 20 to 60 MB.
 
         Raises:
-            BundleError: A twin is no model that can be run.
+            BundleError: The default's twin is no model that can be run.
         """
-        for name, bundle in self.bundles.items():
-            if bundle.has(TWIN_FILE):
-                self._models[name] = self._load(bundle, bundle.read(TWIN_FILE))
-        missing = [name for name in self.bundles if name not in self._models]
+        bundle = self.bundles[self.default]
+        if bundle.has(TWIN_FILE):
+            self._models[self.default] = self._load(bundle, bundle.read(TWIN_FILE))
+        missing = [name for name, bundle in self.bundles.items() if not bundle.has(TWIN_FILE)]
         if missing:
             self._maker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="twin")
             for name in missing:
@@ -125,27 +127,32 @@ class Registry:
             BundleError: The bundle is damaged, or its files do not give the same answers; the old
                 model stays.
         """
-        folder = self.describe(name).folder
-        with self._reloading:
-            stamp, bundle = _stamp(self.bundles[name]), open_bundle(folder)
-            twin = (
-                bundle.read(TWIN_FILE)
-                if bundle.has(TWIN_FILE)
-                else compile_twin(load_keras(bundle.read(KERAS_FILE)))
-            )
-            fresh = self._load(bundle, twin)
-            _check(fresh)
-            self._models[name], self.bundles[name] = fresh, bundle
-            self._stamps[name] = stamp
-            self._failures.pop(name, None)
-        log.info("the model %s is now version %d", name, bundle.metadata.version)
+        self.describe(name)
+        with self._loading:
+            fresh = self._load_anew(name)
+        log.info("the model %s is now version %d", name, fresh.bundle.metadata.version)
+        return fresh
+
+    def _load_anew(self, name: str) -> Model:
+        folder = self.bundles[name].folder
+        stamp, bundle = _stamp(self.bundles[name]), open_bundle(folder)
+        twin = (
+            bundle.read(TWIN_FILE)
+            if bundle.has(TWIN_FILE)
+            else compile_twin(load_keras(bundle.read(KERAS_FILE)))
+        )
+        fresh = self._load(bundle, twin)
+        _check(fresh)
+        self._models[name], self.bundles[name] = fresh, bundle
+        self._stamps[name] = stamp
+        self._failures.pop(name, None)
         return fresh
 
     def changed(self) -> list[str]:
-        """Return the loaded models whose bundles have been written since."""
+        """Return the models whose bundles have been written since they were loaded or refused."""
         return [
             name
-            for name in self._models
+            for name in {**self._models, **self._failures}
             if _stamp(self.bundles[name]) not in (None, self._stamps[name])
         ]
 
@@ -155,21 +162,22 @@ class Registry:
             self._maker.shutdown(wait=True, cancel_futures=True)
 
     def get(self, name: str | None) -> Model:
-        """Return the model of this name, or the default for None.
+        """Return the model of this name, or the default for None; load it if it is not loaded.
 
         Raises:
             NotFoundError: There is no such model.
-            NotReadyError: It is still being compiled, or that failed.
+            NotReadyError: It is still being compiled, or it cannot be loaded.
         """
         name = name or self.default
+        if name in self._models:
+            return self._models[name]
         bundle = self.describe(name)
-        if name in self._failures:
-            raise NotReadyError(f"The model {name!r} could not be loaded: {self._failures[name]}")
+        if name not in self._failures and bundle.has(TWIN_FILE):
+            with self._loading:
+                if name not in self._models:
+                    self._try(name)
         if name not in self._models:
-            raise NotReadyError(
-                f"The model {name!r} (version {bundle.metadata.version}) is being compiled; try"
-                " again in a few seconds."
-            )
+            raise self._reason(name)
         return self._models[name]
 
     def wait_for(self, name: str | None) -> Model:
@@ -189,18 +197,30 @@ class Registry:
             raise NotFoundError(f"There is no model {name!r}.", valid=list(self.bundles))
         return self.bundles[name]
 
-    def is_loaded(self, name: str) -> bool:
-        """Tell whether a model can be asked."""
-        return name in self._models
+    def is_loaded(self, name: str | None) -> bool:
+        """Tell whether a model, or the default for None, answers at once."""
+        return (name or self.default) in self._models
+
+    def is_ready(self, name: str) -> bool:
+        """Tell whether a model can be asked, loaded or not."""
+        compiled = name in self._models or self.bundles[name].has(TWIN_FILE)
+        return compiled and name not in self._failures
 
     def check_ready(self) -> None:
-        """Do nothing when every model is loaded.
+        """Do nothing when the default is loaded and no other model is still being compiled.
+
+        A model that cannot be loaded refuses those who ask for it, and nobody else.
 
         Raises:
-            NotReadyError: Some model is not.
+            NotReadyError: The models are not ready.
         """
         for name in self.bundles:
-            self.get(name)
+            if name == self.default:
+                ready = self.is_loaded(name)
+            else:
+                ready = self.is_ready(name) or name in self._failures
+            if not ready:
+                raise self._reason(name)
 
     def _load(self, bundle: Bundle, twin: bytes) -> Model:
         try:
@@ -224,14 +244,24 @@ class Registry:
 
     def _make(self, name: str) -> None:
         log.info("compiling the twin of %s, which its bundle lacks", name)
+        with self._loading:
+            self._try(name)
+
+    def _try(self, name: str) -> None:
+        """Load a model; keep why it cannot be, if it cannot."""
         try:
-            bundle = self.bundles[name]
-            self._models[name] = self._load(
-                bundle, compile_twin(load_keras(bundle.read(KERAS_FILE)))
-            )
+            self._load_anew(name)
         except BundleError as error:
             self._failures[name] = error.detail
             log.error("the model %s cannot be served: %s", name, error.detail)
+
+    def _reason(self, name: str) -> NotReadyError:
+        if name in self._failures:
+            return NotReadyError(f"The model {name!r} could not be loaded: {self._failures[name]}")
+        return NotReadyError(
+            f"The model {name!r} (version {self.bundles[name].metadata.version}) is being compiled;"
+            " try again in a few seconds."
+        )
 
 
 def _network(bundle: Bundle, runtime: Runtime) -> Network:

@@ -101,7 +101,7 @@ async def index(service: ServiceDep) -> list[dict[str, str]]:
         {
             "name": name,
             "version": str(bundle.metadata.version),
-            "state": "READY" if registry.is_loaded(name) else "UNAVAILABLE",
+            "state": "READY" if registry.is_ready(name) else "UNAVAILABLE",
             "reason": "",
         }
         for name, bundle in registry.bundles.items()
@@ -149,7 +149,7 @@ async def unload(request: Request, model: str, service: ServiceDep) -> Response:
 )
 async def metadata(model: str, service: ServiceDep, version: str | None = None) -> dict[str, Any]:
     """Give the model's version, its inputs and its outputs."""
-    found = find_model(service, model, version)
+    found = await find_model(service, model, version)
     return {
         "name": model,
         "versions": [str(found.bundle.metadata.version)],
@@ -176,7 +176,7 @@ async def metadata(model: str, service: ServiceDep, version: str | None = None) 
 )
 async def config(model: str, service: ServiceDep, version: str | None = None) -> dict[str, Any]:
     """Give what Triton's clients call the configuration; there is no limit to a batch but bytes."""
-    find_model(service, model, version)
+    await find_model(service, model, version)
     return {
         "name": model,
         "platform": "tensorflow_keras",
@@ -207,7 +207,7 @@ async def model_ready(
 ) -> dict[str, Any]:
     """Answer 200 if the model is loaded, and until the process is about to stop."""
     service.drain.check()
-    find_model(service, model, version)
+    await find_model(service, model, version)
     return {"name": model, "ready": True}
 
 
@@ -234,7 +234,7 @@ async def infer(
     to the network as they are; `BYTES` `[-1]` holds image files (base64 in JSON), which are
     prepared. Tensors come as JSON or in binary.
     """
-    found = find_model(service, model, version)
+    found = await find_model(service, model, version)
     content = await read_content(request, service.limits)
     asked = read_request(content, request.headers.get(HEADER))
     if asked.pixels is not None:

@@ -16,14 +16,14 @@ from app.web.deps import Service
 PART = 256  # digits that one thread runs at a time
 
 
-def find_model(service: Service, name: str, version: str | None) -> Model:
+async def find_model(service: Service, name: str, version: str | None) -> Model:
     """Return a model in the version that is served.
 
     Raises:
         NotFoundError: There is no such model, or it is served in another version.
         NotReadyError: It is not loaded.
     """
-    model = service.registry.get(name)
+    model = await service.model(name)
     served = str(model.bundle.metadata.version)
     if version is not None and version != served:
         raise NotFoundError(

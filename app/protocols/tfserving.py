@@ -43,9 +43,9 @@ async def list_models(service: ServiceDep) -> dict[str, list[str]]:
 async def status(model: str, service: ServiceDep, version: str | None = None) -> dict[str, Any]:
     """Say whether the served version can be asked; 200 for every known model."""
     bundle = service.registry.describe(model)
-    loaded = service.registry.is_loaded(model)
+    loaded = service.registry.is_ready(model)
     if loaded:
-        find_model(service, model, version)
+        await find_model(service, model, version)
     return {
         "model_version_status": [
             {
@@ -73,7 +73,7 @@ async def status(model: str, service: ServiceDep, version: str | None = None) ->
 )
 async def metadata(model: str, service: ServiceDep, version: str | None = None) -> dict[str, Any]:
     """Give the signature."""
-    known = find_model(service, model, version).bundle.metadata
+    known = (await find_model(service, model, version)).bundle.metadata
     return {
         "model_spec": {"name": model, "signature_name": "", "version": str(known.version)},
         "metadata": {
@@ -121,7 +121,7 @@ async def predict(
     An image is 28 rows of 28 numbers (each may be in a list of its own), 0..255, ink high, or
     `{"b64": ...}` with an image file, which is prepared.
     """
-    found = find_model(service, model, version)
+    found = await find_model(service, model, version)
     said = read_json(await read_content(request, service.limits))
     if said.get("signature_name", SIGNATURE) not in ("", SIGNATURE):
         raise UndecodableError(

@@ -85,7 +85,7 @@ async def explain_answer(
     With the map come its checks: whether blacking out ink in its order lowers the logit faster than
     at random, and whether it differs on a network that has learned nothing.
     """
-    model = service.registry.get(query.model)
+    model = await service.model(query.model)
     form = negotiate.choose(request, query.format, ("json", "npy", "png"))
     image = await read_one(request, service.limits)
     asked = Asked(
@@ -122,7 +122,7 @@ async def ablate_channels(
     request: Request, query: Annotated[AblateQuery, Query()], service: ServiceDep
 ) -> AblationAnswer:
     """Predict without some channels of a layer, or without each in turn, the weightiest first."""
-    model = service.registry.get(query.model)
+    model = await service.model(query.model)
     layer = model.network.find(query.layer)
     named = _channels(query.channels)
     image = await read_one(request, service.limits)
@@ -149,7 +149,7 @@ async def neighbours(
     request: Request, query: Annotated[NeighboursQuery, Query()], service: ServiceDep
 ) -> NeighboursAnswer:
     """Give the training digits nearest to it where the network decides, and how near they are."""
-    model = service.registry.get(query.model)
+    model = await service.model(query.model)
     image = await read_one(request, service.limits)
 
     def work() -> NeighboursAnswer:

@@ -90,7 +90,7 @@ async def inspect(
     request: Request, query: Annotated[InspectQuery, Query()], service: ServiceDep
 ) -> InspectionAnswer:
     """Give the statistics of every channel of every layer for one image, if asked with pictures."""
-    model = service.registry.get(query.model)
+    model = await service.model(query.model)
     image = await read_one(request, service.limits)
 
     def work() -> InspectionAnswer:
@@ -122,7 +122,7 @@ async def activations(
     The PNG is the sheet of `/inspect`; the headers `X-Value-Min` and `X-Value-Max` give what black
     and white mean.
     """
-    model = service.registry.get(query.model)
+    model = await service.model(query.model)
     one = model.network.find(layer)
     several = _several(model, query.layers)
     form = negotiate.choose(
@@ -162,7 +162,7 @@ async def unit(
     The equation is worked out anew from the weights and the values of the layers before; how far
     that is from what the network gave is `abs_error`.
     """
-    model = service.registry.get(query.model)
+    model = await service.model(query.model)
     one = model.network.find(layer)
     image = await read_one(request, service.limits)
 
@@ -189,7 +189,7 @@ async def compare_two(
     Send two images (two `files` fields, a JSON list of two, an array `[2, 28, 28]`), or name a
     second model as `other` and send one image in any form.
     """
-    models = [service.registry.get(query.model), service.registry.get(query.other or query.model)]
+    models = [await service.model(query.model), await service.model(query.other or query.model)]
     images: list[ImageInput | DigitscopeError]
     if query.other is not None:
         images = [await read_one(request, service.limits)] * 2

@@ -45,7 +45,7 @@ class WeightsQuery(BaseModel):
 )
 async def list_layers(model: str, service: ServiceDep) -> LayersAnswer:
     """Say what each layer is, what it does, what it costs and how much of the image it sees."""
-    found = service.registry.get(model)
+    found = await service.model(model)
     return layers_answer(found, describe_layers(found.network))
 
 
@@ -71,7 +71,7 @@ async def get_weights(
     The picture is diverging and symmetric about 0: white is 0, red positive, blue negative, full
     colour the largest size, which the header `X-Value-Limit` gives.
     """
-    found = service.registry.get(model)
+    found = await service.model(model)
     one = found.network.find(layer)
     if not one.weights:
         raise NotFoundError(

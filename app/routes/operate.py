@@ -43,11 +43,14 @@ async def livez(service: ServiceDep) -> Health:
 @router.get(
     "/readyz",
     operation_id="readyz",
-    summary="Are the models loaded?",
+    summary="Are the models ready?",
     responses=openapi.errors("not-ready"),
 )
 async def readyz(service: ServiceDep) -> Health:
-    """Answer 200 once every model is loaded; 503 before, and when the process is about to stop."""
+    """Answer 200 once every model can be asked; 503 before, and when the process is about to stop.
+
+    The default model is loaded by then, the others when they are asked for.
+    """
     service.drain.check()
     service.registry.check_ready()
     return Health(status="ready")

@@ -23,7 +23,7 @@ router = APIRouter(tags=["Recognise"], route_class=QuickRoute)
 )
 async def predict(request: Request, query: ImageQueryDep, service: ServiceDep) -> PredictionAnswer:
     """Say which digit an image shows, how sure that is, and whether it is a digit at all."""
-    model = service.registry.get(query.model)
+    model = await service.model(query.model)
     image = await read_one(request, service.limits)
     prediction = await service.recognise(request, image, model, service.options(query))
     return prediction_answer(prediction, model.bundle)
@@ -40,7 +40,7 @@ async def predict_batch(
     request: Request, query: ImageQueryDep, service: ServiceDep
 ) -> list[PredictionAnswer | ItemError]:
     """Read every image of a batch, in order; a bad item gives its own error."""
-    model = service.registry.get(query.model)
+    model = await service.model(query.model)
     images = await read_many(request, service.limits)
     results = await service.recognise_many(request, images, model, service.options(query))
     return [

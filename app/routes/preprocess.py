@@ -41,7 +41,7 @@ async def preprocess(
 
     With `format=npz` the stages come as exact arrays, one for each stage, and `pixels`.
     """
-    model = service.registry.get(query.model)
+    model = await service.model(query.model)
     image = await read_one(request, service.limits)
     explained = await service.slow.run_for(
         request, explain_preparation, image, model, service.options(query)

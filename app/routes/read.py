@@ -25,7 +25,7 @@ async def read(request: Request, query: ImageQueryDep, service: ServiceDep) -> P
     Marks that are no digit are listed with that verdict and stand as `?` in the text. Images are
     always prepared here, so `preprocess=none` is refused.
     """
-    model = service.registry.get(query.model)
+    model = await service.model(query.model)
     image = await read_one(request, service.limits)
     page = await service.slow.run_for(request, read_page, image, model, service.options(query))
     return page_answer(page, model.bundle)

@@ -54,7 +54,7 @@ async def snapshots(
     request: Request, query: Annotated[SnapshotsQuery, Query()], service: ServiceDep
 ) -> SnapshotsAnswer:
     """Read one image with the weights of every saved epoch, and show a layer as it was then."""
-    model = service.registry.get(query.model)
+    model = await service.model(query.model)
     layer = model.network.find(query.layer)
     if not saved_epochs(model.bundle):
         raise NotFoundError(

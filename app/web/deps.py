@@ -62,6 +62,19 @@ class Service:
             preprocess=query.preprocess, polarity=query.polarity, max_pixels=self.max_pixels
         )
 
+    async def model(self, name: str | None) -> Model:
+        """Return the model of this name, or the default for None, once it is loaded.
+
+        Raises:
+            NotFoundError: There is no such model.
+            NotReadyError: It is still being compiled, or it cannot be loaded.
+            QueueFullError: It would have to be loaded, and the slow lane is full.
+        """
+        if self.registry.is_loaded(name):
+            return self.registry.get(name)
+        self.registry.describe(name or self.registry.default)
+        return await self.slow.run(self.registry.get, name)
+
     async def recognise(
         self, request: Request, image: ImageInput, model: Model, options: Options
     ) -> Prediction:

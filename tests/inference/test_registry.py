@@ -1,0 +1,54 @@
+"""Which models are loaded, and when."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.bundle import TWIN_FILE
+from app.main import create_app
+from app.samples import sample_png
+from app.settings import REPOSITORY, Settings
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A folder with two models of which tests may damage one."""
+    for name in ("classic", "dropconnect"):
+        shutil.copytree(REPOSITORY / "model" / name, tmp_path / "model" / name)
+    return tmp_path / "model"
+
+
+def test_other_models_are_loaded_when_they_are_asked_for(models: Path) -> None:
+    """All are ready from the start; the memory of one that nobody asks for is not taken."""
+    settings = Settings(model_dir=models, default_model="classic")
+    with TestClient(create_app(settings)) as client:
+        registry = client.app_state["service"].registry
+        assert client.get("/readyz").status_code == 200
+        assert client.get("/models").status_code == 200
+        assert client.post("/predict", files={"file": sample_png(7)}).json()["digit"] == 7
+        assert (registry.is_loaded("classic"), registry.is_loaded("dropconnect")) == (True, False)
+        answer = client.post("/predict?model=dropconnect", files={"file": sample_png(7)}).json()
+        assert (answer["digit"], answer["model"]["name"]) == (7, "dropconnect")
+        assert registry.is_loaded("dropconnect")
+
+
+def test_model_damaged_before_it_is_asked_for(models: Path) -> None:
+    """Whoever asks for it is told why; the default goes on, and a mended bundle is served."""
+    settings = Settings(model_dir=models, default_model="classic")
+    twin = models / "dropconnect" / TWIN_FILE
+    whole = twin.read_bytes()
+    with TestClient(create_app(settings)) as client:
+        registry = client.app_state["service"].registry
+        twin.write_bytes(whole[:-1])
+        refused = client.post("/predict?model=dropconnect", files={"file": sample_png(7)})
+        assert refused.status_code == 503
+        assert "SHA-256" in refused.json()["detail"]
+        assert client.post("/predict", files={"file": sample_png(7)}).status_code == 200
+        assert client.get("/readyz").status_code == 200
+        assert client.get("/v2/models/dropconnect/ready").status_code == 503
+        twin.write_bytes(whole)
+        registry.reload("dropconnect")
+        mended = client.post("/predict?model=dropconnect", files={"file": sample_png(7)})
+        assert mended.json()["digit"] == 7
