@@ -7,9 +7,9 @@ from app.errors import BlankImageError
 from app.inference.registry import Model
 from app.recognise import Options, recognise
 from app.verdict import energy, judge
-from benchmarks.nondigits import NONDIGITS
 from tests.conftest import Digits
 from tests.forms import encode
+from training.nondigits import NONDIGITS
 
 # Share of each kind that must not be called a digit; docs/imaging.md has the measured shares. Rings
 # and drawn faces come near a 0 or an 8, so less is asked of them.
