@@ -5,6 +5,7 @@ Keras and TensorFlow are imported when a command runs, so that the service's com
 
 import os
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -44,6 +45,20 @@ SeedOption = Annotated[int, typer.Option(help="Of weights, order, augmentation a
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Go on after the last finished epoch.")
 ]
+BoardOption = Annotated[
+    Path | None,
+    typer.Option("--tensorboard", help="Folder for TensorBoard's logs, one in it for each recipe."),
+]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a training is told about itself: `folder` gets one folder of checkpoints a recipe."""
+
+    folder: Path
+    seed: int
+    resume: bool
+    tensorboard: Path | None
 
 
 def add_commands(cli: typer.Typer) -> None:
@@ -71,10 +86,12 @@ def train(
         bool, typer.Option("--quick", help="The recipe 'quick': two minutes on two cores.")
     ] = False,
     resume: ResumeOption = False,
+    tensorboard: BoardOption = None,
 ) -> None:
     """Train a recipe on MNIST and write its model bundle."""
     _quiet_tensorflow()
-    _make(_recipe("quick" if quick else recipe), data, out_dir, runs, seed=seed, resume=resume)
+    run = _Run(runs, seed, resume, tensorboard)
+    _make(_recipe("quick" if quick else recipe), data, out_dir, run)
 
 
 def distill(
@@ -86,6 +103,7 @@ def distill(
     runs: RunsOption = Path("runs"),
     seed: SeedOption = 1,
     resume: ResumeOption = False,
+    tensorboard: BoardOption = None,
 ) -> None:
     """Train a recipe on the answers of published models, and write its model bundle."""
     _quiet_tensorflow()
@@ -102,7 +120,8 @@ def distill(
     except DigitscopeError as error:
         fail(error.detail)
         raise typer.Exit(1) from error
-    _make(chosen, data, out_dir, runs, seed=seed, resume=resume, teacher=teacher)
+    run = _Run(runs, seed, resume, tensorboard)
+    _make(chosen, data, out_dir, run, teacher)
 
 
 def ensemble(
@@ -110,6 +129,7 @@ def ensemble(
     out_dir: OutOption = None,
     runs: RunsOption = Path("runs"),
     seed: SeedOption = 1,
+    tensorboard: BoardOption = None,
 ) -> None:
     """Train the ensemble's members, going on where each stands, and write them as one model."""
     _quiet_tensorflow()
@@ -117,7 +137,8 @@ def ensemble(
 
     target = (out_dir or read_settings().model_dir) / ENSEMBLE.name
     with _failures():
-        metadata = _join_and_publish(ENSEMBLE, data, runs, target, seed=seed)
+        run = _Run(runs, seed, True, tensorboard)
+        metadata = _join_and_publish(ENSEMBLE, data, run, target)
     _print_published(metadata, target)
 
 
@@ -125,18 +146,13 @@ def _make(
     recipe: "Recipe",
     data: Path | None,
     out_dir: Path | None,
-    runs: Path,
-    *,
-    seed: int,
-    resume: bool,
+    run: "_Run",
     teacher: "Voting | None" = None,
 ) -> None:
     """Train, publish and print the figures; end with 1 where that cannot be done."""
     target = (out_dir or read_settings().model_dir) / recipe.name
     with _failures():
-        metadata = _fit_and_publish(
-            recipe, data, runs / recipe.name, target, seed=seed, resume=resume, teacher=teacher
-        )
+        metadata = _fit_and_publish(recipe, data, run, target, teacher)
     _print_published(metadata, target)
 
 
@@ -177,14 +193,11 @@ def _recipe(name: str) -> "Recipe":
 def _fit_and_publish(
     recipe: "Recipe",
     data: Path | None,
-    run: Path,
+    run: "_Run",
     target: Path,
-    *,
-    seed: int,
-    resume: bool,
     teacher: "Voting | None",
 ) -> "Metadata":
-    """Train, checkpoints in `run`, and write the bundle to `target`."""
+    """Train, and write the bundle to `target`."""
     from training import data as mnist
     from training.distill import Copies
     from training.publish import Trained, publish
@@ -192,16 +205,16 @@ def _fit_and_publish(
     train_split, validation = mnist.hold_out(mnist.load(data, "train"), recipe.validation_count)
     copies = None
     if teacher:
-        copies = Copies(run.parent / "copies", train_split, recipe, teacher, seed)
+        copies = Copies(run.folder / "copies", train_split, recipe, teacher, run.seed)
         copies.make(lambda copy: out.print(f"Asking the teachers: copy {copy + 1}/{copies.count}"))
-    fitted = _fit(recipe, train_split, validation, run, seed=seed, resume=resume, copies=copies)
+    fitted = _fit(recipe, train_split, validation, run, copies)
     out.print("Calibrating, compiling and evaluating ...")
-    test, trained = mnist.load(data, "test"), Trained(recipe, seed, fitted)
+    test, trained = mnist.load(data, "test"), Trained(recipe, run.seed, fitted)
     return publish(trained, validation, test, target, train=train_split)
 
 
 def _join_and_publish(
-    ensemble: "Ensemble", data: Path | None, runs: Path, target: Path, *, seed: int
+    ensemble: "Ensemble", data: Path | None, run: "_Run", target: Path
 ) -> "Metadata":
     """Train the members that are not yet trained to their end, join them, publish the whole."""
     from training import data as mnist
@@ -212,16 +225,16 @@ def _join_and_publish(
     train_split, validation = mnist.hold_out(mnist.load(data, "train"), count)
     members = {}
     for recipe in ensemble.members:
-        run = runs / recipe.name
-        started = (run / "history.json").is_file()
-        out.print(f"{recipe.name}: {'going on' if started else 'starting'} in {run}")
-        fitted = _fit(recipe, train_split, validation, run, seed=seed, resume=started)
+        folder = run.folder / recipe.name
+        started = (folder / "history.json").is_file()
+        out.print(f"{recipe.name}: {'going on' if started else 'starting'} in {folder}")
+        fitted = _fit(recipe, train_split, validation, replace(run, resume=started))
         if len(fitted.history) < recipe.epochs:
             raise typer.Exit(130)
         members[recipe.name] = fitted
     out.print("Joining, calibrating, compiling and evaluating ...")
     joined = join_fitted(members, validation)
-    test, trained = mnist.load(data, "test"), Trained(ensemble, seed, joined)
+    test, trained = mnist.load(data, "test"), Trained(ensemble, run.seed, joined)
     return publish(trained, validation, test, target, train=train_split)
 
 
@@ -229,10 +242,7 @@ def _fit(
     recipe: "Recipe",
     train_split: "Split",
     validation: "Split",
-    run: Path,
-    *,
-    seed: int,
-    resume: bool,
+    run: "_Run",
     copies: "Copies | None" = None,
 ) -> "fit.Fitted":
     """Train with a progress bar; say so where it was stopped early."""
@@ -243,10 +253,11 @@ def _fit(
             recipe,
             train_split,
             validation,
-            run,
-            seed=seed,
-            resume=resume,
+            run.folder / recipe.name,
+            seed=run.seed,
+            resume=run.resume,
             copies=copies,
+            tensorboard=run.tensorboard and run.tensorboard / recipe.name,
             on_step=bar.step,
             on_epoch=bar.epoch,
         )

@@ -83,6 +83,7 @@ def fit(
     seed: int,
     resume: bool = False,
     copies: Copies | None = None,
+    tensorboard: Path | None = None,
     on_step: Callable[[Progress], None] = lambda progress: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Fitted:
@@ -103,6 +104,8 @@ def fit(
             the same machine give the same figures.
         resume: Go on after the last finished epoch in `folder`.
         copies: What to show instead of `train`, for a recipe that names teachers.
+        tensorboard: Folder for TensorBoard's logs: the figures of every epoch and histograms of the
+            weights. A resumed run adds to them.
         on_step: Called after every step.
         on_epoch: Called after every epoch.
 
@@ -129,7 +132,13 @@ def fit(
     )
     history = checkpoints.restore(trainee) if resume else checkpoints.clear()
     batches = Batches(train, recipe, seed, epoch=len(history), copies=copies)
-    watcher = _Watcher(checkpoints, batches, history, recipe.epochs, on_step, on_epoch)
+    callbacks: list[keras.callbacks.Callback] = [
+        _Watcher(checkpoints, batches, history, recipe.epochs, on_step, on_epoch)
+    ]
+    if tensorboard:
+        callbacks.append(
+            keras.callbacks.TensorBoard(tensorboard, histogram_freq=1, write_graph=False)
+        )
     try:
         trainee.fit(
             batches,
@@ -140,7 +149,7 @@ def fit(
                 one_hot(validation.labels),
             ),
             validation_batch_size=500,
-            callbacks=[watcher],
+            callbacks=callbacks,
             shuffle=False,  # Batches has its own order, which a resumed run repeats
             verbose=0,
         )

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from training.batches import Batches
 from training.data import Split
@@ -79,6 +81,23 @@ def test_training_in_bfloat16(
     assert {layer.compute_dtype for layer in fitted.network.layers} == {"float32"}
     assert {weights.dtype.name for weights in fitted.network.get_weights()} == {"float32"}
     assert fitted.history[-1].loss < fitted.history[0].loss
+
+
+def test_tensorboard_logs(
+    small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
+) -> None:
+    """The logs hold the figures of each epoch, as the history does, and histograms of weights."""
+    logs = tmp_path / "logs"
+    _, history = _run(small, train_digits, held_out, tmp_path / "run", tensorboard=logs)
+    for split, expected in (
+        ("train", [epoch.loss for epoch in history]),
+        ("validation", [epoch.val_loss for epoch in history]),
+    ):
+        read = EventAccumulator(str(logs / split)).Reload()
+        found = [tf.make_ndarray(one.tensor_proto).item() for one in read.Tensors("epoch_loss")]
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        if split == "train":
+            assert "classic/conv_1_1/kernel/histogram" in read.Tags()["tensors"]
 
 
 def test_which_epoch_is_kept(
