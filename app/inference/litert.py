@@ -49,11 +49,12 @@ class LiteRtRuntime:
         for _ in range(interpreters):
             self._pool.put(_Interpreter(twin, int8, (batch, 1) if batch > 1 else (1,), threads))
 
-    def predict(self, images: Pixels) -> Outputs:
+    def predict(self, images: Pixels, *, exact: bool = False) -> Outputs:
         """Read images; waits while all interpreters are lent.
 
         Args:
             images: uint8 or float32 `[N, 28, 28]`, 0..255, ink high; N may be 0.
+            exact: In float32, though int8 is there.
 
         Returns:
             The network's outputs for each image, in order.
@@ -61,7 +62,7 @@ class LiteRtRuntime:
         pixels = images.astype(np.float32)[..., None]  # (N, 28, 28, 1)
         interpreter = self._pool.get()
         try:
-            parts = interpreter.run_all(pixels)
+            parts = interpreter.run_all(pixels, exact=exact)
         finally:
             self._pool.put(interpreter)
         if len(parts) == 1:
@@ -87,6 +88,22 @@ class LiteRtRuntime:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+class InFloat32:
+    """The float32 twin of a network that is served in int8."""
+
+    def __init__(self, runtime: LiteRtRuntime) -> None:
+        """Use the interpreters of `runtime`."""
+        self._runtime = runtime
+
+    def predict(self, images: Pixels) -> Outputs:
+        """Read images as `LiteRtRuntime.predict` does, in float32."""
+        return self._runtime.predict(images, exact=True)
+
+    def inspect(self, images: Pixels) -> dict[str, NDArray[np.float32]]:
+        """Return what `LiteRtRuntime.inspect` does."""
+        return self._runtime.inspect(images)
+
+
 def open_runtime(
     bundle: Bundle, *, interpreters: int = 1, threads: int = 1, batch: int = 1
 ) -> LiteRtRuntime:
@@ -110,15 +127,18 @@ class _Interpreter:
     def __init__(
         self, twin: bytes, int8: bytes | None, batch_sizes: tuple[int, ...], threads: int
     ) -> None:
-        self._runners = {}
+        self._served = {}
         for size in batch_sizes:
             interpreter = _open(int8 or twin, "predict", PREDICT_OUTPUTS, threads)
-            self._runners[size] = interpreter.get_signature_runner("predict")
-            self.run(np.zeros((size, 28, 28, 1), np.float32))
+            self._served[size] = interpreter.get_signature_runner("predict")
+        self._exact = self._served
         if int8:
-            interpreter = _open(twin, "inspect", (), threads)
-        else:
-            _demand(interpreter, "inspect", ())
+            interpreter = _open(twin, "predict", PREDICT_OUTPUTS, threads)
+            self._exact = {1: interpreter.get_signature_runner("predict")}
+        for runners in (self._served, self._exact):
+            for size, runner in runners.items():
+                runner(image=np.zeros((size, 28, 28, 1), np.float32))
+        _demand(interpreter, "inspect", ())
         # One image at a time: the outputs of all layers are a few MB of each.
         self._inspector = interpreter.get_signature_runner("inspect")
         self.inspect(np.zeros((1, 28, 28, 1), np.float32))
@@ -127,21 +147,20 @@ class _Interpreter:
         outputs: dict[str, NDArray[np.float32]] = self._inspector(image=pixels)
         return outputs
 
-    def run_all(self, pixels: NDArray[np.float32]) -> list[dict[str, NDArray[np.float32]]]:
+    def run_all(
+        self, pixels: NDArray[np.float32], *, exact: bool
+    ) -> list[dict[str, NDArray[np.float32]]]:
         """Run a batch of any length in parts of the sizes that are loaded."""
         parts, start = [], 0
-        for size, runner in self._runners.items():
+        runners = self._exact if exact else self._served
+        for size, runner in runners.items():
             while len(pixels) - start >= size:
                 parts.append(runner(image=pixels[start : start + size]))
                 start += size
         if not parts:
-            empty = self.run(np.zeros((1, 28, 28, 1), np.float32))
+            empty = runners[1](image=np.zeros((1, 28, 28, 1), np.float32))
             parts.append({name: values[:0] for name, values in empty.items()})
         return parts
-
-    def run(self, pixels: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        outputs: dict[str, NDArray[np.float32]] = self._runners[len(pixels)](image=pixels)
-        return outputs
 
 
 def _open(content: bytes, signature: str, outputs: tuple[str, ...], threads: int) -> Interpreter:

@@ -105,6 +105,7 @@ def look(image: ImageInput, model: Model, options: Options) -> Look:
     Raises:
         DigitscopeError: What `app.recognise.read_image` raises.
     """
+    model = model.in_float32
     prediction = recognise(image, model, options)
     outputs = model.runtime.inspect(prediction.prepared.pixels[None])
     return Look(model, prediction, {name: values[0] for name, values in outputs.items()})

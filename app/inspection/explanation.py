@@ -91,6 +91,7 @@ def explain(image: ImageInput, model: Model, options: Options, asked: Asked) -> 
         UnsupportedLayerError: The arithmetic of a layer is not known.
         DigitscopeError: What `app.recognise.read_image` raises.
     """
+    model = model.in_float32
     network = model.network
     layer = network.find(asked.layer) if asked.layer is not None else None
     prediction = recognise(image, model, options)

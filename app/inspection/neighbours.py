@@ -61,6 +61,7 @@ def find_neighbours(image: ImageInput, model: Model, options: Options, count: in
             f"The bundle of the model {model.bundle.metadata.name!r} holds no {EMBEDDINGS_FILE};"
             " write it with 'python -m training.embeddings', or ask another model."
         )
+    model = model.in_float32
     prediction = recognise(image, model, options)
     features = model.runtime.predict(prediction.prepared.pixels[None]).features
     away = distances(to_directions(features), known.directions)[0]

@@ -46,6 +46,7 @@ function card(model, answer, read) {
     failed ? h("p", answer.message) : h("p.outcome", inWords(answer)[0]),
     failed ? null : h("table.bars", h("caption.visually-hidden", `Probabilities by ${model.name}`), body),
     h("dl.shape", h("div", h("dt", "learned numbers"), h("dd", count(model.parameters))), h("div", h("dt", "multiplications"), h("dd", count(model.multiply_adds))),
+      h("div", h("dt", "its answers come in"), h("dd", model.precision)),
       h("div", h("dt", "misread of 10 000 test digits"), h("dd", model.test_error_rate === null ? "not measured" : number(1e4 * model.test_error_rate)))),
     h("p.notes", model.description),
     chosen ? h("p.notes", "This page shows it now.") : h("button", { type: "button", on: { click: () => chooseModel(model.name).then(read) } }, `Look inside ${model.name}`));

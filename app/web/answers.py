@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.bundle import Bundle
+from app.bundle import INT8_FILE, Bundle
 from app.imaging.decode import Upload
 from app.preprocessing import Explained, Without
 from app.reading import DigitRead, Page, line_text
@@ -168,5 +168,6 @@ def _summary_fields(bundle: Bundle, *, default: bool) -> dict[str, Any]:
         "sha256": known.files["model.keras"],
         "parameters": known.parameters,
         "multiply_adds": known.multiply_adds,
+        "precision": "int8" if bundle.has(INT8_FILE) else "float32",
         "test_error_rate": known.test.error_rate if known.test else None,
     }

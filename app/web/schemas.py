@@ -1,7 +1,7 @@
 """The bodies of answers, as the OpenAPI document shows them; one schema per concept."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -148,6 +148,9 @@ class ModelSummary(_Answer):
     sha256: str = Field(description="Of model.keras, the trained network.")
     parameters: int
     multiply_adds: int
+    precision: Literal["float32", "int8"] = Field(
+        description="What predictions are computed in; what looks inside is always in float32."
+    )
     test_error_rate: float | None = Field(description="On MNIST's test split, 0..1.")
 
 

@@ -26,12 +26,27 @@ def test_twin_gives_the_probabilities_of_the_keras_file(
     registry: Registry, digits: Digits, name: str
 ) -> None:
     """On 1,000 digits the probabilities of Keras and of the twin agree within 1e-5."""
-    model = registry.get(name)
-    expected = KerasRuntime(load_keras(model.bundle.read("model.keras"))).predict(digits.images)
-    twin = model.runtime.predict(digits.images)
+    bundle = registry.get(name).bundle
+    expected = KerasRuntime(load_keras(bundle.read("model.keras"))).predict(digits.images)
+    twin = LiteRtRuntime(bundle.read(TWIN_FILE), interpreters=1).predict(digits.images)
     np.testing.assert_allclose(twin.probabilities, expected.probabilities, atol=1e-5)
     np.testing.assert_allclose(twin.logits, expected.logits, atol=1e-3)
     np.testing.assert_allclose(twin.features, expected.features, atol=1e-3)
+
+
+def test_what_is_served_in_int8_is_the_network(registry: Registry, digits: Digits) -> None:
+    """In int8 the default model reads 1,000 digits as in float32, but for what the card tells."""
+    model = registry.get("compact")
+    quantization = model.bundle.metadata.quantization
+    assert quantization is not None
+    twin = LiteRtRuntime(model.bundle.read(TWIN_FILE), interpreters=1).predict(digits.images)
+    served = model.runtime.predict(digits.images)
+    apart = np.abs(served.probabilities - twin.probabilities)
+    assert 0 < apart.mean() <= 2 * quantization.validation.mean_difference
+    assert (served.probabilities.argmax(1) != twin.probabilities.argmax(1)).sum() <= 3
+    # What is looked into is the network in float32, whose layers are shown.
+    exact = model.in_float32.runtime.predict(digits.images)
+    np.testing.assert_array_equal(exact.logits, twin.logits)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -89,7 +104,8 @@ def test_bundle_without_a_twin_is_compiled_at_start(tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY / "model" / "classic", folder)
     (folder / TWIN_FILE).unlink()
     seal(folder, Metadata.model_validate_json((folder / "metadata.json").read_text()))
-    with TestClient(create_app(Settings(model_dir=folder.parent))) as client:
+    settings = Settings(model_dir=folder.parent, default_model="classic")
+    with TestClient(create_app(settings)) as client:
         early = client.post("/predict", files={"file": sample_png(7)})
         assert early.status_code == 503
         assert "Retry-After" in early.headers
