@@ -27,7 +27,7 @@ class Settings(BaseSettings):
         REPOSITORY / "model", description="Folder with one model bundle in each subfolder."
     )
     default_model: str = Field(
-        "classic", description="Model that answers where a request names none."
+        "compact", description="Model that answers where a request names none."
     )
     max_body_bytes: int = Field(
         5 * 1024 * 1024,

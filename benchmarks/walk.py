@@ -21,7 +21,7 @@ from PIL import Image
 
 from app.main import create_app
 from app.samples import sample_png
-from app.settings import REPOSITORY
+from app.settings import REPOSITORY, Settings
 from benchmarks.page import fill, table
 
 PAGE = REPOSITORY / "docs" / "inspection.md"
@@ -58,7 +58,7 @@ class Service:
 def write(page: Path, images: Path) -> None:
     """Fill the page and draw its pictures."""
     images.mkdir(exist_ok=True)
-    with TestClient(create_app()) as client:
+    with TestClient(create_app(Settings(default_model="classic"))) as client:
         service, digit = Service(client), sample_png(DIGIT)
         fill(page, "answer", _answer(service, digit, images))
         fill(page, "layers", _layers(service))

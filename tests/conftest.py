@@ -39,8 +39,8 @@ def digits(sample_path: Path) -> Digits:
 
 @pytest.fixture(scope="session")
 def client() -> Iterator[TestClient]:
-    """The real application with the committed models and default settings."""
-    with TestClient(create_app(Settings())) as client:
+    """The real application with the committed models; the classic one is the default."""
+    with TestClient(create_app(Settings(default_model="classic"))) as client:
         yield client
 
 

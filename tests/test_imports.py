@@ -13,11 +13,11 @@ from app.samples import sample_png
 with TestClient(create_app()) as client:
     assert client.post("/predict", files={"file": sample_png(7)}).json()["digit"] == 7
     assert client.get("/openapi.json").status_code == 200
-    routes = ("/inspect?include=sheets", "/layers/dense/activations", "/layers/dense/unit")
-    for route in (*routes, "/explain", "/ablate?layer=relu_1_1", "/neighbours"):
+    routes = ("/inspect", "/layers/logits/activations", "/layers/logits/unit", "/explain")
+    for route in (*routes, "/ablate?layer=relu_1", "/neighbours"):
         assert client.post(route, files={"file": sample_png(7)}).status_code == 200, route
-    for route in ("layers", "layers/conv_1_1/weights"):
-        assert client.get(f"/models/classic/{route}").status_code == 200, route
+    for route in ("layers", "layers/conv_1/weights"):
+        assert client.get(f"/models/compact/{route}").status_code == 200, route
 loaded = {"tensorflow", "keras", "matplotlib", "scipy"} & set(sys.modules)
 assert not loaded, loaded
 """

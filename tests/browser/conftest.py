@@ -106,7 +106,7 @@ def two_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def site(two_models: Path) -> Iterator[Running]:
     """The application with two models, which a test may stop and start again."""
-    running = Running(Settings(model_dir=two_models))
+    running = Running(Settings(model_dir=two_models, default_model="classic"))
     running.start()
     yield running
     running.stop()
