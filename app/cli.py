@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,9 +71,11 @@ def serve(
     # Opened here too, so that a damaged bundle ends with a sentence, not a worker's traceback.
     open_registry(settings)
     processes = workers or settings.workers
-    with tempfile.TemporaryDirectory(prefix="digitscope-metrics-") as shared:
+    with ExitStack() as stack:
         if processes > 1:
-            os.environ.setdefault(SHARED, shared)
+            # Not for one process: it ends by the signal that stops it, and would leave its folder.
+            shared = tempfile.TemporaryDirectory(prefix="digitscope-metrics-")
+            os.environ.setdefault(SHARED, stack.enter_context(shared))
         uvicorn.run(
             "app.main:create_app",
             factory=True,

@@ -95,7 +95,10 @@ def test_service_does_not_start_on_a_damaged_bundle(models: Path) -> None:
     from fastapi.testclient import TestClient
 
     _flip_a_bit(models / "classic")
-    with pytest.raises(BundleError), TestClient(create_app(Settings(model_dir=models))):
+    with (
+        pytest.raises(BundleError),
+        TestClient(create_app(Settings(model_dir=models, default_model="classic"))),
+    ):
         pass
 
 

@@ -44,7 +44,7 @@ def _reload(server: Server, token: str = TOKEN):
 
 def test_reload_under_load_loses_nothing(tmp_path: Path, models: Path) -> None:
     """A new version takes over between two requests; every request has its answer."""
-    with serving(tmp_path, model_dir=models, admin_token=TOKEN) as server:
+    with serving(tmp_path, model_dir=models, default_model="classic", admin_token=TOKEN) as server:
         with Load(server, clients=4) as load:
             eventually(lambda: load.versions[1] > 20)
             _publish(models, 2)
@@ -59,7 +59,7 @@ def test_reload_under_load_loses_nothing(tmp_path: Path, models: Path) -> None:
 
 def test_bad_bundles_are_refused_and_the_old_one_stays(tmp_path: Path, models: Path) -> None:
     """A damaged file, and a twin of another network, leave the model that is served in place."""
-    with serving(tmp_path, model_dir=models, admin_token=TOKEN) as server:
+    with serving(tmp_path, model_dir=models, default_model="classic", admin_token=TOKEN) as server:
         twin = models / "classic" / TWIN_FILE
         whole = twin.read_bytes()
         twin.write_bytes(whole[:-1000] + bytes(1000))
@@ -90,15 +90,24 @@ def _with_other_logits(twin: bytes) -> bytes:
 
 def test_only_the_operator_reloads(tmp_path: Path, models: Path) -> None:
     """Another token is refused; without the setting there is nothing to reload."""
-    with serving(tmp_path, model_dir=models, admin_token=TOKEN) as server:
+    with serving(tmp_path, model_dir=models, default_model="classic", admin_token=TOKEN) as server:
         assert _reload(server, "another token").status == 401
         assert server.ask("/models/classic/reload").status == 401
         assert server.ask("/models/nope/reload", Authorization=f"Bearer {TOKEN}").status == 404
-    with serving(tmp_path, model_dir=models) as server:
+    with serving(tmp_path, model_dir=models, default_model="classic") as server:
         assert _reload(server).status == 404
 
 
-def test_stop_loses_nothing(tmp_path: Path) -> None:
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for temporary files of the processes that a test starts."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+def test_stop_loses_nothing(tmp_path: Path, scratch: Path) -> None:
     """Not ready first, still answering, then no new connections; what was accepted is answered."""
     with serving(tmp_path, drain_delay_s=1.0) as server:
         with Load(server, clients=4) as load:
@@ -117,15 +126,20 @@ def test_stop_loses_nothing(tmp_path: Path) -> None:
         # The kernel may have taken connections that were never accepted when the socket closed.
         refused = sum(n for error, n in load.errors.items() if "ConnectionRefused" in error)
         assert load.statuses[0] - refused <= 4, load.errors
+    assert not list(scratch.iterdir())
 
 
-def test_workers_are_replaced_and_count_together(tmp_path: Path, models: Path) -> None:
+def test_workers_are_replaced_and_count_together(
+    tmp_path: Path, models: Path, scratch: Path
+) -> None:
     """A worker killed under load costs at most what it held; the others go on, and a new one comes.
 
     Every request has its answer at the latest when it is sent again, the metrics of all workers add
-    up, and a reload reaches all of them.
+    up, a reload reaches all of them, and nothing stays behind when they are stopped.
     """
-    with serving(tmp_path, workers=2, model_dir=models, admin_token=TOKEN) as server:
+    with serving(
+        tmp_path, workers=2, model_dir=models, default_model="classic", admin_token=TOKEN
+    ) as server:
         eventually(lambda: len(server.workers()) == 2)
         clients = 4
         with Load(server, clients=clients) as load:
@@ -144,6 +158,8 @@ def test_workers_are_replaced_and_count_together(tmp_path: Path, models: Path) -
         _publish(models, 3)
         assert _reload(server).status == 200
         eventually(lambda: _versions(server) == {3})
+        server.stop()
+    assert not list(scratch.iterdir())
 
 
 def _versions(server: Server) -> set[int]:
