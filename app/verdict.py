@@ -22,9 +22,8 @@ def energy(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     Returns:
         float64 `[N]`, log-sum-exp of each row; high for what looks like a digit.
     """
-    wide = logits.astype(np.float64)
-    top = wide.max(axis=1, keepdims=True)
-    return np.asarray(top[:, 0] + np.log(np.exp(wide - top).sum(axis=1)))
+    scores: NDArray[np.float64] = np.logaddexp.reduce(logits, axis=1, dtype=np.float64)
+    return scores
 
 
 def judge(
