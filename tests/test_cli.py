@@ -25,7 +25,7 @@ def test_json_gives_a_line_for_each_file(files: list[str]) -> None:
     assert result.exit_code == 0
     assert [row["file"] for row in rows] == files
     assert [row["digit"] for row in rows] == [3, 1, 4]
-    assert rows[0]["model"]["name"] == "classic"
+    assert rows[0]["model"]["name"] == "compact"
 
 
 def test_table_names_file_and_digit(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
