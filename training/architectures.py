@@ -69,11 +69,11 @@ def dropconnect(*, rate: float, masks: int, conv_dropout: float) -> keras.Sequen
 def compact(*, width: float) -> keras.Sequential:
     """Build a network that halves the image early, in strides instead of poolings.
 
-    Four convolutions (32, 48, 64 and 96 filters at width 1), global average pooling, logits. The
-    first kernel is 5x5, so that it still sees the pixels that its stride skips.
+    Five convolutions (32, 64, 64, 96 and 160 filters at width 1), global average pooling, logits.
+    The first kernel is 5x5, so that it still sees the pixels that its stride skips.
 
     Args:
-        width: Factor of the filters. 1 gives 99 thousand parameters and 6.9 million multiply-adds,
+        width: Factor of the filters. 1 gives 253 thousand parameters and 7.8 million multiply-adds,
             which both grow about as its square.
 
     Returns:
@@ -83,7 +83,7 @@ def compact(*, width: float) -> keras.Sequential:
     model = keras.Sequential(name="compact")
     model.add(keras.Input((28, 28, 1), name="image"))
     model.add(layers.Normalization(mean=MNIST_MEAN, variance=MNIST_STD**2, name="normalise"))
-    steps = ((32, 5, 2), (48, 3, 1), (64, 3, 2), (96, 3, 1))
+    steps = ((32, 5, 2), (64, 3, 2), (64, 3, 1), (96, 3, 1), (160, 3, 2))
     for number, (filters, side, strides) in enumerate(steps, start=1):
         model.add(
             layers.Conv2D(
