@@ -18,7 +18,7 @@ with TestClient(create_app()) as client:
         assert client.post(route, files={"file": sample_png(7)}).status_code == 200, route
     for route in ("layers", "layers/conv_1_1/weights"):
         assert client.get(f"/models/classic/{route}").status_code == 200, route
-loaded = {"tensorflow", "keras", "matplotlib", "scipy"} & set(sys.modules)
+loaded = {"tensorflow", "keras", "matplotlib", "ray", "scipy"} & set(sys.modules)
 assert not loaded, loaded
 """
 
@@ -36,7 +36,7 @@ def test_imports_point_down() -> None:
 
 
 def test_service_runs_without_tensorflow() -> None:
-    """Starting, predicting and looking inside leave TensorFlow and Keras unimported."""
+    """Starting, predicting and looking inside leave TensorFlow, Keras and Ray unimported."""
     done = subprocess.run(
         [sys.executable, "-c", PROBE], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
     )
