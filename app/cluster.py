@@ -72,7 +72,7 @@ class _Ingress:
 
 
 def app(scale: Scale) -> serve.Application:
-    """Build the application for `serve run`, `serve build` and `digitscope cluster`.
+    """Build the application for `serve run`, `serve deploy` and `digitscope cluster`.
 
     The settings are those of the environment that this runs in. A replica runs each image at once,
     on as many threads as it has CPUs; its queue is Serve's.
