@@ -93,9 +93,7 @@ def app(scale: Scale) -> serve.Application:
             "min_replicas": scale.min_replicas,
             "max_replicas": scale.max_replicas,
             "target_ongoing_requests": TARGET_ONGOING,
-            # Ray's own 30 s each are for replicas that take long to start.
-            "look_back_period_s": 10,
-            "upscale_delay_s": 10,
+            "upscale_delay_s": 10,  # Ray's own 30 s is for replicas that take long to start
         },
         graceful_shutdown_timeout_s=settings.grace_s,
         logging_config={"enable_access_log": False},  # digitscope writes its own
