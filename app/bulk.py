@@ -10,12 +10,15 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from app.errors import DigitscopeError, InvalidInputError
 from app.inference.registry import Model, Registry
 from app.reading import read_page
 from app.recognise import Options
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 COLUMNS = ("file", "text", "confidence", "digits", "error")
@@ -96,6 +99,15 @@ def _start_worker(folder: Path, model: str, options: Options) -> None:
 
 def _read_in_worker(path: Path) -> Row:
     return read_file(path, *_ready[0])
+
+
+def table_schema() -> "pa.Schema":
+    """Return the columns of a table of rows; needs pyarrow."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [(name, pa.float64() if name == "confidence" else pa.string()) for name in COLUMNS]
+    )
 
 
 def _write_csv(rows: Iterator[Row], stream: IO[str], *, fresh: bool) -> None:
@@ -196,9 +208,6 @@ def _write_parquet(
     partial = out.with_name(out.name + ".jsonl")
     failed = write_results(paths, partial, read, on_row)
     rows = _done_jsonl(partial)
-    schema = pa.schema(
-        [(name, pa.float64() if name == "confidence" else pa.string()) for name in COLUMNS]
-    )
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), out)
+    pq.write_table(pa.Table.from_pylist(rows, schema=table_schema()), out)
     partial.unlink()
     return failed

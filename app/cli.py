@@ -1,11 +1,16 @@
-"""The commands of the service: `serve`, `predict`, `read`, `settings`."""
+"""The commands of the service: `serve`, `cluster`, `predict`, `read`, `settings`."""
 
 import json
 import os
 import sys
 import tempfile
+<<<<<<< HEAD
 from contextlib import ExitStack
+=======
+from functools import partial
+>>>>>>> 1126a6198b02f31aaab0ac4c01673810f7f9229a
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
@@ -86,6 +91,44 @@ def serve(
             access_log=False,  # digitscope writes its own, with the request's id
             timeout_graceful_shutdown=settings.grace_s,
         )
+
+
+def _ray() -> ModuleType:
+    """Import what runs on Ray; without Ray end the program with a sentence on how to get it."""
+    try:
+        from app import cluster
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        fail("This needs Ray: install the extra 'ray', as in pip install --editable '.[ray]'.")
+        raise typer.Exit(2) from error
+    return cluster
+
+
+@cli.command()
+def cluster(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on, instead of DIGITSCOPE_HOST.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port, instead of DIGITSCOPE_PORT.")] = None,
+    min_replicas: Annotated[int, typer.Option(min=1, help="Replicas without any load.")] = 1,
+    max_replicas: Annotated[int, typer.Option(min=1, help="Most replicas under load.")] = 8,
+    cpus: Annotated[int, typer.Option(min=1, help="CPUs of each replica.")] = 1,
+) -> None:
+    """Serve on a Ray cluster: the one at RAY_ADDRESS or on this machine, or a new one here."""
+    values = read_settings()
+    open_registry(values)
+    on_ray = _ray()
+    try:
+        on_ray.deploy(
+            on_ray.Scale(min_replicas=min_replicas, max_replicas=max_replicas, cpus=cpus),
+            host=host or values.host,
+            port=values.port if port is None else port,
+            deadline_s=values.deadline_s,
+        )
+    except ConnectionError as error:
+        fail(str(error))
+        raise typer.Exit(1) from error
 
 
 @cli.command()
@@ -174,6 +217,9 @@ def read(
     model: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
     polarity: Annotated[Polarity, typer.Option(help="Whether the ink is darker.")] = "auto",
     processes: Annotated[int, typer.Option(min=1, help="Worker processes.")] = os.cpu_count() or 1,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Read on a Ray cluster instead of worker processes.")
+    ] = False,
 ) -> None:
     """Read all digits of many images into a table; a second call goes on where one stopped."""
     values = read_settings()
@@ -183,18 +229,27 @@ def read(
         fail(f"There is no model {name!r} in {values.model_dir}.")
         raise typer.Exit(1)
     options = Options(polarity=polarity, max_pixels=values.max_pixels)
+    if ray:
+        reader = partial(_ray().read_files, folder=values.model_dir, model=name, options=options)
+    else:
+        reader = partial(
+            read_files, folder=values.model_dir, model=name, options=options, processes=processes
+        )
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=_problems) as bar:
         task = bar.add_task("reading", total=len(images))
         try:
             failed = write_results(
                 images,
                 out_file,
-                lambda left: read_files(left, values.model_dir, name, options, processes=processes),
+                reader,
                 lambda row: bar.advance(task),
             )
         except DigitscopeError as error:
             fail(error.detail)
             raise typer.Exit(2) from error
+        except ConnectionError as error:
+            fail(str(error))
+            raise typer.Exit(1) from error
     Console().print(f"{len(images)} images, {failed} of them not readable: {out_file}")
     if failed:
         raise typer.Exit(1)

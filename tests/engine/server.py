@@ -37,24 +37,12 @@ class Answer:
         return json.loads(self.content)
 
 
-class Server:
-    """`digitscope serve` in a process of its own."""
+class Client:
+    """Asks the service at a port of this machine."""
 
-    def __init__(self, log: Path, **settings: object) -> None:
-        """Start on a free port, with settings as environment variables."""
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port = found.getsockname()[1]
-        environment = {f"DIGITSCOPE_{name.upper()}": str(value) for name, value in settings.items()}
-        self.log = log
-        with log.open("w") as lines:
-            self.process = subprocess.Popen(
-                [sys.executable, "digitscope.py", "serve", "--port", str(self.port)],
-                cwd=REPOSITORY,
-                env={**os.environ, **environment},
-                stdout=lines,
-                stderr=subprocess.STDOUT,
-            )
+    def __init__(self, port: int) -> None:
+        """Ask at a port."""
+        self.port = port
 
     def ask(
         self,
@@ -94,6 +82,26 @@ class Server:
             if found and all(label in (found[1] or "") for label in wanted):
                 total += float(found[2])
         return total
+
+
+class Server(Client):
+    """`digitscope serve` in a process of its own."""
+
+    def __init__(self, log: Path, **settings: object) -> None:
+        """Start on a free port, with settings as environment variables."""
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            super().__init__(found.getsockname()[1])
+        environment = {f"DIGITSCOPE_{name.upper()}": str(value) for name, value in settings.items()}
+        self.log = log
+        with log.open("w") as lines:
+            self.process = subprocess.Popen(
+                [sys.executable, "digitscope.py", "serve", "--port", str(self.port)],
+                cwd=REPOSITORY,
+                env={**os.environ, **environment},
+                stdout=lines,
+                stderr=subprocess.STDOUT,
+            )
 
     def workers(self) -> set[int]:
         """Return the ids of the worker processes."""
@@ -139,7 +147,7 @@ def eventually(holds, *, seconds: float = PATIENCE_S) -> None:
 class Load:
     """Clients that ask for digits until told to stop, and check every answer."""
 
-    def __init__(self, server: Server, clients: int) -> None:
+    def __init__(self, server: Client, clients: int) -> None:
         """Ask with so many clients at once, each on a new connection every time."""
         self._server, self._stop = server, threading.Event()
         self._lock = threading.Lock()
