@@ -4,11 +4,8 @@ import json
 import os
 import sys
 import tempfile
-<<<<<<< HEAD
 from contextlib import ExitStack
-=======
 from functools import partial
->>>>>>> 1126a6198b02f31aaab0ac4c01673810f7f9229a
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any

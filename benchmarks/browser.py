@@ -104,7 +104,7 @@ def draw_pictures(browser: Browser, address: str) -> None:
         expect_digit(page, 7)
         page.wait_for_timeout(300)  # fonts and pictures
         _save(page, IMAGES / f"page-{size}.png")
-        layer = card(page, "relu_1_1")
+        layer = card(page, "relu_1")
         layer.locator(".overlay").click(position={"x": 90, "y": 20})
         layer.locator(".working").wait_for()
         layer.locator(".panel").evaluate(

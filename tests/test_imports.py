@@ -16,15 +16,9 @@ with TestClient(create_app()) as client:
     routes = ("/inspect", "/layers/logits/activations", "/layers/logits/unit", "/explain")
     for route in (*routes, "/ablate?layer=relu_1", "/neighbours"):
         assert client.post(route, files={"file": sample_png(7)}).status_code == 200, route
-<<<<<<< HEAD
     for route in ("layers", "layers/conv_1/weights"):
         assert client.get(f"/models/compact/{route}").status_code == 200, route
-loaded = {"tensorflow", "keras", "matplotlib", "scipy"} & set(sys.modules)
-=======
-    for route in ("layers", "layers/conv_1_1/weights"):
-        assert client.get(f"/models/classic/{route}").status_code == 200, route
 loaded = {"tensorflow", "keras", "matplotlib", "ray", "scipy"} & set(sys.modules)
->>>>>>> 1126a6198b02f31aaab0ac4c01673810f7f9229a
 assert not loaded, loaded
 """
 
