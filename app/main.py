@@ -33,7 +33,7 @@ from app.web import logs, openapi, problems
 from app.web.access import Access, Admin
 from app.web.body import Limits
 from app.web.deps import Service
-from app.web.drain import Drain
+from app.web.drain import Drain, end_with_supervisor
 from app.web.metrics import Metrics
 from app.web.middleware import Around, RequestMiddleware
 from app.web.quick import Dispatcher
@@ -76,6 +76,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         service = _open(settings, metrics, drain)
         running.append(service)
         drain.install(asyncio.get_running_loop())
+        end_with_supervisor()
         watching = asyncio.create_task(_follow(service)) if settings.admin_token else None
         # Each request has a thread of its own; NumPy's BLAS with more of them waits for the others:
         # on two cores, integrated gradients took 0.6 s with two threads and 0.2 s with one.

@@ -6,6 +6,8 @@ once (its issue 2414), and what arrives in between is refused.
 
 import asyncio
 import logging
+import multiprocessing
+import os
 import signal
 import threading
 from types import FrameType
@@ -52,3 +54,20 @@ class Drain:
             loop.call_soon_threadsafe(loop.call_later, self.delay_s, server, number, frame)
 
         signal.signal(signal.SIGTERM, begin)
+
+
+def end_with_supervisor() -> None:
+    """Stop this worker process, as SIGTERM does, when the process that started it is gone.
+
+    uvicorn's workers do not notice that their supervisor was killed: they would keep the port, and
+    nobody would replace or stop them. A process without a supervisor is left alone.
+    """
+    supervisor = multiprocessing.parent_process()
+    if supervisor is None:
+        return
+
+    def wait() -> None:
+        supervisor.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="supervisor", daemon=True).start()

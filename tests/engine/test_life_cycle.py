@@ -162,6 +162,23 @@ def test_workers_are_replaced_and_count_together(
     assert not list(scratch.iterdir())
 
 
+def test_workers_end_with_their_supervisor(tmp_path: Path) -> None:
+    """Where the supervisor is killed outright, its workers finish and go, and the port is free."""
+    with serving(tmp_path, workers=2, drain_delay_s=0) as server:
+        eventually(lambda: len(server.workers()) == 2)
+        workers = server.workers()
+        server.process.kill()
+        eventually(lambda: not any(_runs(worker) for worker in workers))
+        assert server.get("/livez").status == 0
+
+
+def _runs(process: int) -> bool:
+    try:
+        return (Path("/proc") / str(process) / "stat").read_text().rpartition(")")[2][1] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def _versions(server: Server) -> set[int]:
     found: Counter[int] = Counter()
     for _ in range(20):
