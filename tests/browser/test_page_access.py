@@ -78,10 +78,10 @@ def test_every_picture_has_a_table(page: Page) -> None:
     assert without == []
     layer = card(page, "relu_1_1")
     layer.get_by_text("Table of the figures").click()
-    assert layer.locator("details table tbody tr").count() == 32
+    expect(layer.locator("details table tbody tr")).to_have_count(32)
     layer.locator(".overlay").click(position={"x": 20, "y": 20})
     layer.get_by_text("Table of the values").click()
-    assert layer.locator(".panel details table tbody tr").count() == 28
+    expect(layer.locator(".panel details table tbody tr")).to_have_count(28)
 
 
 def test_nothing_moves_for_those_who_ask(page: Page) -> None:
