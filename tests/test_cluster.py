@@ -13,8 +13,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.bulk import find_images
+from app.main import create_app
 from app.samples import sample_png
-from app.settings import REPOSITORY
+from app.settings import REPOSITORY, Settings
 from tests.engine.server import Answer, Client, Load, eventually
 
 BIN = Path(sys.executable).parent
@@ -127,6 +128,13 @@ def served(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     assert not cluster.replicas(), "the application was left on the cluster"
 
 
+@pytest.fixture(scope="module")
+def single() -> Iterator[TestClient]:
+    """The same application in one process, with the settings of the cluster's."""
+    with TestClient(create_app(Settings())) as client:
+        yield client
+
+
 def _settled(cluster: Cluster, replicas: int) -> None:
     eventually(lambda: len(cluster.replicas()) >= replicas, seconds=PATIENCE_S)
 
@@ -148,11 +156,11 @@ def _settled(cluster: Cluster, replicas: int) -> None:
     ],
 )
 def test_answers_are_those_of_one_process(
-    served: int, client: TestClient, method: str, path: str, body: bytes | None
+    served: int, single: TestClient, method: str, path: str, body: bytes | None
 ) -> None:
     """What the cluster says is what the same application says in a single process."""
     request_id = {"X-Request-ID": "the-same"}
-    alone = client.request(
+    alone = single.request(
         method, path, content=body, headers={"Content-Type": "image/png", **request_id}
     )
     there = Client(served).ask(path, body, method=method, **request_id)
