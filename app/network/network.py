@@ -92,7 +92,8 @@ class Network:
         """
         if address in self.by_name:
             return self.by_name[address]
-        if address.isdecimal() and int(address) < len(self.layers):
+        # More digits than any index has are not read: Python refuses to from 4,300 on.
+        if address.isdecimal() and len(address) < 7 and int(address) < len(self.layers):
             return self.layers[int(address)]
         raise NotFoundError(
             f"There is no layer {address!r}; give a name, or an index from 0 to"

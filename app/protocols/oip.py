@@ -25,6 +25,7 @@ router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
 HEADER = "inference-header-content-length"
 INPUT, PROBABILITIES, DIGIT = "image", "probabilities", "digit"
 KINDS = (*tensors.PIXEL_TYPES, "BYTES")
+MOST_DIMENSIONS = 4
 EXTENSIONS = ["binary_tensor_data", "classification", "model_repository"]
 _ERRORS = openapi.protocol_errors
 _VERSIONED = "/models/{model}/versions/{version}"
@@ -271,10 +272,11 @@ def read_request(content: bytes, header: str | None) -> Asked:
 def _header_length(header: str | None, length: int) -> int:
     if header is None:
         return length
-    if not header.isdecimal() or int(header) > length:
+    # More digits than any length has are not read: Python refuses to from 4,300 on.
+    if not header.isdecimal() or len(header) > 19 or int(header) > length:
         raise UndecodableError(
-            f"The header {HEADER} is {header!r}; expected a number of bytes, at most the body's"
-            f" {length}."
+            f"The header {HEADER} is {header[:40]!r}; expected a number of bytes, at most the"
+            f" body's {length}."
         )
     return int(header)
 
@@ -294,6 +296,10 @@ def _read_input(tensor: Mapping[str, Any], raw: bytes) -> tuple[Pixels | None, S
         raise UndecodableError(f"The datatype {kind!r} is not read; expected {', '.join(KINDS)}.")
     if not isinstance(shape, list) or not all(type(size) is int for size in shape):
         raise UndecodableError("Expected a 'shape' of integers.")
+    if len(shape) > MOST_DIMENSIONS:  # the product of a million sizes would take minutes
+        raise UndecodableError(
+            f"The 'shape' has {len(shape)} sizes; at most {MOST_DIMENSIONS} are expected."
+        )
     parameters = _parameters(tensor)
     size = parameters.get("binary_data_size")
     if (size is None) == ("data" not in tensor):

@@ -5,6 +5,7 @@ Knows arrays, datatypes and the shapes that digits come in; knows nothing of rou
 
 import base64
 import binascii
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -87,11 +88,9 @@ def reshaped(values: NDArray[np.generic], shape: Sequence[int]) -> NDArray[np.ge
     Raises:
         UndecodableError: They do not fill it.
     """
-    count = 1
-    for size in shape:
-        count *= size
+    count = math.prod(shape)
     if any(size < 0 for size in shape) or count != values.size:
-        raise UndecodableError(f"The shape {list(shape)} needs {count} values; {values.size} came.")
+        raise UndecodableError(f"The shape {list(shape)} does not hold the {values.size} values.")
     return values.reshape(tuple(shape))
 
 

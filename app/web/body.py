@@ -193,9 +193,18 @@ async def read_body(request: Request, limits: Limits) -> bytes:
     return b"".join([chunk async for chunk in _limited(request, limits)])
 
 
+class _Parser(MultiPartParser):
+    """Remembers whether the form came to its end."""
+
+    ended = False
+
+    def on_end(self) -> None:
+        self.ended = True
+
+
 @asynccontextmanager
 async def _form(request: Request, limits: Limits, *, max_files: int) -> AsyncIterator[FormData]:
-    parser = MultiPartParser(
+    parser = _Parser(
         request.headers,
         _limited(request, limits),
         max_files=max_files,
@@ -215,7 +224,15 @@ async def _form(request: Request, limits: Limits, *, max_files: int) -> AsyncIte
             f"The body is no valid multipart/form-data: {error.message} Expected a 'boundary'"
             " parameter in the Content-Type and a part for each file."
         ) from error
+    except UnicodeError as error:
+        raise UndecodableError(
+            f"The form's field names cannot be decoded in its charset: {error}. Expected UTF-8."
+        ) from error
     try:
+        if not parser.ended:
+            raise UndecodableError(
+                "The form is cut off: expected a line with the boundary and '--' at its end."
+            )
         yield form
     finally:
         await form.close()

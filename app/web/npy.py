@@ -68,4 +68,7 @@ def _read_header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], 
         shape, fortran, dtype = _READERS[version](stream)
     except _DAMAGED as error:
         raise UndecodableError(f"The body is no .npy file: {error}") from error
+    # NumPy lets truth values pass, and numbers too long to be written in a message.
+    if not all(type(size) is int and size.bit_length() < 64 for size in shape):
+        raise UndecodableError("The body is no .npy file: its shape holds what is no size.")
     return shape, fortran, dtype, stream.tell()

@@ -1,0 +1,16 @@
+"""A server process to throw garbage at."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.engine.server import Server, serving
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server with an admin token, which waits two seconds for slow clients."""
+    folder = tmp_path_factory.mktemp("garbage")
+    with serving(folder, admin_token="the admin token", deadline_s=2) as server:
+        yield server
+        assert "Traceback" not in server.log.read_text()
