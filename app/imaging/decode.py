@@ -166,13 +166,13 @@ def _read(image: Image.Image, data: bytes) -> Upload:
     name = "jpeg" if name == "mpo" else name
     if name == "png" and b"IEND" not in data:
         raise OSError("its end is missing (no IEND chunk)")  # Pillow lets that pass
-    warnings = []
+    warnings: list[str] = []
     if getattr(image, "n_frames", 1) > 1:
         warnings.append("The file holds several images; the first was read.")
     if name == "png":
         image.load()  # EXIF may stand behind the pixels
     known = name != "png" or "exif" in image.info or "Raw profile type exif" in image.info
-    orientation = image.getexif().get(_ORIENTATION, 1) if known else 1
+    orientation = _orientation(image, warnings) if known else 1
     full_width, full_height = image.size
     if name == "jpeg":
         image.draft(
@@ -204,6 +204,16 @@ def _read(image: Image.Image, data: bytes) -> Upload:
         factor * drafted,
         tuple(warnings),
     )
+
+
+def _orientation(image: Image.Image, warnings: list[str]) -> int:
+    """Return how the camera was held, 1 to 8; upright where that cannot be read."""
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    except _PILLOW_ERRORS as error:
+        warnings.append(f"The EXIF data cannot be read ({error}); the image is taken as upright.")
+        return 1
+    return found if found in _TRANSPOSE else 1
 
 
 def _is_grey(pixels: NDArray[np.uint8]) -> bool:
