@@ -113,7 +113,7 @@ async def index(service: ServiceDep) -> list[dict[str, str]]:
     "/repository/models/{model}/load",
     operation_id="oip_load",
     summary="Load a model's bundle anew",
-    responses=_ERRORS(401, 404, 409),
+    responses=_ERRORS(401, 404, 409, 503),
 )
 async def load(request: Request, model: str, service: ServiceDep) -> Response:
     """Do what `POST /models/{model}/reload` does; needs the admin token."""
@@ -216,14 +216,14 @@ async def model_ready(
     "/models/{model}/infer",
     operation_id="oip_infer",
     summary="Read digits",
-    responses=_ERRORS(400, 404, 413, 503, 504),
+    responses=_ERRORS(400, 404, 413, 415, 422, 503, 504),
     openapi_extra=openapi.oip_body(),
 )
 @router.post(
     f"{_VERSIONED}/infer",
     operation_id="oip_infer_version",
     summary="Read digits with a version",
-    responses=_ERRORS(400, 404, 413, 503, 504),
+    responses=_ERRORS(400, 404, 413, 415, 422, 503, 504),
     openapi_extra=openapi.oip_body(),
 )
 async def infer(

@@ -28,17 +28,56 @@ async def list_models(service: ServiceDep) -> dict[str, list[str]]:
     return {"models": list(service.registry.bundles)}
 
 
+# Before the routes of GET, whose `{model}` takes `compact:predict` too: of two routes for other
+# methods the first is the one that a 405 is about.
+@router.post(
+    "/models/{model}:predict",
+    operation_id="tfs_predict",
+    summary="Read digits",
+    responses=_ERRORS(400, 404, 413, 415, 422, 503, 504),
+    openapi_extra=openapi.tfserving_body(),
+)
+@router.post(
+    f"{_VERSIONED}:predict",
+    operation_id="tfs_version_predict",
+    summary="Read digits with a version",
+    responses=_ERRORS(400, 404, 413, 415, 422, 503, 504),
+    openapi_extra=openapi.tfserving_body(),
+)
+async def predict(
+    request: Request, model: str, service: ServiceDep, version: str | None = None
+) -> Response:
+    """Read digits in row format (`instances`) or column format (`inputs`).
+
+    An image is 28 rows of 28 numbers (each may be in a list of its own), 0..255, ink high, or
+    `{"b64": ...}` with an image file, which is prepared.
+    """
+    found = await find_model(service, model, version)
+    said = read_json(await read_content(request, service.limits))
+    if said.get("signature_name", SIGNATURE) not in ("", SIGNATURE):
+        raise UndecodableError(
+            f"There is no signature {said['signature_name']!r}; there is {SIGNATURE!r}."
+        )
+    if ("instances" in said) == ("inputs" in said):
+        raise UndecodableError("Expected exactly one of 'instances' and 'inputs'.")
+    if "instances" in said:
+        rows = await _read(request, service, found, _rows(said["instances"]))
+        return json_answer(request, {"predictions": rows.tolist()})
+    rows = await _read(request, service, found, _column(said["inputs"]))
+    return json_answer(request, {"outputs": rows.tolist()})
+
+
 @router.get(
     "/models/{model}",
     operation_id="tfs_status",
     summary="Give a model's status",
-    responses=_ERRORS(404),
+    responses=_ERRORS(404, 503),
 )
 @router.get(
     _VERSIONED,
     operation_id="tfs_version_status",
     summary="Give a version's status",
-    responses=_ERRORS(404),
+    responses=_ERRORS(404, 503),
 )
 async def status(model: str, service: ServiceDep, version: str | None = None) -> dict[str, Any]:
     """Say whether the served version can be asked; 200 for every known model."""
@@ -97,43 +136,6 @@ def _tensor(name: str, sizes: Sequence[int]) -> dict[str, Any]:
         "tensor_shape": {"dim": dims, "unknown_rank": False},
         "name": f"{name}:0",
     }
-
-
-@router.post(
-    "/models/{model}:predict",
-    operation_id="tfs_predict",
-    summary="Read digits",
-    responses=_ERRORS(400, 404, 413, 503, 504),
-    openapi_extra=openapi.tfserving_body(),
-)
-@router.post(
-    f"{_VERSIONED}:predict",
-    operation_id="tfs_version_predict",
-    summary="Read digits with a version",
-    responses=_ERRORS(400, 404, 413, 503, 504),
-    openapi_extra=openapi.tfserving_body(),
-)
-async def predict(
-    request: Request, model: str, service: ServiceDep, version: str | None = None
-) -> Response:
-    """Read digits in row format (`instances`) or column format (`inputs`).
-
-    An image is 28 rows of 28 numbers (each may be in a list of its own), 0..255, ink high, or
-    `{"b64": ...}` with an image file, which is prepared.
-    """
-    found = await find_model(service, model, version)
-    said = read_json(await read_content(request, service.limits))
-    if said.get("signature_name", SIGNATURE) not in ("", SIGNATURE):
-        raise UndecodableError(
-            f"There is no signature {said['signature_name']!r}; there is {SIGNATURE!r}."
-        )
-    if ("instances" in said) == ("inputs" in said):
-        raise UndecodableError("Expected exactly one of 'instances' and 'inputs'.")
-    if "instances" in said:
-        rows = await _read(request, service, found, _rows(said["instances"]))
-        return json_answer(request, {"predictions": rows.tolist()})
-    rows = await _read(request, service, found, _column(said["inputs"]))
-    return json_answer(request, {"outputs": rows.tolist()})
 
 
 def _rows(instances: Any) -> list[Any]:

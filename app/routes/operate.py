@@ -61,7 +61,10 @@ async def readyz(service: ServiceDep) -> Health:
     operation_id="metrics",
     summary="Count everything, for Prometheus",
     response_class=Response,
-    responses={200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}},
+    responses={
+        200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}},
+        **openapi.errors("busy"),
+    },
 )
 async def metrics(service: ServiceDep) -> Response:
     """Give all counts of all worker processes in Prometheus's text format."""

@@ -17,9 +17,10 @@ from app.imaging.decode import decode
 from app.recognise import Options, recognise
 from app.samples import sample_png
 from app.web import body
+from app.web.access import OPEN_PATHS
 from app.web.answers import prediction_answer
 from app.web.deps import Service
-from app.web.problems import MEDIA_TYPE, Problem
+from app.web.problems import MEDIA_TYPE, PROTOCOLS, Problem
 
 BINARY = {"type": "string", "format": "binary"}
 _IMAGE = {"$ref": "#/components/schemas/Image"}
@@ -80,6 +81,18 @@ _EXAMPLES: dict[str, tuple[type[tree.DigitscopeError], str]] = {
         tree.UnauthorisedError,
         "This route needs the admin token: send 'Authorization: Bearer TOKEN'.",
     ),
+    "api-key": (
+        tree.UnauthorisedError,
+        "This service needs an API key: send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'.",
+    ),
+    "too-often": (
+        tree.RateLimitError,
+        "At most 20 requests a second are answered; try again in 0.05 s.",
+    ),
+    "bad-timeout": (
+        tree.InvalidInputError,
+        "The header X-Request-Timeout is 'soon'; expected seconds, more than 0.",
+    ),
     "busy": (
         tree.QueueFullError,
         "66 requests are being worked on or wait; try again in a second.",
@@ -88,6 +101,8 @@ _EXAMPLES: dict[str, tuple[type[tree.DigitscopeError], str]] = {
 }
 _ALWAYS = ("not-an-image", "not-json", "unknown-model", "too-large", "media-type", "bad-parameter")
 _LOADED = ("not-ready", "busy", "late")
+# What may come before a route is asked at all; of the probes without the first two.
+_ANYWHERE = ("api-key", "too-often", "bad-timeout", "late")
 
 
 def errors(*kinds: str) -> dict[int | str, dict[str, Any]]:
@@ -249,6 +264,7 @@ def install(app: FastAPI, service: Callable[[], Service | None]) -> None:
         )
         schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         _drop_framework_errors(made)
+        _add_what_comes_anywhere(made)
         if running := service():
             _show_real_answers(made, running)
             app.openapi_schema = made
@@ -265,6 +281,17 @@ def _drop_framework_errors(made: dict[str, Any]) -> None:
         for operation in operations.values():
             if "HTTPValidationError" in str(operation["responses"].get("422", "")):
                 del operation["responses"]["422"]
+
+
+def _add_what_comes_anywhere(made: dict[str, Any]) -> None:
+    """Add to every route the errors of keys, rates and deadlines."""
+    for path, operations in made["paths"].items():
+        found = errors(*_ANYWHERE[2 * (path in OPEN_PATHS) :])
+        if PROTOCOLS.match(path):
+            found = protocol_errors(*(int(status) for status in found))
+        for operation in operations.values():
+            for status, response in found.items():
+                operation["responses"].setdefault(str(status), response)
 
 
 def _show_real_answers(made: dict[str, Any], service: Service) -> None:
