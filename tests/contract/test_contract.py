@@ -74,9 +74,8 @@ def test_keys_rates_and_deadlines_are_in_the_contract(tmp_path: Path) -> None:
     """With API keys and a rate limit the refusals of every route are those of the document too."""
     settings = {"admin_token": "the admin token", "rate_limit_per_s": 50}
     with serving(tmp_path, api_keys="the admin token", **settings) as server:
-        for path, operations in server.get("/openapi.json", X_API_Key="the admin token").json[
-            "paths"
-        ].items():
+        document = server.get("/openapi.json", X_API_Key="the admin token").json
+        for path, operations in document["paths"].items():
             for method, operation in operations.items():
                 place = path.format(model="compact", layer="0", version="2")
                 for headers in ({}, {"X_API_Key": "the admin token", "X_Request_Timeout": "soon"}):
