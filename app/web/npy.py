@@ -5,6 +5,7 @@ Knows NumPy's file format; knows nothing of HTTP or of images.
 
 import io
 import math
+import re
 import tokenize
 from collections.abc import Callable
 from typing import Any
@@ -67,7 +68,9 @@ def _read_header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], 
             raise UndecodableError(f"The npy file has version {version}; 1.0 and 2.0 are read.")
         shape, fortran, dtype = _READERS[version](stream)
     except _DAMAGED as error:
-        raise UndecodableError(f"The body is no .npy file: {error}") from error
+        # Python's own words for code in a header tell where it lies in memory.
+        said = re.sub(r"<\S+ object at 0x[0-9a-f]+>", "an expression", str(error))
+        raise UndecodableError(f"The body is no .npy file: {said}") from error
     # NumPy lets truth values pass, and numbers too long to be written in a message.
     if not all(type(size) is int and size.bit_length() < 64 for size in shape):
         raise UndecodableError("The body is no .npy file: its shape holds what is no size.")

@@ -96,6 +96,7 @@ def test_wrong_request_gets_its_status(client: TestClient, case: str) -> None:
     assert problem["type"].startswith("urn:digitscope:problem:")
     assert problem["title"]
     assert len(problem["detail"]) > 10
+    assert " at 0x" not in problem["detail"]  # where things lie in memory
 
 
 def test_unsupported_type_lists_what_is_read(client: TestClient) -> None:
