@@ -23,6 +23,7 @@ from app.inference.registry import Model, Registry
 from app.recognise import Options, Polarity, Preprocess, recognise
 from app.settings import Settings
 from app.web.answers import prediction_answer
+from app.web.connection import Connection
 from app.web.metrics import SHARED
 
 cli = typer.Typer(
@@ -84,6 +85,7 @@ def serve(
             host=host or settings.host,
             port=settings.port if port is None else port,
             workers=processes,
+            http=Connection,
             log_level=settings.log_level,
             access_log=False,  # digitscope writes its own, with the request's id
             timeout_graceful_shutdown=settings.grace_s,

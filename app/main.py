@@ -32,6 +32,7 @@ from app.version import VERSION
 from app.web import logs, openapi, problems
 from app.web.access import Access, Admin
 from app.web.body import Limits
+from app.web.connection import ConnectionLimits
 from app.web.deps import Service
 from app.web.drain import Drain, end_with_supervisor
 from app.web.metrics import Metrics
@@ -55,6 +56,7 @@ class State(TypedDict):
     """What the lifespan gives to every request."""
 
     service: Service
+    connections: ConnectionLimits
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -69,6 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     logs.configure(settings.log_level, settings.log_format)
     metrics, drain = Metrics(), Drain(delay_s=settings.drain_delay_s)
+    connections = ConnectionLimits(settings.client_timeout_s, settings.max_connections)
     running: list[Service] = []
 
     @asynccontextmanager
@@ -81,7 +84,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # Each request has a thread of its own; NumPy's BLAS with more of them waits for the others:
         # on two cores, integrated gradients took 0.6 s with two threads and 0.2 s with one.
         with threadpool_limits(1, "blas"):
-            yield {"service": service}
+            yield {"service": service, "connections": connections}
         if watching:
             watching.cancel()
         running.clear()

@@ -119,6 +119,23 @@ class Settings(BaseSettings):
             " ask for less in the header X-Request-Timeout, in seconds."
         ),
     )
+    client_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        description=(
+            "Longest time that a client may take for the head of a request, and for each 64 KiB of"
+            " an answer; then its connection is closed. Too low cuts off slow lines; too high lets"
+            " clients hold connections."
+        ),
+    )
+    max_connections: int = Field(
+        512,
+        ge=1,
+        description=(
+            "Connections of one process; requests on more are refused with 503. Each needs an open"
+            " file: the process must be allowed more than these."
+        ),
+    )
     drain_delay_s: float = Field(
         2.0,
         ge=0,

@@ -19,7 +19,7 @@ from app.errors import (
     RateLimitError,
     UnauthorisedError,
 )
-from app.web.access import Access, given_key
+from app.web.access import OPEN_PATHS, Access, given_key
 from app.web.drain import Drain
 from app.web.metrics import Metrics
 from app.web.problems import GONE, answer
@@ -71,35 +71,45 @@ class RequestMiddleware:
         came: dict[bytes, bytes] = dict(scope["headers"])
         wanted = came.get(b"x-request-id", b"").decode("latin-1")
         request_id = wanted if _SAFE_ID.fullmatch(wanted) else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        # Probes are answered all the same: a process that is asked too much need not be replaced.
+        crowded = state.get("crowded", False) and scope["path"] not in OPEN_PATHS
         status = 0
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                # How long a client may take for its answer, the connection says.
+                if deadline and not deadline.expired():
+                    deadline.reschedule(None)
                 headers = message.setdefault("headers", [])
                 headers += [
                     (b"x-request-id", request_id.encode()),
                     (b"x-content-type-options", b"nosniff"),
                     (b"referrer-policy", b"no-referrer"),
                 ]
-                if around.drain.begun:
+                if around.drain.begun or crowded:
                     MutableHeaders(raw=headers)["Connection"] = "close"
             await send(message)
 
         error: DigitscopeError | None = None
+        deadline: asyncio.Timeout | None = None
         deadline_s = around.deadline_s
         try:
+            if crowded:
+                raise QueueFullError("Too many connections are open; try again in a second.")
             if not around.access.free:
                 client = scope.get("client") or ("",)
                 around.access.check(scope["path"], given_key(Headers(scope=scope)), client[0])
             if asked := came.get(b"x-request-timeout"):
                 deadline_s = min(deadline_s, _seconds(asked))
-            async with asyncio.timeout(deadline_s) as deadline:
+            deadline = asyncio.timeout(deadline_s)
+            async with deadline:
                 await self.app(scope, receive, send_with_headers)
         except TimeoutError:
-            if not deadline.expired() or status:
+            if deadline is None or not deadline.expired() or status:
                 raise
             error = DeadlineError(
                 f"No answer within {deadline_s:g} s; send less at once, or try again later."
