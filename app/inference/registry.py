@@ -10,7 +10,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +49,7 @@ class Model:
     seconds: float = float("inf")
     exact: Runtime | None = None
 
-    @cached_property
+    @property
     def in_float32(self) -> "Model":
         """The same model in float32, whose answers are those of the layers that are shown of it."""
         return replace(self, runtime=self.exact, exact=None) if self.exact else self

@@ -1,12 +1,16 @@
 """Which models are loaded, and when."""
 
+import gc
 import shutil
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
 from app.bundle import TWIN_FILE
+from app.inference.registry import Registry
 from app.main import create_app
 from app.samples import sample_png
 from app.settings import REPOSITORY, Settings
@@ -52,3 +56,23 @@ def test_model_damaged_before_it_is_asked_for(models: Path) -> None:
         registry.reload("dropconnect")
         mended = client.post("/predict?model=dropconnect", files={"file": sample_png(7)})
         assert mended.json()["digit"] == 7
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Nothing but counting references frees memory."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("name", ["classic", "compact"])
+def test_replaced_model_is_freed_at_once(name: str) -> None:
+    """A reload leaves nothing of the old model behind for Python's collector to find one day."""
+    registry = Registry(REPOSITORY / "model", name, interpreters=1)
+    registry.load()
+    registry.reload(name)
+    old = weakref.ref(registry.get(name))
+    registry.reload(name)
+    assert old() is None
