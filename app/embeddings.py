@@ -61,15 +61,16 @@ def read_embeddings(content: bytes) -> Embeddings:
     """
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            found = Embeddings(
-                file["directions"].astype(np.float32),
-                file["labels"],
-                file["indices"],
-                file["images"],
-                file["held_out"],
-            )
+            arrays = [
+                file[name] for name in ("directions", "labels", "indices", "images", "held_out")
+            ]
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(f"{EMBEDDINGS_FILE} cannot be read: {error}.") from error
+    # A member that is no .npy file comes as its bytes.
+    if not all(isinstance(array, np.ndarray) and array.ndim for array in arrays):
+        raise BundleError(f"{EMBEDDINGS_FILE} holds something else than arrays.")
+    directions, *others = arrays
+    found = Embeddings(directions.astype(np.float32), *others)
     counts = {len(found.directions), len(found.labels), len(found.indices), len(found.images)}
     if len(counts) != 1 or not found.held_out.size:
         raise BundleError(f"The arrays of {EMBEDDINGS_FILE} do not fit together.")

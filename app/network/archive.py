@@ -33,11 +33,12 @@ def read_archive(content: bytes) -> tuple[list[Step], int, list[dict[str, Array]
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             config = json.loads(archive.read(_CONFIG))
             stored = archive.read(_WEIGHTS)
-    except (zipfile.BadZipFile, KeyError, json.JSONDecodeError) as error:
+        steps, output = read_steps(config)
+        with h5py.File(io.BytesIO(stored), "r") as file:
+            return steps, output, [_weights(file, step) for step in steps]
+    # What the readers of the three formats raise on files that are none.
+    except (zipfile.BadZipFile, KeyError, TypeError, OSError, RuntimeError) as error:
         raise ValueError(f"no .keras file: {error}") from error
-    steps, output = read_steps(config)
-    with h5py.File(io.BytesIO(stored), "r") as file:
-        return steps, output, [_weights(file, step) for step in steps]
 
 
 def _weights(file: Mapping[str, Any], step: Step) -> dict[str, Array]:

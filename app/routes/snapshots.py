@@ -47,7 +47,7 @@ async def describe_training(model: str, service: ServiceDep) -> TrainingAnswer:
     "/snapshots",
     operation_id="snapshots",
     summary="Watch the network learn",
-    responses=openapi.image_errors("unknown-layer", "unsupported-layer"),
+    responses=openapi.image_errors("unknown-layer", "unsupported-layer", "damaged-bundle"),
     openapi_extra=openapi.one_image_body(),
 )
 async def snapshots(

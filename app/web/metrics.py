@@ -5,9 +5,11 @@ sets before the workers start) and any of them answers for all. Label values are
 statuses, reasons, models.
 """
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,17 +18,21 @@ from prometheus_client import (
     Histogram,
     generate_latest,
     multiprocess,
+    values,
 )
 
 from app.inference.registry import Model
 from app.recognise import Prediction
 
+log = logging.getLogger(__name__)
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _INFERENCE = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _SHARES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
+# Bytes of the files that a process shares: several times what all routes and statuses need.
+_ROOM = {"counter": 1 << 18, "gauge_livemin": 1 << 16, "histogram": 1 << 20}
 
 
 class Metrics:
@@ -34,6 +40,8 @@ class Metrics:
 
     def __init__(self) -> None:
         """Start at zero."""
+        if SHARED in os.environ and not _reserve(Path(os.environ[SHARED])):
+            values.ValueClass = values.MutexValue
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "digitscope_requests",
@@ -146,3 +154,25 @@ class Metrics:
             registry = CollectorRegistry()
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+
+def _reserve(folder: Path) -> bool:
+    """Take the room that the counts of this process need; tell whether there was any.
+
+    The files are mapped into memory: a process that writes to one on a full disk ends by SIGBUS.
+    """
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return True
+    files = {folder / f"{kind}_{os.getpid()}.db": size for kind, size in _ROOM.items()}
+    try:
+        for path, size in files.items():
+            with path.open("ab") as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        log.error(
+            "%s: %s; what this process counts will be missing from /metrics", folder, error.strerror
+        )
+        for path in files:
+            path.unlink(missing_ok=True)
+        return False
+    return True
