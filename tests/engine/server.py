@@ -73,15 +73,24 @@ class Client:
         """Return when `/readyz` says 200."""
         eventually(lambda: self.get("/readyz").status == 200)
 
+    def metrics(self) -> str:
+        """Return what `/metrics` says."""
+        return self.get("/metrics").content.decode()
+
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of a metric's samples that have these labels."""
-        total = 0.0
-        for line in self.get("/metrics").content.decode().splitlines():
-            found = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
-            wanted = (f'{key}="{value}"' for key, value in labels.items())
-            if found and all(label in (found[1] or "") for label in wanted):
-                total += float(found[2])
-        return total
+        return metric(self.metrics(), name, **labels)
+
+
+def metric(text: str, name: str, **labels: str) -> float:
+    """Return the sum of a metric's samples that have these labels, in the text of `/metrics`."""
+    total = 0.0
+    for line in text.splitlines():
+        found = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
+        wanted = (f'{key}="{value}"' for key, value in labels.items())
+        if found and all(label in (found[1] or "") for label in wanted):
+            total += float(found[2])
+    return total
 
 
 class Server(Client):

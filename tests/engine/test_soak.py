@@ -1,0 +1,16 @@
+"""Everything at once, for a short time; `make soak` runs the same for longer."""
+
+import sys
+from pathlib import Path
+
+from benchmarks.page import table
+from benchmarks.soak import rows, soak, words
+
+
+def test_nothing_is_lost_and_nothing_grows(tmp_path: Path) -> None:
+    """Far beyond what two workers carry, each request gets its right answer or a clear refusal."""
+    report = soak(tmp_path, seconds=24, rounds=3)
+    sys.stdout.write(f"{table(rows(report))}{words(report)}\n")
+    for tally in (report.few, report.many):
+        assert tally.wrong == []
+    assert report.faults() == []
