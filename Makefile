@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := app training tests benchmarks digitscope.py
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: serve test lint bench clean
+.PHONY: serve test lint bench fuzz clean
 
 serve: $(VENV)/.served
 	$(BIN)/digitscope serve
@@ -21,6 +21,11 @@ lint: $(VENV)/.tested
 
 bench: $(VENV)/.tested
 	$(BIN)/python -m benchmarks.serving
+
+# Files that the decoder does not expect, searched for so long; docs in tests/garbage/fuzz.py.
+FUZZ_SECONDS ?= 120
+fuzz: $(VENV)/.fuzzed
+	$(BIN)/python -m tests.garbage.fuzz $(FUZZ_SECONDS)
 
 clean:
 	rm -rf $(VENV)
@@ -38,3 +43,8 @@ $(VENV)/.served: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.tested: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) '.[train,dev]'
 	touch $@ $(VENV)/.served
+
+# That, and the fuzzer, for which there are no builds but for Linux and macOS.
+$(VENV)/.fuzzed: $(VENV)/.tested
+	$(INSTALL) '.[fuzz]'
+	touch $@
