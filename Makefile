@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CLIENTS := $(VENV)/clients
 SOURCES := app training tests benchmarks digitscope.py
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: serve test lint bench fuzz clean
+.PHONY: serve test lint bench fuzz clients clean
 
 serve: $(VENV)/.served
 	$(BIN)/digitscope serve
@@ -27,6 +28,8 @@ FUZZ_SECONDS ?= 120
 fuzz: $(VENV)/.fuzzed
 	$(BIN)/python -m tests.garbage.fuzz $(FUZZ_SECONDS)
 
+clients: $(CLIENTS)/.python $(CLIENTS)/.node
+
 clean:
 	rm -rf $(VENV)
 
@@ -47,4 +50,16 @@ $(VENV)/.tested: pyproject.toml constraints.txt | $(BIN)/python
 # That, and the fuzzer, for which there are no builds but for Linux and macOS.
 $(VENV)/.fuzzed: $(VENV)/.tested
 	$(INSTALL) '.[fuzz]'
+	touch $@
+
+# Generators of clients, and KServe's own, apart: they need other versions than the service. tests/clients runs them.
+$(CLIENTS)/.python: tests/clients/requirements.txt | $(BIN)/python
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement $<
+	touch $@
+
+$(CLIENTS)/.node: tests/clients/package.json
+	mkdir -p $(CLIENTS)
+	cp $< $(CLIENTS)
+	npm install --prefix $(CLIENTS) --no-package-lock --no-audit --no-fund --silent
 	touch $@

@@ -1,5 +1,8 @@
 """The OpenAPI document: complete, and its examples give the answers that it shows."""
 
+import re
+from collections.abc import Iterator
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -17,7 +20,9 @@ def test_predict_lists_every_body_form(document: dict) -> None:
     content = document["paths"]["/predict"]["post"]["requestBody"]["content"]
     assert set(content) == set(ONE_IMAGE_TYPES)
     assert next(iter(content)) == "multipart/form-data"
-    assert content["multipart/form-data"]["schema"]["properties"]["file"]["format"] == "binary"
+    assert content["multipart/form-data"]["schema"] == {"$ref": "#/components/schemas/ImageForm"}
+    form = document["components"]["schemas"]["ImageForm"]
+    assert form["properties"]["file"]["format"] == "binary"
 
 
 def test_examples_give_the_answers_shown(client: TestClient, document: dict) -> None:
@@ -58,5 +63,29 @@ def test_references_resolve_and_operations_are_named(document: dict) -> None:
     used = {part.split("'")[0] for part in text.split("#/components/schemas/")[1:]}
     assert used <= set(schemas)
     assert "HTTPValidationError" not in text
-    names = [op["operationId"] for ops in document["paths"].values() for op in ops.values()]
+    operations = [op for ops in document["paths"].values() for op in ops.values()]
+    names = [operation["operationId"] for operation in operations]
     assert len(names) == len(set(names))
+    assert all(re.fullmatch("[a-z0-9]+(_[a-z0-9]+){0,2}", name) for name in names)
+    tags = {tag["name"] for tag in document["tags"]}
+    assert all(set(operation["tags"]) <= tags and operation["tags"] for operation in operations)
+
+
+def _schemas(at: object) -> Iterator[dict]:
+    """Every schema and part of one, without the examples."""
+    if isinstance(at, dict):
+        yield at
+        for key, value in at.items():
+            if key not in ("example", "examples"):
+                yield from _schemas(value)
+    elif isinstance(at, list):
+        for value in at:
+            yield from _schemas(value)
+
+
+def test_every_concept_is_one_schema_with_a_name(document: dict) -> None:
+    """No route has an object of its own, and no set of choices stands in two places."""
+    anonymous = [at for at in _schemas(document["paths"]) if at.get("type") == "object"]
+    assert not anonymous
+    choices = [tuple(at["enum"]) for at in _schemas(document) if "enum" in at]
+    assert len(choices) == len(set(choices))

@@ -22,8 +22,7 @@ BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 COMMANDS = [
     line for block in BLOCKS for line in block.splitlines() if line and not line.startswith("#")
 ]
-
-
+CLIENTS = REPOSITORY / ".venv" / "clients" / ".node"
 SERVERS = [
     "make serve",
     *(line for line in COMMANDS if re.search(r"digitscope cluster|serve run", line)),
@@ -79,6 +78,20 @@ def test_curl_gives_the_answer_shown(served: None) -> None:
         "probabilities": 0,
         "confidence": 0,
     }
+
+
+def test_clients_are_generated(served: None) -> None:
+    """The generators make clients of what `make serve` serves, as written."""
+    commands = [line for line in COMMANDS if "/clients/" in line]
+    assert len(commands) == 2
+    if not CLIENTS.exists() and "DEMAND_CLIENTS" not in os.environ:
+        pytest.skip("`make clients` has not been run")
+    for command in commands:
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=REPOSITORY, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "warning" not in done.stdout.lower(), done.stdout
 
 
 @pytest.mark.parametrize("folder", sorted((REPOSITORY / "model").iterdir()), ids=lambda at: at.name)

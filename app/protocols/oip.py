@@ -16,10 +16,24 @@ from app.inference.registry import Model
 from app.inference.runtime import Pixels
 from app.protocols import tensors
 from app.protocols.content import answer, json_answer, read_content, read_json, to_json
-from app.protocols.run import find_model, read_digits, read_files
+from app.protocols.run import VERSION as OF_PATH
+from app.protocols.run import VersionDep, find_model, read_digits, read_files
 from app.version import VERSION
 from app.web import openapi
 from app.web.deps import ServiceDep
+from app.web.protocol_schemas import (
+    InferenceResponse,
+    ModelConfig,
+    ModelMetadata,
+    ModelNames,
+    ModelReady,
+    RepositoryEntry,
+    ServerLive,
+    ServerMetadata,
+    ServerReady,
+    TensorConfig,
+    TensorMetadata,
+)
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
 HEADER = "inference-header-content-length"
@@ -29,6 +43,11 @@ MOST_DIMENSIONS = 4
 EXTENSIONS = ["binary_tensor_data", "classification", "model_repository"]
 _ERRORS = openapi.protocol_errors
 _VERSIONED = "/models/{model}/versions/{version}"
+_OF_VERSION = {"parameters": [OF_PATH]}
+_INFER: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {"schema": openapi.BINARY}}},
+    **_ERRORS(400, 404, 413, 415, 422, 503, 504),
+}
 
 
 @dataclass(frozen=True)
@@ -64,15 +83,15 @@ class Asked:
 
 
 @router.get("", operation_id="oip_server", summary="Describe the server")
-async def server() -> dict[str, Any]:
+async def server() -> ServerMetadata:
     """Name the server and the extensions that it speaks."""
-    return {"name": "digitscope", "version": VERSION, "extensions": EXTENSIONS}
+    return ServerMetadata(name="digitscope", version=VERSION, extensions=EXTENSIONS)
 
 
 @router.get("/health/live", operation_id="oip_live", summary="Is the server alive?")
-async def live() -> dict[str, bool]:
+async def live() -> ServerLive:
     """Answer as long as the process answers."""
-    return {"live": True}
+    return ServerLive(live=True)
 
 
 @router.get(
@@ -81,30 +100,30 @@ async def live() -> dict[str, bool]:
     summary="Can all models be asked?",
     responses=_ERRORS(503),
 )
-async def ready(service: ServiceDep) -> dict[str, bool]:
+async def ready(service: ServiceDep) -> ServerReady:
     """Answer 200 once every model is loaded, and until the process is about to stop."""
     service.drain.check()
     service.registry.check_ready()
-    return {"ready": True}
+    return ServerReady(ready=True)
 
 
 @router.get("/models", operation_id="oip_models", summary="List the models")
-async def list_models(service: ServiceDep) -> dict[str, list[str]]:
+async def list_models(service: ServiceDep) -> ModelNames:
     """Name every model."""
-    return {"models": list(service.registry.bundles)}
+    return ModelNames(models=list(service.registry.bundles))
 
 
 @router.post("/repository/index", operation_id="oip_index", summary="List the repository")
-async def index(service: ServiceDep) -> list[dict[str, str]]:
+async def index(service: ServiceDep) -> list[RepositoryEntry]:
     """List every model with its version and whether it can be asked."""
     registry = service.registry
     return [
-        {
-            "name": name,
-            "version": str(bundle.metadata.version),
-            "state": "READY" if registry.is_ready(name) else "UNAVAILABLE",
-            "reason": "",
-        }
+        RepositoryEntry(
+            name=name,
+            version=str(bundle.metadata.version),
+            state="READY" if registry.is_ready(name) else "UNAVAILABLE",
+            reason="",
+        )
         for name, bundle in registry.bundles.items()
     ]
 
@@ -114,6 +133,7 @@ async def index(service: ServiceDep) -> list[dict[str, str]]:
     operation_id="oip_load",
     summary="Load a model's bundle anew",
     responses=_ERRORS(401, 404, 409, 503),
+    openapi_extra=openapi.ADMIN,
 )
 async def load(request: Request, model: str, service: ServiceDep) -> Response:
     """Do what `POST /models/{model}/reload` does; needs the admin token."""
@@ -128,6 +148,7 @@ async def load(request: Request, model: str, service: ServiceDep) -> Response:
     operation_id="oip_unload",
     summary="Refuse to unload",
     responses=_ERRORS(400, 401, 404),
+    openapi_extra=openapi.ADMIN,
 )
 async def unload(request: Request, model: str, service: ServiceDep) -> Response:
     """Refuse: the models of a service are the bundles in its folder."""
@@ -144,23 +165,24 @@ async def unload(request: Request, model: str, service: ServiceDep) -> Response:
 )
 @router.get(
     _VERSIONED,
-    operation_id="oip_model_version",
+    operation_id="oip_version",
     summary="Describe a version's tensors",
     responses=_ERRORS(404, 503),
+    openapi_extra=_OF_VERSION,
 )
-async def metadata(model: str, service: ServiceDep, version: str | None = None) -> dict[str, Any]:
+async def metadata(model: str, service: ServiceDep, version: VersionDep) -> ModelMetadata:
     """Give the model's version, its inputs and its outputs."""
     found = await find_model(service, model, version)
-    return {
-        "name": model,
-        "versions": [str(found.bundle.metadata.version)],
-        "platform": "tensorflow_keras",
-        "inputs": [{"name": INPUT, "datatype": "UINT8", "shape": [-1, 28, 28, 1]}],
-        "outputs": [
-            {"name": PROBABILITIES, "datatype": "FP32", "shape": [-1, 10]},
-            {"name": DIGIT, "datatype": "INT64", "shape": [-1]},
+    return ModelMetadata(
+        name=model,
+        versions=[str(found.bundle.metadata.version)],
+        platform="tensorflow_keras",
+        inputs=[TensorMetadata(name=INPUT, datatype="UINT8", shape=[-1, 28, 28, 1])],
+        outputs=[
+            TensorMetadata(name=PROBABILITIES, datatype="FP32", shape=[-1, 10]),
+            TensorMetadata(name=DIGIT, datatype="INT64", shape=[-1]),
         ],
-    }
+    )
 
 
 @router.get(
@@ -171,24 +193,25 @@ async def metadata(model: str, service: ServiceDep, version: str | None = None) 
 )
 @router.get(
     f"{_VERSIONED}/config",
-    operation_id="oip_config_version",
+    operation_id="oip_version_config",
     summary="Give a version's configuration",
     responses=_ERRORS(404, 503),
+    openapi_extra=_OF_VERSION,
 )
-async def config(model: str, service: ServiceDep, version: str | None = None) -> dict[str, Any]:
+async def config(model: str, service: ServiceDep, version: VersionDep) -> ModelConfig:
     """Give what Triton's clients call the configuration; there is no limit to a batch but bytes."""
     await find_model(service, model, version)
-    return {
-        "name": model,
-        "platform": "tensorflow_keras",
-        "backend": "litert",
-        "max_batch_size": 0,
-        "input": [{"name": INPUT, "data_type": "TYPE_UINT8", "dims": [-1, 28, 28, 1]}],
-        "output": [
-            {"name": PROBABILITIES, "data_type": "TYPE_FP32", "dims": [-1, 10]},
-            {"name": DIGIT, "data_type": "TYPE_INT64", "dims": [-1]},
+    return ModelConfig(
+        name=model,
+        platform="tensorflow_keras",
+        backend="litert",
+        max_batch_size=0,
+        input=[TensorConfig(name=INPUT, data_type="TYPE_UINT8", dims=[-1, 28, 28, 1])],
+        output=[
+            TensorConfig(name=PROBABILITIES, data_type="TYPE_FP32", dims=[-1, 10]),
+            TensorConfig(name=DIGIT, data_type="TYPE_INT64", dims=[-1]),
         ],
-    }
+    )
 
 
 @router.get(
@@ -199,36 +222,35 @@ async def config(model: str, service: ServiceDep, version: str | None = None) ->
 )
 @router.get(
     f"{_VERSIONED}/ready",
-    operation_id="oip_model_version_ready",
+    operation_id="oip_version_ready",
     summary="Can a version be asked?",
     responses=_ERRORS(404, 503),
+    openapi_extra=_OF_VERSION,
 )
-async def model_ready(
-    model: str, service: ServiceDep, version: str | None = None
-) -> dict[str, Any]:
+async def model_ready(model: str, service: ServiceDep, version: VersionDep) -> ModelReady:
     """Answer 200 if the model is loaded, and until the process is about to stop."""
     service.drain.check()
     await find_model(service, model, version)
-    return {"name": model, "ready": True}
+    return ModelReady(name=model, ready=True)
 
 
 @router.post(
     "/models/{model}/infer",
     operation_id="oip_infer",
     summary="Read digits",
-    responses=_ERRORS(400, 404, 413, 415, 422, 503, 504),
+    response_model=InferenceResponse,
+    responses=_INFER,
     openapi_extra=openapi.oip_body(),
 )
 @router.post(
     f"{_VERSIONED}/infer",
-    operation_id="oip_infer_version",
+    operation_id="oip_version_infer",
     summary="Read digits with a version",
-    responses=_ERRORS(400, 404, 413, 415, 422, 503, 504),
-    openapi_extra=openapi.oip_body(),
+    response_model=InferenceResponse,
+    responses=_INFER,
+    openapi_extra=openapi.oip_body(OF_PATH),
 )
-async def infer(
-    request: Request, model: str, service: ServiceDep, version: str | None = None
-) -> Response:
+async def infer(request: Request, model: str, service: ServiceDep, version: VersionDep) -> Response:
     """Read digits from a tensor `image`.
 
     `UINT8` and `FP32` `[-1, 28, 28, 1]` (also `[-1, 28, 28]` and `[-1, 784]`), 0..255, ink high, go

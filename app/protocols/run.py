@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Annotated, Any
 
 import numpy as np
+from fastapi import Depends
 from numpy.typing import NDArray
 from starlette.requests import Request
 
@@ -14,6 +16,21 @@ from app.recognise import Options
 from app.web.deps import Service
 
 PART = 256  # digits that one thread runs at a time
+# What the document says of a path's version, which `VersionDep` reads.
+VERSION: dict[str, Any] = {
+    "name": "version",
+    "in": "path",
+    "required": True,
+    "description": "The version that is served.",
+    "schema": {"type": "string"},
+}
+
+
+async def _version(request: Request) -> str | None:
+    return request.path_params.get("version")
+
+
+VersionDep = Annotated[str | None, Depends(_version)]  # None where the path names no version
 
 
 async def find_model(service: Service, name: str, version: str | None) -> Model:

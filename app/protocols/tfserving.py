@@ -12,20 +12,36 @@ from app.inference.registry import Model
 from app.inference.runtime import Pixels
 from app.protocols import tensors
 from app.protocols.content import json_answer, read_content, read_json
-from app.protocols.run import find_model, read_digits, read_files
+from app.protocols.run import VERSION, VersionDep, find_model, read_digits, read_files
 from app.web import openapi
 from app.web.deps import Service, ServiceDep
+from app.web.protocol_schemas import (
+    Dimension,
+    ModelNames,
+    ModelSignatures,
+    ModelSpec,
+    ModelStatus,
+    PredictResponse,
+    Signature,
+    SignatureMap,
+    SignatureMetadata,
+    TensorInfo,
+    TensorShape,
+    VersionError,
+    VersionStatus,
+)
 
 router = APIRouter(prefix="/v1", tags=["TensorFlow Serving"])
 INPUT, OUTPUT, SIGNATURE = "image", "probabilities", "serving_default"
 _VERSIONED = "/models/{model}/versions/{version}"
 _ERRORS = openapi.protocol_errors
+_OF_VERSION = {"parameters": [VERSION]}
 
 
 @router.get("/models", operation_id="tfs_models", summary="List the models")
-async def list_models(service: ServiceDep) -> dict[str, list[str]]:
+async def list_models(service: ServiceDep) -> ModelNames:
     """Name every model (KServe)."""
-    return {"models": list(service.registry.bundles)}
+    return ModelNames(models=list(service.registry.bundles))
 
 
 # Before the routes of GET, whose `{model}` takes `compact:predict` too: of two routes for other
@@ -34,6 +50,7 @@ async def list_models(service: ServiceDep) -> dict[str, list[str]]:
     "/models/{model}:predict",
     operation_id="tfs_predict",
     summary="Read digits",
+    response_model=PredictResponse,
     responses=_ERRORS(400, 404, 413, 415, 422, 503, 504),
     openapi_extra=openapi.tfserving_body(),
 )
@@ -41,11 +58,12 @@ async def list_models(service: ServiceDep) -> dict[str, list[str]]:
     f"{_VERSIONED}:predict",
     operation_id="tfs_version_predict",
     summary="Read digits with a version",
+    response_model=PredictResponse,
     responses=_ERRORS(400, 404, 413, 415, 422, 503, 504),
-    openapi_extra=openapi.tfserving_body(),
+    openapi_extra=openapi.tfserving_body(VERSION),
 )
 async def predict(
-    request: Request, model: str, service: ServiceDep, version: str | None = None
+    request: Request, model: str, service: ServiceDep, version: VersionDep
 ) -> Response:
     """Read digits in row format (`instances`) or column format (`inputs`).
 
@@ -78,24 +96,21 @@ async def predict(
     operation_id="tfs_version_status",
     summary="Give a version's status",
     responses=_ERRORS(404, 503),
+    openapi_extra=_OF_VERSION,
 )
-async def status(model: str, service: ServiceDep, version: str | None = None) -> dict[str, Any]:
+async def status(model: str, service: ServiceDep, version: VersionDep) -> ModelStatus:
     """Say whether the served version can be asked; 200 for every known model."""
     bundle = service.registry.describe(model)
     loaded = service.registry.is_ready(model)
     if loaded:
         await find_model(service, model, version)
-    return {
-        "model_version_status": [
-            {
-                "version": str(bundle.metadata.version),
-                "state": "AVAILABLE" if loaded else "LOADING",
-                "status": {"error_code": "OK", "error_message": ""},
-            }
-        ],
-        "name": model,
-        "ready": loaded and not service.drain.begun,
-    }
+    known = VersionStatus(
+        version=str(bundle.metadata.version),
+        state="AVAILABLE" if loaded else "LOADING",
+        status=VersionError(error_code="OK", error_message=""),
+    )
+    ready = loaded and not service.drain.begun
+    return ModelStatus(model_version_status=[known], name=model, ready=ready)
 
 
 @router.get(
@@ -109,33 +124,28 @@ async def status(model: str, service: ServiceDep, version: str | None = None) ->
     operation_id="tfs_version_metadata",
     summary="Describe a version's tensors",
     responses=_ERRORS(404, 503),
+    openapi_extra=_OF_VERSION,
 )
-async def metadata(model: str, service: ServiceDep, version: str | None = None) -> dict[str, Any]:
+async def metadata(model: str, service: ServiceDep, version: VersionDep) -> ModelSignatures:
     """Give the signature."""
     known = (await find_model(service, model, version)).bundle.metadata
-    return {
-        "model_spec": {"name": model, "signature_name": "", "version": str(known.version)},
-        "metadata": {
-            "signature_def": {
-                "signature_def": {
-                    SIGNATURE: {
-                        "inputs": {INPUT: _tensor(INPUT, (-1, 28, 28, 1))},
-                        "outputs": {OUTPUT: _tensor(OUTPUT, (-1, 10))},
-                        "method_name": "tensorflow/serving/predict",
-                    }
-                }
-            }
-        },
-    }
+    signature = Signature(
+        inputs={INPUT: _tensor(INPUT, (-1, 28, 28, 1))},
+        outputs={OUTPUT: _tensor(OUTPUT, (-1, 10))},
+        method_name="tensorflow/serving/predict",
+    )
+    return ModelSignatures(
+        model_spec=ModelSpec(name=model, signature_name="", version=str(known.version)),
+        metadata=SignatureMetadata(
+            signature_def=SignatureMap(signature_def={SIGNATURE: signature})
+        ),
+    )
 
 
-def _tensor(name: str, sizes: Sequence[int]) -> dict[str, Any]:
-    dims = [{"size": str(size), "name": ""} for size in sizes]
-    return {
-        "dtype": "DT_FLOAT",
-        "tensor_shape": {"dim": dims, "unknown_rank": False},
-        "name": f"{name}:0",
-    }
+def _tensor(name: str, sizes: Sequence[int]) -> TensorInfo:
+    dims = [Dimension(size=str(size), name="") for size in sizes]
+    shape = TensorShape(dim=dims, unknown_rank=False)
+    return TensorInfo(dtype="DT_FLOAT", tensor_shape=shape, name=f"{name}:0")
 
 
 def _rows(instances: Any) -> list[Any]:

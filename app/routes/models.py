@@ -41,6 +41,7 @@ async def describe_model(model: str, service: ServiceDep) -> ModelDetails:
     operation_id="reload_model",
     summary="Load a model's bundle anew",
     responses=openapi.errors("unknown-model", "key", "damaged-bundle", "busy", "late"),
+    openapi_extra=openapi.ADMIN,
 )
 async def reload_model(request: Request, model: str, service: ServiceDep) -> ModelSummary:
     """Verify, load and warm the bundle that lies in the folder now, and serve it from then on.

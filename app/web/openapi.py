@@ -5,26 +5,55 @@ default model of this very process gives to them.
 """
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app import errors as tree
 from app.imaging.decode import decode
-from app.recognise import Options, recognise
+from app.inspection.activations import Scale
+from app.inspection.attribution import Method
+from app.recognise import Options, Polarity, Preprocess, recognise
 from app.samples import sample_png
+from app.verdict import Verdict
 from app.web import body
 from app.web.access import OPEN_PATHS
 from app.web.answers import prediction_answer
 from app.web.deps import Service
 from app.web.problems import MEDIA_TYPE, PROTOCOLS, Problem
+from app.web.protocol_schemas import InferenceRequest, PredictRequest, ProtocolError
+from app.web.schemas import Precision
 
 BINARY = {"type": "string", "format": "binary"}
-_IMAGE = {"$ref": "#/components/schemas/Image"}
-_PROBLEM = {"$ref": "#/components/schemas/Problem"}
+_PLACE = "#/components/schemas/"
+
+
+def _named(name: str) -> dict[str, Any]:
+    return {"$ref": f"{_PLACE}{name}"}
+
+
+_IMAGE, _PROBLEM = _named("Image"), _named("Problem")
+_FILE = {**BINARY, "description": "An image."}
+_FILES = {"type": "array", "items": BINARY, "description": "Images, in order."}
+_FORMS: Mapping[str, Mapping[str, Any]] = {
+    "ImageForm": {"type": "object", "required": ["file"], "properties": {"file": _FILE}},
+    "ImagesForm": {"type": "object", "required": ["files"], "properties": {"files": _FILES}},
+    "ComparisonForm": {"type": "object", "properties": {"files": _FILES, "file": _FILE}},
+}
+# What the code knows as a few literals is one schema of the document, wherever it stands.
+_CHOICES: Mapping[tuple[str, ...], str] = {
+    get_args(Polarity): "Polarity",
+    get_args(Preprocess): "Preprocess",
+    get_args(Verdict): "Verdict",
+    get_args(Scale): "Scale",
+    get_args(Method): "ExplanationMethod",
+    get_args(Precision): "Precision",
+}
+_ADMIN = "admin token"
+ADMIN: dict[str, Any] = {"security": [{_ADMIN: []}]}  # `openapi_extra` of the operator's routes
 EXAMPLE_DIGITS = (7, 3)  # as base64 and as pixels
 
 # An error of each kind as a client meets it: class and detail.
@@ -142,11 +171,7 @@ def batch_errors() -> dict[int | str, dict[str, Any]]:
 def protocol_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of a protocol's route, whose errors are `{"error": ...}`."""
     example = {"error": "There is no model 'clasic'."}
-    schema = {
-        "type": "object",
-        "required": ["error"],
-        "properties": {"error": {"type": "string"}},
-    }
+    schema = _named("ProtocolError")
     return {
         status: {
             "description": HTTPStatus(status).phrase,
@@ -156,58 +181,60 @@ def protocol_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def oip_body() -> dict[str, Any]:
-    """Return the request body of the Open Inference Protocol, with a digit as its example."""
+def oip_body(*parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the request of the Open Inference Protocol, with a digit as its example."""
     pixels = decode(sample_png(EXAMPLE_DIGITS[0]), max_pixels=784).pixels
     tensor = {"name": "image", "shape": [1, 28, 28], "datatype": "UINT8"}
     example = {"inputs": [{**tensor, "data": pixels.reshape(-1).tolist()}]}
     content = {
-        body.JSON_TYPE: {"schema": {"type": "object"}, "example": example},
+        body.JSON_TYPE: {"schema": _named("InferenceRequest"), "example": example},
         "application/octet-stream": {"schema": BINARY},
     }
-    return {"requestBody": {"required": True, "content": content}}
+    length = {
+        "name": "Inference-Header-Content-Length",
+        "in": "header",
+        "required": False,
+        "description": "Length of the JSON in front of binary tensors; 0: the body is one tensor.",
+        "schema": {"type": "integer", "minimum": 0},
+    }
+    return {
+        "parameters": [*parameters, length],
+        "requestBody": {"required": True, "content": content},
+    }
 
 
-def tfserving_body() -> dict[str, Any]:
-    """Return the request body of TensorFlow Serving, in row format, with an image file."""
+def tfserving_body(*parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the request of TensorFlow Serving, in row format, with an image file."""
     file = base64.b64encode(sample_png(EXAMPLE_DIGITS[0])).decode()
     content = {
         body.JSON_TYPE: {
-            "schema": {"type": "object"},
+            "schema": _named("PredictRequest"),
             "example": {"instances": [{"b64": file}]},
         }
     }
-    return {"requestBody": {"required": True, "content": content}}
+    return {
+        "parameters": list(parameters),
+        "requestBody": {"required": True, "content": content},
+    }
 
 
 def one_image_body() -> dict[str, Any]:
     """Return the request body of a route that takes one image, the file chooser first."""
     png, pixels = _example(EXAMPLE_DIGITS[0], "image"), _example(EXAMPLE_DIGITS[1], "pixels")
-    form = {
-        "type": "object",
-        "required": ["file"],
-        "properties": {"file": {**BINARY, "description": "An image."}},
-    }
     content: dict[str, Any] = {
-        body.FORM_TYPE: {"schema": form},
+        body.FORM_TYPE: {"schema": _named("ImageForm")},
         body.JSON_TYPE: {"schema": _IMAGE, "examples": {**png, **pixels}},
     }
-    content |= {kind: {"schema": BINARY} for kind in (*body.IMAGE_TYPES, body.NPY_TYPE)}
+    # Any file last: where several types are one to a generator, its clients send the last.
+    content |= {kind: {"schema": BINARY} for kind in (body.NPY_TYPE, *body.IMAGE_TYPES)}
     return {"requestBody": {"required": True, "content": content}}
 
 
 def many_images_body() -> dict[str, Any]:
     """Return the request body of a route that takes many images."""
-    form = {
-        "type": "object",
-        "required": ["files"],
-        "properties": {
-            "files": {"type": "array", "items": BINARY, "description": "Images, in order."}
-        },
-    }
     listed = [_example(digit, "image")[f"a {digit} as image"]["value"] for digit in EXAMPLE_DIGITS]
     content = {
-        body.FORM_TYPE: {"schema": form},
+        body.FORM_TYPE: {"schema": _named("ImagesForm")},
         body.JSON_TYPE: {"schema": {"type": "array", "items": _IMAGE}, "example": listed},
         body.NPY_TYPE: {"schema": BINARY},
     }
@@ -217,18 +244,10 @@ def many_images_body() -> dict[str, Any]:
 def two_images_body() -> dict[str, Any]:
     """Return the request body of a route that takes two images, or one for two models."""
     one, two = (made["requestBody"]["content"] for made in (one_image_body(), many_images_body()))
-    form = {
-        "type": "object",
-        "properties": {
-            **two[body.FORM_TYPE]["schema"]["properties"],
-            **one[body.FORM_TYPE]["schema"]["properties"],
-        },
-    }
     either = [one[body.JSON_TYPE]["schema"], two[body.JSON_TYPE]["schema"]]
     content = {
         **one,
-        **two,
-        body.FORM_TYPE: {"schema": form},
+        body.FORM_TYPE: {"schema": _named("ComparisonForm")},
         body.JSON_TYPE: {**two[body.JSON_TYPE], "schema": {"anyOf": either}},
     }
     return {"requestBody": {"required": True, "content": content}}
@@ -259,12 +278,19 @@ def install(app: FastAPI, service: Callable[[], Service | None]) -> None:
             tags=app.openapi_tags,
         )
         schemas = made["components"]["schemas"]
-        schemas["Image"] = body.ImageJson.model_json_schema(
-            ref_template="#/components/schemas/{model}"
-        )
-        schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= _FORMS
+        for model in (body.ImageJson, Problem, ProtocolError, InferenceRequest, PredictRequest):
+            schema = model.model_json_schema(ref_template=f"{_PLACE}{{model}}")
+            found = {schema["title"]: schema, **schema.pop("$defs", {})}
+            for each in found.values():
+                _leave_out_null(each)
+            schemas |= found
+        made["components"]["securitySchemes"] = {
+            _ADMIN: {"type": "http", "scheme": "bearer", "description": "DIGITSCOPE_ADMIN_TOKEN"}
+        }
         _drop_framework_errors(made)
         _add_what_comes_anywhere(made)
+        _name_choices(made)
         if running := service():
             _show_real_answers(made, running)
             app.openapi_schema = made
@@ -292,6 +318,35 @@ def _add_what_comes_anywhere(made: dict[str, Any]) -> None:
         for operation in operations.values():
             for status, response in found.items():
                 operation["responses"].setdefault(str(status), response)
+
+
+def _leave_out_null(schema: dict[str, Any]) -> None:
+    """Show what may be left out of a request as that, not as null."""
+    for member in schema["properties"].values():
+        if "default" in member and member["default"] is None:
+            del member["default"]
+            kinds = [kind for kind in member.pop("anyOf", ()) if kind != {"type": "null"}]
+            member |= kinds[0] if kinds else {}
+
+
+def _name_choices(made: dict[str, Any]) -> None:
+    """Put each set of choices in one place, and a reference to it wherever it stands."""
+
+    def visit(at: Any) -> None:
+        for part in at.values() if isinstance(at, dict) else at:
+            if not isinstance(part, dict | list):
+                continue
+            if isinstance(part, dict):
+                name = _CHOICES.get(tuple(part.get("enum", ())))
+                if name:
+                    for key in ("enum", "type", "title"):
+                        part.pop(key, None)
+                    part |= _named(name)
+            visit(part)
+
+    visit(made)
+    for choices, name in _CHOICES.items():
+        made["components"]["schemas"][name] = {"type": "string", "enum": list(choices)}
 
 
 def _show_real_answers(made: dict[str, Any], service: Service) -> None:

@@ -20,10 +20,29 @@ PROTOCOLS = re.compile(r"/v[12](/|$)")  # industry protocols have an error form 
 GONE = 499  # nginx's status for a client that went away before its answer
 
 
+# Members that a problem has only where they help.
+_MORE: dict[str, Any] = {
+    "valid": {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "What would have been taken.",
+    },
+    "errors": {
+        "type": "array",
+        "items": {"type": "object"},
+        "description": "Each fault with its place, `loc`, and a sentence, `msg`.",
+    },
+}
+
+
+def _show_more(schema: dict[str, Any]) -> None:
+    schema["properties"] |= _MORE
+
+
 class Problem(BaseModel):
     """What went wrong, in the form of RFC 9457."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_extra=_show_more)
 
     type: str = Field(
         description="Identifies the kind of problem.",

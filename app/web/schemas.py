@@ -9,6 +9,8 @@ from app.bundle import Evaluation, Metadata
 from app.verdict import Verdict
 from app.web.problems import Problem
 
+Precision = Literal["float32", "int8"]
+
 
 class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
@@ -148,7 +150,7 @@ class ModelSummary(_Answer):
     sha256: str = Field(description="Of model.keras, the trained network.")
     parameters: int
     multiply_adds: int
-    precision: Literal["float32", "int8"] = Field(
+    precision: Precision = Field(
         description="What predictions are computed in; what looks inside is always in float32."
     )
     test_error_rate: float | None = Field(description="On MNIST's test split, 0..1.")
