@@ -283,7 +283,7 @@ def install(app: FastAPI, service: Callable[[], Service | None]) -> None:
             schema = model.model_json_schema(ref_template=f"{_PLACE}{{model}}")
             found = {schema["title"]: schema, **schema.pop("$defs", {})}
             for each in found.values():
-                _leave_out_null(each)
+                _drop_null_defaults(each)
             schemas |= found
         made["components"]["securitySchemes"] = {
             _ADMIN: {"type": "http", "scheme": "bearer", "description": "DIGITSCOPE_ADMIN_TOKEN"}
@@ -320,13 +320,11 @@ def _add_what_comes_anywhere(made: dict[str, Any]) -> None:
                 operation["responses"].setdefault(str(status), response)
 
 
-def _leave_out_null(schema: dict[str, Any]) -> None:
-    """Show what may be left out of a request as that, not as null."""
+def _drop_null_defaults(schema: dict[str, Any]) -> None:
+    """Leave no default of null: generators take a member with a default as always there."""
     for member in schema["properties"].values():
         if "default" in member and member["default"] is None:
             del member["default"]
-            kinds = [kind for kind in member.pop("anyOf", ()) if kind != {"type": "null"}]
-            member |= kinds[0] if kinds else {}
 
 
 def _name_choices(made: dict[str, Any]) -> None:
