@@ -8,7 +8,9 @@ was read or written for it, for as long as it likes. How long a body may take, t
 import asyncio
 import socket
 import struct
+import uuid
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import (
@@ -16,6 +18,8 @@ from uvicorn.protocols.http.httptools_impl import (
     HttpToolsProtocol,
     RequestResponseCycle,
 )
+
+from app.web.problems import MEDIA_TYPE, Problem
 
 MOST_HEAD_BYTES = 64 * 1024  # browsers send some 1 kB; so much is read in a row without a body
 LEAST_TAKEN_BYTES = 64 * 1024  # of an answer, while the patience lasts
@@ -130,15 +134,30 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self._bodiless and self._is_idle():
-            content = said.encode()
-            self.transport.write(
-                STATUS_LINE[status]
-                + b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\n"
-                + b"content-length: %d\r\n\r\n%b" % (len(content), content)
-            )
-            self.transport.close()
+            self._refuse(status, said)
         else:
             self._abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, and all that comes behind it."""
+        self._refuse(400, f"{msg} It is no HTTP/1.1, or its length can be read in two ways.")
+
+    def _refuse(self, status: int, said: str) -> None:
+        """Answer with a problem that is nobody's request, and close the connection."""
+        content = Problem(
+            type="about:blank",
+            title=HTTPStatus(status).phrase,
+            status=status,
+            detail=said,
+            instance="",
+            request_id=uuid.uuid4().hex,
+        ).model_dump_json()
+        self.transport.write(
+            STATUS_LINE[status]
+            + b"content-type: %b\r\nconnection: close\r\n" % MEDIA_TYPE.encode()
+            + b"content-length: %d\r\n\r\n%b" % (len(content), content.encode())
+        )
+        self.transport.close()
 
     def _abort(self) -> None:
         """Close at once; the system forgets what it was to send."""

@@ -53,9 +53,21 @@ def test_each_gets_its_status(server: Server, kind: Callable[[], Iterator[Bent]]
 def test_what_is_no_http_is_refused_with_all_that_follows(server: Server) -> None:
     """One refusal, then the connection is closed: nothing smuggled behind it is ever answered."""
     for bent in bodies.no_http():
-        statuses = [reply.status for reply in exchange(server.port, bent.content)]
-        assert statuses == [400], bent.name
+        (reply,) = exchange(server.port, bent.content)
+        assert reply.status == 400, bent.name
+        assert reply.headers["content-type"] == "application/problem+json"
+        assert json.loads(reply.content)["status"] == 400
     assert _is_well(server)
+
+
+def test_heads_in_a_row_are_no_long_head(server: Server) -> None:
+    """Many requests in one piece are answered, though together they are longer than a head may be.
+
+    What is over the limit, or late, is in tests/engine/test_clients.py.
+    """
+    last = request("/version", b"", f"X-A: {'a' * 60_000}", method="GET")
+    kept = last.replace(b"Connection: close\r\n", b"")
+    assert [one.status for one in exchange(server.port, kept * 5 + last)] == [200] * 6
 
 
 def test_extra_bytes_are_no_part_of_the_request(server: Server) -> None:
