@@ -164,6 +164,14 @@ def test_wrong_versions_and_names(client: triton.InferenceServerClient, digits: 
         client.infer("classic", [other])
 
 
+def test_what_is_no_extension_here_is_refused(client: triton.InferenceServerClient) -> None:
+    """Statistics are not among the extensions, and asking for them is refused."""
+    assert "statistics" not in client.get_server_metadata()["extensions"]
+    for model in ("", "classic"):
+        with pytest.raises(InferenceServerException, match="404"):
+            client.get_inference_statistics(model)
+
+
 def test_models_are_loaded_by_the_operator(client: triton.InferenceServerClient) -> None:
     """Loading needs the admin token; nothing is unloaded."""
     with pytest.raises(InferenceServerException, match="admin token"):

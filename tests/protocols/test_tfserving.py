@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import subprocess
 
 import numpy as np
 import pytest
@@ -37,6 +38,61 @@ def test_status_and_metadata(server: Server) -> None:
         assert (answer.status, list(answer.json)) == (404, ["error"])
 
 
+def test_metadata_to_the_letter(server: Server) -> None:
+    """The signature, as the documentation shows one, of the model and of its version."""
+
+    def tensor(name: str, *sizes: str) -> dict:
+        shape = {"dim": [{"size": size, "name": ""} for size in sizes], "unknown_rank": False}
+        return {"dtype": "DT_FLOAT", "tensor_shape": shape, "name": f"{name}:0"}
+
+    signature = {
+        "inputs": {"image": tensor("image", "-1", "28", "28", "1")},
+        "outputs": {"probabilities": tensor("probabilities", "-1", "10")},
+        "method_name": "tensorflow/serving/predict",
+    }
+    for path in ("/v1/models/classic/metadata", "/v1/models/classic/versions/1/metadata"):
+        assert server.get(path).json == {
+            "model_spec": {"name": "classic", "signature_name": "", "version": "1"},
+            "metadata": {"signature_def": {"signature_def": {"serving_default": signature}}},
+        }
+    missing = server.get("/v1/models/classic/versions/9/metadata")
+    assert (missing.status, list(missing.json)) == (404, ["error"])
+
+
+def test_curl_as_the_documentation_has_it(server: Server, digits: Digits) -> None:
+    """`curl -d '{"instances": ...}' -X POST URL` says that it sends a form, and is answered."""
+    address = f"http://127.0.0.1:{server.port}{PREDICT}"
+    said = {"signature_name": "serving_default", "instances": digits.images[:1].tolist()}
+    done = subprocess.run(
+        ["curl", "--silent", "-d", "@-", "-X", "POST", address],
+        input=json.dumps(said),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (row,) = json.loads(done.stdout)["predictions"]
+    assert np.argmax(row) == digits.labels[0]
+
+
+@pytest.mark.parametrize("verb", ["classify", "regress"])
+def test_other_verbs_are_refused_in_the_form(server: Server, verb: str) -> None:
+    """The documentation's classify and regress, which a model of digits has not."""
+    said = {"examples": [{"image": 0.0}]}
+    for path in (f"/v1/models/classic:{verb}", f"/v1/models/classic/versions/1:{verb}"):
+        answer = _predict(server, said, path)
+        assert answer.status in (404, 405), answer
+        assert list(answer.json) == ["error"]
+
+
+def test_limits_in_the_form(server: Server) -> None:
+    """Too large is 413 and too late 504, both as `{"error": ...}`."""
+    large = server.ask(PREDICT, b" " * 6_000_000)
+    assert (large.status, list(large.json)) == (413, ["error"])
+    rows = {"instances": np.zeros((500, 28, 28), int).tolist()}
+    late = _predict(server, rows, X_Request_Timeout="0.001")
+    assert (late.status, list(late.json)) == (504, ["error"])
+
+
 def test_row_and_column_format(server: Server, classic: Model, digits: Digits) -> None:
     """Rows with and without the input's name, columns with and without it, one answer for each."""
     images = digits.images[:4]
@@ -60,13 +116,16 @@ def test_row_and_column_format(server: Server, classic: Model, digits: Digits) -
 
 def test_image_files_and_compression(server: Server) -> None:
     """`b64` holds an image file, which is prepared; bodies may be compressed."""
-    files = [{"b64": base64.b64encode(sample_png(digit)).decode()} for digit in (4, 9)]
+    files = [{"b64": base64.b64encode(sample_png(digit)).decode()} for digit in range(10)]
     for said in ({"instances": files}, {"instances": [{"image": file} for file in files]}):
         got = np.array(_predict(server, said).json["predictions"])
-        assert got.argmax(axis=1).tolist() == [4, 9]
-    body = gzip.compress(json.dumps({"inputs": files}).encode())
-    got = server.ask(PREDICT, body, Content_Encoding="gzip").json["outputs"]
-    assert np.array(got).argmax(axis=1).tolist() == [4, 9]
+        assert got.argmax(axis=1).tolist() == list(range(10))
+    for said in ({"inputs": files}, {"inputs": {"image": files}}):
+        body = gzip.compress(json.dumps(said).encode())
+        answer = server.ask(PREDICT, body, Content_Encoding="gzip", Accept_Encoding="gzip")
+        assert answer.headers["content-encoding"] == "gzip"
+        got = json.loads(gzip.decompress(answer.content))["outputs"]
+        assert np.array(got).argmax(axis=1).tolist() == list(range(10))
 
 
 ROW = np.zeros((28, 28), int).tolist()
