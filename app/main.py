@@ -31,6 +31,7 @@ from app.settings import Settings
 from app.version import VERSION
 from app.web import logs, openapi, problems
 from app.web.access import Access, Admin
+from app.web.beside import Beside
 from app.web.body import Limits
 from app.web.connection import ConnectionLimits
 from app.web.deps import Service
@@ -90,6 +91,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         running.clear()
         service.fast.close()
         service.slow.close()
+        service.beside.close()
         service.registry.close()
 
     traced = os.environ.get("FASTAPI_OTEL_AUTO_CONFIGURE", "").lower() == "true"
@@ -166,12 +168,13 @@ def _open(settings: Settings, metrics: Metrics, drain: Drain) -> Service:
         registry=registry,
         fast=lane("fast", settings.threads, settings.max_queue),
         slow=lane("slow", settings.slow_threads, settings.slow_max_queue),
+        beside=Beside(waited=metrics.waits("quick"), ran=metrics.read),
         limits=Limits(settings.max_body_bytes, settings.max_batch_items),
         max_pixels=settings.max_pixels,
         metrics=metrics,
         drain=drain,
         admin=Admin(settings.admin_token),
-        inline_below_s=settings.inline_below_s,
+        quick_below_s=settings.quick_below_s,
     )
 
 

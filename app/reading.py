@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import InvalidInputError
-from app.imaging.decode import Upload, decode, from_pixels
+from app.imaging.decode import Upload
 from app.imaging.polarity import Found
 from app.imaging.segment import Group, Piece, segment
 from app.inference.registry import Model
-from app.recognise import ImageInput, Options
+from app.recognise import ImageInput, Options, decode_only
 from app.verdict import Verdict, energy, judge
 
 # What each further cut costs, in nats: a reading of more digits must be likelier by this factor,
@@ -73,11 +73,7 @@ def read_page(image: ImageInput, model: Model, options: Options) -> Page:
             "Several digits can only be read from a prepared image: leave preprocess=none out, or"
             " send each digit to /predict."
         )
-    upload = (
-        decode(image, max_pixels=options.max_pixels)
-        if isinstance(image, bytes)
-        else from_pixels(image)
-    )
+    upload = decode_only(image, options)
     groups, polarity = segment(upload, polarity=options.polarity)
     pieces = [piece for group in groups for piece in group.pieces]
     reads, chances = _read_pieces(pieces, model)

@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from app.errors import DigitscopeError
 from app.imaging.decode import Upload, decode, from_pixels
-from app.imaging.prepare import as_is, candidates
+from app.imaging.prepare import as_is, as_it_came, candidates
 from app.imaging.stages import Prepared
 from app.inference.registry import Model
 from app.verdict import Verdict, energy, judge
 
 Preprocess = Literal["auto", "none"]
 Polarity = Literal["auto", "dark-on-light", "light-on-dark"]
-ImageInput = bytes | NDArray[np.uint8]  # an encoded file, or (28, 28) pixels with high ink
+# An encoded file, (28, 28) pixels with high ink, or what is decoded already.
+ImageInput = bytes | NDArray[np.uint8] | Upload
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,25 @@ class Prediction:
         return float(self.probabilities[self.digit])
 
 
+def decode_only(image: ImageInput, options: Options) -> Upload:
+    """Decode an image, if it is not yet.
+
+    Raises:
+        UndecodableError: Not an image, or a damaged one.
+        TooLargeError: Too many pixels.
+    """
+    if isinstance(image, bytes):
+        return decode(image, max_pixels=options.max_pixels)
+    return image if isinstance(image, Upload) else from_pixels(image)
+
+
+def read_as_it_came(upload: Upload, options: Options) -> Read | None:
+    """Read an image that goes to the network unchanged; return None for one to be prepared."""
+    began = time.perf_counter()
+    prepared = as_it_came(upload, polarity=options.polarity)
+    return Read(upload, (prepared,), time.perf_counter() - began) if prepared else None
+
+
 def read_image(image: ImageInput, options: Options, *, record: bool = False) -> Read:
     """Decode an image and prepare it for a network, if asked with a record of every stage.
 
@@ -95,11 +115,7 @@ def read_image(image: ImageInput, options: Options, *, record: bool = False) -> 
         InvalidInputError: `preprocess` is `none` and the image is not 28x28.
     """
     began = time.perf_counter()
-    upload = (
-        decode(image, max_pixels=options.max_pixels)
-        if isinstance(image, bytes)
-        else from_pixels(image)
-    )
+    upload = decode_only(image, options)
     if options.preprocess == "none":
         ways: tuple[Prepared, ...] = (as_is(upload, polarity=options.polarity),)
     else:
@@ -165,16 +181,17 @@ def _predicted(
     prepared: Prepared,
     seconds: Seconds,
 ) -> Prediction:
-    first, second = np.argsort(-probabilities, kind="stable")[:2]
+    shares = probabilities.tolist()
+    first, second, *_ = sorted(range(len(shares)), key=shares.__getitem__, reverse=True)
     thresholds = model.bundle.metadata.verdict
     return Prediction(
         probabilities=probabilities,
-        digit=int(first),
-        runner_up=int(second),
+        digit=first,
+        runner_up=second,
         score=score,
         verdict=judge(
             score,
-            float(probabilities[first]),
+            shares[first],
             not_a_digit_below=thresholds.not_a_digit_below,
             unsure_below=thresholds.unsure_below,
         ),

@@ -85,12 +85,13 @@ class Settings(BaseSettings):
     slow_max_queue: int = Field(
         32, ge=0, description="Of these, how many may wait; more are refused with 503 at once."
     )
-    inline_below_s: float = Field(
+    quick_below_s: float = Field(
         0.00015,
         ge=0,
         description=(
-            "A network that reads one image in less time than this (measured at start) runs on the"
-            " event loop for 28x28 images: to hand it to a thread and back takes longer."
+            "A network that reads one image in less time than this (measured at start) is quick:"
+            " 28x28 images skip the way to a thread and back, which takes longer, and those of"
+            " concurrent requests run together. Too high keeps the event loop from its work."
         ),
     )
     max_batch: int = Field(

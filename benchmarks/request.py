@@ -47,9 +47,9 @@ def main() -> None:
 async def _measure() -> list[list[str]]:
     # The event loop for one application, threads for the other; the floor has neither.
     apps = {
-        "on the event loop": create_app(_settings(inline_below_s=1)),
-        "handed to a thread": create_app(_settings(inline_below_s=0)),
-        "on the event loop, without running the network": create_app(_settings(inline_below_s=1)),
+        "on the event loop": create_app(_settings(quick_below_s=1)),
+        "handed to a thread": create_app(_settings(quick_below_s=0)),
+        "on the event loop, without running the network": create_app(_settings(quick_below_s=1)),
     }
     async with AsyncExitStack() as stack:
         asked: dict[str, Callable[[], Awaitable[None]]] = {}

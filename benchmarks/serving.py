@@ -120,10 +120,10 @@ SERVICES = (
             folder=REPOSITORY,
         )
         for name, settings in {
-            "on the loop": {"DIGITSCOPE_INLINE_BELOW_S": "1"},
-            "in threads": {"DIGITSCOPE_INLINE_BELOW_S": "0"},
+            "on the loop": {"DIGITSCOPE_QUICK_BELOW_S": "1"},
+            "in threads": {"DIGITSCOPE_QUICK_BELOW_S": "0"},
             "in batches of 8": {
-                "DIGITSCOPE_INLINE_BELOW_S": "0",
+                "DIGITSCOPE_QUICK_BELOW_S": "0",
                 "DIGITSCOPE_MAX_BATCH": "8",
                 "DIGITSCOPE_THREADS": "8",
             },

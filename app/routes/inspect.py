@@ -1,5 +1,6 @@
 """`POST /inspect`, activations, units and comparisons: how the network saw one image."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -190,7 +191,7 @@ async def compare_two(
     second model as `other` and send one image in any form.
     """
     models = [await service.model(query.model), await service.model(query.other or query.model)]
-    images: list[ImageInput | DigitscopeError]
+    images: Sequence[ImageInput | DigitscopeError]
     if query.other is not None:
         images = [await read_one(request, service.limits)] * 2
     else:

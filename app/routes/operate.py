@@ -31,7 +31,7 @@ async def livez(service: ServiceDep) -> Health:
     An idle process proves it by reading a blank image through the same lane. While models are being
     loaded, and under load, it is alive.
     """
-    stalled = service.fast.stalled_for()
+    stalled = max(service.fast.stalled_for(), service.beside.stalled_for())
     if stalled > STALLED_S:
         raise StalledError(f"No prediction came out for {stalled:.0f} s, and some wait.")
     if not stalled and service.registry.is_loaded(service.registry.default):

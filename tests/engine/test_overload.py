@@ -10,7 +10,7 @@ from tests.engine.server import Load, Server, eventually, serving
 
 def test_what_is_too_much_is_refused_and_all_is_counted(tmp_path: Path) -> None:
     """Each request gets its right answer or a 503 with Retry-After, and the metrics add up."""
-    with serving(tmp_path, threads=1, max_queue=1, inline_below_s=0) as server:
+    with serving(tmp_path, threads=1, max_queue=1, quick_below_s=0) as server:
         with Load(server, clients=24) as load:
             eventually(lambda: load.statuses[503] > 50 and load.statuses[200] > 50)
         assert not load.wrong
@@ -25,6 +25,19 @@ def test_what_is_too_much_is_refused_and_all_is_counted(tmp_path: Path) -> None:
         assert server.metric("digitscope_verdicts_total") == load.statuses[200]
         assert server.metric("digitscope_queue_seconds_count", lane="fast") == load.statuses[200]
         assert server.ask(body=sample_png(3)).json["digit"] == 3
+
+
+def test_a_quick_network_reads_for_many_clients_together(tmp_path: Path) -> None:
+    """Every client gets its own digit, runs hold several images, and the metrics add up."""
+    with serving(tmp_path, quick_below_s=1) as server:
+        with Load(server, clients=24) as load:
+            eventually(lambda: load.statuses[200] > 500)
+        assert not load.wrong
+        assert load.statuses == {200: load.sent}
+        assert server.metric("digitscope_verdicts_total") == load.sent
+        assert server.metric("digitscope_batch_size_sum") == load.sent
+        assert server.metric("digitscope_batch_size_count") < load.sent
+        assert 0 < server.metric("digitscope_queue_seconds_count", lane="quick") <= load.sent
 
 
 def test_explanations_do_not_keep_predictions_waiting(tmp_path: Path) -> None:

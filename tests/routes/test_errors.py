@@ -147,7 +147,7 @@ def test_limits_are_settings() -> None:
 
 def test_deadline() -> None:
     """A request that is not answered in time gets 504."""
-    with TestClient(create_app(Settings(deadline_s=1e-6, inline_below_s=0))) as client:
+    with TestClient(create_app(Settings(deadline_s=1e-6, quick_below_s=0))) as client:
         assert client.post("/predict", content=SEVEN).status_code == 504
 
 

@@ -1,0 +1,133 @@
+"""Quick networks, run beside the event loop on all images that wait, in one go.
+
+While a thread runs the network, which needs no Python, the event loop reads further requests and
+writes answers; what arrives meanwhile makes the next run. An image that is alone runs at once, on
+the event loop, because the way to a thread and back takes longer.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from app.errors import QueueFullError
+from app.inference.registry import Model
+from app.recognise import Prediction, Read, predict
+
+MOST = 16  # images of a run; more are no faster (docs/performance.md), and the first would wait
+LULL_S = 0.005  # as long as a dozen requests
+MOST_WAITING = 1024  # images; the last of them waits some 50 ms for a network of 50 us
+
+
+@dataclass(frozen=True)
+class _Call:
+    read: Read
+    model: Model
+    since: float
+    found: asyncio.Future[Prediction]
+
+
+class Beside:
+    """Runs the images of concurrent requests through a quick network."""
+
+    def __init__(
+        self,
+        *,
+        lull_s: float = LULL_S,
+        waited: Callable[[float], None] = lambda seconds: None,
+        ran: Callable[[Sequence[Prediction], Model], None] = lambda predictions, model: None,
+    ) -> None:
+        """Tell `waited` how many seconds each image waited, and `ran` what came out of a run.
+
+        An image is alone after `lull_s` seconds without another, or when the one before came on the
+        same connection.
+        """
+        self._lull_s, self._waited, self._ran = lull_s, waited, ran
+        self._waiting: deque[_Call] = deque()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beside")
+        self._due = False  # whether `_turn` will be called
+        self._last: tuple[object, float] = (None, 0.0)  # connection and time of the last image
+        self._running_since: float | None = None  # in the thread
+
+    async def run(self, read: Read, model: Model, client: object) -> Prediction:
+        """Return what the network says of a prepared image that came on the connection `client`.
+
+        When the waiting task is cancelled, an image that still waits is dropped.
+
+        Raises:
+            QueueFullError: Too many images wait already.
+        """
+        if len(self._waiting) >= MOST_WAITING:
+            raise QueueFullError(f"{MOST_WAITING} images wait already; try again in a second.")
+        loop = asyncio.get_running_loop()
+        now, (last, at) = time.perf_counter(), self._last
+        self._last = client, now
+        idle = not (self._waiting or self._running_since)
+        if idle and (client == last or now - at > self._lull_s):
+            alone = predict([read], model)
+            self._ran(alone, model)
+            return alone[0]
+        call = _Call(read, model, now, loop.create_future())
+        self._waiting.append(call)
+        if not (self._due or self._running_since):
+            # Not yet: the requests that came in with this one are about to be read.
+            self._due = True
+            loop.call_soon(self._turn)
+        return await call.found
+
+    def stalled_for(self) -> float:
+        """Return for how many seconds the thread has been running the network; 0 if it is not."""
+        return time.monotonic() - self._running_since if self._running_since else 0.0
+
+    def close(self) -> None:
+        """Wait for the thread."""
+        self._thread.shutdown(wait=True)
+
+    def _turn(self) -> None:
+        """Run what waits in the thread."""
+        self._due = False
+        calls = self._take()
+        if calls:
+            self._running_since = time.monotonic()
+            self._thread.submit(self._work, asyncio.get_running_loop(), calls)
+
+    def _take(self) -> list[_Call]:
+        """Take those that have waited longest, all of one model, and drop who is gone."""
+        calls: list[_Call] = []
+        now = time.perf_counter()
+        while self._waiting and len(calls) < MOST:
+            if calls and self._waiting[0].model is not calls[0].model:
+                break
+            call = self._waiting.popleft()
+            if not call.found.done():
+                self._waited(now - call.since)
+                calls.append(call)
+        return calls
+
+    def _work(self, loop: asyncio.AbstractEventLoop, calls: list[_Call]) -> None:
+        loop.call_soon_threadsafe(self._came_back, calls, _run(calls))
+
+    def _came_back(self, calls: list[_Call], outcome: list[Prediction] | Exception) -> None:
+        self._running_since = None
+        self._finish(calls, outcome)
+        self._turn()
+
+    def _finish(self, calls: list[_Call], outcome: list[Prediction] | Exception) -> None:
+        if isinstance(outcome, Exception):
+            for call in calls:
+                if not call.found.done():
+                    call.found.set_exception(outcome)
+            return
+        self._ran(outcome, calls[0].model)
+        for call, prediction in zip(calls, outcome, strict=True):
+            if not call.found.done():
+                call.found.set_result(prediction)
+
+
+def _run(calls: list[_Call]) -> list[Prediction] | Exception:
+    try:
+        return predict([call.read for call in calls], calls[0].model)
+    except Exception as error:  # noqa: BLE001 - every caller learns of it
+        return error

@@ -1,0 +1,160 @@
+"""Quick networks beside the event loop: alone at once, together when several come."""
+
+import asyncio
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.errors import QueueFullError
+from app.imaging.decode import from_pixels
+from app.imaging.prepare import as_is
+from app.inference.registry import Model
+from app.inference.runtime import Outputs, Pixels
+from app.recognise import Read
+from app.web import beside
+from app.web.beside import Beside
+
+pytestmark = pytest.mark.anyio
+
+
+class Held:
+    """A runtime that can be held, and notes the sizes of its runs and their threads."""
+
+    def __init__(self) -> None:
+        """Begin with no runs, not held."""
+        self.sizes: list[int] = []
+        self.threads: set[str] = set()
+        self.go = threading.Event()
+        self.go.set()
+
+    def predict(self, images: Pixels) -> Outputs:
+        """Say that each image is the digit that its pixels name."""
+        self.sizes.append(len(images))
+        self.threads.add(threading.current_thread().name)
+        self.go.wait(30)
+        if images.max() == 255:
+            raise ValueError("too bright")
+        shares = np.eye(10, dtype=np.float32)[images[:, 0, 0]]
+        return Outputs(shares, 20 * shares, shares)
+
+    def inspect(self, images: Pixels) -> dict[str, NDArray[np.float32]]:
+        """Give nothing."""
+        return {}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The service runs on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture
+def held(classic: Model) -> tuple[Model, Held]:
+    """A model whose runtime can be held."""
+    runtime = Held()
+    return replace(classic, runtime=runtime), runtime
+
+
+def _read(digit: int) -> Read:
+    upload = from_pixels(np.full((28, 28), digit, np.uint8))
+    return Read(upload, (as_is(upload, polarity="light-on-dark"),))
+
+
+async def _until(holds) -> None:
+    for _ in range(3000):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never came true")
+
+
+async def test_one_client_is_served_on_the_event_loop(held: tuple[Model, Held]) -> None:
+    """Images that come on one connection, one after the other, use no thread."""
+    model, runtime = held
+    side = Beside(lull_s=60)
+    assert [(await side.run(_read(n), model, "a")).digit for n in range(5)] == [0, 1, 2, 3, 4]
+    assert runtime.threads == {threading.current_thread().name}
+    side.close()
+
+
+async def test_images_that_come_meanwhile_run_together(held: tuple[Model, Held]) -> None:
+    """While the thread runs, others gather; each gets its own answer, and a run has a limit."""
+    model, runtime = held
+    ran: list[int] = []
+    side = Beside(lull_s=60, ran=lambda predictions, model: ran.append(len(predictions)))
+    await side.run(_read(0), model, "first")
+    runtime.go.clear()
+    calls = [asyncio.create_task(side.run(_read(1), model, "second"))]
+    await _until(lambda: runtime.sizes == [1, 1])
+    calls += [asyncio.create_task(side.run(_read(n % 10), model, n)) for n in range(20)]
+    await asyncio.sleep(0)
+    assert side.stalled_for() > 0
+    runtime.go.set()
+    assert [found.digit for found in await asyncio.gather(*calls)] == [1, *range(10), *range(10)]
+    assert runtime.sizes == ran == [1, 1, beside.MOST, 20 - beside.MOST]
+    assert side.stalled_for() == 0
+    side.close()
+
+
+async def test_who_is_gone_costs_nothing(held: tuple[Model, Held]) -> None:
+    """An image whose request was cancelled while it waited is not run."""
+    model, runtime = held
+    side = Beside(lull_s=60)
+    await side.run(_read(0), model, "first")
+    runtime.go.clear()
+    calls = [asyncio.create_task(side.run(_read(1), model, "second"))]
+    await _until(lambda: runtime.sizes == [1, 1])
+    calls += [asyncio.create_task(side.run(_read(n), model, n)) for n in range(2, 6)]
+    await asyncio.sleep(0)
+    calls[2].cancel()
+    runtime.go.set()
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(one).__name__ for one in found].count("CancelledError") == 1
+    assert runtime.sizes == [1, 1, 3]
+    side.close()
+
+
+async def test_models_are_not_mixed(held: tuple[Model, Held]) -> None:
+    """A run has images of one model only; what was begun with a reloaded one ends with it."""
+    model, runtime = held
+    other = replace(model, runtime=Held())
+    side = Beside(lull_s=60)
+    await side.run(_read(0), model, "first")
+    calls = [
+        asyncio.create_task(side.run(_read(n), each, n))
+        for n, each in enumerate((model, model, other, model), start=1)
+    ]
+    assert [found.digit for found in await asyncio.gather(*calls)] == [1, 2, 3, 4]
+    assert (runtime.sizes, other.runtime.sizes) == ([1, 2, 1], [1])
+    side.close()
+
+
+async def test_an_error_reaches_its_callers_and_no_others(held: tuple[Model, Held]) -> None:
+    """Those of a run that failed learn of it, and the next run goes on."""
+    model, _ = held
+    side = Beside(lull_s=60)
+    await side.run(_read(0), model, "first")
+    with pytest.raises(ValueError, match="too bright"):
+        await side.run(_read(255), model, "second")
+    assert (await side.run(_read(3), model, "third")).digit == 3
+    side.close()
+
+
+async def test_more_than_can_wait_is_refused(held: tuple[Model, Held]) -> None:
+    """With the queue full one more is refused at once, and those that wait get their answers."""
+    model, runtime = held
+    side = Beside(lull_s=60)
+    await side.run(_read(0), model, "first")
+    runtime.go.clear()
+    calls = [asyncio.create_task(side.run(_read(1), model, "second"))]
+    await _until(lambda: runtime.sizes == [1, 1])
+    calls += [asyncio.create_task(side.run(_read(2), model, n)) for n in range(beside.MOST_WAITING)]
+    await asyncio.sleep(0)
+    with pytest.raises(QueueFullError, match=f"{beside.MOST_WAITING} images"):
+        await side.run(_read(3), model, "last")
+    runtime.go.set()
+    assert len(await asyncio.gather(*calls)) == beside.MOST_WAITING + 1
+    side.close()
