@@ -82,8 +82,8 @@ class RequestMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 # How long a client may take for its answer, the connection says.
-                if deadline and not deadline.expired():
-                    deadline.reschedule(None)
+                if deadline:
+                    deadline.end()
                 headers = message.setdefault("headers", [])
                 headers += [
                     (b"x-request-id", request_id.encode()),
