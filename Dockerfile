@@ -1,29 +1,56 @@
-# The service as an image. Build: docker build -t digitscope . ; run: docker run -p 8000:8000 digitscope
+# The service as an image: `make image`, or docker build -t digitscope . ; then docker run -p 8000:8000 digitscope
 ARG BASE=python:3.13-slim-bookworm
 
-FROM ${BASE} AS build
-WORKDIR /srv/digitscope
-RUN python3 -m venv /venv
-# Dependencies first: this layer changes only when they do.
-COPY pyproject.toml constraints.txt README.md LICENSE digitscope.py ./
-COPY app/version.py app/__init__.py app/
-RUN /venv/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt --editable .
+# Of its own, because it is large and changes only with pyproject.toml and constraints.txt.
+FROM ${BASE} AS dependencies
+# Extras of pyproject.toml, with commas between them: otel sends traces; tensorflow compiles bundles that
+# come without their twin (model.tflite). Nothing else needs it: explanations are worked out in NumPy.
+ARG EXTRAS=""
+WORKDIR /dependencies
+RUN python3 -m venv --without-pip /venv
+COPY pyproject.toml constraints.txt ./
+# A package without content stands in for digitscope, so that pip reads the dependencies from pyproject.toml.
+RUN mkdir app && echo 'VERSION = "0"' > app/version.py && touch app/__init__.py digitscope.py README.md \
+    && python3 -m pip --python /venv/bin/python install --no-cache-dir --disable-pip-version-check \
+        --constraint constraints.txt ".${EXTRAS:+[$EXTRAS]}" \
+    && python3 -m pip --python /venv/bin/python uninstall --yes digitscope \
+    # Not for serving on CPUs: LiteRT for graphics cards and phones' accelerators, the libraries' own tests.
+    && cd /venv/lib/python3*/site-packages \
+    && rm -r ai_edge_litert/tools ai_edge_litert/vendors ai_edge_litert/libLiteRtWebGpuAccelerator.so \
+        h5py/tests \
+    && find numpy -name tests -prune -exec rm -r {} +
+
+FROM dependencies AS code
+WORKDIR /code
+COPY pyproject.toml README.md LICENSE digitscope.py ./
 COPY app app
-COPY model model
-RUN /venv/bin/python -m compileall -q app digitscope.py
+RUN python3 -m pip --python /venv/bin/python install --no-cache-dir --disable-pip-version-check \
+        --no-deps --target /srv/digitscope .
 
 FROM ${BASE}
-LABEL org.opencontainers.image.title="digitscope" \
-      org.opencontainers.image.description="Handwritten digits, recognised and explained" \
-      org.opencontainers.image.licenses="MIT"
 RUN useradd --system --uid 10001 --no-create-home digitscope
-COPY --from=build /venv /venv
-COPY --from=build /srv/digitscope /srv/digitscope
+COPY --from=dependencies /venv /venv
+COPY model /srv/digitscope/model
+COPY --from=code /srv/digitscope /srv/digitscope
+ENV PATH=/srv/digitscope/bin:/venv/bin:$PATH PYTHONPATH=/srv/digitscope PYTHONUNBUFFERED=1 \
+    DIGITSCOPE_HOST=0.0.0.0 DIGITSCOPE_PORT=8000
 WORKDIR /srv/digitscope
-USER digitscope
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 DIGITSCOPE_HOST=0.0.0.0 DIGITSCOPE_PORT=8000
+# By number, so that Kubernetes sees that it is not root.
+USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
-    CMD ["python3", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"DIGITSCOPE_PORT\"]}/readyz', timeout=2)"]
 # Without a shell in between, so that SIGTERM reaches the server and it finishes what it has accepted.
 CMD ["digitscope", "serve"]
+# Last, because they differ in every build.
+ARG BASE
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title="digitscope" \
+      org.opencontainers.image.description="Handwritten digits, recognised and explained" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.base.name="${BASE}" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}"

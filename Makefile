@@ -6,7 +6,18 @@ CLIENTS := $(VENV)/clients
 SOURCES := app training tests benchmarks digitscope.py
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: serve test lint bench fuzz clients clean
+# Of the image: `make image EXTRAS=tensorflow BASE=... IMAGE=... SOURCE=...`, with anything that takes Docker's words.
+BUILDER ?= docker build
+IMAGE ?= digitscope
+VERSION = $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' app/version.py)
+REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || echo unknown)
+BUILD_ARGS = $(foreach name,VERSION REVISION SOURCE BASE EXTRAS,$(if $($(name)),--build-arg $(name)=$($(name))))
+
+# Where the list of what is served goes, and what pip-audit is told besides.
+SBOM ?= dist/sbom.json
+AUDIT ?=
+
+.PHONY: serve test lint bench fuzz clients image sbom audit clean
 
 serve: $(VENV)/.served
 	$(BIN)/digitscope serve
@@ -29,6 +40,18 @@ fuzz: $(VENV)/.fuzzed
 	$(BIN)/python -m tests.garbage.fuzz $(FUZZ_SECONDS)
 
 clients: $(CLIENTS)/.python $(CLIENTS)/.node
+
+image:
+	$(BUILDER) $(BUILD_ARGS) --tag $(IMAGE) .
+
+sbom: $(VENV)/serving/.installed
+	mkdir -p $(dir $(SBOM))
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --validate \
+		--output-file $(SBOM) $(VENV)/serving
+
+# Strict, because what the advisories' service does not know would pass for safe.
+audit: $(VENV)/.tested
+	$(BIN)/pip-audit --strict --disable-pip --no-deps --progress-spinner off $(AUDIT) --requirement constraints.txt
 
 clean:
 	rm -rf $(VENV)
@@ -62,4 +85,11 @@ $(CLIENTS)/.node: tests/clients/package.json
 	mkdir -p $(CLIENTS)
 	cp $< $(CLIENTS)
 	npm install --prefix $(CLIENTS) --no-package-lock --no-audit --no-fund --silent
+	touch $@
+
+# What the service needs and nothing else, to be listed.
+$(VENV)/serving/.installed: $(VENV)/.tested
+	$(PYTHON) -m venv --clear --without-pip $(VENV)/serving
+	$(BIN)/python -m pip --python $(VENV)/serving/bin/python install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable .
 	touch $@

@@ -4,7 +4,7 @@ import importlib.util
 
 from app.cli import cli as command
 
-if importlib.util.find_spec("keras"):
+if importlib.util.find_spec("keras") and importlib.util.find_spec("training"):
     from training.cli import add_commands
 
     add_commands(command)

@@ -1,12 +1,18 @@
 """`digitscope predict`: answers without a server."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from app.samples import sample_png
+from app.settings import REPOSITORY
 from digitscope import command
 
 
@@ -52,3 +58,20 @@ def test_unknown_model_names_the_valid_ones(files: list[str]) -> None:
     result = CliRunner().invoke(command, ["predict", "--model", "clasic", files[0]])
     assert result.exit_code == 1
     assert "classic" in result.stderr.replace("'clasic'", "")
+
+
+def test_service_runs_where_keras_is_but_no_training(tmp_path: Path) -> None:
+    """As in an image with the extra `tensorflow`: the command works without the training's code."""
+    shutil.copy(REPOSITORY / "digitscope.py", tmp_path)
+    (tmp_path / "app").symlink_to(REPOSITORY / "app")
+    # -S, so that the path file of this environment's editable installation is not read.
+    done = subprocess.run(
+        [sys.executable, "-S", "digitscope.py", "--help"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": sysconfig.get_path("purelib")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "serve" in done.stdout
+    assert "distill" not in done.stdout

@@ -36,7 +36,7 @@ def load_keras(content: bytes) -> "keras.Model":
     except ImportError as error:
         raise BundleError(
             "This bundle has no compiled twin (model.tflite), so Keras and TensorFlow are needed to"
-            " load it: install the extra 'train', or add the twin."
+            " load it: install the extra 'tensorflow', or add the twin."
         ) from error
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"

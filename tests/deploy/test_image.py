@@ -1,0 +1,132 @@
+"""The image: built by `make image`, run for real, and stopped."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.samples import sample_png
+from app.settings import REPOSITORY
+from app.version import VERSION
+from tests.deploy.container import Container, Images, lacking
+
+BASE, IMAGE = "localhost/stand-in", "localhost/digitscope"
+SOURCE = "https://example.org/digitscope"
+README = (REPOSITORY / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
+    """The image of this tree, on a stand-in for the base."""
+    reason = lacking()
+    if reason and os.environ.get("DEMAND_IMAGE"):
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+    images = Images(tmp_path_factory.mktemp("images"))
+    try:
+        images.make_base(BASE)
+        images.make(BASE=BASE, IMAGE=IMAGE, SOURCE=SOURCE)
+        yield images
+    finally:
+        images.clear()
+
+
+@pytest.fixture
+def container(images: Images) -> Container:
+    """A fresh container of it."""
+    return Container(images, IMAGE)
+
+
+def test_image_says_what_it_is(images: Images) -> None:
+    """Labels name version, commit, source, licence and base; the user is a number, not root."""
+    found = images.configuration(IMAGE)
+    labels = {
+        name.removeprefix("org.opencontainers.image."): value
+        for name, value in found["Labels"].items()
+    }
+    git = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    commit = subprocess.run(git, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert labels["version"] == VERSION
+    assert labels["revision"] == (commit.stdout.strip() or "unknown")
+    assert labels["source"] == SOURCE
+    assert labels["licenses"] == "MIT"
+    assert labels["base.name"] == BASE
+    assert found["User"] == "10001"
+    assert found["Cmd"] == ["digitscope", "serve"]
+
+
+def test_container_serves_and_stops(container: Container) -> None:
+    """It becomes healthy, reads a digit, shows the page, is not root, and finishes on SIGTERM."""
+    assert not container.healthy()
+    with container.serving(container.run_command(*container.configuration["Cmd"])):
+        assert container.healthy()
+        assert container.ask(body=sample_png(7)).json["digit"] == 7
+        assert container.get("/").status == 200
+        assert container.get("/version").json["version"] == VERSION
+        status = Path(f"/proc/{container.server()}/status").read_text()
+        assert re.search(r"^Uid:((?:\t10001){4})$", status, re.MULTILINE)
+        assert re.search(r"^CapEff:\t0+$", status, re.MULTILINE)
+        container.stop()
+    assert "Application shutdown complete" in container.log.read_text()
+    assert not container.healthy()
+
+
+def test_root_may_be_read_only(container: Container) -> None:
+    """As process 1 on a root that cannot be written it predicts, explains and ends with 0."""
+    tried = container.read_only_command("touch", "/srv/digitscope/file")
+    refused = subprocess.run(tried, capture_output=True, text=True, check=False)
+    assert "Read-only file system" in refused.stderr
+    with container.serving(container.read_only_command(*container.configuration["Cmd"])):
+        assert container.ask(body=sample_png(7)).json["digit"] == 7
+        assert container.ask("/explain", sample_png(7)).status == 200
+        assert container.ask("/snapshots?layer=conv_1", sample_png(7)).status == 200
+        assert container.stop() == 0
+
+
+def test_nothing_is_in_it_that_does_not_serve(container: Container) -> None:
+    """Neither TensorFlow nor what trains, nor what installs or tests."""
+    code = (
+        "from importlib.util import find_spec;"
+        "names = ('tensorflow', 'keras', 'ray', 'pip', 'pytest', 'training', 'tests', 'app');"
+        "print(*[name for name in names if find_spec(name)])"
+    )
+    command = container.run_command("python", "-c", code)
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.stdout.split() == ["app"]
+
+
+def test_change_of_code_leaves_the_dependencies(images: Images, tmp_path: Path) -> None:
+    """Built again after a change in app/, the image takes its dependencies from the cache."""
+    for name in ("Makefile", "Dockerfile", ".dockerignore", "pyproject.toml", "constraints.txt"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    for name in ("README.md", "LICENSE", "digitscope.py"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    for name in ("app", "model"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name)
+    (tmp_path / "app" / "version.py").write_text('"""Another."""\n\nVERSION = "9.8.7"\n')
+    printed = images.make(tmp_path, BASE=BASE, IMAGE=f"{IMAGE}:next", SOURCE=SOURCE)
+    steps = re.split(r"^(?=.*STEP)", printed, flags=re.MULTILINE)
+    kept = [step for step in steps if "Using cache" in step]
+    assert any("--constraint constraints.txt" in step for step in kept)
+    assert any("COPY --from=dependencies" in step for step in kept)
+    assert any("COPY model" in step for step in kept)
+    labels = images.configuration(f"{IMAGE}:next")["Labels"]
+    assert labels["org.opencontainers.image.version"] == "9.8.7"
+
+
+def test_it_is_as_large_as_the_readme_says(images: Images, container: Container) -> None:
+    """What it adds to its base, and the models' part of it, are within a tenth of what is said."""
+    root = Path(images.buildah("mount", container.name))
+    said = re.search(r"adds (\d+) MB to its base .*?, (\d+) MB of them models", README, re.DOTALL)
+    assert said
+    for stated, folders in zip(
+        said.groups(), [("venv", "srv"), ("srv/digitscope/model",)], strict=True
+    ):
+        files = (path for folder in folders for path in (root / folder).rglob("*"))
+        size = sum(path.lstat().st_size for path in files if not path.is_symlink()) / 1e6
+        assert size == pytest.approx(float(stated), rel=0.1)
