@@ -25,6 +25,27 @@ def test_manifests_fit_their_schemas(path: Path) -> None:
         kubernetes_validate.validate(_load(path), version, strict=True)
 
 
+def _pod_specs() -> list[dict]:
+    deployment = _load(KUBERNETES / "deployment.yaml")
+    serving = _load(DEPLOY / "kserve" / "inference-service.yaml")
+    return [deployment["spec"]["template"]["spec"], serving["spec"]["predictor"]]
+
+
+def test_predictor_is_a_pod_that_kserve_deploys_by_itself() -> None:
+    """Without Knative, and with what is KServe's own taken away it fits the schema of a Pod."""
+    serving = _load(DEPLOY / "kserve" / "inference-service.yaml")
+    assert (serving["apiVersion"], serving["kind"]) == (
+        "serving.kserve.io/v1beta1",
+        "InferenceService",
+    )
+    annotations = serving["metadata"]["annotations"]
+    assert annotations == {"serving.kserve.io/deploymentMode": "Standard"}
+    spec = dict(serving["spec"]["predictor"])
+    assert spec.pop("minReplicas") <= spec.pop("maxReplicas")
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": serving["metadata"], "spec": spec}
+    kubernetes_validate.validate(pod, "1.34", strict=True)
+
+
 def test_everything_is_listed() -> None:
     """The kustomization names every manifest, and every kind is there once."""
     listed = _load(KUBERNETES / "kustomization.yaml")["resources"]
@@ -42,9 +63,7 @@ def test_everything_is_listed() -> None:
 def _containers() -> list[dict]:
     compose = _load(REPOSITORY / "compose.yaml")["services"]["digitscope"]
     environment = [{"name": n, "value": v} for n, v in compose["environment"].items()]
-    pod = _load(KUBERNETES / "deployment.yaml")["spec"]["template"]["spec"]
-    serving = _load(DEPLOY / "kserve" / "inference-service.yaml")["spec"]["predictor"]
-    return [pod["containers"][0], serving["containers"][0], {"env": environment}]
+    return [*(pod["containers"][0] for pod in _pod_specs()), {"env": environment}]
 
 
 def test_settings_exist_and_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,10 +93,10 @@ def test_probes_and_paths_exist(client: TestClient) -> None:
 
 def test_time_to_stop_is_enough() -> None:
     """Kubernetes and Docker wait longer than the drain and the grace period together."""
-    pod = _load(KUBERNETES / "deployment.yaml")["spec"]["template"]["spec"]
-    values = {one["name"]: one["value"] for one in pod["containers"][0]["env"]}
-    needed = float(values["DIGITSCOPE_DRAIN_DELAY_S"]) + float(values["DIGITSCOPE_GRACE_S"])
-    assert pod["terminationGracePeriodSeconds"] > needed
+    for pod in _pod_specs():
+        values = {one["name"]: one["value"] for one in pod["containers"][0]["env"]}
+        needed = float(values["DIGITSCOPE_DRAIN_DELAY_S"]) + float(values["DIGITSCOPE_GRACE_S"])
+        assert pod["terminationGracePeriodSeconds"] > needed
     compose = _load(REPOSITORY / "compose.yaml")["services"]["digitscope"]
     assert compose["stop_grace_period"] == "30s"
     assert Settings().drain_delay_s + Settings().grace_s < 30
@@ -85,10 +104,10 @@ def test_time_to_stop_is_enough() -> None:
 
 def test_containers_have_no_privileges() -> None:
     """Not root, nothing to write to but /tmp, no capabilities."""
-    pod = _load(KUBERNETES / "deployment.yaml")["spec"]["template"]["spec"]
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    context = pod["containers"][0]["securityContext"]
-    assert context["readOnlyRootFilesystem"] is True
-    assert context["allowPrivilegeEscalation"] is False
-    assert context["capabilities"] == {"drop": ["ALL"]}
-    assert [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]] == ["/tmp"]
+    for pod in _pod_specs():
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        context = pod["containers"][0]["securityContext"]
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]] == ["/tmp"]

@@ -1,0 +1,58 @@
+"""compose.yaml: its parts find each other and the files that they are given."""
+
+import re
+
+import pytest
+import yaml
+
+from app.settings import REPOSITORY
+
+SERVICES = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]
+
+
+def _mounts(service: str) -> dict[str, str]:
+    """Return what is mounted where: paths of this repository by paths in the container."""
+    parts = (volume.split(":") for volume in SERVICES[service]["volumes"])
+    return {inside: outside for outside, inside, mode in parts if mode == "ro"}
+
+
+def _provisioned(service: str, inside: str) -> dict:
+    return yaml.safe_load((REPOSITORY / _mounts(service)[inside]).read_text())
+
+
+def test_monitoring_is_an_option() -> None:
+    """Without the profile `monitoring` only the service starts."""
+    profiles = {name: service.get("profiles") for name, service in SERVICES.items()}
+    assert profiles == {
+        "digitscope": None,
+        "prometheus": ["monitoring"],
+        "grafana": ["monitoring"],
+    }
+
+
+@pytest.mark.parametrize("service", ["prometheus", "grafana"])
+def test_others_images_are_pinned_and_get_files_that_exist(service: str) -> None:
+    """An image of others has a version, and every file that it is given is there."""
+    assert re.search(r":v?\d+\.\d+\.\d+$", SERVICES[service]["image"])
+    assert _mounts(service)
+    for path in _mounts(service).values():
+        assert (REPOSITORY / path).is_file(), path
+
+
+def test_metrics_find_their_way_to_the_dashboard() -> None:
+    """Prometheus asks the service, Grafana asks Prometheus, and loads the dashboard's folder."""
+    scraped = _provisioned("prometheus", "/etc/prometheus/prometheus.yml")["scrape_configs"]
+    assert [job["static_configs"] for job in scraped] == [[{"targets": ["digitscope:8000"]}]]
+    provisioning = "/etc/grafana/provisioning"
+    sources = _provisioned("grafana", f"{provisioning}/datasources/digitscope.yml")
+    assert [source["url"] for source in sources["datasources"]] == ["http://prometheus:9090"]
+    providers = _provisioned("grafana", f"{provisioning}/dashboards/digitscope.yml")["providers"]
+    (folder,) = [provider["options"]["path"] for provider in providers]
+    assert f"{folder}/digitscope.json" in _mounts("grafana")
+
+
+def test_ports_are_open_to_this_machine_only() -> None:
+    """Each port is published on the loopback address."""
+    for name, service in SERVICES.items():
+        for port in service["ports"]:
+            assert port.startswith("127.0.0.1:"), name
