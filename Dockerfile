@@ -16,7 +16,7 @@ RUN mkdir app && echo 'VERSION = "0"' > app/version.py && touch app/__init__.py 
     && python3 -m pip --python /venv/bin/python uninstall --yes digitscope \
     # Not for serving on CPUs: LiteRT for graphics cards and phones' accelerators, the libraries' own tests.
     && cd /venv/lib/python3*/site-packages \
-    && rm -r ai_edge_litert/tools ai_edge_litert/vendors ai_edge_litert/libLiteRtWebGpuAccelerator.so \
+    && rm -rf ai_edge_litert/tools ai_edge_litert/vendors ai_edge_litert/libLiteRtWebGpuAccelerator.so \
         h5py/tests \
     && find numpy -name tests -prune -exec rm -r {} +
 

@@ -13,6 +13,7 @@ from app.samples import sample_png
 from app.settings import REPOSITORY
 from app.version import VERSION
 from tests.deploy.container import Container, Images, lacking
+from tests.engine.server import eventually
 
 BASE, IMAGE = "localhost/stand-in", "localhost/digitscope"
 SOURCE = "https://example.org/digitscope"
@@ -64,7 +65,7 @@ def test_container_serves_and_stops(container: Container) -> None:
     """It becomes healthy, reads a digit, shows the page, is not root, and finishes on SIGTERM."""
     assert not container.healthy()
     with container.serving(container.run_command(*container.configuration["Cmd"])):
-        assert container.healthy()
+        eventually(container.healthy)
         assert container.ask(body=sample_png(7)).json["digit"] == 7
         assert container.get("/").status == 200
         assert container.get("/version").json["version"] == VERSION
