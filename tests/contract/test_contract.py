@@ -16,7 +16,7 @@ from app.settings import REPOSITORY
 from tests.engine.server import Server, serving
 
 BIN = Path(sys.executable).parent
-CONFIG = "tests/contract/schemathesis.toml"
+CONFIG = REPOSITORY / "tests" / "contract" / "schemathesis.toml"
 EXAMPLES = 6  # at random, of each route; those at bounds come on top
 
 
@@ -28,12 +28,11 @@ def _ask_every_route(server: Server, folder: Path, *more: str) -> None:
             *("--phases", "examples,coverage,fuzzing", "--mode", "all"),
             *("--generation-database", "none", "--continue-on-failure", *more),
         ],
-        cwd=REPOSITORY,
+        cwd=folder,  # it leaves a cache where it runs
         env={
             **os.environ,
             "COMPACT_VERSION": server.get("/v2/models/compact").json["versions"][0],
             "PYTHONPATH": str(REPOSITORY),
-            "TMPDIR": str(folder),
         },
         capture_output=True,
         text=True,
