@@ -123,8 +123,35 @@ def bombs() -> Iterator[Picture]:
     yield Picture("50 MB of compressed text", png_of(28, 28, pixels, text), (DAMAGED,))
     profile = chunk(b"iCCP", b"icc\0\0" + swollen)
     yield Picture("50 MB of colour profile", png_of(28, 28, pixels, profile), (DAMAGED, BLANK))
+    yield Picture("a JPEG of 10,000 scans", _of_many_scans(10_000), (DAMAGED,))
+    yield Picture("a TIFF of 20,000 pages", _of_many_pages(20_000), (READ,))
+    image = b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x4c\x01\0"
+    pages = saved(drawing(), "GIF")[:-1] + image * 100_000 + b";"
+    yield Picture("a GIF of 100,000 images", pages, (READ,))
     tile = bytearray(saved(drawing("L"), "TIFF"))
     yield Picture("a TIFF of one huge tile", _tiled(tile), (DAMAGED,))
+
+
+def _of_many_scans(count: int) -> bytes:
+    """Return a JPEG of 20 million pixels whose last scan comes so often."""
+    data = saved(Image.new("L", (4000, 5000), 255), "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * count + data[-2:]
+
+
+def _of_many_pages(count: int) -> bytes:
+    """Return a TIFF with so many small pages behind the drawing."""
+    data = bytearray(saved(drawing(), "TIFF"))
+    (first,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, first)
+    tags = ((256, 1), (257, 1), (262, 1), (273, 8))
+    page = struct.pack("<H", len(tags))
+    page += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    data += bytes(len(data) % 2)
+    struct.pack_into("<I", data, first + 2 + 12 * entries, len(data))
+    for left in range(count, 0, -1):
+        data += page + struct.pack("<I", len(data) + len(page) + 4 if left > 1 else 0)
+    return bytes(data)
 
 
 def _tiled(data: bytearray) -> bytes:

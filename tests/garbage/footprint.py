@@ -7,8 +7,8 @@ from typing import NamedTuple
 from tests.engine.server import Server, eventually
 
 # The C library keeps some of what was freed; a leak of 10 kB in each of the requests that are sent
-# between two looks would be more than this. Measured: under 10 MB.
-MOST_GROWTH_MB = 25
+# between two looks would be more than this. Measured: 1 to 2 MB.
+MOST_GROWTH_MB = 15
 
 
 class Footprint(NamedTuple):
