@@ -2,7 +2,9 @@
 
 import base64
 import json
+import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from itertools import cycle
 
@@ -105,6 +107,18 @@ def test_every_picture_gets_its_status_and_leaves_nothing_behind(server: Server)
     _throw(server, flips=1, seed=0)
     before = footprint(server)
     _throw(server, flips=8, seed=1)
+    assert_is_back_at(before, server)
+
+
+@pytest.mark.skipif("SOAK_MINUTES" not in os.environ, reason="on demand: make soak")
+def test_pictures_for_long_leave_nothing_behind(server: Server) -> None:
+    """The same with other bits turned over each time, for as many minutes as are asked for."""
+    _throw(server, flips=1, seed=0)
+    before, seed = footprint(server), 2
+    until = time.monotonic() + 60 * float(os.environ["SOAK_MINUTES"])
+    while time.monotonic() < until:
+        _throw(server, flips=12, seed=seed)
+        seed += 1
     assert_is_back_at(before, server)
 
 
