@@ -122,6 +122,14 @@ def test_digitscope_command_runs(command: str, tmp_path) -> None:
     assert done.stdout
 
 
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("make ")])
+def test_make_commands_are_targets(command: str) -> None:
+    """Each `make` command of the README would run (`make image` does in tests/deploy)."""
+    words = [*shlex.split(command), "--dry-run"]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_make_test_is_a_target() -> None:
     """`make test` would run pytest (not run here: this is it)."""
     done = subprocess.run(["make", "-n", "test"], cwd=REPOSITORY, capture_output=True, text=True)

@@ -75,8 +75,8 @@ class Images:
         builder += ["--volume", f"{self.folder}/pip.conf:/etc/pip.conf:ro"]
         if "cert" in known:
             builder += ["--volume", f"{known['cert']}:{known['cert']}:ro"]
-        given = [f"{name}={value}" for name, value in variables.items()]
-        return _run("make", "image", f"BUILDER={' '.join(builder)}", *given, cwd=context)
+        environment = {**os.environ, "BUILDER": " ".join(builder), **variables}
+        return _run("make", "image", cwd=context, env=environment)
 
     def configuration(self, name: str) -> dict:
         """Return an image's configuration, as Docker reads it."""
@@ -152,8 +152,8 @@ class Container(Client):
         return self.process.wait(PATIENCE_S)
 
 
-def _run(*words: str | Path, cwd: Path | None = None) -> str:
-    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
+def _run(*words: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
