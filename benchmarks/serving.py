@@ -4,8 +4,9 @@
 
 Starts each service in turn with one worker, lets `wrk` (Debian's package) ask for the same digit
 at 1, 16 and 64 connections, and writes the tables into docs/performance.md and a plot beside it.
-The others are installed into environments of their own under `runs/peers`. Every service runs the
-same LiteRT call on one thread; access logs are off everywhere.
+The others are installed into environments of their own under `runs/peers`. Each runs once with
+Keras's `model.predict`, and once with the LiteRT call of digitscope, on one thread and on the same
+file; access logs are off everywhere.
 """
 
 import argparse
@@ -23,13 +24,13 @@ import tempfile
 import time
 import venv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from app.bundle import KERAS_FILE, TWIN_FILE
+from app.bundle import INT8_FILE, KERAS_FILE, TWIN_FILE
 from app.imaging.decode import decode
 from app.samples import sample_png
 from app.settings import REPOSITORY
@@ -86,6 +87,7 @@ class Service:
         command: What starts it; the words PYTHON, BIN and PORT are filled in.
         asks: By the kind of body, the path and the body.
         packages: What its environment needs; empty for the one of this program.
+        runtime: What a peer runs the network with, `litert` or `keras`.
         environment: Further variables; the word PORT is filled in.
         folder: Where it is started.
     """
@@ -94,14 +96,50 @@ class Service:
     command: Sequence[str]
     asks: Mapping[str, tuple[str, Body]]
     packages: Sequence[str] = ()
+    runtime: str = "litert"
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: Path = PEERS
 
 
 _UVICORN = ("PYTHON", "-m", "uvicorn", "--port", "PORT", "--no-access-log", "--log-level", "error")
 _QUIET = {"DIGITSCOPE_ACCESS_LOG": "false", "DIGITSCOPE_LOG_LEVEL": "warning"}
-_LITERT = ("ai-edge-litert", "numpy", "pillow", "python-multipart")
+_NETWORK = ("ai-edge-litert", "numpy", "pillow", "python-multipart", "tensorflow")
 _BOTH = {"PNG": ("/predict", RAW), "form": ("/form", _form("file"))}
+PEER_SERVICES = (
+    Service(
+        "LitServe",
+        ("PYTHON", "litserve_app.py"),
+        {"form": ("/predict", _form("request"))},
+        ("litserve", *_NETWORK),
+        environment={"PEER_PORT": "PORT"},
+    ),
+    Service(
+        "BentoML",
+        ("BIN/bentoml", "serve", "bento_app:DigitsService", "--port", "PORT"),
+        _BOTH,
+        ("bentoml", *_NETWORK),
+        environment={"BENTOML_CONFIG_OPTIONS": "api_server.logging.access.enabled=false"},
+    ),
+    Service(
+        "Ray Serve",
+        ("PYTHON", "ray_app.py"),
+        {"PNG": ("/", RAW), "form": ("/", _form("file"))},
+        ("ray[serve]", *_NETWORK),
+        environment={"PEER_PORT": "PORT"},
+    ),
+    Service(
+        "MLServer",
+        ("BIN/mlserver", "start", "."),
+        {"tensor": ("/v2/models/digits/infer", _tensor())},
+        ("mlserver", *_NETWORK),
+        environment={
+            "MLSERVER_HTTP_PORT": "PORT",
+            "MLSERVER_GRPC_PORT": "0",
+            "PYTHONPATH": f"{PEERS}:{PEERS / 'mlserver'}",
+        },
+        folder=PEERS / "mlserver",
+    ),
+)
 SERVICES = (
     Service("floor: FastAPI, no network", (*_UVICORN, "floor:app"), _BOTH),
     Service(
@@ -120,7 +158,6 @@ SERVICES = (
             folder=REPOSITORY,
         )
         for name, settings in {
-            "on the loop": {"DIGITSCOPE_QUICK_BELOW_S": "1"},
             "in threads": {"DIGITSCOPE_QUICK_BELOW_S": "0"},
             "in batches of 8": {
                 "DIGITSCOPE_QUICK_BELOW_S": "0",
@@ -129,39 +166,11 @@ SERVICES = (
             },
         }.items()
     ),
-    Service("FastAPI, `model.predict`", (*_UVICORN, "tutorial:app"), _BOTH),
-    Service(
-        "LitServe",
-        ("PYTHON", "litserve_app.py"),
-        {"form": ("/predict", _form("request"))},
-        ("litserve", *_LITERT),
-        {"PEER_PORT": "PORT"},
-    ),
-    Service(
-        "BentoML",
-        ("BIN/bentoml", "serve", "bento_app:DigitsService", "--port", "PORT"),
-        _BOTH,
-        ("bentoml", *_LITERT),
-        {"BENTOML_CONFIG_OPTIONS": "api_server.logging.access.enabled=false"},
-    ),
-    Service(
-        "Ray Serve",
-        ("PYTHON", "ray_app.py"),
-        {"PNG": ("/", RAW), "form": ("/", _form("file"))},
-        ("ray[serve]", *_LITERT),
-        {"PEER_PORT": "PORT"},
-    ),
-    Service(
-        "MLServer",
-        ("BIN/mlserver", "start", "."),
-        {"tensor": ("/v2/models/digits/infer", _tensor())},
-        ("mlserver", *_LITERT),
-        {
-            "MLSERVER_HTTP_PORT": "PORT",
-            "MLSERVER_GRPC_PORT": "0",
-            "PYTHONPATH": f"{PEERS}:{PEERS / 'mlserver'}",
-        },
-        PEERS / "mlserver",
+    Service("FastAPI, `model.predict`", (*_UVICORN, "tutorial:app"), _BOTH, runtime="keras"),
+    *(
+        replace(peer, name=f"{peer.name}{also}", runtime=runtime)
+        for peer in PEER_SERVICES
+        for also, runtime in (("", "litert"), (", `model.predict`", "keras"))
     ),
 )
 
@@ -214,7 +223,7 @@ def _environment(service: Service) -> Path:
     """Return the Python of a service's environment, which is made if it is not there."""
     if not service.packages:
         return Path(sys.executable)
-    folder = ENVIRONMENTS / service.name.lower().replace(" ", "-")
+    folder = ENVIRONMENTS / service.packages[0].split("[")[0]
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
         print(f"installing {service.name} ...", flush=True)
@@ -240,7 +249,8 @@ def _measure(
         **os.environ,
         "PYTHONPATH": str(PEERS),
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        "PEER_TWIN": str(bundle / TWIN_FILE),
+        "PEER_RUNTIME": service.runtime,
+        "PEER_TWIN": str(int8 if (int8 := bundle / INT8_FILE).exists() else bundle / TWIN_FILE),
         "PEER_KERAS": str(bundle / KERAS_FILE),
         "PEER_ANSWER": json.dumps(_answer(model)),
         "DIGITSCOPE_DEFAULT_MODEL": model,
@@ -264,8 +274,13 @@ def _measure(
                 measured = found.setdefault((service.name, kind), Measured())
                 measured.starts.append(started)
                 _wrk(port, path, body, 4, 2)  # warms everything up
+                rate = 0.0
                 for connections in CONNECTIONS:
-                    rate, middle, tail, failed = _wrk(port, path, body, connections, seconds)
+                    # Slow services get the time to answer each connection three times.
+                    needed = min(30, int(3 * connections / rate)) if rate else 0
+                    rate, middle, tail, failed = _wrk(
+                        port, path, body, connections, max(seconds, needed)
+                    )
                     measured.rates.setdefault(connections, []).append(rate)
                     measured.middles.setdefault(connections, []).append(middle)
                     measured.tails.setdefault(connections, []).append(tail)

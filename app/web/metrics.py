@@ -71,7 +71,7 @@ class Metrics:
         )
         self._stages = Histogram(
             "digitscope_stage_seconds",
-            "Time of one image's preparation, and of one image's share of a network's run.",
+            "Preparation and inference of an image, the mean of those that were run together.",
             ("stage",),
             buckets=_INFERENCE,
             registry=registry,
@@ -140,8 +140,9 @@ class Metrics:
             verdict, confidence = self._read(name, prediction.verdict)
             verdict.inc()
             confidence.observe(prediction.confidence)
-            self._prepare.observe(prediction.seconds.preparation)
-            self._infer.observe(prediction.seconds.inference)
+        spent = [prediction.seconds for prediction in predictions]
+        self._prepare.observe(sum(one.preparation for one in spent) / len(spent))
+        self._infer.observe(sum(one.inference for one in spent) / len(spent))
 
     def serves(self, name: str, version: int) -> None:
         """Say which version of a model is served."""

@@ -1,11 +1,10 @@
 """BentoML, as its documentation has it: a service class with an API that takes an image."""
 
-import os
 from pathlib import Path
 
 import bentoml
 import numpy as np
-from litert import Digits
+from digits import Digits
 from PIL.Image import Image
 
 
@@ -15,7 +14,7 @@ class DigitsService:
 
     def __init__(self) -> None:
         """Load the network."""
-        self.digits = Digits(os.environ["PEER_TWIN"])
+        self.digits = Digits()
 
     @bentoml.api(route="/form")
     def form(self, file: Image) -> dict:

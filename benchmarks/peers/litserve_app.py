@@ -3,8 +3,8 @@
 import os
 
 import litserve
+from digits import Digits
 from fastapi import UploadFile
-from litert import Digits
 
 
 class DigitsAPI(litserve.LitAPI):
@@ -12,7 +12,7 @@ class DigitsAPI(litserve.LitAPI):
 
     def setup(self, device: str) -> None:
         """Load the network in the worker."""
-        self.digits = Digits(os.environ["PEER_TWIN"])
+        self.digits = Digits()
 
     def decode_request(self, request: UploadFile) -> bytes:
         """Take a form's file, in the field `request`."""

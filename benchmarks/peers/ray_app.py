@@ -3,7 +3,7 @@
 import os
 import signal
 
-from litert import Digits
+from digits import Digits
 from ray import serve
 from starlette.requests import Request
 
@@ -12,9 +12,9 @@ from starlette.requests import Request
 class DigitsDeployment:
     """One replica."""
 
-    def __init__(self, twin: str) -> None:
+    def __init__(self) -> None:
         """Load the network."""
-        self.digits = Digits(twin)
+        self.digits = Digits()
 
     async def __call__(self, request: Request) -> dict:
         """Read a raw body, or a form's file."""
@@ -26,5 +26,5 @@ class DigitsDeployment:
 
 if __name__ == "__main__":
     serve.start(http_options={"port": int(os.environ["PEER_PORT"]), "access_log": False})
-    serve.run(DigitsDeployment.bind(os.environ["PEER_TWIN"]))
+    serve.run(DigitsDeployment.bind())
     signal.pause()

@@ -1,9 +1,7 @@
 """MLServer, as its documentation has it: a runtime of its own for the Open Inference Protocol."""
 
-import os
-
 import numpy as np
-from litert import Digits
+from digits import Digits
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec, decode_args
 
@@ -13,7 +11,7 @@ class DigitsRuntime(MLModel):
 
     async def load(self) -> bool:
         """Load the network."""
-        self.digits = Digits(os.environ["PEER_TWIN"])
+        self.digits = Digits()
         return True
 
     @decode_args
