@@ -10,6 +10,7 @@ import io
 import statistics
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -35,6 +36,8 @@ from benchmarks.page import fill, table
 PAGE = REPOSITORY / "docs" / "performance.md"
 ROUNDS, CALLS = 25, 60
 PNG = sample_png(7)
+DIGITS = np.stack([decode(sample_png(n % 10), max_pixels=784).pixels for n in range(256)])
+THREADS = Settings().threads
 
 
 def main() -> None:
@@ -53,23 +56,51 @@ async def _measure() -> list[list[str]]:
     }
     async with AsyncExitStack() as stack:
         asked: dict[str, Callable[[], Awaitable[None]]] = {}
+        many = _npy(DIGITS)
+        digits: dict[str, Callable[[], Awaitable[None]]] = {}
         for name, app in apps.items():
             state = await stack.enter_async_context(app.router.lifespan_context(app))
-            asked[f"whole request, {name}"] = _asker(app, state)
+            asked[f"whole request, {name}"] = _asker(app, state, "/predict", PNG, "image/png")
+            digits[name] = _asker(app, state, "/predict/batch", many, "application/x-npy")
         registry = (state or {})["service"].registry
         model = registry.get(None)
         registry._models[registry.default] = replace(model, runtime=_Constant(model.runtime))
-        asked["whole request, the floor: FastAPI, Pillow, the same JSON"] = _asker(_floor(), {})
+        floor = _asker(_floor(), {}, "/predict", PNG, "image/png")
+        asked["whole request, the floor: FastAPI, Pillow, the same JSON"] = floor
         workers = Workers(threads=1, max_queue=1)
 
         async def hop() -> None:
             await workers.run(int)
 
-        medians = await _medians({**_steps(model), "to a thread and back": hop, **asked})
+        medians = await _medians({**_steps(model), "to a thread and back": hop, **asked}, CALLS)
         workers.close()
+        with ThreadPoolExecutor(THREADS) as pool:
+            bulk = {
+                f"one of {len(DIGITS)} digits, by {THREADS} threads that do nothing else": _bare(
+                    model, pool
+                ),
+                f"one of {len(DIGITS)} digits in a `/predict/batch`": digits["on the event loop"],
+            }
+            for name, value in (await _medians(bulk, 1)).items():
+                medians[name] = value / len(DIGITS)
     rows = [["step", "us"]]
     rows += [[name, f"{value:.0f}"] for name, value in medians.items()]
     return rows
+
+
+def _npy(digits: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, digits)
+    return file.getvalue()
+
+
+def _bare(model: Model, pool: ThreadPoolExecutor) -> Callable[[], Awaitable[None]]:
+    parts = np.array_split(DIGITS, THREADS)
+
+    async def run() -> None:
+        list(pool.map(model.runtime.predict, parts))
+
+    return run
 
 
 class _Constant:
@@ -131,28 +162,30 @@ def _floor() -> FastAPI:
     return app
 
 
-def _asker(app: FastAPI, state: object) -> Callable[[], Awaitable[None]]:
+def _asker(
+    app: FastAPI, state: object, path: str, body: bytes, kind: str
+) -> Callable[[], Awaitable[None]]:
     scope: Scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
         "method": "POST",
         "scheme": "http",
-        "path": "/predict",
-        "raw_path": b"/predict",
+        "path": path,
+        "raw_path": path.encode(),
         "query_string": b"",
         "root_path": "",
         "headers": [
             (b"host", b"localhost"),
-            (b"content-type", b"image/png"),
-            (b"content-length", str(len(PNG)).encode()),
+            (b"content-type", kind.encode()),
+            (b"content-length", str(len(body)).encode()),
         ],
         "client": ("127.0.0.1", 50000),
         "server": ("127.0.0.1", 8000),
     }
 
     async def ask() -> None:
-        messages: list[Message] = [{"type": "http.request", "body": PNG, "more_body": False}]
+        messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
         sent: list[Message] = []
 
         async def receive() -> Message:
@@ -171,16 +204,16 @@ def _asker(app: FastAPI, state: object) -> Callable[[], Awaitable[None]]:
     return ask
 
 
-async def _medians(steps: dict[str, Callable[[], Awaitable[None]]]) -> dict[str, float]:
+async def _medians(steps: dict[str, Callable[[], Awaitable[None]]], calls: int) -> dict[str, float]:
     """Measure all steps in turn, again and again, so that noise falls on all of them alike."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(ROUNDS + 2):
         for name, step in steps.items():
             began = time.perf_counter()
-            for _ in range(CALLS):
+            for _ in range(calls):
                 await step()
             if turn >= 2:
-                times[name].append(1e6 * (time.perf_counter() - began) / CALLS)
+                times[name].append(1e6 * (time.perf_counter() - began) / calls)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
