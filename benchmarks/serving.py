@@ -268,17 +268,17 @@ def _measure(
     ) as process:
         try:
             path, body = next(iter(service.asks.values()))
-            _until_answered(process, port, path, body)
+            until_answered(process, port, path, body)
             started = time.perf_counter() - began
             for kind, (path, body) in service.asks.items():
                 measured = found.setdefault((service.name, kind), Measured())
                 measured.starts.append(started)
-                _wrk(port, path, body, 4, 2)  # warms everything up
+                wrk(port, path, body, 4, 2)  # warms everything up
                 rate = 0.0
                 for connections in CONNECTIONS:
                     # Slow services get the time to answer each connection three times.
                     needed = min(30, int(3 * connections / rate)) if rate else 0
-                    rate, middle, tail, failed = _wrk(
+                    rate, middle, tail, failed = wrk(
                         port, path, body, connections, max(seconds, needed)
                     )
                     measured.rates.setdefault(connections, []).append(rate)
@@ -303,7 +303,12 @@ def _answer(model: str) -> dict[str, object]:
     return said.model_dump(mode="json")
 
 
-def _until_answered(process: subprocess.Popen[bytes], port: int, path: str, body: Body) -> None:
+def until_answered(process: subprocess.Popen[bytes], port: int, path: str, body: Body) -> None:
+    """Return once a service answers.
+
+    Raises:
+        RuntimeError: It has ended, or does not answer for long.
+    """
     until, content = time.monotonic() + PATIENCE_S, b"no answer"
     while time.monotonic() < until and process.poll() is None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
@@ -321,7 +326,7 @@ def _until_answered(process: subprocess.Popen[bytes], port: int, path: str, body
     raise RuntimeError(f"no service answers at {path}: {content[:300]!r}")
 
 
-def _wrk(
+def wrk(
     port: int, path: str, body: Body, connections: int, seconds: int
 ) -> tuple[float, float, float, int]:
     """Return requests a second, p50 and p99 in ms, and how many answers were no success."""
