@@ -75,9 +75,10 @@ def app(scale: Scale) -> serve.Application:
     """Build the application for `serve run`, `serve deploy` and `digitscope cluster`.
 
     The settings are those of the environment that this runs in. A replica runs each image at once,
-    on as many threads as it has CPUs; its queue is Serve's.
+    on as many threads as it has CPUs and never on its event loop; its queue is Serve's.
     """
-    settings = Settings().model_copy(update={"threads": scale.cpus, "max_batch": 1, "workers": 1})
+    own = {"threads": scale.cpus, "max_batch": 1, "workers": 1, "inline_below_s": 0.0}
+    settings = Settings().model_copy(update=own)
 
     def build() -> ASGIApp:
         return _WithState(create_app(settings))
