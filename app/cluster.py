@@ -77,8 +77,7 @@ def app(scale: Scale) -> serve.Application:
     The settings are those of the environment that this runs in. A replica runs each image at once,
     on as many threads as it has CPUs and never on its event loop; its queue is Serve's.
     """
-    own = {"threads": scale.cpus, "max_batch": 1, "workers": 1, "inline_below_s": 0.0}
-    settings = Settings().model_copy(update=own)
+    settings = Settings(threads=scale.cpus, max_batch=1, workers=1, quick_below_s=0)
 
     def build() -> ASGIApp:
         return _WithState(create_app(settings))
