@@ -136,7 +136,10 @@ def settings() -> None:
     values = read_settings()
     table = Table("Variable", "Value", "What it does", show_lines=True)
     for name, field in Settings.model_fields.items():
-        table.add_row(f"DIGITSCOPE_{name.upper()}", str(getattr(values, name)), field.description)
+        value = getattr(values, name)
+        # Keys are for nobody's screen or log.
+        shown = str(value) if field.repr or not value else "(set)"
+        table.add_row(f"DIGITSCOPE_{name.upper()}", shown, field.description)
     Console().print(table)
 
 

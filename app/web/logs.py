@@ -5,6 +5,8 @@ import logging
 import sys
 from typing import Literal
 
+# At lower levels these write what they find in uploads, such as the texts of their metadata.
+_TALKERS = ("PIL", "python_multipart")
 _FIELDS = ("request_id", "ms", "client")
 
 
@@ -44,6 +46,8 @@ def configure(level: str, form: Literal["text", "json"]) -> None:
         else TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name in _TALKERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
     for name in ("uvicorn", "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers.clear()

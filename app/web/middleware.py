@@ -89,6 +89,7 @@ class RequestMiddleware:
                     (b"x-request-id", request_id.encode()),
                     (b"x-content-type-options", b"nosniff"),
                     (b"referrer-policy", b"no-referrer"),
+                    (b"x-frame-options", b"DENY"),
                 ]
                 if around.drain.begun or crowded:
                     MutableHeaders(raw=headers)["Connection"] = "close"
