@@ -17,7 +17,7 @@ BUILD_ARGS = $(foreach name,VERSION REVISION SOURCE BASE EXTRAS,$(if $($(name)),
 SBOM ?= dist/sbom.json
 AUDIT ?=
 
-.PHONY: serve test lint bench fuzz clients image sbom audit clean
+.PHONY: serve test lint bench soak fuzz clients image sbom audit clean
 
 serve: $(VENV)/.served
 	$(BIN)/digitscope serve
@@ -33,6 +33,12 @@ lint: $(VENV)/.tested
 
 bench: $(VENV)/.tested
 	$(BIN)/python -m benchmarks.serving
+
+# Load with every answer checked, then requests by the document's schemas, each for so many minutes.
+SOAK_MINUTES ?= 10
+soak: $(VENV)/.tested
+	$(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES)
+	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest tests/contract -k for_long
 
 # Files that the decoder does not expect, searched for so long; docs in tests/garbage/fuzz.py.
 FUZZ_SECONDS ?= 120

@@ -35,3 +35,12 @@ def test_links_lead_somewhere(page: Path) -> None:
     """Every relative link and picture of a page exists."""
     for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", [DOCS / "reliability.md", REPOSITORY / "SECURITY.md"])
+def test_tests_that_are_named_exist(page: Path) -> None:
+    """Every test by which a page proves a promise is there, under that name."""
+    named = re.findall(r"`(tests/[^`:]+)::(\w+)`", page.read_text())
+    assert len(named) > 15
+    for path, name in named:
+        assert f"\ndef {name}(" in (REPOSITORY / path).read_text(), f"{path}::{name}"
