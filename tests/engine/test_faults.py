@@ -9,6 +9,7 @@ import threading
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from tests.engine.server import Load, Server, eventually, serving
 from tests.engine.test_life_cycle import TOKEN, _publish, _reload
 
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-CLOCK_JUMPS = ("+4000d", "-4000d", "+0")
+JUMPS_D = (4000, -4000, 0)
 
 
 @pytest.fixture
@@ -184,19 +185,24 @@ def test_clock_that_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for name, value in {
         "LD_PRELOAD": str(FAKETIME[0]),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }.items():
         monkeypatch.setenv(name, value)
-    with serving(tmp_path, rate_limit_per_s=1e6) as server, Load(server, clients=2) as load:
-        for jump in CLOCK_JUMPS:
-            clock.write_text(jump)
-            lines, seen = len(server.log.read_text().splitlines()), load.statuses[200]
+    settings = {"rate_limit_per_s": 1e6, "deadline_s": 60}
+    with serving(tmp_path, **settings) as server, Load(server, clients=2) as load:
+        for days in JUMPS_D:
+            clock.write_text(f"{days:+}d")
+            year = str((datetime.now() + timedelta(days)).year)
+            eventually(lambda year=year: _last_line(server).startswith(year))
+            seen = load.statuses[200]
             eventually(lambda seen=seen: load.statuses[200] > seen + 20)
             assert server.ask("/inspect", sample_png(2)).status == 200
             assert server.get("/livez").status == 200
-            said = server.log.read_text().splitlines()[lines + 10 :]
-            years = {line[:3] for line in said}
-            assert years == {"+4000d": {"203"}, "-4000d": {"201"}, "+0": {"202"}}[jump]
+            assert _last_line(server).startswith(year)
     assert not load.wrong
     assert set(load.statuses) == {200}
+
+
+def _last_line(server: Server) -> str:
+    return server.log.read_text().splitlines()[-1]
