@@ -107,6 +107,13 @@ class Connection(HttpToolsProtocol):
         if self._taking is None:
             self._wait_for_taking()
 
+    def resume_writing(self) -> None:
+        """Begin to wait anew: much was taken, and what is written next comes on top of the rest."""
+        super().resume_writing()
+        if self._taking:
+            self._taking.cancel()
+        self._wait_for_taking()
+
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
