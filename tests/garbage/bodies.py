@@ -287,15 +287,19 @@ def heads() -> Iterator[Bent]:
 
 def frames() -> Iterator[Bent]:
     """Give bodies in chunks, and lengths that are within bounds or beyond."""
-    over = 5 * 1024 * 1024 + 1
+    over, soon = 5 * 1024 * 1024 + 1, "X-Request-Timeout: 0.2"
     for name, status, content in (
         ("in one chunk", 200, request("/predict", chunked(SEVEN, 9999), CHUNKED)),
         ("in chunks of a byte", 200, request("/predict", chunked(SEVEN, 1), CHUNKED)),
         ("in no chunk", 400, request("/predict", chunked(b"", 1), CHUNKED)),
         ("said to be beyond the limit", 413, request("/predict", b"x", f"Content-Length: {over}")),
         ("that waits to be asked for", 200, request("/predict", SEVEN, "Expect: 100-continue")),
-        ("slower than the deadline", 504, request("/predict", SEVEN[:9], "Content-Length: 500")),
-        ("in a chunk without an end", 504, request("/predict", b"fff\r\nabc", CHUNKED)),
+        (
+            "slower than the deadline",
+            504,
+            request("/predict", SEVEN[:9], "Content-Length: 500", soon),
+        ),
+        ("in a chunk without an end", 504, request("/predict", b"fff\r\nabc", CHUNKED, soon)),
     ):
         yield Bent(f"body {name}", status, content)
 

@@ -9,8 +9,8 @@ from tests.engine.server import Server, serving
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A running server with an admin token, which waits two seconds for slow clients."""
+    """A running server with an admin token."""
     folder = tmp_path_factory.mktemp("garbage")
-    with serving(folder, admin_token="the admin token", deadline_s=2) as server:
+    with serving(folder, admin_token="the admin token") as server:
         yield server
         assert "Traceback" not in server.log.read_text()

@@ -130,9 +130,7 @@ def test_a_bad_picture_spoils_no_other_of_its_batch(server: Server) -> None:
         part = some[start : start + 100]
         texts = [base64.b64encode(picture.content).decode() for picture in part]
         body = json.dumps([{"image": text} for text in (good, *texts, good)]).encode()
-        answer = server.ask(
-            "/predict/batch", body, Content_Type="application/json", X_Request_Timeout="2"
-        )
+        answer = server.ask("/predict/batch", body, Content_Type="application/json")
         assert answer.status == 200, answer.content
         first, *found, last = answer.json
         assert (first["digit"], last["digit"]) == (7, 7)
