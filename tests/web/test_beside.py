@@ -13,7 +13,7 @@ from app.imaging.decode import from_pixels
 from app.imaging.prepare import as_is
 from app.inference.registry import Model
 from app.inference.runtime import Outputs, Pixels
-from app.recognise import Read
+from app.recognise import Prediction, Read
 from app.web import beside
 from app.web.beside import Beside
 
@@ -71,6 +71,15 @@ async def _until(holds) -> None:
     raise AssertionError("it never came true")
 
 
+async def _hold(side: Beside, model: Model, runtime: Held) -> asyncio.Task[Prediction]:
+    """Read a 0, and keep the thread busy with a 1 until `runtime.go` is set."""
+    await side.run(_read(0), model, "first")
+    runtime.go.clear()
+    busy = asyncio.create_task(side.run(_read(1), model, "second"))
+    await _until(lambda: runtime.sizes == [1, 1])
+    return busy
+
+
 async def test_one_client_is_served_on_the_event_loop(held: tuple[Model, Held]) -> None:
     """Images that come on one connection, one after the other, use no thread."""
     model, runtime = held
@@ -80,15 +89,21 @@ async def test_one_client_is_served_on_the_event_loop(held: tuple[Model, Held]) 
     side.close()
 
 
+async def test_after_a_lull_an_image_is_alone(held: tuple[Model, Held]) -> None:
+    """Images that come one by one, each on a connection of its own, use no thread either."""
+    model, runtime = held
+    side = Beside(lull_s=0)
+    assert [(await side.run(_read(n), model, n)).digit for n in range(5)] == [0, 1, 2, 3, 4]
+    assert runtime.threads == {threading.current_thread().name}
+    side.close()
+
+
 async def test_images_that_come_meanwhile_run_together(held: tuple[Model, Held]) -> None:
     """While the thread runs, others gather; each gets its own answer, and a run has a limit."""
     model, runtime = held
     ran: list[int] = []
     side = Beside(lull_s=60, ran=lambda predictions, model: ran.append(len(predictions)))
-    await side.run(_read(0), model, "first")
-    runtime.go.clear()
-    calls = [asyncio.create_task(side.run(_read(1), model, "second"))]
-    await _until(lambda: runtime.sizes == [1, 1])
+    calls = [await _hold(side, model, runtime)]
     calls += [asyncio.create_task(side.run(_read(n % 10), model, n)) for n in range(20)]
     await asyncio.sleep(0)
     assert side.stalled_for() > 0
@@ -103,10 +118,7 @@ async def test_who_is_gone_costs_nothing(held: tuple[Model, Held]) -> None:
     """An image whose request was cancelled while it waited is not run."""
     model, runtime = held
     side = Beside(lull_s=60)
-    await side.run(_read(0), model, "first")
-    runtime.go.clear()
-    calls = [asyncio.create_task(side.run(_read(1), model, "second"))]
-    await _until(lambda: runtime.sizes == [1, 1])
+    calls = [await _hold(side, model, runtime)]
     calls += [asyncio.create_task(side.run(_read(n), model, n)) for n in range(2, 6)]
     await asyncio.sleep(0)
     calls[2].cancel()
@@ -147,10 +159,7 @@ async def test_more_than_can_wait_is_refused(held: tuple[Model, Held]) -> None:
     """With the queue full one more is refused at once, and those that wait get their answers."""
     model, runtime = held
     side = Beside(lull_s=60)
-    await side.run(_read(0), model, "first")
-    runtime.go.clear()
-    calls = [asyncio.create_task(side.run(_read(1), model, "second"))]
-    await _until(lambda: runtime.sizes == [1, 1])
+    calls = [await _hold(side, model, runtime)]
     calls += [asyncio.create_task(side.run(_read(2), model, n)) for n in range(beside.MOST_WAITING)]
     await asyncio.sleep(0)
     with pytest.raises(QueueFullError, match=f"{beside.MOST_WAITING} images"):
