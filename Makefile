@@ -34,11 +34,11 @@ lint: $(VENV)/.tested
 bench: $(VENV)/.tested
 	$(BIN)/python -m benchmarks.serving
 
-# Load with every answer checked, then requests by the document's schemas, each for so many minutes.
+# Load with every answer checked, requests by the document's schemas, damaged pictures: each for so many minutes.
 SOAK_MINUTES ?= 10
 soak: $(VENV)/.tested
 	$(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES)
-	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest tests/contract -k for_long
+	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest tests/contract tests/garbage -k for_long
 
 # Files that the decoder does not expect, searched for so long; docs in tests/garbage/fuzz.py.
 FUZZ_SECONDS ?= 120
