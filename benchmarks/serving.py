@@ -277,7 +277,7 @@ def _measure(
                 rate = 0.0
                 for connections in CONNECTIONS:
                     # Slow services get the time to answer each connection three times.
-                    needed = min(30, int(3 * connections / rate)) if rate else 0
+                    needed = min(12, int(3 * connections / rate)) if rate else 0
                     rate, middle, tail, failed = wrk(
                         port, path, body, connections, max(seconds, needed)
                     )

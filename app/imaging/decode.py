@@ -189,7 +189,8 @@ def _read(image: Image.Image, data: bytes) -> Upload:
         image.draft(
             None, (WORKING_SIDE, WORKING_SIDE)
         )  # decodes large JPEGs at a half, quarter or eighth
-    image.load()
+    if name != "png":
+        image.load()
     image = _to_plain_mode(image, warnings)
     drafted = max(1, round(full_width / image.width))
     factor = max(1, -(-max(image.size) // WORKING_SIDE))

@@ -39,7 +39,7 @@ class Beside:
         waited: Callable[[float], None] = lambda seconds: None,
         ran: Callable[[Sequence[Prediction], Model], None] = lambda predictions, model: None,
     ) -> None:
-        """Tell `waited` how many seconds each image waited, and `ran` what came out of a run.
+        """Tell `waited` how long the first image of a run waited, and `ran` what came out of it.
 
         An image is alone after `lull_s` seconds without another, or when the one before came on the
         same connection.
@@ -96,14 +96,14 @@ class Beside:
     def _take(self) -> list[_Call]:
         """Take those that have waited longest, all of one model, and drop who is gone."""
         calls: list[_Call] = []
-        now = time.perf_counter()
         while self._waiting and len(calls) < MOST:
             if calls and self._waiting[0].model is not calls[0].model:
                 break
             call = self._waiting.popleft()
             if not call.found.done():
-                self._waited(now - call.since)
                 calls.append(call)
+        if calls:
+            self._waited(time.perf_counter() - calls[0].since)
         return calls
 
     def _work(self, loop: asyncio.AbstractEventLoop, calls: list[_Call]) -> None:
