@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from app.inference.registry import Model, Registry
 from app.main import create_app
 from app.settings import REPOSITORY, Settings
+from tests.engine.server import Server, serving
 
 
 class Digits(NamedTuple):
@@ -42,6 +43,13 @@ def client() -> Iterator[TestClient]:
     """The real application with the committed models; the classic one is the default."""
     with TestClient(create_app(Settings(default_model="classic"))) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The service in a process of its own, for clients that speak HTTP themselves."""
+    with serving(tmp_path_factory.mktemp("server"), admin_token="the admin token") as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

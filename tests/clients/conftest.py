@@ -1,22 +1,12 @@
-"""A running service, and the environments of the clients that public generators make."""
+"""The environments of the clients that public generators make."""
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.engine.server import Server, serving
-
 CLIENTS = Path(sys.prefix) / "clients"
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A running server."""
-    with serving(tmp_path_factory.mktemp("clients")) as server:
-        yield server
 
 
 def _made(name: str) -> Path:
