@@ -47,7 +47,6 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self._limits: ConnectionLimits = self.app_state["connections"]
         self._bodiless = 0  # bytes since the last that was part of a body, or ended a request
-        self._ended = True  # whether the last request came to its end
         self._head: asyncio.TimerHandle | None = None
         self._taking: asyncio.TimerHandle | None = None
         self._served: RequestResponseCycle | None = None
@@ -67,10 +66,9 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read on, within the limits of a head."""
         self._bodiless += len(data)
-        self._ended = False
         super().data_received(data)
-        # Most requests come as a whole, and need no timer.
-        if self._head is None and not self._ended and self._is_idle():
+        # Most heads come as a whole, and need no timer: then there is a request by now.
+        if self._head is None and self._is_idle():
             self._wait_for_head()
         if self._bodiless > MOST_HEAD_BYTES:
             self._end(_HEAD_TOO_LARGE, "The head of the request is too large.")
@@ -95,7 +93,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Take the end of a request."""
-        self._bodiless, self._ended = 0, True
+        self._bodiless = 0
         super().on_message_complete()
 
     def on_response_complete(self) -> None:

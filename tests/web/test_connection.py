@@ -3,7 +3,7 @@
 Real clients of a real server are in tests/engine/test_clients.py.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 import pytest
 from uvicorn import Config
@@ -26,6 +26,9 @@ class Timer:
         """Do nothing any more."""
         self.over = True
 
+    def add_done_callback(self, call: Callable[..., None]) -> None:
+        """Be a task that never ends."""
+
 
 class Clock:
     """A loop whose time passes when it is told to."""
@@ -38,6 +41,11 @@ class Clock:
         """Note what is due."""
         self._timers.append(Timer(self._now + delay, lambda: call(*words)))
         return self._timers[-1]
+
+    def create_task(self, work: Coroutine[None, None, None]) -> Timer:
+        """Do nothing of it: the test answers."""
+        work.close()
+        return Timer(0, self.create_task)
 
     def wait(self, seconds: float) -> None:
         """Do what is due until then."""
@@ -80,6 +88,14 @@ class Transport:
         """Close."""
         self.aborted = True
 
+    def write(self, content: bytes) -> None:
+        """Take it all at once."""
+
+    def resume_reading(self) -> None:
+        """Go on."""
+
+    close = abort
+
 
 async def _serve_nothing(scope: object, receive: object, send: object) -> None:
     """Be an application."""
@@ -89,17 +105,37 @@ Parts = tuple[Connection, Transport, Clock]
 
 
 @pytest.fixture
-def parts() -> Parts:
-    """A connection on which an answer is being written, and waits."""
+def asked() -> Parts:
+    """A connection on which a request has come, but for its body of two bytes."""
     clock, transport = Clock(), Transport()
     state = {"connections": ConnectionLimits(patience_s=PATIENCE_S, most=1)}
     config = Config(_serve_nothing, log_config=None)
     connection = Connection(config, ServerState(), state, _loop=clock)
     connection.connection_made(transport)
-    connection._head.cancel()  # the request has come
+    connection.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
+    return connection, transport, clock
+
+
+@pytest.fixture
+def parts(asked: Parts) -> Parts:
+    """A connection on which an answer is being written, and waits."""
+    connection, transport, _ = asked
     transport.waiting = HIGH
     connection.pause_writing()
-    return connection, transport, clock
+    return asked
+
+
+@pytest.mark.parametrize("late", [b"ab", b"abGET / HTTP/1.1\r\nHost:", b"a"])
+def test_rest_of_what_was_answered_keeps_no_connection(asked: Parts, late: bytes) -> None:
+    """Who sends the body of a request that was refused by its head is waited for like others."""
+    connection, transport, clock = asked
+    clock.wait(PATIENCE_S)
+    assert not transport.aborted  # that is for the deadline to say
+    connection.cycle.response_complete = True
+    connection.on_response_complete()
+    connection.data_received(late)
+    clock.wait(PATIENCE_S)
+    assert transport.aborted
 
 
 def test_parts_that_are_taken_in_time_go_on(parts: Parts) -> None:
