@@ -204,8 +204,9 @@ class Soak:
 
     def _leave(self, ask: Ask, chance: random.Random) -> str:
         """Go away in the middle of a request, or after it, without waiting for the answer."""
-        raw = _raw(ask)
-        with socket.create_connection(("127.0.0.1", self._server.port)) as connection:
+        raw, place = _raw(ask), ("127.0.0.1", self._server.port)
+        # What is wrong may be refused, and the connection closed, before all of it was sent.
+        with socket.create_connection(place) as connection, suppress(ConnectionError):
             connection.sendall(raw[: chance.choice((len(raw), len(raw) // 2, 10))])
         return "gone"
 

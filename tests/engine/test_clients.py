@@ -14,6 +14,7 @@ from tests.engine.server import PATIENCE_S, Server, eventually, serving
 
 PNG = sample_png(3)
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
+SOON = HEAD.replace(b"Host: x", b"Host: x\r\nX-Request-Timeout: 0.5")
 EVERYTHING = b"/layers/0/activations?model=classic&layers=all"  # 400 kB
 MOST = 20
 
@@ -22,7 +23,7 @@ MOST = 20
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of little patience."""
     folder = tmp_path_factory.mktemp("clients")
-    limits = {"client_timeout_s": 0.5, "deadline_s": 1}
+    limits = {"client_timeout_s": 0.5, "deadline_s": PATIENCE_S}
     with serving(folder, **limits) as server:
         yield server
         # Whatever clients did, it was no error of the service.
@@ -108,7 +109,7 @@ def _send_for_ever(connection: socket.socket, content: bytes) -> None:
 def test_body_that_never_ends_gets_its_deadline(server: Server) -> None:
     """A slow body gets 504; who sends on after that is cut off."""
     with _connect(server) as connection:
-        connection.sendall(HEAD % 1_000_000)
+        connection.sendall(SOON % 1_000_000)
         dripping = threading.Thread(target=_drip, args=(connection, b"x"))
         dripping.start()
         received = _rest(connection)

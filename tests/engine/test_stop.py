@@ -45,7 +45,8 @@ def test_all_that_has_begun_is_answered(tmp_path: Path) -> None:
 
     The process is told to stop while one connection or more is at each of these stages.
     """
-    limits = {"drain_delay_s": 1, "deadline_s": 60, "grace_s": 60, "admin_token": TOKEN}
+    limits = {"drain_delay_s": 3, "deadline_s": 60, "grace_s": 60, "admin_token": TOKEN}
+    limits |= {"client_timeout_s": PATIENCE_S}
     with serving(tmp_path, **limits) as server, ExitStack() as stack:
         whole = server.ask(EVERYTHING.decode(), PNG).content
         kept = stack.enter_context(_connect(server, HEAD % (b"/predict", len(PNG)) + PNG))
