@@ -153,7 +153,8 @@ def _open(settings: Settings, metrics: Metrics, drain: Drain) -> Service:
     registry = Registry(
         settings.model_dir,
         settings.default_model,
-        interpreters=settings.threads,
+        # Predictions never wait for what looks inside, which may keep one for long.
+        interpreters=settings.threads + settings.slow_threads,
         max_batch=settings.max_batch,
         max_delay_s=settings.max_delay_ms / 1000,
     )

@@ -120,10 +120,10 @@ class Beside:
                 if not call.found.done():
                     call.found.set_exception(outcome)
             return
-        self._ran(outcome, calls[0].model)
         for call, prediction in zip(calls, outcome, strict=True):
             if not call.found.done():
                 call.found.set_result(prediction)
+        self._ran(outcome, calls[0].model)
 
 
 def _run(calls: list[_Call]) -> list[Prediction] | Exception:

@@ -23,6 +23,12 @@ from app.web.problems import MEDIA_TYPE, Problem
 
 MOST_HEAD_BYTES = 64 * 1024  # browsers send some 1 kB; so much is read in a row without a body
 LEAST_TAKEN_BYTES = 64 * 1024  # of an answer, while the patience lasts
+# On every answer, those included that no application gives.
+SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
 _HEAD_TOO_LARGE, _HEAD_TOO_SLOW = 431, 408
 
 
@@ -163,6 +169,7 @@ class Connection(HttpToolsProtocol):
         self.transport.write(
             STATUS_LINE[status]
             + b"content-type: %b\r\nconnection: close\r\n" % MEDIA_TYPE.encode()
+            + b"".join(b"%b: %b\r\n" % header for header in SECURITY_HEADERS)
             + b"content-length: %d\r\n\r\n%b" % (len(content), content.encode())
         )
         self.transport.close()

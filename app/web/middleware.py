@@ -20,6 +20,7 @@ from app.errors import (
     UnauthorisedError,
 )
 from app.web.access import OPEN_PATHS, Access, given_key
+from app.web.connection import SECURITY_HEADERS
 from app.web.drain import Drain
 from app.web.metrics import Metrics
 from app.web.problems import GONE, answer
@@ -85,12 +86,7 @@ class RequestMiddleware:
                 if deadline:
                     deadline.end()
                 headers = message.setdefault("headers", [])
-                headers += [
-                    (b"x-request-id", request_id.encode()),
-                    (b"x-content-type-options", b"nosniff"),
-                    (b"referrer-policy", b"no-referrer"),
-                    (b"x-frame-options", b"DENY"),
-                ]
+                headers += [(b"x-request-id", request_id.encode()), *SECURITY_HEADERS]
                 if around.drain.begun or crowded:
                     MutableHeaders(raw=headers)["Connection"] = "close"
             await send(message)

@@ -57,6 +57,7 @@ def test_what_is_no_http_is_refused_with_all_that_follows(server: Server) -> Non
         assert reply.status == 400, bent.name
         assert reply.headers["content-type"] == "application/problem+json"
         assert json.loads(reply.content)["status"] == 400
+        assert reply.headers["x-frame-options"] == "DENY"
     assert _is_well(server)
 
 
