@@ -1,8 +1,9 @@
 """Quick networks, run beside the event loop on all images that wait, in one go.
 
-While a thread runs the network, which needs no Python, the event loop reads further requests and
-writes answers; what arrives meanwhile makes the next run. An image that is alone runs at once, on
-the event loop, because the way to a thread and back takes longer.
+Images gather for as long as each turn of the event loop brings another, up to `MOST`, so nobody
+waits for what has not come yet. Fewer run on the event loop, because the way to a thread and back
+takes longer. So many are run by a thread, and the loop, since the network needs no Python, goes on
+reading requests; what arrives meanwhile makes the next run.
 """
 
 import asyncio
@@ -17,7 +18,6 @@ from app.inference.registry import Model
 from app.recognise import Prediction, Read, predict
 
 MOST = 16  # images of a run; more are no faster (docs/performance.md), and the first would wait
-LULL_S = 0.005  # as long as a dozen requests
 MOST_WAITING = 1024  # images; the last of them waits some 50 ms for a network of 50 us
 
 
@@ -35,20 +35,16 @@ class Beside:
     def __init__(
         self,
         *,
-        lull_s: float = LULL_S,
         waited: Callable[[float], None] = lambda seconds: None,
         ran: Callable[[Sequence[Prediction], Model], None] = lambda predictions, model: None,
     ) -> None:
-        """Tell `waited` how long the first image of a run waited, and `ran` what came out of it.
-
-        An image is alone after `lull_s` seconds without another, or when the one before came on the
-        same connection.
-        """
-        self._lull_s, self._waited, self._ran = lull_s, waited, ran
+        """Tell `waited` how long the first image of a run waited, and `ran` what came out of it."""
+        self._waited, self._ran = waited, ran
         self._waiting: deque[_Call] = deque()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beside")
         self._due = False  # whether `_turn` will be called
-        self._last: tuple[object, float] = (None, 0.0)  # connection and time of the last image
+        self._seen = 0  # images that waited a turn ago
+        self._last: object = None  # connection of the last image
         self._running_since: float | None = None  # in the thread
 
     async def run(self, read: Read, model: Model, client: object) -> Prediction:
@@ -62,19 +58,15 @@ class Beside:
         if len(self._waiting) >= MOST_WAITING:
             raise QueueFullError(f"{MOST_WAITING} images wait already; try again in a second.")
         loop = asyncio.get_running_loop()
-        now, (last, at) = time.perf_counter(), self._last
-        self._last = client, now
-        idle = not (self._waiting or self._running_since)
-        if idle and (client == last or now - at > self._lull_s):
+        again, self._last = client == self._last, client
+        if again and not (self._waiting or self._running_since):
+            # One client that sends one after the other: no other will come in this turn.
             alone = predict([read], model)
             self._ran(alone, model)
             return alone[0]
-        call = _Call(read, model, now, loop.create_future())
+        call = _Call(read, model, time.perf_counter(), loop.create_future())
         self._waiting.append(call)
-        if not (self._due or self._running_since):
-            # Not yet: the requests that came in with this one are about to be read.
-            self._due = True
-            loop.call_soon(self._turn)
+        self._wait_a_turn(loop)
         return await call.found
 
     def stalled_for(self) -> float:
@@ -85,13 +77,27 @@ class Beside:
         """Wait for the thread."""
         self._thread.shutdown(wait=True)
 
+    def _wait_a_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let `_turn` be called, once, after what has come in by now has been read."""
+        if not (self._due or self._running_since):
+            self._due = True
+            loop.call_soon(self._turn)
+
     def _turn(self) -> None:
-        """Run what waits in the thread."""
-        self._due = False
-        calls = self._take()
-        if calls:
+        """Run what waits, unless this turn has brought another and there is room for more."""
+        loop, self._due = asyncio.get_running_loop(), False
+        if self._seen < len(self._waiting) < MOST:
+            self._seen = len(self._waiting)
+            self._wait_a_turn(loop)
+            return
+        self._seen, calls = 0, self._take()
+        if len(calls) == MOST:
             self._running_since = time.monotonic()
-            self._thread.submit(self._work, asyncio.get_running_loop(), calls)
+            self._thread.submit(self._work, loop, calls)
+        elif calls:
+            self._finish(calls, _run(calls))
+            if self._waiting:
+                self._wait_a_turn(loop)
 
     def _take(self) -> list[_Call]:
         """Take those that have waited longest, all of one model, and drop who is gone."""
@@ -112,7 +118,8 @@ class Beside:
     def _came_back(self, calls: list[_Call], outcome: list[Prediction] | Exception) -> None:
         self._running_since = None
         self._finish(calls, outcome)
-        self._turn()
+        if self._waiting:
+            self._wait_a_turn(asyncio.get_running_loop())
 
     def _finish(self, calls: list[_Call], outcome: list[Prediction] | Exception) -> None:
         if isinstance(outcome, Exception):

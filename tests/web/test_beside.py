@@ -71,29 +71,31 @@ async def _until(holds) -> None:
     raise AssertionError("it never came true")
 
 
-async def _hold(side: Beside, model: Model, runtime: Held) -> asyncio.Task[Prediction]:
-    """Read a 0, and keep the thread busy with a 1 until `runtime.go` is set."""
-    await side.run(_read(0), model, "first")
+async def _hold(side: Beside, model: Model, runtime: Held) -> list[asyncio.Task[Prediction]]:
+    """Keep the thread busy with as many 1s as a run has until `runtime.go` is set."""
     runtime.go.clear()
-    busy = asyncio.create_task(side.run(_read(1), model, "second"))
-    await _until(lambda: runtime.sizes == [1, 1])
+    busy = [asyncio.create_task(side.run(_read(1), model, -n)) for n in range(beside.MOST)]
+    await _until(lambda: runtime.sizes == [beside.MOST])
     return busy
 
 
 async def test_one_client_is_served_on_the_event_loop(held: tuple[Model, Held]) -> None:
     """Images that come on one connection, one after the other, use no thread."""
     model, runtime = held
-    side = Beside(lull_s=60)
+    side = Beside()
     assert [(await side.run(_read(n), model, "a")).digit for n in range(5)] == [0, 1, 2, 3, 4]
     assert runtime.threads == {threading.current_thread().name}
     side.close()
 
 
-async def test_after_a_lull_an_image_is_alone(held: tuple[Model, Held]) -> None:
-    """Images that come one by one, each on a connection of its own, use no thread either."""
+async def test_a_few_run_together_without_the_thread(held: tuple[Model, Held]) -> None:
+    """Images that come in the same turn of the loop make one run, on the loop."""
     model, runtime = held
-    side = Beside(lull_s=0)
-    assert [(await side.run(_read(n), model, n)).digit for n in range(5)] == [0, 1, 2, 3, 4]
+    side = Beside()
+    calls = [side.run(_read(n % 10), model, n) for n in range(beside.MOST - 1)]
+    found = [one.digit for one in await asyncio.gather(*calls)]
+    assert found == [n % 10 for n in range(beside.MOST - 1)]
+    assert runtime.sizes == [beside.MOST - 1]
     assert runtime.threads == {threading.current_thread().name}
     side.close()
 
@@ -102,14 +104,16 @@ async def test_images_that_come_meanwhile_run_together(held: tuple[Model, Held])
     """While the thread runs, others gather; each gets its own answer, and a run has a limit."""
     model, runtime = held
     ran: list[int] = []
-    side = Beside(lull_s=60, ran=lambda predictions, model: ran.append(len(predictions)))
-    calls = [await _hold(side, model, runtime)]
+    side = Beside(ran=lambda predictions, model: ran.append(len(predictions)))
+    calls = await _hold(side, model, runtime)
     calls += [asyncio.create_task(side.run(_read(n % 10), model, n)) for n in range(20)]
     await asyncio.sleep(0)
     assert side.stalled_for() > 0
     runtime.go.set()
-    assert [found.digit for found in await asyncio.gather(*calls)] == [1, *range(10), *range(10)]
-    assert runtime.sizes == ran == [1, 1, beside.MOST, 20 - beside.MOST]
+    digits = [found.digit for found in await asyncio.gather(*calls)]
+    assert digits == [1] * beside.MOST + [*range(10)] * 2
+    assert runtime.sizes == ran == [beside.MOST, beside.MOST, 20 - beside.MOST]
+    assert len(runtime.threads) == 2
     assert side.stalled_for() == 0
     side.close()
 
@@ -117,15 +121,15 @@ async def test_images_that_come_meanwhile_run_together(held: tuple[Model, Held])
 async def test_who_is_gone_costs_nothing(held: tuple[Model, Held]) -> None:
     """An image whose request was cancelled while it waited is not run."""
     model, runtime = held
-    side = Beside(lull_s=60)
-    calls = [await _hold(side, model, runtime)]
+    side = Beside()
+    calls = await _hold(side, model, runtime)
     calls += [asyncio.create_task(side.run(_read(n), model, n)) for n in range(2, 6)]
     await asyncio.sleep(0)
-    calls[2].cancel()
+    calls[-2].cancel()
     runtime.go.set()
     found = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(one).__name__ for one in found].count("CancelledError") == 1
-    assert runtime.sizes == [1, 1, 3]
+    assert runtime.sizes == [beside.MOST, 3]
     side.close()
 
 
@@ -133,22 +137,20 @@ async def test_models_are_not_mixed(held: tuple[Model, Held]) -> None:
     """A run has images of one model only; what was begun with a reloaded one ends with it."""
     model, runtime = held
     other = replace(model, runtime=Held())
-    side = Beside(lull_s=60)
-    await side.run(_read(0), model, "first")
+    side = Beside()
     calls = [
         asyncio.create_task(side.run(_read(n), each, n))
         for n, each in enumerate((model, model, other, model), start=1)
     ]
     assert [found.digit for found in await asyncio.gather(*calls)] == [1, 2, 3, 4]
-    assert (runtime.sizes, other.runtime.sizes) == ([1, 2, 1], [1])
+    assert (runtime.sizes, other.runtime.sizes) == ([2, 1], [1])
     side.close()
 
 
 async def test_an_error_reaches_its_callers_and_no_others(held: tuple[Model, Held]) -> None:
     """Those of a run that failed learn of it, and the next run goes on."""
     model, _ = held
-    side = Beside(lull_s=60)
-    await side.run(_read(0), model, "first")
+    side = Beside()
     with pytest.raises(ValueError, match="too bright"):
         await side.run(_read(255), model, "second")
     assert (await side.run(_read(3), model, "third")).digit == 3
@@ -158,12 +160,12 @@ async def test_an_error_reaches_its_callers_and_no_others(held: tuple[Model, Hel
 async def test_more_than_can_wait_is_refused(held: tuple[Model, Held]) -> None:
     """With the queue full one more is refused at once, and those that wait get their answers."""
     model, runtime = held
-    side = Beside(lull_s=60)
-    calls = [await _hold(side, model, runtime)]
+    side = Beside()
+    calls = await _hold(side, model, runtime)
     calls += [asyncio.create_task(side.run(_read(2), model, n)) for n in range(beside.MOST_WAITING)]
     await asyncio.sleep(0)
     with pytest.raises(QueueFullError, match=f"{beside.MOST_WAITING} images"):
         await side.run(_read(3), model, "last")
     runtime.go.set()
-    assert len(await asyncio.gather(*calls)) == beside.MOST_WAITING + 1
+    assert len(await asyncio.gather(*calls)) == beside.MOST_WAITING + beside.MOST
     side.close()
