@@ -84,7 +84,8 @@ def measure(
 def _row(name: str, runs: list[Measured]) -> list[str]:
     def spread(of: Callable[[Measured], float], digits: int) -> str:
         values = [of(run) for run in runs]
-        return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
+        deviation = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+        return f"{np.mean(values):.{digits}f}{deviation}"
 
     return [
         name,
@@ -100,7 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"))
-    parser.add_argument("--seeds", type=int, default=3, help="At least 2.")
+    parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     train, held_out = data.hold_out(data.load(arguments.data, "train"), BASE.validation_count)
     arguments.runs.mkdir(parents=True, exist_ok=True)
