@@ -144,15 +144,17 @@ def test_storm_of_reloads(tmp_path: Path, models: Path) -> None:
     with serving(tmp_path, model_dir=models, default_model="classic", **settings) as server:
         with Load(server, clients=2) as load:
             after = []
-            for version in (2, 3, 4):
+            for version in (2, 3, 4, 5):
                 _publish(models, version)
                 statuses = _storm(server)
                 assert set(statuses) == {200, 503}
                 after.append(_resident(server.process.pid))
-            eventually(lambda: load.versions[4] > 0)
+            eventually(lambda: load.versions[5] > 0)
         assert not load.wrong
         assert set(load.statuses) == {200}
-        assert after[2] - after[1] < 20
+        # A storm that left its models behind would add 100 MB each time; one of 38 MB may still be
+        # answering when the memory is looked at.
+        assert min(after[2:]) - after[1] < 20
 
 
 def _storm(server: Server) -> Counter[int]:
