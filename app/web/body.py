@@ -198,8 +198,7 @@ async def read_body(request: Request, limits: Limits) -> bytes:
     Raises:
         TooLargeError: It is over the limit; the rest of it is not read.
     """
-    chunks = [chunk async for chunk in _limited(request, limits)]
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return b"".join([chunk async for chunk in _limited(request, limits)])
 
 
 class _Parser(MultiPartParser):
