@@ -1,19 +1,24 @@
 """One image, or many, to predictions: decode, prepare, run, judge, in one straight line.
 
-Knows arrays and models; knows nothing of HTTP. What it raises are the errors of `app.errors`.
+Of many, what is said stands in columns: an object for each image would take longer than a small
+network (docs/performance.md). Knows arrays and models; knows nothing of HTTP. What it raises are
+the errors of `app.errors`.
 """
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from itertools import accumulate
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import DigitscopeError
 from app.imaging.decode import Upload, decode, from_pixels
-from app.imaging.prepare import as_is, as_it_came, candidates
+from app.imaging.polarity import Found
+from app.imaging.prepare import SIDE, as_is, candidates, is_mnist_shaped, is_plain, mnist_shaped
 from app.imaging.stages import Prepared
 from app.inference.registry import Model
 from app.verdict import Verdict, energy, judge
@@ -22,6 +27,8 @@ Preprocess = Literal["auto", "none"]
 Polarity = Literal["auto", "dark-on-light", "light-on-dark"]
 # An encoded file, (28, 28) pixels with high ink, or what is decoded already.
 ImageInput = bytes | NDArray[np.uint8] | Upload
+# Many, or what is wrong with them; or the pixels of all, (N, 28, 28).
+Images = Sequence[ImageInput | DigitscopeError] | NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,69 @@ class Prediction:
         return float(self.probabilities[self.digit])
 
 
+@dataclass(frozen=True, eq=False)
+class Form:
+    """What an image was found to be; told apart by identity, which is the quickest way.
+
+    Attributes:
+        width: Of the upload in pixels, upright.
+        height: Likewise.
+        format: As `Upload` has it.
+        polarity: Which side was taken as ink.
+        warnings: What was odd but not wrong, and what may make the answer wrong.
+    """
+
+    width: int
+    height: int
+    format: str
+    polarity: Found
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a network says of `N` images that it ran together: a column for each thing.
+
+    Attributes:
+        probabilities: float32 `[N, 10]`, rows sum to 1.
+        digits: The most probable, 0..9.
+        runners_up: The second most probable.
+        confidences: The largest probabilities, 0..1.
+        scores: How much the images look like digits at all (`app.verdict.energy`).
+        verdicts: `digit`, `unsure` or `not-a-digit`.
+        seconds: The network's run, shared out.
+    """
+
+    probabilities: NDArray[np.float32]
+    digits: list[int]
+    runners_up: list[int]
+    confidences: list[float]
+    scores: list[float]
+    verdicts: list[Verdict]
+    seconds: float
+
+    def __len__(self) -> int:
+        """Return `N`."""
+        return len(self.digits)
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """Many images that were read together.
+
+    Attributes:
+        predictions: Of those that could be read, in order.
+        forms: What these were found to be.
+        errors: Of the others, by their places among all.
+        seconds: What an image took, on average.
+    """
+
+    predictions: Predictions
+    forms: list[Form]
+    errors: dict[int, DigitscopeError]
+    seconds: Seconds
+
+
 def decode_only(image: ImageInput, options: Options) -> Upload:
     """Decode an image, if it is not yet.
 
@@ -98,11 +168,11 @@ def decode_only(image: ImageInput, options: Options) -> Upload:
     return image if isinstance(image, Upload) else from_pixels(image)
 
 
-def read_as_it_came(upload: Upload, options: Options) -> Read | None:
-    """Read an image that goes to the network unchanged; return None for one to be prepared."""
-    began = time.perf_counter()
-    prepared = as_it_came(upload, polarity=options.polarity)
-    return Read(upload, (prepared,), time.perf_counter() - began) if prepared else None
+def goes_unchanged(upload: Upload, options: Options) -> bool:
+    """Tell whether an image goes to the network bit for bit, as grey pixels of 28x28 may."""
+    if options.polarity == "dark-on-light" or not is_plain(upload):
+        return False
+    return options.preprocess == "none" or is_mnist_shaped(upload)
 
 
 def read_image(image: ImageInput, options: Options, *, record: bool = False) -> Read:
@@ -128,20 +198,25 @@ def recognise(image: ImageInput, model: Model, options: Options) -> Prediction:
     return predict([read_image(image, options)], model)[0]
 
 
-def recognise_many(
-    images: Sequence[ImageInput | DigitscopeError], model: Model, options: Options
-) -> list[Prediction | DigitscopeError]:
-    """Read many images at once, in order; an image that cannot be read becomes its error."""
-    results: list[Read | DigitscopeError] = []
-    for image in images:
-        try:
-            results.append(
-                image if isinstance(image, DigitscopeError) else read_image(image, options)
-            )
-        except DigitscopeError as error:
-            results.append(error)
-    predictions = iter(predict([result for result in results if isinstance(result, Read)], model))
-    return [next(predictions) if isinstance(result, Read) else result for result in results]
+def recognise_unchanged(uploads: Sequence[Upload], model: Model, *, seconds: float) -> Recognised:
+    """Run images of which `goes_unchanged` is true; each took so many seconds to get there."""
+    pixels = _stacked([upload.pixels for upload in uploads])
+    predictions, _ = _judge(pixels, [1] * len(pixels), model)
+    forms = [_form(upload, "light-on-dark", ()) for upload in uploads]
+    return Recognised(predictions, forms, {}, Seconds(seconds, predictions.seconds))
+
+
+def recognise_many(images: Images, model: Model, options: Options) -> Recognised:
+    """Read many images at once; an image that cannot be read becomes its error."""
+    began = time.perf_counter()
+    if isinstance(images, np.ndarray) and _unchanged(images, options).all():
+        ready = _Ready(images, [_PIXELS] * len(images), [1] * len(images), {})
+    else:
+        ready = _read_each(images, options)
+    seconds = (time.perf_counter() - began) / max(1, len(ready.counts))
+    predictions, chosen = _judge(ready.pixels, ready.counts, model)
+    forms = [ready.forms[way] for way in chosen]
+    return Recognised(predictions, forms, ready.errors, Seconds(seconds, predictions.seconds))
 
 
 def predict(reads: Sequence[Read], model: Model) -> list[Prediction]:
@@ -149,53 +224,156 @@ def predict(reads: Sequence[Read], model: Model) -> list[Prediction]:
 
     Of the ways in which an image may be meant, the one counts that looks most like a digit.
     """
-    if not reads:
-        return []
-    ways = [way.pixels for read in reads for way in read.candidates]
-    began = time.perf_counter()
-    outputs = model.runtime.predict(np.stack(ways) if len(ways) > 1 else ways[0][None])
-    each = (time.perf_counter() - began) / len(reads)
-    scores, start, predictions = energy(outputs.logits), 0, []
-    for read in reads:
-        stop = start + len(read.candidates)
-        best = start + int(scores[start:stop].argmax())
-        predictions.append(
-            _predicted(
-                outputs.probabilities[best],
-                float(scores[best]),
-                model,
-                read.upload,
-                read.candidates[best - start],
-                Seconds(read.seconds, each),
-            )
+    ways = [way for read in reads for way in read.candidates]
+    counts = [len(read.candidates) for read in reads]
+    found, chosen = _judge(_stacked([way.pixels for way in ways]), counts, model)
+    return [
+        Prediction(
+            probabilities=found.probabilities[at],
+            digit=found.digits[at],
+            runner_up=found.runners_up[at],
+            score=found.scores[at],
+            verdict=found.verdicts[at],
+            upload=read.upload,
+            prepared=ways[chosen[at]],
+            seconds=Seconds(read.seconds, found.seconds),
         )
-        start = stop
-    return predictions
+        for at, read in enumerate(reads)
+    ]
 
 
-def _predicted(
-    probabilities: NDArray[np.float32],
-    score: float,
-    model: Model,
-    upload: Upload,
-    prepared: Prepared,
-    seconds: Seconds,
-) -> Prediction:
-    shares = probabilities.tolist()
-    first, second, *_ = sorted(range(len(shares)), key=shares.__getitem__, reverse=True)
+_one_form = lru_cache(maxsize=256)(Form)
+_NONE = (np.empty((0, SIDE), np.uint8),)
+_PIXELS = _one_form(SIDE, SIDE, "pixels", "light-on-dark", ())
+
+
+class _Ready(NamedTuple):
+    """Images that are ready to be run.
+
+    Attributes:
+        pixels: In all the ways in which the images may be meant: those of the first, of the
+            second, and so on, uint8 `[W, 28, 28]`.
+        forms: What each way is.
+        counts: How many ways each image has.
+        errors: Of images that have none, by their places among all.
+    """
+
+    pixels: NDArray[np.uint8]
+    forms: list[Form]
+    counts: list[int]
+    errors: dict[int, DigitscopeError]
+
+
+def _read_each(images: Images, options: Options) -> _Ready:
+    decoded = [_decoded(image, options) for image in images]
+    plain = [_plain_pixels(image) for image in decoded]
+    some = [one for one in plain if one is not None]
+    unchanged = iter(_unchanged(_stacked(some), options).tolist())
+    ways = list[NDArray[np.uint8]]()
+    forms, counts, errors = list[Form](), list[int](), dict[int, DigitscopeError]()
+    for place, (image, pixels) in enumerate(zip(decoded, plain, strict=True)):
+        if isinstance(image, DigitscopeError):
+            errors[place] = image
+        elif pixels is not None and next(unchanged):
+            ways.append(pixels)
+            counts.append(1)
+            upload = image if isinstance(image, Upload) else from_pixels(pixels)
+            forms.append(_form(upload, "light-on-dark", ()))
+        else:
+            try:
+                read = read_image(image, options)
+            except DigitscopeError as error:
+                errors[place] = error
+                continue
+            ways += [way.pixels for way in read.candidates]
+            counts.append(len(read.candidates))
+            forms += [_form(read.upload, way.polarity, way.warnings) for way in read.candidates]
+    return _Ready(_stacked(ways), forms, counts, errors)
+
+
+def _decoded(
+    image: ImageInput | DigitscopeError, options: Options
+) -> Upload | NDArray[np.uint8] | DigitscopeError:
+    if not isinstance(image, bytes):
+        return image
+    try:
+        return decode(image, max_pixels=options.max_pixels)
+    except DigitscopeError as error:
+        return error
+
+
+def _plain_pixels(
+    image: Upload | NDArray[np.uint8] | DigitscopeError,
+) -> NDArray[np.uint8] | None:
+    if isinstance(image, Upload):
+        return image.pixels if is_plain(image) else None
+    return image if isinstance(image, np.ndarray) else None
+
+
+def _unchanged(images: NDArray[np.uint8], options: Options) -> NDArray[np.bool_]:
+    """Tell of each of many plain images, `[N, 28, 28]`, what `goes_unchanged` tells of one."""
+    if options.polarity == "dark-on-light":
+        return np.zeros(len(images), np.bool_)
+    if options.preprocess == "none":
+        return np.ones(len(images), np.bool_)
+    return mnist_shaped(images)
+
+
+def _stacked(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Do what `np.stack` does with 28x28 images, of which there may be none, in half the time."""
+    return np.concatenate(images or _NONE).reshape(-1, SIDE, SIDE)
+
+
+def _form(upload: Upload, polarity: Found, warnings: tuple[str, ...]) -> Form:
+    warnings = upload.warnings + warnings
+    return _one_form(upload.width, upload.height, upload.format, polarity, warnings)
+
+
+def _judge(
+    pixels: NDArray[np.uint8], counts: Sequence[int], model: Model
+) -> tuple[Predictions, Sequence[int]]:
+    """Run images in all the ways in which they may be meant, and choose one way of each.
+
+    Args:
+        pixels: The ways, as in `_Ready`.
+        counts: How many of them each image has.
+        model: What runs them.
+
+    Returns:
+        What is said of the ways that look most like digits, and which these are.
+    """
+    if not counts:
+        return Predictions(np.empty((0, 10), np.float32), [], [], [], [], [], 0.0), ()
+    began = time.perf_counter()
+    outputs = model.runtime.predict(pixels)
+    spent = time.perf_counter() - began
+    probabilities, scores = outputs.probabilities, energy(outputs.logits)
+    chosen: Sequence[int] = range(len(pixels))
+    if len(counts) < len(pixels):
+        chosen = [
+            start + int(scores[start : start + count].argmax())
+            for start, count in zip(accumulate(counts, initial=0), counts, strict=False)
+        ]
+        probabilities, scores = probabilities[chosen], scores[chosen]
+    ranking = (-probabilities).argsort(axis=1, kind="stable")
+    shares, said = probabilities.max(axis=1).tolist(), scores.tolist()
     thresholds = model.bundle.metadata.verdict
-    return Prediction(
-        probabilities=probabilities,
-        digit=first,
-        runner_up=second,
-        score=score,
-        verdict=judge(
+    verdicts = [
+        judge(
             score,
-            shares[first],
+            share,
             not_a_digit_below=thresholds.not_a_digit_below,
             unsure_below=thresholds.unsure_below,
-        ),
-        upload=upload,
-        prepared=prepared,
-        seconds=seconds,
+        )
+        for score, share in zip(said, shares, strict=True)
+    ]
+    found = Predictions(
+        probabilities=probabilities,
+        digits=ranking[:, 0].tolist(),
+        runners_up=ranking[:, 1].tolist(),
+        confidences=shares,
+        scores=said,
+        verdicts=verdicts,
+        seconds=spent / len(chosen),
     )
+    return found, chosen

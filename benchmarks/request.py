@@ -21,15 +21,13 @@ from PIL import Image
 from starlette.types import Message, Scope
 
 from app.imaging.decode import decode
-from app.imaging.prepare import candidates
 from app.inference.registry import Model
 from app.inference.runtime import Outputs, Pixels, Runtime
 from app.main import create_app
-from app.recognise import Options, predict, read_image
+from app.recognise import Options, goes_unchanged, recognise, recognise_unchanged
 from app.samples import sample_png
 from app.settings import REPOSITORY, Settings
-from app.web.answers import prediction_answer
-from app.web.quick import json_answer
+from app.web.answers import prediction_answer, prediction_texts
 from app.web.work import Workers
 from benchmarks.page import fill, table
 
@@ -122,18 +120,16 @@ def _settings(**more: float) -> Settings:
 
 def _steps(model: Model) -> dict[str, Callable[[], Awaitable[None]]]:
     upload = decode(PNG, max_pixels=784)
-    read = read_image(PNG, Options())
-    pixels = read.candidates[0].pixels[None]
-    (found,) = predict([read], model)
-    answer = prediction_answer(found, model.bundle)
+    found = recognise_unchanged([upload], model, seconds=0.0)
     calls: dict[str, Callable[[], object]] = {
         "Pillow alone: PNG to array": lambda: np.asarray(Image.open(io.BytesIO(PNG)).convert("L")),
         "decode, with its checks": lambda: decode(PNG, max_pixels=784),
-        "prepare (passed through)": lambda: candidates(upload),
-        "the network": lambda: model.runtime.predict(pixels),
-        "the network, verdict and ranking": lambda: predict([read], model),
-        "answer as a model": lambda: prediction_answer(found, model.bundle),
-        "answer as JSON": lambda: json_answer(answer),
+        "prepare (passed through)": lambda: goes_unchanged(upload, Options()),
+        "the network": lambda: model.runtime.predict(upload.pixels[None]),
+        "the network, verdict and ranking": lambda: recognise_unchanged(
+            [upload], model, seconds=0.0
+        ),
+        "answer as JSON": lambda: prediction_texts(found, model.bundle),
     }
 
     def step(call: Callable[[], object]) -> Callable[[], Awaitable[None]]:
@@ -150,7 +146,6 @@ def _floor() -> FastAPI:
     import os
 
     from app.inference.registry import Registry
-    from app.recognise import recognise
 
     registry = Registry(REPOSITORY / "model", Settings().default_model, interpreters=1)
     registry.load()

@@ -21,9 +21,13 @@ from app.imaging.stages import SWITCHABLE, Placement, Prepared, Record
 
 SIDE, BOX = 28, 20
 CENTRE = 14.0  # index of the mean centroid of MNIST's 60,000 training digits on both axes, measured
-BLACK = 16  # grey levels up to which a border pixel counts as black
+BLACK, LIGHT = 16, 128  # grey levels up to which a pixel counts as black, and from which as ink
+# Black pixels of a MNIST-shaped image: of the border, on which ink of one MNIST digit in 75 lies,
+# at least so many, and of all more than so many.
+BORDER, MOSTLY = 0.85 * (4 * SIDE - 4), SIDE * SIDE // 2
 _DARK, _LIGHT = b"d", b"l"
-_KINDS = bytes(_DARK[0] if v <= BLACK else _LIGHT[0] if v >= 128 else 0 for v in range(256))
+_KINDS = bytes(_DARK[0] if v <= BLACK else _LIGHT[0] if v >= LIGHT else 0 for v in range(256))
+_BORDER = np.flatnonzero(np.pad(np.zeros((SIDE - 2, SIDE - 2), bool), 1, constant_values=True))
 # Stroke width, 2 x ink / length of its outline, of MNIST's training digits, pixels: the 1st and
 # 99th percentile are 1.43 and 4.28; what lies outside is brought to the 5th and 95th.
 THIN, THINNEST, THICKEST, THICK = 1.43, 1.63, 3.58, 4.28
@@ -86,7 +90,7 @@ def candidates(
     Raises:
         BlankImageError: Nothing is written on it.
     """
-    small = upload.pixels.shape == (SIDE, SIDE) and upload.alpha is None
+    small = is_plain(upload)
     prepared: tuple[Prepared, ...] = ()
     try:
         prepared = (prepare(upload, polarity=polarity, record=record),)
@@ -205,9 +209,14 @@ def as_is(upload: Upload, *, polarity: Polarity = "auto") -> Prepared:
     return Prepared(pixels, found, False, UNMOVED)
 
 
+def is_plain(upload: Upload) -> bool:
+    """Tell whether an image is 28x28 and grey, with nothing transparent."""
+    return upload.pixels.shape == (SIDE, SIDE) and upload.alpha is None
+
+
 def is_mnist_shaped(upload: Upload) -> bool:
-    """Tell whether an image is 28x28, grey, with light ink on a black border."""
-    if upload.pixels.shape != (SIDE, SIDE) or upload.alpha is not None:
+    """Tell whether an image is plain, with light ink on a black border."""
+    if not is_plain(upload):
         return False
     # Bytes, because a handful of calls of NumPy takes longer than to decode the image.
     kinds = upload.pixels.tobytes().translate(_KINDS)
@@ -218,9 +227,17 @@ def is_mnist_shaped(upload: Upload) -> bool:
         kinds[2 * SIDE - 1 : -SIDE : SIDE],
     )
     border = sum(side.count(_DARK) for side in sides)
-    # Ink of one MNIST digit in 75 touches the border, so a few light pixels are let through.
-    black = border >= 0.85 * (4 * SIDE - 4)
-    return black and kinds.count(_DARK) > SIDE * SIDE // 2 and _LIGHT in kinds
+    return border >= BORDER and kinds.count(_DARK) > MOSTLY and _LIGHT in kinds
+
+
+def mnist_shaped(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Tell of each of many plain images, uint8 `[N, 28, 28]`, what `is_mnist_shaped` tells."""
+    flat = images.reshape(len(images), SIDE * SIDE)
+    dark = (flat <= BLACK).view(np.uint8)
+    border = dark[:, _BORDER].sum(axis=1, dtype=np.uint16)
+    black = dark.sum(axis=1, dtype=np.uint16)
+    shaped: NDArray[np.bool_] = (border >= BORDER) & (black > MOSTLY) & (flat.max(axis=1) >= LIGHT)
+    return shaped
 
 
 def clean(ink: Ink, *, enabled: bool) -> tuple[Grey, dict[str, object], list[str]]:

@@ -1,6 +1,5 @@
 """What the protocols ask of a model: digits by the thousand, or image files, in the fast lane."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -9,7 +8,7 @@ from fastapi import Depends
 from numpy.typing import NDArray
 from starlette.requests import Request
 
-from app.errors import DigitscopeError, NotFoundError, TooLargeError
+from app.errors import NotFoundError, TooLargeError
 from app.inference.registry import Model
 from app.inference.runtime import Pixels
 from app.recognise import Options
@@ -54,15 +53,12 @@ async def read_digits(
     request: Request, service: Service, model: Model, pixels: Pixels
 ) -> NDArray[np.float32]:
     """Return probabilities `[N, 10]` of digits `[N, 28, 28]` as they are, without preparation."""
-    room = asyncio.Semaphore(service.fast.threads)
 
-    async def part(start: int) -> NDArray[np.float32]:
-        async with room:
-            some = pixels[start : start + PART]
-            outputs = await service.fast.run_for(request, model.runtime.predict, some)
-            return outputs.probabilities
+    def read(part: slice) -> NDArray[np.float32]:
+        return model.runtime.predict(pixels[part]).probabilities
 
-    return np.concatenate(await asyncio.gather(*(part(at) for at in range(0, len(pixels), PART))))
+    parts = await service.fast.run_parts_for(request, read, len(pixels), most=PART)
+    return np.concatenate(parts)
 
 
 async def read_files(
@@ -80,12 +76,11 @@ async def read_files(
             " taken at once."
         )
     options = Options(max_pixels=service.max_pixels)
-    found = []
-    for index, result in enumerate(
-        await service.recognise_many(request, list(files), model, options)
-    ):
-        if isinstance(result, DigitscopeError):
-            result.detail = f"Element {index}: {result.detail}"
-            raise result
-        found.append(result.probabilities)
-    return np.stack(found)
+    parts = await service.recognise_many(request, list(files), model, options, lambda found: found)
+    before = 0
+    for part in parts:
+        for place, error in part.errors.items():
+            error.detail = f"Element {before + place}: {error.detail}"
+            raise error
+        before += len(part.predictions)
+    return np.concatenate([part.predictions.probabilities for part in parts])

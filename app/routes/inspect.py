@@ -195,7 +195,7 @@ async def compare_two(
     if query.other is not None:
         images = [await read_one(request, service.limits)] * 2
     else:
-        images = await read_many(request, service.limits)
+        images = list(await read_many(request, service.limits))
     if len(images) != 2:
         raise InvalidInputError(
             f"Got {len(images)} image(s): send two, or one and a second model as 'other'."

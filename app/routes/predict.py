@@ -1,10 +1,11 @@
 """`POST /predict` and `POST /predict/batch`: which digit an image shows."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from app.errors import DigitscopeError
+from app.recognise import Recognised
 from app.web import openapi
-from app.web.answers import prediction_answer
+from app.web.answers import prediction_texts
 from app.web.body import read_many, read_one
 from app.web.deps import ImageQueryDep, ServiceDep
 from app.web.problems import Problem, problem
@@ -18,36 +19,40 @@ router = APIRouter(tags=["Recognise"], route_class=QuickRoute)
     "/predict",
     operation_id="predict",
     summary="Read one digit",
+    response_model=PredictionAnswer,
     responses=openapi.image_errors(),
     openapi_extra=openapi.one_image_body(),
 )
-async def predict(request: Request, query: ImageQueryDep, service: ServiceDep) -> PredictionAnswer:
+async def predict(request: Request, query: ImageQueryDep, service: ServiceDep) -> Response:
     """Say which digit an image shows, how sure that is, and whether it is a digit at all."""
     model = await service.model(query.model)
     image = await read_one(request, service.limits)
-    prediction = await service.recognise(request, image, model, service.options(query))
-    return prediction_answer(prediction, model.bundle)
+    text = await service.recognise(request, image, model, service.options(query))
+    return Response(text, media_type="application/json")
 
 
 @router.post(
     "/predict/batch",
     operation_id="predict_batch",
     summary="Read many digits, one per image",
+    response_model=list[PredictionAnswer | ItemError],
     responses=openapi.batch_errors(),
     openapi_extra=openapi.many_images_body(),
 )
-async def predict_batch(
-    request: Request, query: ImageQueryDep, service: ServiceDep
-) -> list[PredictionAnswer | ItemError]:
+async def predict_batch(request: Request, query: ImageQueryDep, service: ServiceDep) -> Response:
     """Read every image of a batch, in order; a bad item gives its own error."""
     model = await service.model(query.model)
     images = await read_many(request, service.limits)
-    results = await service.recognise_many(request, images, model, service.options(query))
-    return [
-        (
-            ItemError(error=Problem(**problem(request, result)))
-            if isinstance(result, DigitscopeError)
-            else prediction_answer(result, model.bundle)
-        )
-        for result in results
-    ]
+
+    def write(found: Recognised) -> bytes:
+        texts = prediction_texts(found, model.bundle)
+        for place, error in found.errors.items():
+            texts.insert(place, _error_text(request, error))
+        return ",".join(texts).encode()
+
+    parts = await service.recognise_many(request, images, model, service.options(query), write)
+    return Response(b"[%b]" % b",".join(parts), media_type="application/json")
+
+
+def _error_text(request: Request, error: DigitscopeError) -> str:
+    return ItemError(error=Problem(**problem(request, error))).model_dump_json()

@@ -14,19 +14,25 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from app.errors import QueueFullError
+from app.imaging.decode import Upload
 from app.inference.registry import Model
-from app.recognise import Prediction, Read, predict
+from app.recognise import Recognised, recognise_unchanged
+from app.web.answers import prediction_texts
 
 MOST = 16  # images of a run; more are no faster (docs/performance.md), and the first would wait
 MOST_WAITING = 1024  # images; the last of them waits some 50 ms for a network of 50 us
 
 
+_Outcome = tuple[Recognised, list[str]] | Exception
+
+
 @dataclass(frozen=True)
 class _Call:
-    read: Read
+    upload: Upload
     model: Model
+    seconds: float
     since: float
-    found: asyncio.Future[Prediction]
+    text: asyncio.Future[str]
 
 
 class Beside:
@@ -36,7 +42,7 @@ class Beside:
         self,
         *,
         waited: Callable[[float], None] = lambda seconds: None,
-        ran: Callable[[Sequence[Prediction], Model], None] = lambda predictions, model: None,
+        ran: Callable[[Sequence[Recognised], Model], None] = lambda found, model: None,
     ) -> None:
         """Tell `waited` how long the first image of a run waited, and `ran` what came out of it."""
         self._waited, self._ran = waited, ran
@@ -47,10 +53,16 @@ class Beside:
         self._last: object = None  # connection of the last image
         self._running_since: float | None = None  # in the thread
 
-    async def run(self, read: Read, model: Model, client: object) -> Prediction:
-        """Return what the network says of a prepared image that came on the connection `client`.
+    async def run(self, upload: Upload, model: Model, client: object, seconds: float = 0.0) -> str:
+        """Return what the network says of an image, as the JSON of a `PredictionAnswer`.
 
         When the waiting task is cancelled, an image that still waits is dropped.
+
+        Args:
+            upload: An image that goes to the network unchanged.
+            model: The network.
+            client: The connection that it came on.
+            seconds: What it took to decode.
 
         Raises:
             QueueFullError: Too many images wait already.
@@ -61,13 +73,13 @@ class Beside:
         again, self._last = client == self._last, client
         if again and not (self._waiting or self._running_since):
             # One client that sends one after the other: no other will come in this turn.
-            alone = predict([read], model)
-            self._ran(alone, model)
-            return alone[0]
-        call = _Call(read, model, time.perf_counter(), loop.create_future())
+            found, texts = _recognise([upload], model, seconds)
+            self._ran([found], model)
+            return texts[0]
+        call = _Call(upload, model, seconds, time.perf_counter(), loop.create_future())
         self._waiting.append(call)
         self._wait_a_turn(loop)
-        return await call.found
+        return await call.text
 
     def stalled_for(self) -> float:
         """Return for how many seconds the thread has been running the network; 0 if it is not."""
@@ -106,7 +118,7 @@ class Beside:
             if calls and self._waiting[0].model is not calls[0].model:
                 break
             call = self._waiting.popleft()
-            if not call.found.done():
+            if not call.text.done():
                 calls.append(call)
         if calls:
             self._waited(time.perf_counter() - calls[0].since)
@@ -115,26 +127,33 @@ class Beside:
     def _work(self, loop: asyncio.AbstractEventLoop, calls: list[_Call]) -> None:
         loop.call_soon_threadsafe(self._came_back, calls, _run(calls))
 
-    def _came_back(self, calls: list[_Call], outcome: list[Prediction] | Exception) -> None:
+    def _came_back(self, calls: list[_Call], outcome: _Outcome) -> None:
         self._running_since = None
         self._finish(calls, outcome)
         if self._waiting:
             self._wait_a_turn(asyncio.get_running_loop())
 
-    def _finish(self, calls: list[_Call], outcome: list[Prediction] | Exception) -> None:
+    def _finish(self, calls: list[_Call], outcome: _Outcome) -> None:
         if isinstance(outcome, Exception):
             for call in calls:
-                if not call.found.done():
-                    call.found.set_exception(outcome)
+                if not call.text.done():
+                    call.text.set_exception(outcome)
             return
-        for call, prediction in zip(calls, outcome, strict=True):
-            if not call.found.done():
-                call.found.set_result(prediction)
-        self._ran(outcome, calls[0].model)
+        found, texts = outcome
+        for call, text in zip(calls, texts, strict=True):
+            if not call.text.done():
+                call.text.set_result(text)
+        self._ran([found], calls[0].model)
 
 
-def _run(calls: list[_Call]) -> list[Prediction] | Exception:
+def _run(calls: list[_Call]) -> _Outcome:
+    seconds = sum(call.seconds for call in calls) / len(calls)
     try:
-        return predict([call.read for call in calls], calls[0].model)
+        return _recognise([call.upload for call in calls], calls[0].model, seconds)
     except Exception as error:  # noqa: BLE001 - every caller learns of it
         return error
+
+
+def _recognise(uploads: list[Upload], model: Model, seconds: float) -> tuple[Recognised, list[str]]:
+    found = recognise_unchanged(uploads, model, seconds=seconds)
+    return found, prediction_texts(found, model.bundle)

@@ -13,7 +13,15 @@ from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -69,6 +77,7 @@ class ImageJson(BaseModel):
 
 
 _ONE, _MANY = TypeAdapter(ImageJson), TypeAdapter(list[Any])
+_ALL = TypeAdapter(Annotated[list[ImageJson], FailFast()])
 
 
 @dataclass(frozen=True)
@@ -100,30 +109,31 @@ async def read_one(request: Request, limits: Limits) -> ImageInput:
     return _not_empty(body)
 
 
-async def read_many(request: Request, limits: Limits) -> list[ImageInput | DigitscopeError]:
+async def read_many(
+    request: Request, limits: Limits
+) -> list[ImageInput | DigitscopeError] | NDArray[np.uint8]:
     """Read the images of a batch, in order; an item that is wrong is given as its error.
+
+    Returns:
+        The images; of an npy file the pixels of all, `[N, 28, 28]`.
 
     Raises:
         DigitscopeError: The body as a whole cannot be read, or holds no or too many items.
     """
     kind = _media_type(request, MANY_IMAGES_TYPES)
-    items: list[ImageInput | DigitscopeError]
+    items: list[ImageInput | DigitscopeError] | NDArray[np.uint8]
     if kind == FORM_TYPE:
         async with _form(request, limits, max_files=limits.max_batch_items) as form:
             files = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
             items = [await part.read() for part in files]
+    elif kind == NPY_TYPE:
+        items = read_npy(
+            await read_body(request, limits),
+            "[N, 28, 28]",
+            lambda shape: len(shape) == 3 and shape[1:] == (28, 28),
+        )
     else:
-        body = await read_body(request, limits)
-        if kind == NPY_TYPE:
-            items = list(
-                read_npy(
-                    body, "[N, 28, 28]", lambda shape: len(shape) == 3 and shape[1:] == (28, 28)
-                )
-            )
-        else:
-            entries = _validated(lambda: _MANY.validate_json(body))
-            _check_count(len(entries), limits)
-            items = [_item(entry) for entry in entries]
+        items = _items(await read_body(request, limits), limits)
     _check_count(len(items), limits)
     return items
 
@@ -138,6 +148,16 @@ def _check_count(count: int, limits: Limits) -> None:
         raise TooLargeError(
             f"The batch holds {count} images; at most {limits.max_batch_items} are taken at once."
         )
+
+
+def _items(body: bytes, limits: Limits) -> list[ImageInput | DigitscopeError]:
+    entries: list[Any]
+    try:
+        entries = _ALL.validate_json(body)  # half the work of looking at each by itself
+    except ValidationError:
+        entries = _validated(lambda: _MANY.validate_json(body))
+    _check_count(len(entries), limits)
+    return [_item(entry) for entry in entries]
 
 
 def _item(entry: Any) -> ImageInput | DigitscopeError:
@@ -285,7 +305,8 @@ def _validated(validate: Callable[[], T]) -> T:
 
 def _from_json(value: ImageJson) -> ImageInput:
     if value.pixels is not None:
-        return np.array(value.pixels, np.uint8)
+        # Half as long as NumPy's way.
+        return np.frombuffer(b"".join(map(bytes, value.pixels)), np.uint8).reshape(28, 28)
     text = value.image or ""
     if text.startswith("data:"):
         head, comma, text = text.partition(",")

@@ -7,6 +7,7 @@ statuses, reasons, models.
 
 import logging
 import os
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +23,7 @@ from prometheus_client import (
 )
 
 from app.inference.registry import Model
-from app.recognise import Prediction
+from app.recognise import Recognised
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -33,6 +34,20 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _SHARES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
 # Bytes of the files that a process shares: several times what all routes and statuses need.
 _ROOM = {"counter": 1 << 18, "gauge_livemin": 1 << 16, "histogram": 1 << 20}
+
+
+class _Histogram(Histogram):
+    """Counts many values at once."""
+
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        """Do what `observe` does with each of `amounts`."""
+        self._sum.inc(sum(amounts))
+        ordered, start = sorted(amounts), 0
+        while start < len(ordered):
+            bucket = bisect_left(self._upper_bounds, ordered[start])
+            stop = bisect_right(ordered, self._upper_bounds[bucket])
+            self._buckets[bucket].inc(stop - start)
+            start = stop
 
 
 class Metrics:
@@ -85,7 +100,7 @@ class Metrics:
         self._verdicts = Counter(
             "digitscope_verdicts", "Images read.", ("model", "verdict"), registry=registry
         )
-        self._confidence = Histogram(
+        self._confidence = _Histogram(
             "digitscope_confidence",
             "Largest probability of each image read.",
             ("model",),
@@ -106,12 +121,8 @@ class Metrics:
                 self._seconds.labels(route, status),
             )
         )
-        self._read = lru_cache(maxsize=64)(
-            lambda model, verdict: (
-                self._verdicts.labels(model, verdict),
-                self._confidence.labels(model),
-            )
-        )
+        self._verdict = lru_cache(maxsize=64)(self._verdicts.labels)
+        self._confidences = lru_cache(maxsize=64)(self._confidence.labels)
         self._prepare, self._infer = (
             self._stages.labels(stage) for stage in ("preparation", "inference")
         )
@@ -130,19 +141,25 @@ class Metrics:
         """Return what counts how long work of a lane waited, in seconds."""
         return self._queued.labels(lane).observe
 
-    def read(self, predictions: Sequence[Prediction], model: Model) -> None:
-        """Count images that were read together."""
-        if not predictions:
+    def read(self, parts: Sequence[Recognised], model: Model) -> None:
+        """Count images that were asked for together, and read in parts."""
+        sizes = [len(part.predictions) for part in parts]
+        images = sum(sizes)
+        if not images:
             return
-        self._batches.observe(len(predictions))
+        self._batches.observe(images)
+        shares, verdicts, preparation, inference = [], [], 0.0, 0.0
+        for part, size in zip(parts, sizes, strict=True):
+            shares += part.predictions.confidences
+            verdicts += part.predictions.verdicts
+            preparation += part.seconds.preparation * size
+            inference += part.seconds.inference * size
+        self._prepare.observe(preparation / images)
+        self._infer.observe(inference / images)
         name = model.bundle.metadata.name
-        for prediction in predictions:
-            verdict, confidence = self._read(name, prediction.verdict)
-            verdict.inc()
-            confidence.observe(prediction.confidence)
-        spent = [prediction.seconds for prediction in predictions]
-        self._prepare.observe(sum(one.preparation for one in spent) / len(spent))
-        self._infer.observe(sum(one.inference for one in spent) / len(spent))
+        self._confidences(name).observe_all(shares)
+        for verdict in set(verdicts):
+            self._verdict(name, verdict).inc(verdicts.count(verdict))
 
     def serves(self, name: str, version: int) -> None:
         """Say which version of a model is served."""

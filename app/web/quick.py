@@ -5,7 +5,7 @@ once more; on this service's hot routes that took longer than the network (docs/
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from functools import lru_cache
 from typing import Any, get_type_hints
 from urllib.parse import parse_qsl
@@ -27,7 +27,7 @@ class QuickRoute(APIRoute):
     """A route whose endpoint takes `request`, `query` (a frozen pydantic model) and `service`.
 
     The endpoint's signature is declared as for any other route, and documented from it. It returns
-    a pydantic model or a list of them, which becomes JSON, or a response.
+    a response.
 
     Attributes:
         handle_quickly: What serves a request; None where the endpoint has other parameters.
@@ -43,12 +43,12 @@ class QuickRoute(APIRoute):
         read = query_reader(get_type_hints(endpoint)["query"])
 
         async def handle(request: Request) -> Response:
-            answer = await endpoint(
+            answer: Response = await endpoint(
                 request=request,
                 query=read(request.scope["query_string"]),
                 service=request.state.service,
             )
-            return answer if isinstance(answer, Response) else json_answer(answer)
+            return answer
 
         self.handle_quickly = handle
         return handle
@@ -74,18 +74,6 @@ def query_reader(model: type[BaseModel]) -> Callable[[bytes], Any]:
     return lambda query_string: (
         kept(query_string) if len(query_string) <= LONGEST else read(query_string)
     )
-
-
-def json_answer(answer: BaseModel | Sequence[BaseModel]) -> Response:
-    """Write a model, or a list of models, as JSON."""
-    if isinstance(answer, BaseModel):
-        return Response(_to_json(answer), media_type="application/json")
-    content = b"[" + b",".join([_to_json(one) for one in answer]) + b"]"
-    return Response(content, media_type="application/json")
-
-
-def _to_json(model: BaseModel) -> bytes:
-    return model.__pydantic_serializer__.to_json(model)
 
 
 class Dispatcher:

@@ -1,10 +1,13 @@
 """Work off the event loop, in a bounded number of threads behind a bounded queue."""
 
 import asyncio
+import math
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
 from typing import ParamSpec, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -47,19 +50,7 @@ class Workers:
         Raises:
             QueueFullError: Too many calls wait already.
         """
-        if self._pending >= self._most:
-            raise QueueFullError(
-                f"{self._pending} requests are being worked on or wait; try again in a second."
-            )
-        loop = asyncio.get_running_loop()
-        if not self._pending:
-            self._finished_at = time.monotonic()
-        self._pending += 1
-        future = self._executor.submit(
-            self._timed, time.perf_counter(), partial(call, *args, **kwargs)
-        )
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._finished))
-        return await asyncio.wrap_future(future)
+        return await self._submit(partial(call, *args, **kwargs))
 
     async def run_for(
         self, request: Request, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs
@@ -70,16 +61,96 @@ class Workers:
             QueueFullError: Too many calls wait already.
             ClientDisconnect: The client went away; a call that still waited was dropped.
         """
-        work = asyncio.ensure_future(self.run(call, *args, **kwargs))
-        gone = asyncio.ensure_future(_gone(request))
+        (result,) = await self._run_all(request, [partial(call, *args, **kwargs)])
+        return result
+
+    async def run_parts_for(
+        self, request: Request, call: Callable[[slice], T], count: int, *, most: int
+    ) -> list[T]:
+        """Share out `count` items among all threads, for a client as long as it stays.
+
+        A thread takes one part after the other, without a way to the event loop between them,
+        unless somebody else waits.
+
+        Args:
+            request: The client's, whose body has been read.
+            call: What works on a part of the items.
+            count: How many there are.
+            most: Items of a part.
+
+        Returns:
+            What `call` returned of each part, in order.
+
+        Raises:
+            QueueFullError: Too many calls wait already.
+            ClientDisconnect: The client went away; parts that still waited were dropped.
+        """
+        # As many parts for each thread, of the same size: none works on while the others are idle.
+        parts = min(count, self.threads * math.ceil(count / (self.threads * most)))
+        ends = [count * number // parts for number in range(parts + 1)]
+        left = deque(enumerate(slice(*part) for part in pairwise(ends)))
+        found: dict[int, T] = {}
+
+        def work() -> None:
+            while left:
+                try:
+                    at, part = left.popleft()
+                except IndexError:  # another thread has taken the last
+                    return
+                found[at] = call(part)
+                self._finished_at = time.monotonic()
+                if self._pending > self.threads:
+                    return
+
         try:
-            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                return work.result()
-            raise ClientDisconnect
+            while left:
+                await self._run_all(request, [work] * min(self.threads, len(left)))
+        finally:
+            left.clear()
+        return [found[at] for at in range(parts)]
+
+    async def _run_all(self, request: Request, calls: Sequence[Callable[[], T]]) -> list[T]:
+        """Return what calls return, run in threads for a client as long as it stays."""
+        self._check_room(len(calls))
+        work = [self._submit(call) for call in calls]
+
+        def drop(gone: asyncio.Future[None] | None = None) -> None:
+            for one in work:
+                one.cancel()
+
+        gone = asyncio.ensure_future(_gone(request))
+        gone.add_done_callback(drop)
+        try:
+            done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_EXCEPTION)
+            if any(one.cancelled() for one in done):
+                raise ClientDisconnect
+            for one in done:
+                one.result()  # raises what it raised
+            return [one.result() for one in work]
         finally:
             gone.cancel()
-            work.cancel()
+            drop()
+
+    def _submit(self, call: Callable[[], T]) -> "asyncio.Future[T]":
+        """Let a call wait for a thread.
+
+        Raises:
+            QueueFullError: Too many calls wait already.
+        """
+        self._check_room(1)
+        loop = asyncio.get_running_loop()
+        if not self._pending:
+            self._finished_at = time.monotonic()
+        self._pending += 1
+        future = self._executor.submit(self._timed, time.perf_counter(), call)
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._finished))
+        return asyncio.wrap_future(future)
+
+    def _check_room(self, calls: int) -> None:
+        if self._pending + calls > self._most:
+            raise QueueFullError(
+                f"{self._pending} requests are being worked on or wait; try again in a second."
+            )
 
     def _timed(self, submitted: float, call: Callable[[], T]) -> T:
         self._waited(time.perf_counter() - submitted)

@@ -4,8 +4,14 @@ import socket
 import time
 from pathlib import Path
 
+import numpy as np
+
+from app.imaging.decode import decode
 from app.samples import sample_png
 from tests.engine.server import Load, Server, eventually, serving
+from tests.forms import npy
+
+NPY = "application/x-npy"
 
 
 def test_what_is_too_much_is_refused_and_all_is_counted(tmp_path: Path) -> None:
@@ -76,12 +82,30 @@ def test_clients_that_went_away_cost_nothing(tmp_path: Path) -> None:
         assert server.ask("/explain?checks=false", sample_png(1)).status == 200
 
 
-def _hold(server: Server, path: str) -> socket.socket:
+def test_a_batch_ends_with_its_deadline_and_with_its_client(tmp_path: Path) -> None:
+    """A batch that is late gets 504, and one whose client left is dropped; neither is read."""
+    many = npy(np.stack([decode(sample_png(n % 10), max_pixels=784).pixels for n in range(256)]))
+    path = "/predict/batch?model=ensemble"
+    with serving(tmp_path, threads=1) as server:
+        assert len(server.ask(path, many, Content_Type=NPY).json) == 256
+        late = server.ask(path, many, Content_Type=NPY, X_Request_Timeout="0.02")
+        assert (late.status, late.headers["content-type"]) == (504, "application/problem+json")
+        left = _hold(server, path, many, NPY)
+        eventually(lambda: server.metric("digitscope_queue_seconds_count", lane="fast") >= 3)
+        left.close()
+        eventually(lambda: server.metric("digitscope_rejections_total", reason="client-gone") == 1)
+        assert server.metric("digitscope_rejections_total", reason="deadline") == 1
+        assert server.metric("digitscope_verdicts_total", model="ensemble") == 256
+        assert server.ask(body=sample_png(6)).json["digit"] == 6
+
+
+def _hold(
+    server: Server, path: str, body: bytes = sample_png(8), kind: str = "image/png"
+) -> socket.socket:
     """Send a request and leave the answer unread."""
-    body = sample_png(8)
     connection = socket.create_connection(("127.0.0.1", server.port))
     connection.sendall(
-        f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n".encode()
         + body
     )

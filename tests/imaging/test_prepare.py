@@ -1,6 +1,7 @@
 """Preparation: what must not change an image's 28x28, and what each stage does."""
 
 import io
+from itertools import product
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from app.imaging.prepare import (
     as_is,
     candidates,
     is_mnist_shaped,
+    mnist_shaped,
     prepare,
     prepare_fully,
     stroke_width,
@@ -49,6 +51,24 @@ def test_mnist_comes_through_bit_for_bit(digits: Digits) -> None:
         prepared = prepare(from_pixels(image))
         assert prepared.passthrough
         np.testing.assert_array_equal(prepared.pixels, image)
+
+
+def test_many_are_told_as_one_is(digits: Digits) -> None:
+    """Whether images are MNIST-shaped is found for all at once as for each, at every limit."""
+    rng = np.random.default_rng(3)
+    border = np.pad(np.zeros((26, 26), bool), 1, constant_values=True)
+    made = []
+    for ring, most in product(range(34), (127, 128, 255)):  # of the border, not black
+        for inside in (1, 391 - ring, 392 - ring):
+            image = np.full(784, rng.integers(0, 17), np.uint8)
+            lit = rng.permutation(np.flatnonzero(~border))[:inside]
+            image[rng.permutation(np.flatnonzero(border))[:ring]] = 17
+            image[lit], image[lit[0]] = 17, most
+            made.append(image.reshape(28, 28))
+    images = np.stack([*digits.images, *(255 - digits.images[:50]), *made])
+    each = [is_mnist_shaped(from_pixels(image)) for image in images]
+    assert mnist_shaped(images).tolist() == each
+    assert sum(each[-len(made) :]) == 17 * 2 * 2
 
 
 def test_full_pipeline_on_mnist_changes_no_answer(classic: Model, digits: Digits) -> None:

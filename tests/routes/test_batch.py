@@ -8,7 +8,8 @@ from fastapi.testclient import TestClient
 
 from app.samples import sample_png
 from tests.conftest import Digits
-from tests.forms import npy
+from tests.engine.server import metric
+from tests.forms import encode, npy
 
 NPY = {"Content-Type": "application/x-npy"}
 
@@ -21,6 +22,37 @@ def test_npy_batch_equals_single_answers(client: TestClient, digits: Digits) -> 
         alone = client.post("/predict", json={"pixels": image.tolist()}).json()
         assert answer["digit"] == alone["digit"]
         assert answer["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-6)
+
+
+def test_answers_are_those_of_predict_to_the_byte(client: TestClient, digits: Digits) -> None:
+    """A batch is the answers of `/predict` in a row, whatever its images must go through."""
+    images = np.concatenate([digits.images[:150:2], 255 - digits.images[:150:25]])
+    for query in ("", "?polarity=light-on-dark", "?preprocess=none"):
+        each = [
+            client.post(f"/predict{query}", content=npy(image), headers=NPY) for image in images
+        ]
+        assert {answer.status_code for answer in each} == {200}
+        expected = b"[" + b",".join(answer.content for answer in each) + b"]"
+        batch = client.post(f"/predict/batch{query}", content=npy(images), headers=NPY)
+        assert batch.content == expected
+        listed = [{"pixels": image.tolist()} for image in images]
+        assert client.post(f"/predict/batch{query}", json=listed).content == expected
+
+
+def test_every_image_of_a_batch_is_counted(client: TestClient, digits: Digits) -> None:
+    """Metrics grow by the images that could be read, and by one batch of as many."""
+    names = ("verdicts_total", "confidence_count", "batch_size_sum", "batch_size_count")
+
+    def counts() -> list[float]:
+        text = client.get("/metrics").text
+        return [metric(text, f"digitscope_{name}") for name in names]
+
+    before = counts()
+    files = [("files", (f"{n}.png", encode(digits.images[n]))) for n in range(70)]
+    answers = client.post("/predict/batch", files=[*files, ("files", ("x", b"nonsense"))]).json()
+    assert [answer["error"]["status"] for answer in answers if "error" in answer] == [400]
+    grown = [after - first for after, first in zip(counts(), before, strict=True)]
+    assert grown == [70, 70, 70, 1]
 
 
 def test_forms_of_a_batch_agree(client: TestClient) -> None:

@@ -1,6 +1,7 @@
 """Quick networks beside the event loop: alone at once, together when several come."""
 
 import asyncio
+import json
 import threading
 from dataclasses import replace
 
@@ -9,11 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from app.errors import QueueFullError
-from app.imaging.decode import from_pixels
-from app.imaging.prepare import as_is
+from app.imaging.decode import Upload, from_pixels
 from app.inference.registry import Model
 from app.inference.runtime import Outputs, Pixels
-from app.recognise import Prediction, Read
 from app.web import beside
 from app.web.beside import Beside
 
@@ -58,9 +57,12 @@ def held(classic: Model) -> tuple[Model, Held]:
     return replace(classic, runtime=runtime), runtime
 
 
-def _read(digit: int) -> Read:
-    upload = from_pixels(np.full((28, 28), digit, np.uint8))
-    return Read(upload, (as_is(upload, polarity="light-on-dark"),))
+def _upload(digit: int) -> Upload:
+    return from_pixels(np.full((28, 28), digit, np.uint8))
+
+
+def _digit(text: str) -> int:
+    return json.loads(text)["digit"]
 
 
 async def _until(holds) -> None:
@@ -71,10 +73,10 @@ async def _until(holds) -> None:
     raise AssertionError("it never came true")
 
 
-async def _hold(side: Beside, model: Model, runtime: Held) -> list[asyncio.Task[Prediction]]:
+async def _hold(side: Beside, model: Model, runtime: Held) -> list[asyncio.Task[str]]:
     """Keep the thread busy with as many 1s as a run has until `runtime.go` is set."""
     runtime.go.clear()
-    busy = [asyncio.create_task(side.run(_read(1), model, -n)) for n in range(beside.MOST)]
+    busy = [asyncio.create_task(side.run(_upload(1), model, -n)) for n in range(beside.MOST)]
     await _until(lambda: runtime.sizes == [beside.MOST])
     return busy
 
@@ -83,7 +85,7 @@ async def test_one_client_is_served_on_the_event_loop(held: tuple[Model, Held]) 
     """Images that come on one connection, one after the other, use no thread."""
     model, runtime = held
     side = Beside()
-    assert [(await side.run(_read(n), model, "a")).digit for n in range(5)] == [0, 1, 2, 3, 4]
+    assert [_digit(await side.run(_upload(n), model, "a")) for n in range(5)] == [0, 1, 2, 3, 4]
     assert runtime.threads == {threading.current_thread().name}
     side.close()
 
@@ -92,8 +94,8 @@ async def test_a_few_run_together_without_the_thread(held: tuple[Model, Held]) -
     """Images that come in the same turn of the loop make one run, on the loop."""
     model, runtime = held
     side = Beside()
-    calls = [side.run(_read(n % 10), model, n) for n in range(beside.MOST - 1)]
-    found = [one.digit for one in await asyncio.gather(*calls)]
+    calls = [side.run(_upload(n % 10), model, n) for n in range(beside.MOST - 1)]
+    found = [_digit(text) for text in await asyncio.gather(*calls)]
     assert found == [n % 10 for n in range(beside.MOST - 1)]
     assert runtime.sizes == [beside.MOST - 1]
     assert runtime.threads == {threading.current_thread().name}
@@ -104,13 +106,13 @@ async def test_images_that_come_meanwhile_run_together(held: tuple[Model, Held])
     """While the thread runs, others gather; each gets its own answer, and a run has a limit."""
     model, runtime = held
     ran: list[int] = []
-    side = Beside(ran=lambda predictions, model: ran.append(len(predictions)))
+    side = Beside(ran=lambda found, model: ran.append(len(found[0].predictions)))
     calls = await _hold(side, model, runtime)
-    calls += [asyncio.create_task(side.run(_read(n % 10), model, n)) for n in range(20)]
+    calls += [asyncio.create_task(side.run(_upload(n % 10), model, n)) for n in range(20)]
     await asyncio.sleep(0)
     assert side.stalled_for() > 0
     runtime.go.set()
-    digits = [found.digit for found in await asyncio.gather(*calls)]
+    digits = [_digit(text) for text in await asyncio.gather(*calls)]
     assert digits == [1] * beside.MOST + [*range(10)] * 2
     assert runtime.sizes == ran == [beside.MOST, beside.MOST, 20 - beside.MOST]
     assert len(runtime.threads) == 2
@@ -123,7 +125,7 @@ async def test_who_is_gone_costs_nothing(held: tuple[Model, Held]) -> None:
     model, runtime = held
     side = Beside()
     calls = await _hold(side, model, runtime)
-    calls += [asyncio.create_task(side.run(_read(n), model, n)) for n in range(2, 6)]
+    calls += [asyncio.create_task(side.run(_upload(n), model, n)) for n in range(2, 6)]
     await asyncio.sleep(0)
     calls[-2].cancel()
     runtime.go.set()
@@ -139,10 +141,10 @@ async def test_models_are_not_mixed(held: tuple[Model, Held]) -> None:
     other = replace(model, runtime=Held())
     side = Beside()
     calls = [
-        asyncio.create_task(side.run(_read(n), each, n))
+        asyncio.create_task(side.run(_upload(n), each, n))
         for n, each in enumerate((model, model, other, model), start=1)
     ]
-    assert [found.digit for found in await asyncio.gather(*calls)] == [1, 2, 3, 4]
+    assert [_digit(text) for text in await asyncio.gather(*calls)] == [1, 2, 3, 4]
     assert (runtime.sizes, other.runtime.sizes) == ([2, 1], [1])
     side.close()
 
@@ -152,8 +154,8 @@ async def test_an_error_reaches_its_callers_and_no_others(held: tuple[Model, Hel
     model, _ = held
     side = Beside()
     with pytest.raises(ValueError, match="too bright"):
-        await side.run(_read(255), model, "second")
-    assert (await side.run(_read(3), model, "third")).digit == 3
+        await side.run(_upload(255), model, "second")
+    assert _digit(await side.run(_upload(3), model, "third")) == 3
     side.close()
 
 
@@ -162,10 +164,12 @@ async def test_more_than_can_wait_is_refused(held: tuple[Model, Held]) -> None:
     model, runtime = held
     side = Beside()
     calls = await _hold(side, model, runtime)
-    calls += [asyncio.create_task(side.run(_read(2), model, n)) for n in range(beside.MOST_WAITING)]
+    calls += [
+        asyncio.create_task(side.run(_upload(2), model, n)) for n in range(beside.MOST_WAITING)
+    ]
     await asyncio.sleep(0)
     with pytest.raises(QueueFullError, match=f"{beside.MOST_WAITING} images"):
-        await side.run(_read(3), model, "last")
+        await side.run(_upload(3), model, "last")
     runtime.go.set()
     assert len(await asyncio.gather(*calls)) == beside.MOST_WAITING + beside.MOST
     side.close()

@@ -4,6 +4,8 @@ import asyncio
 import threading
 
 import pytest
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
 from app.errors import QueueFullError
 from app.web.work import Workers
@@ -15,6 +17,20 @@ pytestmark = pytest.mark.anyio
 def anyio_backend() -> str:
     """The service runs on asyncio."""
     return "asyncio"
+
+
+class Connection:
+    """A client that stays until it goes away."""
+
+    def __init__(self) -> None:
+        """Stay."""
+        self.left = asyncio.Event()
+        self.request = Request({"type": "http"}, self.receive)
+
+    async def receive(self) -> Message:
+        """Say when it has gone."""
+        await self.left.wait()
+        return {"type": "http.disconnect"}
 
 
 async def test_results_and_errors_come_back() -> None:
@@ -67,4 +83,102 @@ async def test_stall_is_told_from_idleness_and_load() -> None:
     await asyncio.gather(*busy)
     await asyncio.sleep(0)
     assert workers.stalled_for() == 0
+    workers.close()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 40])
+async def test_parts_cover_all_items_in_order(count: int) -> None:
+    """Items are shared out in parts of at most so many, as many for each thread, in order."""
+    workers, numbers = Workers(threads=2, max_queue=0), list(range(count))
+    parts = await workers.run_parts_for(Connection().request, numbers.__getitem__, count, most=4)
+    assert [one for part in parts for one in part] == numbers
+    sizes = [len(part) for part in parts]
+    assert max(sizes) <= 4
+    assert max(sizes) - min(sizes) <= 1
+    assert len(sizes) == 1 or len(sizes) % 2 == 0
+    workers.close()
+
+
+async def test_parts_are_worked_on_by_all_threads() -> None:
+    """Two threads work on parts at the same time."""
+    workers, both = Workers(threads=2, max_queue=0), threading.Barrier(2, timeout=30)
+
+    def call(part: slice) -> int:
+        both.wait()
+        return threading.get_ident()
+
+    found = await workers.run_parts_for(Connection().request, call, 8, most=4)
+    assert len(set(found)) == 2
+    workers.close()
+
+
+async def test_others_get_their_turn_between_two_parts() -> None:
+    """What comes while a thread works on one part of many is done before the next part."""
+    workers, go, order = Workers(threads=1, max_queue=1), threading.Event(), []
+
+    def call(part: slice) -> None:
+        go.wait(30)
+        order.append(part.start)
+
+    many = asyncio.create_task(workers.run_parts_for(Connection().request, call, 3, most=1))
+    await asyncio.sleep(0)
+    other = asyncio.create_task(workers.run(order.append, "other"))
+    await asyncio.sleep(0)
+    go.set()
+    await asyncio.gather(many, other)
+    assert order == [0, "other", 1, 2]
+    workers.close()
+
+
+@pytest.mark.parametrize("way", ["gone", "cancelled"])
+async def test_parts_of_who_does_not_wait_any_more_are_dropped(way: str) -> None:
+    """When the client leaves, or its time is over, the part at work is the last."""
+    workers, go, begun = Workers(threads=1, max_queue=1), threading.Event(), []
+    loop, at_work = asyncio.get_running_loop(), asyncio.Event()
+
+    def call(part: slice) -> None:
+        begun.append(part.start)
+        loop.call_soon_threadsafe(at_work.set)
+        go.wait(30)
+
+    connection = Connection()
+    many = asyncio.create_task(workers.run_parts_for(connection.request, call, 9, most=1))
+    await at_work.wait()
+    if way == "gone":
+        connection.left.set()
+    else:
+        many.cancel()
+    with pytest.raises(ClientDisconnect if way == "gone" else asyncio.CancelledError):
+        await many
+    go.set()
+    assert await workers.run(list, "ab") == ["a", "b"]
+    assert begun == [0]
+    workers.close()
+
+
+async def test_a_part_that_fails_ends_the_others() -> None:
+    """The error of one part is raised, and parts that were not begun are dropped."""
+    workers, begun = Workers(threads=1, max_queue=1), []
+
+    def call(part: slice) -> None:
+        begun.append(part.start)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await workers.run_parts_for(Connection().request, call, 9, most=1)
+    await workers.run(int)
+    assert begun == [0]
+    workers.close()
+
+
+async def test_parts_are_refused_where_the_queue_is_full() -> None:
+    """With no room for all threads the whole is refused, and none of it is begun."""
+    workers, go, begun = Workers(threads=2, max_queue=0), threading.Event(), []
+    busy = asyncio.create_task(workers.run(go.wait, 30))
+    await asyncio.sleep(0)
+    with pytest.raises(QueueFullError, match="1 requests"):
+        await workers.run_parts_for(Connection().request, begun.append, 9, most=1)
+    go.set()
+    assert await busy
+    assert begun == []
     workers.close()
