@@ -5,6 +5,7 @@ Only the listed formats are opened. Knows files and colour modes; knows nothing 
 
 import io
 import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -47,6 +48,10 @@ _KNOWN_OTHERS = (
     (b"\x1f\x8b", "a gzip file"),
     (b"{", "JSON (send it as application/json)"),
 )
+# A PNG of nothing but pixels: its IHDR, of which the end says that they are grey, 8 bits deep and
+# not interlaced; one IDAT; and its IEND.
+_PNG_HEAD, _GREY = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"\x08\0\0\0\0"
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _WHITES = (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 _ORIENTATION = 0x0112
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
@@ -115,6 +120,9 @@ def decode(data: bytes, *, max_pixels: int) -> Upload:
         UndecodableError: Not such a file, or a damaged one.
         TooLargeError: Too many pixels; found out from the header, before anything is decoded.
     """
+    if is_small(data) and (upload := _decode_plain_png(data)):
+        _check_size(upload.width, upload.height, max_pixels)
+        return upload
     _check_webp_size(data, max_pixels)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
@@ -124,6 +132,28 @@ def decode(data: bytes, *, max_pixels: int) -> Upload:
             return _read(image, data)
     except _PILLOW_ERRORS as error:
         raise UndecodableError(_explain(data, error)) from error
+
+
+def _decode_plain_png(data: bytes) -> Upload | None:
+    """Decode a grey PNG of nothing but pixels, in half of the time that any PNG takes.
+
+    Returns:
+        What `decode` returns; None for all other files, damaged ones too.
+    """
+    size = len(data) - 57  # of the pixels' data
+    plain = data.startswith(_PNG_HEAD) and data[24:29] == _GREY and data.endswith(_PNG_END)
+    if not plain or size < 1 or data[33:41] != size.to_bytes(4) + b"IDAT":
+        return None
+    for start, stop in ((12, 29), (37, 41 + size)):
+        if zlib.crc32(data[start:stop]) != int.from_bytes(data[stop : stop + 4]):
+            return None
+    width, height = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+    try:
+        image = Image.frombytes("L", (width, height), data[41:-16], "zip", "L")
+    except _PILLOW_ERRORS:
+        return None
+    pixels = np.frombuffer(image.tobytes(), np.uint8).reshape(height, width)
+    return Upload(pixels, None, "png", width, height)
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.errors import BlankImageError, TooLargeError, UndecodableError
+from app.errors import BlankImageError, DigitscopeError, TooLargeError, UndecodableError
 from app.imaging.decode import WORKING_SIDE, decode
 from app.imaging.ink import to_grey
 from app.imaging.prepare import candidates
+from tests.conftest import Digits
+from tests.forms import encode
 from tests.imaging.files import CASES, HEIGHT, MODES, WIDTH, drawing, saved
 
 LIMIT = 1_000_000
@@ -138,3 +140,37 @@ def test_flipped_bytes_never_raise_anything_else(file_format: str, mode: str) ->
             damaged[rng.integers(reach)] = rng.integers(256)
         with contextlib.suppress(UndecodableError, TooLargeError, BlankImageError):
             candidates(decode(bytes(damaged), max_pixels=LIMIT))
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return len(content).to_bytes(4) + kind + content + zlib.crc32(kind + content).to_bytes(4)
+
+
+def _outcome(data: bytes) -> object:
+    """What a file decodes to, or the kind of error."""
+    try:
+        upload = decode(data, max_pixels=784)
+    except DigitscopeError as error:
+        return type(error)
+    return upload.pixels.tolist(), upload.width, upload.height, upload.format, upload.warnings
+
+
+def test_small_png_of_nothing_but_pixels_decodes_as_any_other(digits: Digits) -> None:
+    """A comment makes a PNG go Pillow's general way; of any size, whole or damaged, it is the same.
+
+    Every byte before the end is damaged in two ways, and its chunks' checksums are mended or not.
+    """
+    whole = [encode(digits.images[n][: n + 1, : 28 - n]) for n in range(28)]
+    digit, files = encode(digits.images[9]), [*whole]
+    for at in range(len(digit) - 12):
+        for flipped in (1, 128):
+            damaged = bytearray(digit)
+            damaged[at] ^= flipped
+            files.append(bytes(damaged))
+            for start, stop in ((12, 29), (37, len(digit) - 16)):
+                damaged[stop : stop + 4] = zlib.crc32(damaged[start:stop]).to_bytes(4)
+            files.append(bytes(damaged))
+    comment = _chunk(b"tEXt", b"Comment\0a digit")
+    for file in files:
+        assert _outcome(file) == _outcome(file[:-12] + comment + file[-12:])
+    assert len({str(_outcome(file)) for file in files}) > len(whole)
