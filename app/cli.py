@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -52,8 +53,14 @@ def fail(message: str) -> None:
 
 def open_registry(settings: Settings) -> Registry:
     """Open the bundles; a damaged one ends the program with a sentence that names it."""
+    return _opened(
+        lambda: Registry(settings.model_dir, settings.default_model, interpreters=settings.threads)
+    )
+
+
+def _opened(registry: Callable[[], Registry]) -> Registry:
     try:
-        return Registry(settings.model_dir, settings.default_model, interpreters=settings.threads)
+        return registry()
     except BundleError as error:
         fail(error.detail)
         raise typer.Exit(1) from error
@@ -70,17 +77,21 @@ def serve(
     ] = None,
 ) -> None:
     """Serve predictions over HTTP."""
+    from app import main  # which takes other commands a tenth of a second
+
     settings = read_settings()
-    # Opened here too, so that a damaged bundle ends with a sentence, not a worker's traceback.
-    open_registry(settings)
+    # Opened here, so that a damaged bundle ends with a sentence, not a worker's traceback.
+    registry = _opened(lambda: main.open_registry(settings))
     processes = workers or settings.workers
     with ExitStack() as stack:
         if processes > 1:
             # Not for one process: it ends by the signal that stops it, and would leave its folder.
             shared = tempfile.TemporaryDirectory(prefix="digitscope-metrics-")
             os.environ.setdefault(SHARED, stack.enter_context(shared))
+        # Not opened again by one process, which takes a tenth of a second; several must do it each.
+        alone = partial(main.create_app, settings, registry)
         uvicorn.run(
-            "app.main:create_app",
+            alone if processes == 1 else "app.main:create_app",
             factory=True,
             host=host or settings.host,
             port=settings.port if port is None else port,

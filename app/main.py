@@ -60,11 +60,28 @@ class State(TypedDict):
     connections: ConnectionLimits
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def open_registry(settings: Settings) -> Registry:
+    """Open the bundles of the models that are to be served; nothing is loaded yet.
+
+    Raises:
+        BundleError: There is no bundle, a damaged one, or none with the default's name.
+    """
+    return Registry(
+        settings.model_dir,
+        settings.default_model,
+        # Predictions never wait for what looks inside, which may keep one for long.
+        interpreters=settings.threads + settings.slow_threads,
+        max_batch=settings.max_batch,
+        max_delay_s=settings.max_delay_ms / 1000,
+    )
+
+
+def create_app(settings: Settings | None = None, registry: Registry | None = None) -> FastAPI:
     """Build the ASGI application.
 
     Args:
         settings: The settings, or None to read them from the environment.
+        registry: The models of these settings, or None to open them when the application starts.
 
     Returns:
         The application. Its start raises `BundleError` when a model bundle is missing or damaged.
@@ -77,7 +94,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
-        service = _open(settings, metrics, drain)
+        service = _open(settings, registry or open_registry(settings), metrics, drain)
         running.append(service)
         drain.install(asyncio.get_running_loop())
         end_with_supervisor()
@@ -148,16 +165,8 @@ def _surround(app: FastAPI, routers: Sequence[APIRouter], around: Around) -> Non
     app.build_middleware_stack = build_surrounded  # type: ignore[method-assign]
 
 
-def _open(settings: Settings, metrics: Metrics, drain: Drain) -> Service:
+def _open(settings: Settings, registry: Registry, metrics: Metrics, drain: Drain) -> Service:
     """Load the models and make what requests need."""
-    registry = Registry(
-        settings.model_dir,
-        settings.default_model,
-        # Predictions never wait for what looks inside, which may keep one for long.
-        interpreters=settings.threads + settings.slow_threads,
-        max_batch=settings.max_batch,
-        max_delay_s=settings.max_delay_ms / 1000,
-    )
     registry.load()
     for name, bundle in registry.bundles.items():
         metrics.serves(name, bundle.metadata.version)

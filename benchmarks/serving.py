@@ -10,6 +10,7 @@ file; access logs are off everywhere.
 """
 
 import argparse
+import compileall
 import http.client
 import json
 import os
@@ -200,6 +201,8 @@ def main() -> None:
         sys.exit("wrk is missing (Debian: apt-get install wrk)")
     chosen = [one for one in SERVICES if not arguments.only or one.name in arguments.only]
     pythons = {service.name: _environment(service) for service in chosen}
+    # As pip compiles what it installs: a start of sources takes a tenth of a second more.
+    compileall.compile_dir(REPOSITORY / "app", quiet=1)
     model = arguments.model or os.environ.get("DIGITSCOPE_DEFAULT_MODEL") or _default()
     found: dict[tuple[str, str], Measured] = {}
     for turn in range(arguments.rounds):
