@@ -33,7 +33,7 @@ from app.web.work import Workers
 T = TypeVar("T")
 # Of a batch, what a thread reads before it looks at what else waits: pixels of which half as many
 # take 2 % longer each, and files, each of which may be a large photo.
-PIXELS, FILES = 64, 32
+PIXELS, FILES = 128, 32
 
 
 @dataclass(frozen=True)
