@@ -23,8 +23,9 @@ from training import calibrate, data, robustness
 from training.architectures import compact
 from training.augment import Augmentation
 from training.fit import fit
-from training.recipe import Recipe
+from training.recipe import Finish, Recipe
 from training.recipes import classic
+from training.recipes.classic import GENTLE
 
 PAGE = REPOSITORY / "docs" / "training-log.md"
 FULL = classic.RECIPE.augmentation
@@ -41,6 +42,7 @@ BASE = Recipe(
     outlier_share=0.06,
     precision="mixed_bfloat16",
 )
+SHORT = Finish(epochs=2, learning_rate=1e-3, augmentation=GENTLE)
 VARIANTS = {
     "as it is": BASE,
     "no augmentation": replace(BASE, augmentation=Augmentation()),
@@ -48,6 +50,7 @@ VARIANTS = {
     "no change of stroke width": replace(BASE, augmentation=replace(FULL, thickness=0.0)),
     "no corruption": replace(BASE, augmentation=replace(FULL, corruption=0.0)),
     "no outliers": replace(BASE, outlier_share=0.0),
+    "two last epochs as the recipes' finish": replace(BASE, finish=SHORT),
     "label smoothing 0.1": replace(BASE, label_smoothing=0.1),
     "weight averaging 0.999": replace(BASE, averaging=0.999),
     "float32": replace(BASE, precision="float32"),

@@ -42,15 +42,16 @@ class Batches(keras.utils.PyDataset):
         rows = order[index * size : (index + 1) * size]
         batch = self.digits.take(rows)
         rng = np.random.default_rng([self.seed, self.epoch, index])
+        augmentation, outlier_share = self.recipe.shown_in(self.epoch)
         pixels: Batch
         if self.copies:
             shown, targets = self.copies.take(self.epoch, rows)
             pixels = shown.astype(np.float32)
         else:
-            pixels = augment(batch.images, self.recipe.augmentation, rng)
+            pixels = augment(batch.images, augmentation, rng)
             smoothing = self.recipe.label_smoothing
             targets = (1 - smoothing) * one_hot(batch.labels) + np.float32(smoothing / 10)
-        strange = round(self.recipe.outlier_share * len(batch))
+        strange = round(outlier_share * len(batch))
         if strange:
             pixels = np.concatenate([pixels, outliers(batch.images[:strange], rng)])
             targets = np.concatenate([targets, np.full((strange, 10), 0.1, np.float32)])

@@ -226,6 +226,7 @@ def _training(recipe: dict[str, Any], metadata: Metadata) -> str:
         if recipe.get("teachers")
         else ""
     )
+    finish = _finish(recipe["finish"]) if recipe.get("finish") else ""
     length = f"{recipe['epochs']} epochs, batches of {recipe['batch_size']}"
     return f"""Recipe `{recipe["name"]}`: {length}, AdamW
 with a peak learning rate of {recipe["learning_rate"]:g}, seed {metadata.seed}.
@@ -237,7 +238,19 @@ with a peak learning rate of {recipe["learning_rate"]:g}, seed {metadata.seed}.
 
 For each digit {recipe["outlier_share"]:g} things that are no digit were shown, with uniform
 targets.
-"""
+{finish}"""
+
+
+def _finish(finish: dict[str, Any]) -> str:
+    """Return in what the last epochs differed."""
+    changes = ", ".join(
+        f"{name.replace('_', ' ')} {value:g}" for name, value in finish["augmentation"].items()
+    )
+    return (
+        f"\nThe last {finish['epochs']} epochs had a learning rate that fell from"
+        f" {finish['learning_rate']:g}, {finish['outlier_share']:g} things that are no digit for"
+        f"\neach digit, and weaker changes: {changes}.\n"
+    )
 
 
 def _row(evaluation: Evaluation) -> str:

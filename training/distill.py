@@ -58,12 +58,15 @@ class Copies:
             seed: Of the augmentation.
         """
         self._folder, self._digits, self._teacher, self._seed = folder, digits, teacher, seed
-        self._augmentation, self.count = recipe.augmentation, recipe.copies
+        self._recipe = recipe
+        self.count = recipe.copies + (recipe.finish.copies if recipe.finish else 0)
         self._held: tuple[int, NDArray[np.uint8], NDArray[np.float32]] | None = None
         origin = json.dumps(
             {
                 "teachers": teacher.versions,
                 "augmentation": asdict(recipe.augmentation),
+                "finish": recipe.finish and asdict(recipe.finish.augmentation),
+                "copies": recipe.copies,
                 "seed": seed,
                 "digits": len(digits),
             }
@@ -94,20 +97,30 @@ class Copies:
         Returns:
             Pixels uint8 `[B, 28, 28]` and distributions float32 `[B, 10]`.
         """
-        copy = epoch % self.count
+        copy = self._copy_of(epoch)
         if not self._held or self._held[0] != copy:
             with np.load(self._path(copy), allow_pickle=False) as stored:
                 self._held = copy, stored["pixels"], stored["answers"]
         return self._held[1][rows], self._held[2][rows]
 
+    def _copy_of(self, epoch: int) -> int:
+        """Return the number of the copy that an epoch takes; those of the finish come last."""
+        recipe = self._recipe
+        if recipe.finish and epoch >= recipe.main_epochs:
+            return recipe.copies + (epoch - recipe.main_epochs) % recipe.finish.copies
+        return epoch % recipe.copies
+
     def _path(self, copy: int) -> Path:
         return self._folder / f"copy-{copy:02}.npz"
 
     def _make(self, copy: int) -> None:
+        recipe = self._recipe
+        finishing = copy >= recipe.copies
+        how, _ = recipe.shown_in(recipe.main_epochs if finishing else 0)
         pixels, answers = [], []
         for start in range(0, len(self._digits), CHUNK):
             rng = np.random.default_rng([self._seed, copy, start])
-            changed = augment(self._digits.images[start : start + CHUNK], self._augmentation, rng)
+            changed = augment(self._digits.images[start : start + CHUNK], how, rng)
             pixels.append(np.rint(changed).astype(np.uint8))
             answers.append(self._teacher(pixels[-1].astype(np.float32)))
         fresh = self._folder / "fresh.npz"

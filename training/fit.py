@@ -318,14 +318,8 @@ def _compile(network: keras.Sequential, recipe: Recipe, steps: int) -> keras.Mod
     is badly misread would give no gradient.
     """
     trainee = keras.Model(network.inputs[0], network.get_layer("logits").output)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0,
-        decay_steps=max(1, steps * (recipe.epochs - 1)),
-        warmup_target=recipe.learning_rate,
-        warmup_steps=steps,
-    )
     optimizer = keras.optimizers.AdamW(
-        rate,
+        _Schedule(recipe, steps),
         weight_decay=recipe.weight_decay,
         use_ema=bool(recipe.averaging),
         ema_momentum=recipe.averaging,
@@ -341,6 +335,35 @@ def _compile(network: keras.Sequential, recipe: Recipe, steps: int) -> keras.Mod
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     return trainee
+
+
+class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """Warm-up over the first epoch and a cosine to 0, then the finish's own cosine."""
+
+    def __init__(self, recipe: Recipe, steps: int) -> None:
+        self.main = keras.optimizers.schedules.CosineDecay(
+            0.0,
+            decay_steps=max(1, steps * (recipe.main_epochs - 1)),
+            warmup_target=recipe.learning_rate,
+            warmup_steps=steps,
+        )
+        self.finish, self.begins = None, steps * recipe.main_epochs
+        if recipe.finish:
+            self.finish = keras.optimizers.schedules.CosineDecay(
+                recipe.finish.learning_rate, decay_steps=steps * recipe.finish.epochs
+            )
+
+    def __call__(self, step: Any) -> Any:
+        if not self.finish:
+            return self.main(step)
+        return keras.ops.where(
+            step < self.begins,
+            self.main(step),
+            self.finish(keras.ops.maximum(step - self.begins, 0)),
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
 
 
 def _average(trainee: keras.Model, batches: Batches) -> None:

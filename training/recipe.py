@@ -10,6 +10,29 @@ from training.augment import Augmentation
 
 
 @dataclass(frozen=True)
+class Finish:
+    """The last epochs of a run, on digits that are hardly changed.
+
+    Strong changes teach what digits may look like, and also that they look like nothing in
+    particular; a few epochs at a low rate on what will be shown bring that right (He et al., 2019,
+    arXiv:1909.09148).
+
+    Attributes:
+        epochs: How many, the last ones of the recipe's.
+        learning_rate: From here a cosine to 0.
+        augmentation: How the digits are changed.
+        outlier_share: Non-digits per digit in every batch.
+        copies: Augmented copies that teachers answer, for a recipe that names teachers.
+    """
+
+    epochs: int
+    learning_rate: float
+    augmentation: Augmentation
+    outlier_share: float = 0.0
+    copies: int = 0
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A way to train one model; each file in `training/recipes` holds one.
 
@@ -18,10 +41,10 @@ class Recipe:
         description: What the model is, in a sentence or two, for its card and for `GET /models`.
         build: Returns the untrained network, its last layers named `logits` and `softmax`.
         options: Keyword arguments of `build`.
-        epochs: Passes over the training digits.
+        epochs: Passes over the training digits, those of `finish` included.
         batch_size: Digits per step, outliers on top.
         learning_rate: Peak of the schedule: linear warm-up over the first epoch, then a cosine to 0
-            (Loshchilov and Hutter, 2017).
+            (Loshchilov and Hutter, 2017), before `finish` starts another.
         weight_decay: Decoupled weight decay (AdamW; Loshchilov and Hutter, 2019) of kernels only.
         augmentation: How the digits are changed before each step.
         outlier_share: Non-digits per digit in every batch, with the uniform distribution as target.
@@ -32,6 +55,7 @@ class Recipe:
         teachers: Names of published models; the mean of their probabilities is the target of each
             changed digit, instead of its label.
         copies: Augmented copies of the digits that the teachers answer; epochs take them in turn.
+        finish: How the last epochs differ from the others.
         precision: What convolutions and dense layers compute in while training, `float32` or
             `mixed_bfloat16` (weights, logits and loss stay float32; Kalamkar et al., 2019,
             arXiv:1905.12322). What is published computes in float32.
@@ -54,9 +78,26 @@ class Recipe:
     averaging: float = 0.0
     teachers: tuple[str, ...] = ()
     copies: int = 0
+    finish: Finish | None = None
     precision: str = "float32"
     int8: bool = False
     validation_count: int = 5000
+
+    def __post_init__(self) -> None:
+        """Check that there are epochs before the finish."""
+        if self.main_epochs < 1:
+            raise ValueError(f"{self.name}: a finish as long as the whole training leaves nothing.")
+
+    @property
+    def main_epochs(self) -> int:
+        """Return the number of epochs before `finish`."""
+        return self.epochs - (self.finish.epochs if self.finish else 0)
+
+    def shown_in(self, epoch: int) -> tuple[Augmentation, float]:
+        """Return how digits are changed, and the share of outliers, in an epoch, counted from 0."""
+        if self.finish and epoch >= self.main_epochs:
+            return self.finish.augmentation, self.finish.outlier_share
+        return self.augmentation, self.outlier_share
 
     def describe(self) -> dict[str, Any]:
         """Return what decides the outcome as JSON-able values, without settings that are not used.
@@ -65,7 +106,7 @@ class Recipe:
         """
         said = {**asdict(self), "build": self.build.__name__, "teachers": list(self.teachers)}
         del said["description"]
-        for setting in ("label_smoothing", "averaging", "teachers", "copies", "int8"):
+        for setting in ("label_smoothing", "averaging", "teachers", "copies", "finish", "int8"):
             if not said[setting]:
                 del said[setting]
         if self.precision == "float32":

@@ -17,7 +17,7 @@ from training.data import Split
 from training.distill import Copies, Voting
 from training.fit import FitError, fit
 from training.publish import multiply_adds
-from training.recipe import Recipe
+from training.recipe import Finish, Recipe
 from training.recipes.compact import RECIPE
 
 CLASSIC = REPOSITORY / "model" / "classic"
@@ -47,6 +47,21 @@ def test_pupil_learns_the_teachers_answers(
     every, _ = copies.take(2, np.arange(len(train_digits)))
     assert shown[2] <= {image.astype(np.float32).tobytes() for image in every}
     assert not shown[0] & shown[1]  # two copies, of which the third epoch takes the first again
+
+
+def test_finish_has_copies_of_its_own(small: Recipe, train_digits: Split, tmp_path: Path) -> None:
+    """The last epochs of a pupil show digits as its finish changes them, and their answers."""
+    finish = Finish(epochs=2, learning_rate=1e-4, augmentation=Augmentation(), copies=1)
+    recipe = replace(small, teachers=("classic",), copies=2, finish=finish)  # 1 epoch and 2
+    digits, teacher = train_digits.take(np.arange(20)), Voting([open_bundle(CLASSIC)])
+    copies = Copies(tmp_path, digits, recipe, teacher, seed=1)
+    copies.make()
+    rows = np.arange(20)
+    assert (copies.take(0, rows)[0] != digits.images).any()
+    for epoch in (1, 2):
+        pixels, answers = copies.take(epoch, rows)
+        np.testing.assert_array_equal(pixels, digits.images)
+        np.testing.assert_allclose(answers, teacher(digits.images.astype(np.float32)), atol=1e-6)
 
 
 def test_copies_are_made_once(small: Recipe, train_digits: Split, tmp_path: Path) -> None:

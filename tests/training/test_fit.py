@@ -10,10 +10,11 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from training.augment import Augmentation
 from training.batches import Batches
 from training.data import Split
 from training.fit import FitError, Progress, fit
-from training.recipe import Recipe
+from training.recipe import Finish, Recipe
 
 
 def _run(recipe: Recipe, train: Split, held_out: Split, folder: Path, **options):
@@ -179,3 +180,23 @@ def test_settings_at_their_defaults_are_not_told(small: Recipe) -> None:
     """A recipe says what it uses; what older recipes said stays as it was."""
     assert {"label_smoothing", "averaging"}.isdisjoint(small.describe())
     assert replace(small, averaging=0.9).describe()["averaging"] == 0.9
+
+
+def test_finish(small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path) -> None:
+    """The last epochs start from a rate of their own, on digits as the finish changes them."""
+    finish = Finish(epochs=2, learning_rate=1e-4, augmentation=Augmentation())
+    recipe = replace(small, epochs=4, outlier_share=0.1, finish=finish)
+    batches = Batches(train_digits, recipe, seed=1, epoch=0)
+    for epoch, outliers, unchanged in ((1, 10, False), (2, 0, True)):
+        batches.epoch = epoch
+        pixels, targets = batches[0]
+        assert (targets.max(axis=1) < 0.5).sum() == outliers
+        known = {image.tobytes() for image in train_digits.images}
+        came = {image.astype(np.uint8).tobytes() for image in pixels[:100, ..., 0]}
+        assert (came <= known) == unchanged
+    _, history = _run(recipe, train_digits, held_out, tmp_path)
+    # The rate that is noted after an epoch is that of the next step.
+    assert history[0].learning_rate == pytest.approx(recipe.learning_rate)
+    assert history[1].learning_rate == pytest.approx(1e-4)
+    assert 0 < history[2].learning_rate < 1e-4
+    assert history[3].learning_rate == pytest.approx(0, abs=1e-9)

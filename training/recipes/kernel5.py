@@ -18,11 +18,12 @@ RECIPE = Recipe(
     ),
     build=unpooled,
     options={"side": 5, "width": 16, "depth": 5},
-    epochs=20,
+    epochs=24,
     batch_size=128,
     learning_rate=2e-3,
     weight_decay=0.02,
     augmentation=replace(classic.RECIPE.augmentation, corruption=0.1),
     outlier_share=0.06,
+    finish=classic.RECIPE.finish,
     precision="mixed_bfloat16",
 )
