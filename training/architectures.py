@@ -131,6 +131,42 @@ def unpooled(*, side: int, width: int, depth: int) -> keras.Sequential:
     return model
 
 
+def deep(*, blocks: list[list[int]], dropout: float) -> keras.Sequential:
+    """Build blocks of 3x3 convolutions with pooling between them, and no hidden dense layer.
+
+    The form of VGG (Simonyan and Zisserman, 2015), with batch normalisation and global average
+    pooling.
+
+    Args:
+        blocks: Filters of each convolution, block by block; each block halves the image but the
+            last.
+        dropout: Share of values dropped after each pooling in training, 0..1.
+
+    Returns:
+        An untrained Sequential: input `[N, 28, 28, 1]` 0..255, output `[N, 10]` softmax.
+    """
+    layers = keras.layers
+    model = keras.Sequential(name="deep")
+    model.add(keras.Input((28, 28, 1), name="image"))
+    model.add(layers.Normalization(mean=MNIST_MEAN, variance=MNIST_STD**2, name="normalise"))
+    for block, widths in enumerate(blocks, start=1):
+        for step, filters in enumerate(widths, start=1):
+            place = f"{block}_{step}"
+            convolution = layers.Conv2D(
+                filters, 3, padding="same", use_bias=False, name=f"conv_{place}"
+            )
+            model.add(convolution)
+            model.add(layers.BatchNormalization(name=f"bn_{place}"))
+            model.add(layers.ReLU(name=f"relu_{place}"))
+        if block < len(blocks):
+            model.add(layers.MaxPooling2D(2, name=f"pool_{block}"))
+            model.add(layers.Dropout(dropout, name=f"dropout_{block}"))
+    model.add(layers.GlobalAveragePooling2D(name="pool"))
+    model.add(layers.Dense(10, name="logits"))
+    model.add(layers.Softmax(name="softmax"))
+    return model
+
+
 def _convolutions(name: str, batch_normalization: bool, dropout: float) -> keras.Sequential:
     """Return the part that both networks begin with: normalisation up to `flatten`."""
     layers = keras.layers

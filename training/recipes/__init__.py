@@ -1,13 +1,14 @@
 """One file per network or ensemble; `RECIPES` lists the networks by name."""
 
 from training.recipe import Recipe
-from training.recipes import classic, compact, dropconnect, kernel5, kernel7, quick
+from training.recipes import classic, compact, deep, dropconnect, kernel5, kernel7, quick
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         classic.RECIPE,
         compact.RECIPE,
+        deep.RECIPE,
         dropconnect.RECIPE,
         kernel5.RECIPE,
         kernel7.RECIPE,
