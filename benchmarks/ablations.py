@@ -25,7 +25,7 @@ from training.augment import Augmentation
 from training.fit import fit
 from training.recipe import Finish, Recipe
 from training.recipes import classic
-from training.recipes.classic import GENTLE
+from training.recipes.finish import GENTLE
 
 PAGE = REPOSITORY / "docs" / "training-log.md"
 FULL = classic.RECIPE.augmentation

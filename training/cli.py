@@ -224,6 +224,7 @@ def _join_and_publish(
     count = ensemble.members[0].validation_count
     train_split, validation = mnist.hold_out(mnist.load(data, "train"), count)
     members = {}
+    run = replace(run, folder=run.folder / ensemble.name)
     for recipe in ensemble.members:
         folder = run.folder / recipe.name
         started = (folder / "history.json").is_file()

@@ -92,6 +92,15 @@ def test_card_tells_of_robustness(
         assert f"| {kind} | {area:.4f} |" in text
 
 
+def test_card_tells_of_the_finish() -> None:
+    """A card says in what the last epochs differed; one without a finish says nothing of it."""
+    metadata = open_bundle(CLASSIC).metadata
+    finished = metadata.model_copy(update={"recipe": RECIPES["kernel5"].describe()})
+    assert "The last 4 epochs had a learning rate that fell from 0.0003" in card.text(finished)
+    assert "rotation deg 7" in card.text(finished)
+    assert "The last" not in card.text(metadata)
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_runs_a_few_steps(
     train_digits: Split, held_out: Split, tmp_path: Path, name: str

@@ -5,11 +5,8 @@ Command: `digitscope train --recipe classic --data mnist.npz`
 
 from training.architectures import classic
 from training.augment import Augmentation
-from training.recipe import Finish, Recipe
+from training.recipe import Recipe
 
-GENTLE = Augmentation(
-    rotation_deg=7, shift_px=1.0, scale=0.07, shear_deg=5, elastic_px=0.6, thickness=0.15
-)
 RECIPE = Recipe(
     name="classic",
     description=(
@@ -19,7 +16,7 @@ RECIPE = Recipe(
     ),
     build=classic,
     options={"batch_normalization": True, "conv_dropout": 0.1, "dense_dropout": 0.5},
-    epochs=34,
+    epochs=30,
     batch_size=128,
     learning_rate=2e-3,
     weight_decay=0.02,
@@ -33,5 +30,4 @@ RECIPE = Recipe(
         corruption=0.3,
     ),
     outlier_share=0.06,
-    finish=Finish(epochs=4, learning_rate=3e-4, augmentation=GENTLE),
 )

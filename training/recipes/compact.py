@@ -6,7 +6,7 @@ Command: `digitscope distill --recipe compact --data mnist.npz`
 from training.architectures import compact
 from training.recipe import Finish, Recipe
 from training.recipes import classic
-from training.recipes.classic import GENTLE
+from training.recipes.finish import GENTLE
 
 RECIPE = Recipe(
     name="compact",

@@ -16,11 +16,10 @@ RECIPE = Recipe(
     ),
     build=dropconnect,
     options={"rate": 0.5, "masks": 4, "conv_dropout": 0.1},
-    epochs=34,
+    epochs=30,
     batch_size=128,
     learning_rate=2e-3,
     weight_decay=0.02,
     augmentation=classic.RECIPE.augmentation,
     outlier_share=0.06,
-    finish=classic.RECIPE.finish,
 )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from training.architectures import unpooled
 from training.recipe import Recipe
 from training.recipes import classic
+from training.recipes.finish import FINISH
 
 RECIPE = Recipe(
     name="kernel7",
@@ -24,6 +25,6 @@ RECIPE = Recipe(
     weight_decay=0.02,
     augmentation=replace(classic.RECIPE.augmentation, corruption=0.1),
     outlier_share=0.06,
-    finish=classic.RECIPE.finish,
+    finish=FINISH,
     precision="mixed_bfloat16",
 )

@@ -1,0 +1,13 @@
+"""How trainings end that are to read clean digits best: a few epochs of weak changes.
+
+Outliers are left out, which costs a part of what tells digits from other things
+(docs/training-log.md); recipes that are to keep it say so.
+"""
+
+from training.augment import Augmentation
+from training.recipe import Finish
+
+GENTLE = Augmentation(
+    rotation_deg=7, shift_px=1.0, scale=0.07, shear_deg=5, elastic_px=0.6, thickness=0.15
+)
+FINISH = Finish(epochs=4, learning_rate=3e-4, augmentation=GENTLE)
