@@ -4,9 +4,8 @@ Command: `digitscope distill --recipe compact --data mnist.npz`
 """
 
 from training.architectures import compact
-from training.recipe import Finish, Recipe
+from training.recipe import Recipe
 from training.recipes import classic
-from training.recipes.finish import GENTLE
 
 RECIPE = Recipe(
     name="compact",
@@ -16,7 +15,7 @@ RECIPE = Recipe(
     ),
     build=compact,
     options={"width": 1.0},
-    epochs=90,
+    epochs=80,
     batch_size=128,
     learning_rate=3e-3,
     weight_decay=0.005,
@@ -24,7 +23,6 @@ RECIPE = Recipe(
     outlier_share=0.06,
     teachers=("ensemble",),
     copies=10,
-    finish=Finish(epochs=10, learning_rate=5e-4, augmentation=GENTLE, outlier_share=0.06, copies=4),
     precision="mixed_bfloat16",
     int8=True,
 )
