@@ -31,7 +31,6 @@ def small() -> Recipe:
         classic.RECIPE,
         name="small",
         epochs=3,
-        finish=None,
         batch_size=100,
         augmentation=Augmentation(rotation_deg=5, shift_px=1, corruption=0.1),
     )

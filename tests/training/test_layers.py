@@ -76,7 +76,7 @@ def test_folding_gives_stock_layers_and_the_same_outputs() -> None:
 
 def test_a_run_ends_in_stock_layers(train_digits: Split, held_out: Split, tmp_path: Path) -> None:
     """What training returns can be saved and loaded without this package's layers."""
-    recipe = replace(RECIPE, epochs=1, finish=None, batch_size=64)
+    recipe = replace(RECIPE, epochs=1, batch_size=64)
     fitted = fit(recipe, train_digits.take(np.arange(128)), held_out, tmp_path, seed=1)
     assert {type(layer).__module__.split(".")[0] for layer in fitted.network.layers} == {"keras"}
     stored = np.load(fitted.snapshots / "epoch-001.npz")

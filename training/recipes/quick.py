@@ -13,6 +13,5 @@ RECIPE = replace(
     name="quick",
     description="The classic network trained for two epochs: a first try, not a model to rely on.",
     epochs=2,
-    finish=None,
     augmentation=Augmentation(rotation_deg=8, shift_px=1, scale=0.08),
 )
