@@ -37,9 +37,7 @@ def classic(
     model.add(layers.ReLU(name="relu_dense"))
     if dense_dropout:
         model.add(layers.Dropout(dense_dropout, name="dropout_dense"))
-    model.add(layers.Dense(10, name="logits"))
-    model.add(layers.Softmax(name="softmax"))
-    return model
+    return _end(model)
 
 
 def dropconnect(*, rate: float, masks: int, conv_dropout: float) -> keras.Sequential:
@@ -61,9 +59,7 @@ def dropconnect(*, rate: float, masks: int, conv_dropout: float) -> keras.Sequen
     model = _convolutions("dropconnect", True, conv_dropout)
     model.add(DropConnect(512, rate=rate, masks=masks, name="dense"))
     model.add(layers.ReLU(name="relu_dense"))
-    model.add(layers.Dense(10, name="logits"))
-    model.add(layers.Softmax(name="softmax"))
-    return model
+    return _end(model)
 
 
 def compact(*, width: float) -> keras.Sequential:
@@ -80,9 +76,7 @@ def compact(*, width: float) -> keras.Sequential:
         An untrained Sequential: input `[N, 28, 28, 1]` 0..255, output `[N, 10]` softmax.
     """
     layers = keras.layers
-    model = keras.Sequential(name="compact")
-    model.add(keras.Input((28, 28, 1), name="image"))
-    model.add(layers.Normalization(mean=MNIST_MEAN, variance=MNIST_STD**2, name="normalise"))
+    model = _begin("compact")
     steps = ((32, 5, 2), (64, 3, 2), (64, 3, 1), (96, 3, 1), (160, 3, 2))
     for number, (filters, side, strides) in enumerate(steps, start=1):
         model.add(
@@ -98,9 +92,7 @@ def compact(*, width: float) -> keras.Sequential:
         model.add(layers.BatchNormalization(name=f"bn_{number}"))
         model.add(layers.ReLU(name=f"relu_{number}"))
     model.add(layers.GlobalAveragePooling2D(name="pool"))
-    model.add(layers.Dense(10, name="logits"))
-    model.add(layers.Softmax(name="softmax"))
-    return model
+    return _end(model)
 
 
 def unpooled(*, side: int, width: int, depth: int) -> keras.Sequential:
@@ -118,17 +110,13 @@ def unpooled(*, side: int, width: int, depth: int) -> keras.Sequential:
         An untrained Sequential: input `[N, 28, 28, 1]` 0..255, output `[N, 10]` softmax.
     """
     layers = keras.layers
-    model = keras.Sequential(name="unpooled")
-    model.add(keras.Input((28, 28, 1), name="image"))
-    model.add(layers.Normalization(mean=MNIST_MEAN, variance=MNIST_STD**2, name="normalise"))
+    model = _begin("unpooled")
     for number in range(1, depth + 1):
         model.add(layers.Conv2D(width * number, side, use_bias=False, name=f"conv_{number}"))
         model.add(layers.BatchNormalization(name=f"bn_{number}"))
         model.add(layers.ReLU(name=f"relu_{number}"))
     model.add(layers.GlobalAveragePooling2D(name="pool"))
-    model.add(layers.Dense(10, name="logits"))
-    model.add(layers.Softmax(name="softmax"))
-    return model
+    return _end(model)
 
 
 def deep(*, blocks: list[list[int]], dropout: float) -> keras.Sequential:
@@ -146,9 +134,7 @@ def deep(*, blocks: list[list[int]], dropout: float) -> keras.Sequential:
         An untrained Sequential: input `[N, 28, 28, 1]` 0..255, output `[N, 10]` softmax.
     """
     layers = keras.layers
-    model = keras.Sequential(name="deep")
-    model.add(keras.Input((28, 28, 1), name="image"))
-    model.add(layers.Normalization(mean=MNIST_MEAN, variance=MNIST_STD**2, name="normalise"))
+    model = _begin("deep")
     for block, widths in enumerate(blocks, start=1):
         for step, filters in enumerate(widths, start=1):
             place = f"{block}_{step}"
@@ -162,17 +148,28 @@ def deep(*, blocks: list[list[int]], dropout: float) -> keras.Sequential:
             model.add(layers.MaxPooling2D(2, name=f"pool_{block}"))
             model.add(layers.Dropout(dropout, name=f"dropout_{block}"))
     model.add(layers.GlobalAveragePooling2D(name="pool"))
-    model.add(layers.Dense(10, name="logits"))
-    model.add(layers.Softmax(name="softmax"))
+    return _end(model)
+
+
+def _begin(name: str) -> keras.Sequential:
+    """Return a network that takes raw pixels and normalises them."""
+    model = keras.Sequential(name=name)
+    model.add(keras.Input((28, 28, 1), name="image"))
+    model.add(keras.layers.Normalization(mean=MNIST_MEAN, variance=MNIST_STD**2, name="normalise"))
+    return model
+
+
+def _end(model: keras.Sequential) -> keras.Sequential:
+    """Let a network end in the logits of the ten digits and their softmax."""
+    model.add(keras.layers.Dense(10, name="logits"))
+    model.add(keras.layers.Softmax(name="softmax"))
     return model
 
 
 def _convolutions(name: str, batch_normalization: bool, dropout: float) -> keras.Sequential:
     """Return the part that both networks begin with: normalisation up to `flatten`."""
     layers = keras.layers
-    model = keras.Sequential(name=name)
-    model.add(keras.Input((28, 28, 1), name="image"))
-    model.add(layers.Normalization(mean=MNIST_MEAN, variance=MNIST_STD**2, name="normalise"))
+    model = _begin(name)
     for block, filters in enumerate((32, 64), start=1):
         model.add(layers.ZeroPadding2D(1, name=f"pad_{block}"))
         for step in (1, 2):

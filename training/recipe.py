@@ -84,9 +84,11 @@ class Recipe:
     validation_count: int = 5000
 
     def __post_init__(self) -> None:
-        """Check that there are epochs before the finish."""
+        """Check that there are epochs before the finish, and copies in it if others teach."""
         if self.main_epochs < 1:
             raise ValueError(f"{self.name}: a finish as long as the whole training leaves nothing.")
+        if self.teachers and self.finish and not self.finish.copies:
+            raise ValueError(f"{self.name}: the finish needs copies that the teachers answer.")
 
     @property
     def main_epochs(self) -> int:

@@ -200,3 +200,12 @@ def test_finish(small: Recipe, train_digits: Split, held_out: Split, tmp_path: P
     assert history[1].learning_rate == pytest.approx(1e-4)
     assert 0 < history[2].learning_rate < 1e-4
     assert history[3].learning_rate == pytest.approx(0, abs=1e-9)
+
+
+def test_finish_that_cannot_be_trained_is_refused(small: Recipe) -> None:
+    """A finish leaves epochs before it, and has copies where teachers answer."""
+    finish = Finish(epochs=1, learning_rate=1e-4, augmentation=Augmentation())
+    with pytest.raises(ValueError, match="leaves nothing"):
+        replace(small, epochs=1, finish=finish)
+    with pytest.raises(ValueError, match="needs copies"):
+        replace(small, teachers=("classic",), copies=1, finish=finish)
