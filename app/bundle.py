@@ -151,6 +151,14 @@ class Metadata(_Record):
     seed: int
     epochs: list[EpochFigures]
     published_epoch: int = Field(ge=1, description="The epoch whose weights are published.")
+    refitted: bool = Field(
+        False,
+        description=(
+            "Whether the published weights went on over the held-out digits, too, after these had"
+            " served for every choice. The temperature, the thresholds and the figures of"
+            " validation and robustness are then of the weights before."
+        ),
+    )
     libraries: dict[str, str]
     parameters: int = Field(ge=1)
     multiply_adds: int = Field(ge=1, description="Per image, of convolutions and dense layers.")

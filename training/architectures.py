@@ -119,7 +119,9 @@ def unpooled(*, side: int, width: int, depth: int) -> keras.Sequential:
     return _end(model)
 
 
-def deep(*, blocks: list[list[int]], dropout: float) -> keras.Sequential:
+def deep(
+    *, blocks: list[list[int]], dropout: float, stem: tuple[int, int] = (3, 1)
+) -> keras.Sequential:
     """Build blocks of 3x3 convolutions with pooling between them, and no hidden dense layer.
 
     The form of VGG (Simonyan and Zisserman, 2015), with batch normalisation and global average
@@ -129,18 +131,22 @@ def deep(*, blocks: list[list[int]], dropout: float) -> keras.Sequential:
         blocks: Filters of each convolution, block by block; each block halves the image but the
             last.
         dropout: Share of values dropped after each pooling in training, 0..1.
+        stem: Side of the first convolution's kernel, and its stride. A stride of 2 leaves a quarter
+            of the places to the layers after it, which can so be wide.
 
     Returns:
         An untrained Sequential: input `[N, 28, 28, 1]` 0..255, output `[N, 10]` softmax.
     """
     layers = keras.layers
     model = _begin("deep")
+    side, strides = stem
     for block, widths in enumerate(blocks, start=1):
         for step, filters in enumerate(widths, start=1):
             place = f"{block}_{step}"
             convolution = layers.Conv2D(
-                filters, 3, padding="same", use_bias=False, name=f"conv_{place}"
+                filters, side, strides, padding="same", use_bias=False, name=f"conv_{place}"
             )
+            side, strides = 3, 1
             model.add(convolution)
             model.add(layers.BatchNormalization(name=f"bn_{place}"))
             model.add(layers.ReLU(name=f"relu_{place}"))

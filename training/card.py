@@ -15,6 +15,8 @@ from app import bundle
 from app.bundle import Evaluation, Metadata, Quantization, Robustness
 from training.data import Split
 
+REFITTED = """ After all choices they
+went on over all 60,000 digits; validation and robustness are of the weights before that."""
 LIMITS = """\
 ## Intended use and limits
 
@@ -107,6 +109,7 @@ def _quality(metadata: Metadata) -> str:
         if metadata.epochs
         else "each member has a temperature of its own,\nand one more is shared by all"
     )
+    refitted = REFITTED if metadata.refitted else ""
     served = bundle.INT8_FILE if metadata.quantization else bundle.TWIN_FILE
     curves = "![Training curves](plots/curves.png)\n\n" if metadata.epochs else ""
     return f"""## Figures
@@ -118,7 +121,7 @@ Taken through the compiled network that is served (`{served}`).
 {rows}
 
 The log-likelihood is negative, a mean, in nats; intervals are Clopper-Pearson; the calibration
-error has 15 bins. The weights are those of {weights}. The validation
+error has 15 bins. The weights are those of {weights}.{refitted} The validation
 digits chose the temperature and the thresholds, so their figures are a little too good;
 {calibrated}. The test split was opened once, after all that.
 
@@ -226,7 +229,8 @@ def _training(recipe: dict[str, Any], metadata: Metadata) -> str:
         if recipe.get("teachers")
         else ""
     )
-    finish = _finish(recipe["finish"]) if recipe.get("finish") else ""
+    finish = _last("The last", recipe["finish"]) if recipe.get("finish") else ""
+    refit = _last("On all 60,000 digits, a further", recipe["refit"]) if recipe.get("refit") else ""
     length = f"{recipe['epochs']} epochs, batches of {recipe['batch_size']}"
     return f"""Recipe `{recipe["name"]}`: {length}, AdamW
 with a peak learning rate of {recipe["learning_rate"]:g}, seed {metadata.seed}.
@@ -238,18 +242,18 @@ with a peak learning rate of {recipe["learning_rate"]:g}, seed {metadata.seed}.
 
 For each digit {recipe["outlier_share"]:g} things that are no digit were shown, with uniform
 targets.
-{finish}"""
+{finish}{refit}"""
 
 
-def _finish(finish: dict[str, Any]) -> str:
-    """Return in what the last epochs differed."""
+def _last(which: str, epochs: dict[str, Any]) -> str:
+    """Return in what last epochs differed."""
     changes = ", ".join(
-        f"{name.replace('_', ' ')} {value:g}" for name, value in finish["augmentation"].items()
+        f"{name.replace('_', ' ')} {value:g}" for name, value in epochs["augmentation"].items()
     )
     return (
-        f"\nThe last {finish['epochs']} epochs had a learning rate that fell from"
-        f" {finish['learning_rate']:g}, {finish['outlier_share']:g} things that are no digit for"
-        f"\neach digit, and weaker changes: {changes}.\n"
+        f"\n{which} {epochs['epochs']} epochs had a learning rate that fell from"
+        f" {epochs['learning_rate']:g}, {epochs['outlier_share']:g} things that are no digit for"
+        f"\neach digit, and these changes: {changes}.\n"
     )
 
 

@@ -20,10 +20,12 @@ from app.errors import DigitscopeError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import keras
+
     from app.bundle import Bundle, Evaluation, Metadata
     from training import fit
     from training.data import Split
-    from training.distill import Copies, Voting
+    from training.distill import Voting
     from training.recipe import Ensemble, Recipe
 
 out = Console(soft_wrap=True, highlight=False)
@@ -59,6 +61,11 @@ class _Run:
     seed: int
     resume: bool
     tensorboard: Path | None
+
+    def where_it_stands(self, recipe: "Recipe") -> "_Run":
+        """Return this, to start afresh if there is nothing of a recipe to resume."""
+        started = (self.folder / recipe.name / "history.json").is_file()
+        return replace(self, resume=self.resume and started)
 
 
 def add_commands(cli: typer.Typer) -> None:
@@ -199,15 +206,13 @@ def _fit_and_publish(
 ) -> "Metadata":
     """Train, and write the bundle to `target`."""
     from training import data as mnist
-    from training.distill import Copies
     from training.publish import Trained, publish
 
-    train_split, validation = mnist.hold_out(mnist.load(data, "train"), recipe.validation_count)
-    copies = None
-    if teacher:
-        copies = Copies(run.folder / "copies", train_split, recipe, teacher, run.seed)
-        copies.make(lambda copy: out.print(f"Asking the teachers: copy {copy + 1}/{copies.count}"))
-    fitted = _fit(recipe, train_split, validation, run, copies)
+    digits = mnist.load(data, "train")
+    train_split, validation = mnist.hold_out(digits, recipe.validation_count)
+    fitted = _fit(recipe, train_split, validation, run, teacher)
+    if recipe.refit and len(fitted.history) == recipe.epochs:  # not one that was stopped early
+        fitted = _refit(recipe, fitted, digits, validation, run, teacher)
     out.print("Calibrating, compiling and evaluating ...")
     test, trained = mnist.load(data, "test"), Trained(recipe, run.seed, fitted)
     return publish(trained, validation, test, target, train=train_split)
@@ -222,16 +227,17 @@ def _join_and_publish(
     from training.publish import Trained, publish
 
     count = ensemble.members[0].validation_count
-    train_split, validation = mnist.hold_out(mnist.load(data, "train"), count)
+    digits = mnist.load(data, "train")
+    train_split, validation = mnist.hold_out(digits, count)
     members = {}
-    run = replace(run, folder=run.folder / ensemble.name)
-    for recipe in ensemble.members:
-        folder = run.folder / recipe.name
-        started = (folder / "history.json").is_file()
-        out.print(f"{recipe.name}: {'going on' if started else 'starting'} in {folder}")
-        fitted = _fit(recipe, train_split, validation, replace(run, resume=started))
+    for place, recipe in enumerate(ensemble.members):
+        # Each with a seed of its own: two members may be of the same recipe.
+        own = replace(run, folder=run.folder / ensemble.name, seed=run.seed + place)
+        fitted = _fit(recipe, train_split, validation, own.where_it_stands(recipe))
         if len(fitted.history) < recipe.epochs:
             raise typer.Exit(130)
+        if recipe.refit:
+            fitted = _refit(recipe, fitted, digits, validation, own)
         members[recipe.name] = fitted
     out.print("Joining, calibrating, compiling and evaluating ...")
     joined = join_fitted(members, validation)
@@ -239,25 +245,53 @@ def _join_and_publish(
     return publish(trained, validation, test, target, train=train_split)
 
 
-def _fit(
+def _refit(
     recipe: "Recipe",
-    train_split: "Split",
+    fitted: "fit.Fitted",
+    digits: "Split",
     validation: "Split",
     run: "_Run",
-    copies: "Copies | None" = None,
+    teacher: "Voting | None" = None,
 ) -> "fit.Fitted":
-    """Train with a progress bar; say so where it was stopped early."""
+    """Let a trained network go on over all digits, as its recipe says; end if that is stopped.
+
+    What the progress says of validation is of digits that the network now sees.
+    """
+    again = recipe.refitting()
+    run = replace(run, folder=run.folder / "refit").where_it_stands(again)
+    refitted = _fit(again, digits, validation, run, teacher, start=fitted.network)
+    if len(refitted.history) < again.epochs:
+        raise typer.Exit(130)
+    return replace(fitted, refitted=refitted.network)
+
+
+def _fit(
+    recipe: "Recipe",
+    digits: "Split",
+    validation: "Split",
+    run: "_Run",
+    teacher: "Voting | None" = None,
+    start: "keras.Model | None" = None,
+) -> "fit.Fitted":
+    """Train with a progress bar, after the teachers have answered; say so if stopped early."""
+    from training.distill import Copies
     from training.fit import fit as train_network
 
-    with _Bar(recipe, len(train_split)) as bar:
+    copies = None
+    if teacher:
+        copies = Copies(run.folder / "copies", digits, recipe, teacher, run.seed)
+        copies.make(lambda copy: out.print(f"Asking the teachers: copy {copy + 1}/{copies.count}"))
+    out.print(f"{recipe.name}: {'going on' if run.resume else 'starting'}, {len(digits):,} digits")
+    with _Bar(recipe, len(digits)) as bar:
         fitted = train_network(
             recipe,
-            train_split,
+            digits,
             validation,
             run.folder / recipe.name,
             seed=run.seed,
             resume=run.resume,
             copies=copies,
+            start=start,
             tensorboard=run.tensorboard and run.tensorboard / recipe.name,
             on_step=bar.step,
             on_epoch=bar.epoch,
@@ -361,12 +395,17 @@ def _evaluate_all(models: Path, train_split: "Split", test: "Split") -> None:
 def _measure(
     bundle: "Bundle", train_split: "Split", test: "Split"
 ) -> "tuple[Evaluation, Evaluation]":
-    """Read the held-out digits of a bundle and the test split with it."""
+    """Read the held-out digits of a bundle and the test split with it.
+
+    A network that was refitted has seen the held-out digits: their figures are those of its card.
+    """
     from app.inference.litert import open_runtime
     from training import data as mnist
     from training.evaluate import evaluate as measure
 
     runtime = open_runtime(bundle, threads=2)
+    if bundle.metadata.refitted:
+        return bundle.metadata.validation, measure(runtime, test, "test")
     _, validation = mnist.hold_out(train_split, bundle.metadata.validation.digits)
     return measure(runtime, validation, "validation"), measure(runtime, test, "test")
 
@@ -392,14 +431,12 @@ def card(
         if differing := _differing(measured, bundle.metadata):
             fail(f"These are not the figures that were published: {', '.join(differing)}.")
             raise typer.Exit(1)
-        _, validation = mnist.hold_out(train_split, bundle.metadata.validation.digits)
-        metadata = bundle.metadata.model_copy(
-            update={
-                "validation": measured[0],
-                "test": measured[1],
-                "robustness": robustness.measure(open_runtime(bundle, threads=2), validation),
-            }
-        )
+        update: dict[str, object] = {"validation": measured[0], "test": measured[1]}
+        if not bundle.metadata.refitted:
+            _, validation = mnist.hold_out(train_split, bundle.metadata.validation.digits)
+            runtime = open_runtime(bundle, threads=2)
+            update["robustness"] = robustness.measure(runtime, validation)
+        metadata = bundle.metadata.model_copy(update=update)
         cards.write(metadata, bundle.folder, test)
         seal(bundle.folder, metadata)
     except mnist.DataError as error:

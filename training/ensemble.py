@@ -22,24 +22,28 @@ def join_fitted(members: Mapping[str, Fitted], validation: Split) -> Fitted:
     more temperature, the same for all, is fitted to the mean.
 
     Args:
-        members: Runs by name; their logits layers are scaled in place.
+        members: Runs by name, all refitted or none; their logits layers are scaled in place.
         validation: The held-out digits, for the temperatures.
 
     Returns:
         The joined network, without epochs or snapshots of its own.
     """
-    networks = {name: member.network for name, member in members.items()}
-    logits = []
-    for network in networks.values():
-        raw = KerasRuntime(network).predict(validation.images).logits
-        own = calibrate.fit_temperature([raw], validation.labels)
-        calibrate.fold_temperature(network, own)
-        logits.append(raw / own)
+    own, logits = {}, []
+    for name, member in members.items():
+        raw = KerasRuntime(member.network).predict(validation.images).logits
+        own[name] = calibrate.fit_temperature([raw], validation.labels)
+        logits.append(raw / own[name])
     shared = calibrate.fit_temperature(logits, validation.labels)
-    for network in networks.values():
-        calibrate.fold_temperature(network, shared)
+    networks, refitted = {}, {}
+    for name, member in members.items():
+        calibrate.fold_temperature(member.network, own[name] * shared)
+        networks[name] = member.network
+        if member.refitted:
+            calibrate.fold_temperature(member.refitted, own[name] * shared)
+            refitted[name] = member.refitted
     first = next(iter(members.values()))
-    return Fitted(join(networks), [], first.epoch, first.snapshots)
+    after = join(refitted) if refitted else None
+    return Fitted(join(networks), [], first.epoch, first.snapshots, after)
 
 
 def join(members: Mapping[str, keras.Sequential]) -> keras.Model:

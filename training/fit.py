@@ -62,12 +62,15 @@ class Fitted:
         history: The figures of every finished epoch, resumed ones too.
         epoch: The epoch, counted from 1, whose weights the network has.
         snapshots: The folder with every epoch's weights (`training.snapshots`).
+        refitted: The network after its recipe's `refit`, if it has one: what is published. The
+            held-out digits can be measured only with `network`, which has not seen them.
     """
 
     network: keras.Model
     history: list[Epoch]
     epoch: int
     snapshots: Path
+    refitted: keras.Model | None = None
 
 
 class FitError(Exception):
@@ -83,6 +86,7 @@ def fit(
     seed: int,
     resume: bool = False,
     copies: Copies | None = None,
+    start: keras.Model | None = None,
     tensorboard: Path | None = None,
     on_step: Callable[[Progress], None] = lambda progress: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
@@ -104,6 +108,7 @@ def fit(
             the same machine give the same figures.
         resume: Go on after the last finished epoch in `folder`.
         copies: What to show instead of `train`, for a recipe that names teachers.
+        start: A network of the recipe's form, whose weights the run begins with.
         tensorboard: Folder for TensorBoard's logs: the figures of every epoch and histograms of the
             weights. A resumed run adds to them.
         on_step: Called after every step.
@@ -124,6 +129,8 @@ def fit(
         )
     _make_deterministic(seed)
     network = recipe.build(**recipe.options)
+    if start:
+        network.set_weights(start.get_weights())
     _compute_in(recipe.precision, network)
     steps = -(-len(train) // recipe.batch_size)
     trainee = _compile(network, recipe, steps)

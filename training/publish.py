@@ -47,7 +47,8 @@ def publish(
 ) -> bundle.Metadata:
     """Write the bundle of a trained network; an older one in its place is replaced as a whole.
 
-    The test split is opened here, once, after everything has been chosen.
+    The test split is opened here, once, after everything has been chosen. Of a network that was
+    refitted on all digits, what held-out digits decide or measure is taken from the network before.
 
     Args:
         trained: The network with the weights to publish; its logits layer is scaled in place, if
@@ -63,50 +64,56 @@ def publish(
     Raises:
         PublishError: The compiled twin does not agree with the network.
     """
-    network = trained.fitted.network
-    before = KerasRuntime(network).predict(validation.images)
+    fitted, recipe = trained.fitted, trained.recipe
+    published = fitted.refitted or fitted.network
+    before = KerasRuntime(fitted.network).predict(validation.images)
     temperature = 1.0  # of an ensemble, whose members have theirs
-    if isinstance(trained.recipe, Recipe):
+    if isinstance(recipe, Recipe):
         temperature = calibrate.fit_temperature([before.logits], validation.labels)
-        calibrate.fold_temperature(network, temperature)
+        for network in {fitted.network, published}:
+            calibrate.fold_temperature(network, temperature)
+    int8 = isinstance(recipe, Recipe) and recipe.int8
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as workplace:
         fresh = Path(workplace) / folder.name
-        fresh.mkdir()
-        exact = _export(trained.fitted, fresh, validation)
-        runtime, quantization = exact, None
-        if isinstance(trained.recipe, Recipe) and trained.recipe.int8:
-            runtime = _export_int8(network, fresh, train or validation)
-            quantization = bundle.Quantization(
-                validation=quantize.count_flips(exact, runtime, validation),
-                test=quantize.count_flips(exact, runtime, test) if test else None,
-            )
+        served = _compile(published, fresh, int8, validation, train or validation)
+        blind = served  # has not seen the held-out digits
+        if fitted.refitted:
+            chosen = Path(workplace) / "chosen"
+            blind = _compile(fitted.network, chosen, int8, validation, train or validation)
+        _copy_snapshots(fitted, fresh)
         if train:
-            made = embeddings.make(runtime, train, validation)
+            made = embeddings.make(served.runtime, train, validation)
             (fresh / EMBEDDINGS_FILE).write_bytes(made.to_bytes())
-        after = runtime.predict(validation.images)
+        after = blind.runtime.predict(validation.images)
         metadata = bundle.Metadata(
             name=folder.name,
             version=_next_version(folder),
             created=datetime.now(UTC).replace(microsecond=0),
-            description=trained.recipe.description,
+            description=recipe.description,
             data_md5=data.IDX_MD5,
-            recipe=trained.recipe.describe(),
+            recipe=recipe.describe(),
             seed=trained.seed,
-            epochs=[bundle.EpochFigures(**asdict(epoch)) for epoch in trained.fitted.history],
-            published_epoch=trained.fitted.epoch,
+            epochs=[bundle.EpochFigures(**asdict(epoch)) for epoch in fitted.history],
+            published_epoch=fitted.epoch,
+            refitted=fitted.refitted is not None,
             libraries={name: version(name) for name in LIBRARIES},
-            parameters=network.count_params(),
-            multiply_adds=multiply_adds(network),
+            parameters=published.count_params(),
+            multiply_adds=multiply_adds(published),
             temperature=temperature,
             calibration_error_before=expected_calibration_error(
                 reliability(before.probabilities, validation.labels)
             ),
             verdict=calibrate.choose_thresholds(after, validation.labels),
-            validation=evaluate(runtime, validation, "validation"),
-            test=evaluate(runtime, test, "test") if test else None,
-            quantization=quantization,
-            robustness=robustness.measure(runtime, validation),
+            validation=evaluate(blind.runtime, validation, "validation"),
+            test=evaluate(served.runtime, test, "test") if test else None,
+            quantization=bundle.Quantization(
+                validation=quantize.count_flips(blind.exact, blind.runtime, validation),
+                test=quantize.count_flips(served.exact, served.runtime, test) if test else None,
+            )
+            if int8
+            else None,
+            robustness=robustness.measure(blind.runtime, validation),
             inputs=[bundle.Tensor(name="image", shape=[-1, 28, 28, 1])],
             outputs=[
                 bundle.Tensor(name=name, shape=[-1, *values.shape[1:]])
@@ -122,26 +129,46 @@ def publish(
     return sealed
 
 
-def _export(fitted: Fitted, fresh: Path, validation: Split) -> LiteRtRuntime:
-    """Write the network, its snapshots and its compiled twin into `fresh`; return the twin."""
-    fitted.network.save(fresh / bundle.KERAS_FILE)
+@dataclass(frozen=True)
+class _Compiled:
+    """A network as it will run: its twin, and what is served, which may be int8."""
+
+    exact: LiteRtRuntime
+    runtime: LiteRtRuntime
+
+
+def _compile(
+    network: keras.Model, folder: Path, int8: bool, checked: Split, shown: Split
+) -> _Compiled:
+    """Write a network and its compiled forms into a new folder.
+
+    Args:
+        network: The calibrated network.
+        folder: Where the files go.
+        int8: Make one that computes in int8, too.
+        checked: The twin must agree with the network on these.
+        shown: The ranges of the int8 network's values are taken from these.
+    """
+    folder.mkdir()
+    network.save(folder / bundle.KERAS_FILE)
+    reloaded = load_keras((folder / bundle.KERAS_FILE).read_bytes())
+    twin = compile_twin(reloaded)
+    (folder / bundle.TWIN_FILE).write_bytes(twin)
+    exact = LiteRtRuntime(twin, interpreters=1, threads=2)
+    _check_twin(KerasRuntime(reloaded), exact, checked)
+    if not int8:
+        return _Compiled(exact, exact)
+    quantized = quantize.compile_int8(network, shown.images)
+    (folder / bundle.INT8_FILE).write_bytes(quantized)
+    return _Compiled(exact, LiteRtRuntime(twin, int8=quantized, interpreters=1, threads=2))
+
+
+def _copy_snapshots(fitted: Fitted, fresh: Path) -> None:
+    """Put the weights of some epochs into a bundle's folder."""
     (fresh / "snapshots").mkdir()
     for epoch in snapshots.choose_epochs(len(fitted.history)):
         name = snapshots.file_name(epoch)
         shutil.copyfile(fitted.snapshots / name, fresh / "snapshots" / name)
-    reloaded = load_keras((fresh / bundle.KERAS_FILE).read_bytes())
-    (fresh / bundle.TWIN_FILE).write_bytes(compile_twin(reloaded))
-    twin = LiteRtRuntime((fresh / bundle.TWIN_FILE).read_bytes(), interpreters=1, threads=2)
-    _check_twin(KerasRuntime(reloaded), twin, validation)
-    return twin
-
-
-def _export_int8(network: keras.Model, fresh: Path, digits: Split) -> LiteRtRuntime:
-    """Write the network in int8 into `fresh`; return it as it is served."""
-    int8 = quantize.compile_int8(network, digits.images)
-    (fresh / bundle.INT8_FILE).write_bytes(int8)
-    twin = (fresh / bundle.TWIN_FILE).read_bytes()
-    return LiteRtRuntime(twin, int8=int8, interpreters=1, threads=2)
 
 
 def multiply_adds(model: keras.Model) -> int:

@@ -1,7 +1,7 @@
 """What a recipe states: everything that decides how a published model comes out."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import keras
@@ -11,14 +11,14 @@ from training.augment import Augmentation
 
 @dataclass(frozen=True)
 class Finish:
-    """The last epochs of a run, on digits that are hardly changed.
+    """Last epochs, on digits that are hardly changed.
 
     Strong changes teach what digits may look like, and also that they look like nothing in
     particular; a few epochs at a low rate on what will be shown bring that right (He et al., 2019,
     arXiv:1909.09148).
 
     Attributes:
-        epochs: How many, the last ones of the recipe's.
+        epochs: How many; as a recipe's `finish` they are the last of its `epochs`.
         learning_rate: From here a cosine to 0.
         augmentation: How the digits are changed.
         outlier_share: Non-digits per digit in every batch.
@@ -56,6 +56,9 @@ class Recipe:
             changed digit, instead of its label.
         copies: Augmented copies of the digits that the teachers answer; epochs take them in turn.
         finish: How the last epochs differ from the others.
+        refit: Further epochs that the trained network gets on all 60,000 digits, the held-out ones
+            too, once they have served for every choice; what is published is the network after
+            them. Its learning rate rises to its peak over the first of these epochs.
         precision: What convolutions and dense layers compute in while training, `float32` or
             `mixed_bfloat16` (weights, logits and loss stay float32; Kalamkar et al., 2019,
             arXiv:1905.12322). What is published computes in float32.
@@ -79,6 +82,7 @@ class Recipe:
     teachers: tuple[str, ...] = ()
     copies: int = 0
     finish: Finish | None = None
+    refit: Finish | None = None
     precision: str = "float32"
     int8: bool = False
     validation_count: int = 5000
@@ -87,8 +91,9 @@ class Recipe:
         """Check that there are epochs before the finish, and copies in it if others teach."""
         if self.main_epochs < 1:
             raise ValueError(f"{self.name}: a finish as long as the whole training leaves nothing.")
-        if self.teachers and self.finish and not self.finish.copies:
-            raise ValueError(f"{self.name}: the finish needs copies that the teachers answer.")
+        for stage, last in (("finish", self.finish), ("refit", self.refit)):
+            if self.teachers and last and not last.copies:
+                raise ValueError(f"{self.name}: the {stage} needs copies that the teachers answer.")
 
     @property
     def main_epochs(self) -> int:
@@ -101,6 +106,21 @@ class Recipe:
             return self.finish.augmentation, self.finish.outlier_share
         return self.augmentation, self.outlier_share
 
+    def refitting(self) -> "Recipe":
+        """Return `refit` as a recipe, to be trained from the weights that this one ends with."""
+        if not self.refit:
+            raise ValueError(f"{self.name} has no refit.")
+        return replace(
+            self,
+            epochs=self.refit.epochs,
+            learning_rate=self.refit.learning_rate,
+            augmentation=self.refit.augmentation,
+            outlier_share=self.refit.outlier_share,
+            copies=self.refit.copies,
+            finish=None,
+            refit=None,
+        )
+
     def describe(self) -> dict[str, Any]:
         """Return what decides the outcome as JSON-able values, without settings that are not used.
 
@@ -108,7 +128,8 @@ class Recipe:
         """
         said = {**asdict(self), "build": self.build.__name__, "teachers": list(self.teachers)}
         del said["description"]
-        for setting in ("label_smoothing", "averaging", "teachers", "copies", "finish", "int8"):
+        optional = ("label_smoothing", "averaging", "teachers", "copies", "finish", "refit", "int8")
+        for setting in optional:
             if not said[setting]:
                 del said[setting]
         if self.precision == "float32":

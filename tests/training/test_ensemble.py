@@ -16,7 +16,7 @@ from training import calibrate
 from training.architectures import classic, dropconnect
 from training.data import Split
 from training.ensemble import join, join_fitted
-from training.fit import fit
+from training.fit import Fitted, fit
 from training.layers import fold
 from training.publish import Trained, multiply_adds, publish
 from training.recipe import Ensemble, Recipe
@@ -101,6 +101,22 @@ def test_joined_runs_become_a_bundle(
     text = (bundle.folder / "MODEL_CARD.md").read_text()
     assert "Recipe `one`" in text
     assert "Recipe `two`" in text
+
+
+def test_refitted_members_get_the_temperatures_of_before(
+    members: dict[str, keras.Sequential], held_out: Split, tmp_path: Path
+) -> None:
+    """What is published are the refitted members, scaled as held-out digits say of those before."""
+    one = members["one"]
+    before, after = (keras.models.clone_model(one) for _ in range(2))
+    before.set_weights(one.get_weights())
+    after.set_weights([weights * 1.1 for weights in one.get_weights()])
+    raw = after.get_layer("logits").get_weights()[0]
+    joined = join_fitted({"one": Fitted(before, [], 1, tmp_path, after)}, held_out)
+    scale = before.get_layer("logits").get_weights()[0] / one.get_layer("logits").get_weights()[0]
+    assert joined.refitted
+    published = joined.refitted.get_layer("one").get_layer("logits").get_weights()[0]
+    np.testing.assert_allclose(published, raw * scale, rtol=1e-5)
 
 
 def test_members_hold_out_the_same_digits() -> None:

@@ -209,3 +209,24 @@ def test_finish_that_cannot_be_trained_is_refused(small: Recipe) -> None:
         replace(small, epochs=1, finish=finish)
     with pytest.raises(ValueError, match="needs copies"):
         replace(small, teachers=("classic",), copies=1, finish=finish)
+
+
+def test_refit_goes_on_from_a_network(
+    small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
+) -> None:
+    """A refit is a run of its own that begins where another one ended."""
+    refit = Finish(epochs=1, learning_rate=1e-5, augmentation=Augmentation(), outlier_share=0.2)
+    recipe = replace(small, refit=refit)
+    again = recipe.refitting()
+    assert (again.epochs, again.learning_rate, again.outlier_share) == (1, 1e-5, 0.2)
+    assert (again.augmentation, again.refit, again.build) == (Augmentation(), None, recipe.build)
+    trained = fit(recipe, train_digits, held_out, tmp_path / "first", seed=5).network
+    fresh = fit(again, train_digits, held_out, tmp_path / "fresh", seed=5)
+    after = fit(again, train_digits, held_out, tmp_path / "after", seed=5, start=trained)
+    assert after.history[0].val_loss < fresh.history[0].val_loss
+    before, now = trained.get_weights()[0], after.network.get_weights()[0]
+    assert 0 < np.abs(before - now).max() < 0.01
+    with pytest.raises(ValueError, match="no refit"):
+        small.refitting()
+    with pytest.raises(ValueError, match="refit needs copies"):
+        replace(small, teachers=("classic",), copies=1, refit=refit)

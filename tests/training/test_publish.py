@@ -101,6 +101,29 @@ def test_card_tells_of_the_finish() -> None:
     assert "The last" not in card.text(metadata)
 
 
+def test_refitted_network_is_measured_where_it_is_blind(
+    small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
+) -> None:
+    """Held-out digits measure the network before its refit; the test split what is published."""
+    recipe = replace(small, epochs=1, build=compact, options={"width": 0.25}, int8=True)
+    before = fit(recipe, train_digits, held_out, tmp_path / "before", seed=2)
+    after = fit(recipe, train_digits, held_out, tmp_path / "after", seed=3).network
+    test = train_digits.take(np.arange(200))
+    alone = publish(Trained(recipe, 2, before), held_out, test, tmp_path / "alone")
+    raw = fit(recipe, train_digits, held_out, tmp_path / "before", seed=2)
+    trained = Trained(recipe, 2, replace(raw, refitted=after))
+    metadata = publish(trained, held_out, test, tmp_path / "refitted")
+    assert (alone.refitted, metadata.refitted) == (False, True)
+    assert metadata.validation == alone.validation
+    assert (metadata.verdict, metadata.robustness) == (alone.verdict, alone.robustness)
+    assert metadata.test and alone.test
+    assert metadata.test.confusion != alone.test.confusion
+    bundle = open_bundle(tmp_path / "refitted")
+    answers = open_runtime(bundle).predict(test.images).probabilities.argmax(axis=1)
+    assert metadata.test.errors == (answers != test.labels).sum()
+    assert "went on over all 60,000 digits" in (bundle.folder / "MODEL_CARD.md").read_text()
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_runs_a_few_steps(
     train_digits: Split, held_out: Split, tmp_path: Path, name: str
