@@ -116,7 +116,8 @@ def test_refitted_network_is_measured_where_it_is_blind(
     assert (alone.refitted, metadata.refitted) == (False, True)
     assert metadata.validation == alone.validation
     assert (metadata.verdict, metadata.robustness) == (alone.verdict, alone.robustness)
-    assert metadata.test and alone.test
+    assert metadata.test
+    assert alone.test
     assert metadata.test.confusion != alone.test.confusion
     bundle = open_bundle(tmp_path / "refitted")
     answers = open_runtime(bundle).predict(test.images).probabilities.argmax(axis=1)
