@@ -1,5 +1,6 @@
 """What all tests share: sample digits, the committed models and the real application."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,10 @@ from app.inference.registry import Model, Registry
 from app.main import create_app
 from app.settings import REPOSITORY, Settings
 from tests.engine.server import Server, serving
+
+# A shell that starts a job in the background lets it ignore Ctrl-C, and children inherit that; the
+# processes that tests stop so must not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Digits(NamedTuple):
