@@ -230,14 +230,13 @@ def _join_and_publish(
     digits = mnist.load(data, "train")
     train_split, validation = mnist.hold_out(digits, count)
     members = {}
-    for place, recipe in enumerate(ensemble.members):
-        # Each with a seed of its own: two members may be of the same recipe.
-        own = replace(run, folder=run.folder / ensemble.name, seed=run.seed + place)
-        fitted = _fit(recipe, train_split, validation, own.where_it_stands(recipe))
+    run = replace(run, folder=run.folder / ensemble.name)
+    for recipe in ensemble.members:
+        fitted = _fit(recipe, train_split, validation, run.where_it_stands(recipe))
         if len(fitted.history) < recipe.epochs:
             raise typer.Exit(130)
         if recipe.refit:
-            fitted = _refit(recipe, fitted, digits, validation, own)
+            fitted = _refit(recipe, fitted, digits, validation, run)
         members[recipe.name] = fitted
     out.print("Joining, calibrating, compiling and evaluating ...")
     joined = join_fitted(members, validation)

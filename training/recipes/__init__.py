@@ -1,7 +1,7 @@
 """One file per network or ensemble; `RECIPES` lists the networks by name."""
 
 from training.recipe import Recipe
-from training.recipes import classic, compact, deep, dropconnect, kernel5, kernel7, quick, wide
+from training.recipes import classic, compact, deep, dropconnect, kernel5, quick, wide
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -11,7 +11,6 @@ RECIPES: dict[str, Recipe] = {
         deep.RECIPE,
         dropconnect.RECIPE,
         kernel5.RECIPE,
-        kernel7.RECIPE,
         quick.RECIPE,
         wide.RECIPE,
     )
