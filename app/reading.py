@@ -91,21 +91,21 @@ def _read_pieces(pieces: list[Piece], model: Model) -> tuple[list[DigitRead], li
     """Return what each piece is read as, and the logarithm of how likely it is one whole digit."""
     outputs = model.runtime.predict(np.stack([piece.pixels for piece in pieces]))
     thresholds = model.bundle.metadata.verdict
-    scores = energy(outputs.logits)
-    reads = []
-    for piece, probabilities, score in zip(pieces, outputs.probabilities, scores, strict=True):
-        digit = int(probabilities.argmax())
-        confidence = float(probabilities[digit])
-        verdict = judge(
-            float(score),
-            confidence,
-            not_a_digit_below=thresholds.not_a_digit_below,
-            unsure_below=thresholds.unsure_below,
-        )
-        reads.append(DigitRead(digit, confidence, probabilities, verdict, piece.box))
+    scores, confidences = energy(outputs.logits), outputs.probabilities.max(axis=1)
+    verdicts = judge(
+        scores.tolist(),
+        confidences.tolist(),
+        not_a_digit_below=thresholds.not_a_digit_below,
+        unsure_below=thresholds.unsure_below,
+    )
+    found = zip(pieces, outputs.probabilities, confidences.tolist(), verdicts, strict=True)
+    reads = [
+        DigitRead(int(probabilities.argmax()), confidence, probabilities, verdict, piece.box)
+        for piece, probabilities, confidence, verdict in found
+    ]
     # One whole digit: sure of its class, and as digit-like as digits are.
     likely = 1 / (1 + np.exp(np.clip(2 * (thresholds.not_a_digit_below - scores), -50, 50)))
-    chances = np.log(outputs.probabilities.max(axis=1) * likely + 1e-9)
+    chances = np.log(confidences * likely + 1e-9)
     return reads, [float(chance) for chance in chances]
 
 

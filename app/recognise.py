@@ -120,7 +120,7 @@ class Predictions:
         probabilities: float32 `[N, 10]`, rows sum to 1.
         digits: The most probable, 0..9.
         runners_up: The second most probable.
-        confidences: The largest probabilities, 0..1.
+        confidences: float32 `[N]`, the largest probabilities, 0..1.
         scores: How much the images look like digits at all (`app.verdict.energy`).
         verdicts: `digit`, `unsure` or `not-a-digit`.
         seconds: The network's run, shared out.
@@ -129,7 +129,7 @@ class Predictions:
     probabilities: NDArray[np.float32]
     digits: list[int]
     runners_up: list[int]
-    confidences: list[float]
+    confidences: NDArray[np.float32]
     scores: list[float]
     verdicts: list[Verdict]
     seconds: float
@@ -243,7 +243,7 @@ def predict(reads: Sequence[Read], model: Model) -> list[Prediction]:
 
 
 _one_form = lru_cache(maxsize=256)(Form)
-_NONE = (np.empty((0, SIDE), np.uint8),)
+_NONE, _NOTHING = (np.empty((0, SIDE), np.uint8),), np.empty((0, 10), np.float32)
 _PIXELS = _one_form(SIDE, SIDE, "pixels", "light-on-dark", ())
 
 
@@ -343,30 +343,27 @@ def _judge(
         What is said of the ways that look most like digits, and which these are.
     """
     if not counts:
-        return Predictions(np.empty((0, 10), np.float32), [], [], [], [], [], 0.0), ()
+        return Predictions(_NOTHING, [], [], _NOTHING[:, 0], [], [], 0.0), ()
     began = time.perf_counter()
     outputs = model.runtime.predict(pixels)
     spent = time.perf_counter() - began
     probabilities, scores = outputs.probabilities, energy(outputs.logits)
-    chosen: Sequence[int] = range(len(pixels))
-    if len(counts) < len(pixels):
+    chosen: Sequence[int] = range(len(scores))
+    if len(counts) < len(scores):
         chosen = [
             start + int(scores[start : start + count].argmax())
             for start, count in zip(accumulate(counts, initial=0), counts, strict=False)
         ]
         probabilities, scores = probabilities[chosen], scores[chosen]
     ranking = (-probabilities).argsort(axis=1, kind="stable")
-    shares, said = probabilities.max(axis=1).tolist(), scores.tolist()
+    shares, said = probabilities.max(axis=1), scores.tolist()
     thresholds = model.bundle.metadata.verdict
-    verdicts = [
-        judge(
-            score,
-            share,
-            not_a_digit_below=thresholds.not_a_digit_below,
-            unsure_below=thresholds.unsure_below,
-        )
-        for score, share in zip(said, shares, strict=True)
-    ]
+    verdicts = judge(
+        said,
+        shares.tolist(),
+        not_a_digit_below=thresholds.not_a_digit_below,
+        unsure_below=thresholds.unsure_below,
+    )
     found = Predictions(
         probabilities=probabilities,
         digits=ranking[:, 0].tolist(),

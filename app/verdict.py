@@ -3,6 +3,7 @@
 Knows logits and thresholds; knows nothing of how either was made.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -30,9 +31,19 @@ def energy(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def judge(
-    score: float, confidence: float, *, not_a_digit_below: float, unsure_below: float
-) -> Verdict:
-    """Turn a score and the largest probability into a verdict."""
-    if score < not_a_digit_below:
-        return "not-a-digit"
-    return "unsure" if confidence < unsure_below else "digit"
+    scores: Iterable[float],
+    confidences: Iterable[float],
+    *,
+    not_a_digit_below: float,
+    unsure_below: float,
+) -> list[Verdict]:
+    """Turn the score and the largest probability of each image into its verdict."""
+    # NumPy takes over four times as long for one image, and half as long for a hundred.
+    return [
+        "not-a-digit"
+        if score < not_a_digit_below
+        else "unsure"
+        if confidence < unsure_below
+        else "digit"
+        for score, confidence in zip(scores, confidences, strict=True)
+    ]

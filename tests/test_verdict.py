@@ -35,7 +35,7 @@ def test_energy_is_log_sum_exp() -> None:
 )
 def test_thresholds(score: float, confidence: float, verdict: str) -> None:
     """A low score is no digit, a low confidence unsure, whatever the other says."""
-    assert judge(score, confidence, not_a_digit_below=2, unsure_below=0.9) == verdict
+    assert judge([score], [confidence], not_a_digit_below=2, unsure_below=0.9) == [verdict]
 
 
 def test_digits_are_let_through(classic: Model, digits: Digits) -> None:

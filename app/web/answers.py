@@ -6,8 +6,8 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
-from pydantic_core import to_json
 
 from app.bundle import INT8_FILE, Bundle
 from app.preprocessing import Explained, Without
@@ -37,10 +37,11 @@ STAGE_SIDE = 320  # pixels; a stage is looked at on a screen beside others
 def prediction_answer(prediction: Prediction, bundle: Bundle) -> PredictionAnswer:
     """Put a prediction into its answer."""
     upload, prepared = prediction.upload, prediction.prepared
+    probabilities = _shortest(prediction.probabilities)
     return PredictionAnswer(
         digit=prediction.digit,
-        confidence=prediction.confidence,
-        probabilities=prediction.probabilities.tolist(),
+        confidence=probabilities[prediction.digit],
+        probabilities=probabilities,
         runner_up=prediction.runner_up,
         verdict=prediction.verdict,
         model=_model_name(bundle.metadata.name, bundle.metadata.version),
@@ -57,16 +58,17 @@ def prediction_answer(prediction: Prediction, bundle: Bundle) -> PredictionAnswe
 def prediction_texts(found: Recognised, bundle: Bundle) -> list[str]:
     """Write `prediction_answer` as JSON for each image that could be read.
 
-    The text is pydantic's to the byte, in a fifth of the time: no object is made for an image.
+    In a tenth of pydantic's time: no object is made for an image.
     """
     predictions = found.predictions
     if not predictions.digits:
         return []
     name, version = bundle.metadata.name, bundle.metadata.version
+    origins = {form: _origin(name, version, form) for form in set(found.forms)}
     columns = zip(
         predictions.digits,
-        to_json(predictions.confidences).decode()[1:-1].split(","),
-        to_json(predictions.probabilities.tolist()).decode()[2:-2].split("],["),
+        _numbers(predictions.confidences)[1:-1].split(","),
+        _numbers(predictions.probabilities)[2:-2].split("],["),
         predictions.runners_up,
         predictions.verdicts,
         found.forms,
@@ -74,9 +76,20 @@ def prediction_texts(found: Recognised, bundle: Bundle) -> list[str]:
     )
     return [
         f'{{"digit":{digit},"confidence":{confidence},"probabilities":[{probabilities}],'
-        f'"runner_up":{runner_up},"verdict":"{verdict}",{_origin(name, version, form)}}}'
+        f'"runner_up":{runner_up},"verdict":"{verdict}",{origins[form]}}}'
         for digit, confidence, probabilities, runner_up, verdict, form in columns
     ]
+
+
+def _numbers(values: NDArray[np.float32]) -> str:
+    """Write an array as JSON, each number in the fewest digits that tell it from all others."""
+    return orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+
+
+def _shortest(values: NDArray[np.float32]) -> list[float]:
+    """Return the numbers that `_numbers` writes."""
+    numbers: list[float] = orjson.loads(_numbers(values))
+    return numbers
 
 
 @lru_cache(maxsize=64)
@@ -107,11 +120,12 @@ def page_answer(page: Page, bundle: Bundle) -> PageAnswer:
 
 def _digit_answer(read: DigitRead) -> DigitAnswer:
     x, y, width, height = read.box
+    probabilities = _shortest(read.probabilities)
     return DigitAnswer(
         digit=read.digit,
-        confidence=read.confidence,
+        confidence=probabilities[read.digit],
         verdict=read.verdict,
-        probabilities=read.probabilities.tolist(),
+        probabilities=probabilities,
         box=BoxAnswer(x=x, y=y, width=width, height=height),
     )
 

@@ -150,7 +150,7 @@ class Metrics:
         self._batches.observe(images)
         shares, verdicts, preparation, inference = [], [], 0.0, 0.0
         for part, size in zip(parts, sizes, strict=True):
-            shares += part.predictions.confidences
+            shares += part.predictions.confidences.tolist()
             verdicts += part.predictions.verdicts
             preparation += part.seconds.preparation * size
             inference += part.seconds.inference * size

@@ -1,4 +1,6 @@
-"""Answers as JSON: what is written without objects is what pydantic would write."""
+"""Answers as JSON: what is written without objects says what pydantic would write."""
+
+import json
 
 import numpy as np
 
@@ -10,11 +12,16 @@ from tests.forms import encode
 
 
 def _expected(reads: list[Read], model: Model) -> list[str]:
-    return [prediction_answer(one, model.bundle).model_dump_json() for one in predict(reads, model)]
+    found = [prediction_answer(one, model.bundle) for one in predict(reads, model)]
+    return [_compact(answer.model_dump()) for answer in found]
 
 
-def test_texts_are_those_of_the_models_to_the_byte(registry: Registry, digits: Digits) -> None:
-    """Each model's answers to digits, files, dark ink and warnings are written as by pydantic."""
+def _compact(answer: dict) -> str:
+    return json.dumps(answer, separators=(",", ":"))
+
+
+def test_texts_say_what_the_schemas_say(registry: Registry, digits: Digits) -> None:
+    """Answers to digits, files, dark ink and warnings say the same, to the last digit, in order."""
     images = [
         *digits.images[::50],
         *(encode(255 - image) for image in digits.images[:5]),
@@ -26,7 +33,8 @@ def test_texts_are_those_of_the_models_to_the_byte(registry: Registry, digits: D
         model = registry.wait_for(name)
         found = recognise_many(images, model, Options())
         expected = _expected([read_image(image, Options()) for image in images], model)
-        assert prediction_texts(found, model.bundle) == expected
+        texts = prediction_texts(found, model.bundle)
+        assert [_compact(json.loads(text)) for text in texts] == expected
         assert '"warnings":[]' in expected[0]
         assert "side by side" in expected[-1]
 
@@ -36,3 +44,14 @@ def test_nothing_that_could_be_read_gives_no_texts(classic: Model) -> None:
     found = recognise_many([b"nothing", b""], classic, Options())
     assert prediction_texts(found, classic.bundle) == []
     assert list(found.errors) == [0, 1]
+
+
+def test_numbers_are_written_in_the_fewest_digits(classic: Model, digits: Digits) -> None:
+    """A probability is written as float32 is, and read back as the same float32."""
+    found = recognise_many(digits.images[:300], classic, Options())
+    answers = [json.loads(text) for text in prediction_texts(found, classic.bundle)]
+    said = np.array([answer["probabilities"] for answer in answers])
+    np.testing.assert_array_equal(said.astype(np.float32), found.predictions.probabilities)
+    for answer in answers:
+        assert answer["confidence"] == max(answer["probabilities"])
+        assert all(float(f"{share:.9g}") == share for share in answer["probabilities"])
