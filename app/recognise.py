@@ -7,6 +7,7 @@ the errors of `app.errors`.
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -21,6 +22,7 @@ from app.imaging.polarity import Found
 from app.imaging.prepare import SIDE, as_is, candidates, is_mnist_shaped, is_plain, mnist_shaped
 from app.imaging.stages import Prepared
 from app.inference.registry import Model
+from app.inference.runtime import Outputs
 from app.verdict import Verdict, energy, judge
 
 Preprocess = Literal["auto", "none"]
@@ -29,6 +31,7 @@ Polarity = Literal["auto", "dark-on-light", "light-on-dark"]
 ImageInput = bytes | NDArray[np.uint8] | Upload
 # Many, or what is wrong with them; or the pixels of all, (N, 28, 28).
 Images = Sequence[ImageInput | DigitscopeError] | NDArray[np.uint8]
+_NOBODY = nullcontext()  # else works at the same time
 
 
 @dataclass(frozen=True)
@@ -206,15 +209,28 @@ def recognise_unchanged(uploads: Sequence[Upload], model: Model, *, seconds: flo
     return Recognised(predictions, forms, {}, Seconds(seconds, predictions.seconds))
 
 
-def recognise_many(images: Images, model: Model, options: Options) -> Recognised:
-    """Read many images at once; an image that cannot be read becomes its error."""
+def recognise_many(
+    images: Images, model: Model, options: Options, turn: AbstractContextManager[object] = _NOBODY
+) -> Recognised:
+    """Read many images at once; an image that cannot be read becomes its error.
+
+    Args:
+        images: The images.
+        model: The network.
+        options: How they are read.
+        turn: Held for the short work on either side of the network's run. NumPy lets go of the
+            interpreter's lock at every step; two threads that are at it at once would wait for
+            each other as often.
+    """
     began = time.perf_counter()
-    if isinstance(images, np.ndarray) and _unchanged(images, options).all():
+    with turn:
+        plain = isinstance(images, np.ndarray) and bool(_unchanged(images, options).all())
+    if isinstance(images, np.ndarray) and plain:
         ready = _Ready(images, [_PIXELS] * len(images), [1] * len(images), {})
     else:
         ready = _read_each(images, options)
     seconds = (time.perf_counter() - began) / max(1, len(ready.counts))
-    predictions, chosen = _judge(ready.pixels, ready.counts, model)
+    predictions, chosen = _judge(ready.pixels, ready.counts, model, turn)
     forms = [ready.forms[way] for way in chosen]
     return Recognised(predictions, forms, ready.errors, Seconds(seconds, predictions.seconds))
 
@@ -330,7 +346,10 @@ def _form(upload: Upload, polarity: Found, warnings: tuple[str, ...]) -> Form:
 
 
 def _judge(
-    pixels: NDArray[np.uint8], counts: Sequence[int], model: Model
+    pixels: NDArray[np.uint8],
+    counts: Sequence[int],
+    model: Model,
+    turn: AbstractContextManager[object] = _NOBODY,
 ) -> tuple[Predictions, Sequence[int]]:
     """Run images in all the ways in which they may be meant, and choose one way of each.
 
@@ -338,6 +357,7 @@ def _judge(
         pixels: The ways, as in `_Ready`.
         counts: How many of them each image has.
         model: What runs them.
+        turn: As `recognise_many` has it.
 
     Returns:
         What is said of the ways that look most like digits, and which these are.
@@ -347,6 +367,13 @@ def _judge(
     began = time.perf_counter()
     outputs = model.runtime.predict(pixels)
     spent = time.perf_counter() - began
+    with turn:
+        return _choose(outputs, counts, model, spent)
+
+
+def _choose(
+    outputs: Outputs, counts: Sequence[int], model: Model, spent: float
+) -> tuple[Predictions, Sequence[int]]:
     probabilities, scores = outputs.probabilities, energy(outputs.logits)
     chosen: Sequence[int] = range(len(scores))
     if len(counts) < len(scores):

@@ -1,8 +1,9 @@
 """What routes ask for: the service's state and the parameters of a route with an image."""
 
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, TypeVar, cast
 
 import numpy as np
@@ -52,6 +53,7 @@ class Service:
         drain: Whether the process is about to stop.
         admin: Who may reload models.
         quick_below_s: A network that takes at most this long for an image is quick.
+        turn: What threads that share a batch hold in turn (`recognise_many`).
     """
 
     registry: Registry
@@ -64,6 +66,7 @@ class Service:
     drain: Drain
     admin: Admin
     quick_below_s: float
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
     def options(self, query: "ImageQuery") -> Options:
         """Join a request's parameters with the limits of the service."""
@@ -129,8 +132,9 @@ class Service:
         """
 
         def read(part: slice) -> tuple[Recognised, T]:
-            found = recognise_many(images[part], model, options)
-            return found, write(found)
+            found = recognise_many(images[part], model, options, self.turn)
+            with self.turn:
+                return found, write(found)
 
         most = PIXELS if isinstance(images, np.ndarray) else FILES
         parts = await self.fast.run_parts_for(request, read, len(images), most=most)
