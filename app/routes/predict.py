@@ -6,7 +6,7 @@ from app.errors import DigitscopeError
 from app.recognise import Recognised
 from app.web import openapi
 from app.web.answers import prediction_texts
-from app.web.body import read_many, read_one
+from app.web.body import begin_many, read_one
 from app.web.deps import ImageQueryDep, ServiceDep
 from app.web.problems import Problem, problem
 from app.web.quick import QuickRoute
@@ -42,7 +42,7 @@ async def predict(request: Request, query: ImageQueryDep, service: ServiceDep) -
 async def predict_batch(request: Request, query: ImageQueryDep, service: ServiceDep) -> Response:
     """Read every image of a batch, in order; a bad item gives its own error."""
     model = await service.model(query.model)
-    images = await read_many(request, service.limits)
+    images, arrivals = await begin_many(request, service.limits)
 
     def write(found: Recognised) -> bytes:
         texts = prediction_texts(found, model.bundle)
@@ -50,7 +50,8 @@ async def predict_batch(request: Request, query: ImageQueryDep, service: Service
             texts.insert(place, _error_text(request, error))
         return ",".join(texts).encode()
 
-    parts = await service.recognise_many(request, images, model, service.options(query), write)
+    options = service.options(query)
+    parts = await service.recognise_many(request, images, model, options, write, arrivals)
     return Response(b"[%b]" % b",".join(parts), media_type="application/json")
 
 

@@ -9,7 +9,7 @@ import binascii
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ from app.errors import (
     UndecodableError,
     UnsupportedMediaTypeError,
 )
-from app.web.npy import read_npy
+from app.web.npy import begins_images, read_npy
 
 T = TypeVar("T")
 ImageInput = bytes | NDArray[np.uint8]  # an encoded file, or (28, 28) pixels with high ink
@@ -50,6 +50,7 @@ IMAGE_TYPES = (
 NPY_TYPE, JSON_TYPE, FORM_TYPE = "application/x-npy", "application/json", "multipart/form-data"
 ONE_IMAGE_TYPES = (FORM_TYPE, *IMAGE_TYPES, JSON_TYPE, NPY_TYPE)
 MANY_IMAGES_TYPES = (FORM_TYPE, JSON_TYPE, NPY_TYPE)
+LONGEST_HEAD = 4096  # bytes in which the header of an npy file should have come
 _Row = Annotated[
     list[Annotated[int, Field(ge=0, le=255, strict=True)]], Field(min_length=28, max_length=28)
 ]
@@ -86,6 +87,18 @@ class Limits:
 
     max_body_bytes: int
     max_batch_items: int
+
+
+class Arriving(NamedTuple):
+    """Images of a request, the last of which may be on their way.
+
+    Attributes:
+        images: As `read_many` gives them; those that have not come yet are undefined.
+        arrivals: Gives how many have come, again and again until that is all.
+    """
+
+    images: list[ImageInput | DigitscopeError] | NDArray[np.uint8]
+    arrivals: AsyncIterator[int]
 
 
 async def read_one(request: Request, limits: Limits) -> ImageInput:
@@ -127,15 +140,60 @@ async def read_many(
             files = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
             items = [await part.read() for part in files]
     elif kind == NPY_TYPE:
-        items = read_npy(
-            await read_body(request, limits),
-            "[N, 28, 28]",
-            lambda shape: len(shape) == 3 and shape[1:] == (28, 28),
-        )
+        items = _images_of_npy(await read_body(request, limits))
     else:
         items = _items(await read_body(request, limits), limits)
     _check_count(len(items), limits)
     return items
+
+
+async def begin_many(request: Request, limits: Limits) -> Arriving:
+    """Read the images of a batch as `read_many` does, but give those of an array as they come.
+
+    Raises:
+        DigitscopeError: As `read_many`. Once some have come, nothing can be wrong any more.
+    """
+    said = _header(request, b"content-length")
+    if not said.isdecimal() or _media_type(request, MANY_IMAGES_TYPES) != NPY_TYPE:
+        items = await read_many(request, limits)
+        return Arriving(items, _at_once(len(items)))
+    length, chunks = int(said), _limited(request, limits)
+    head, begun = b"", None
+    async for chunk in chunks:
+        head += chunk
+        if (begun := begins_images(head, length)) or len(head) > LONGEST_HEAD:
+            break
+    if not begun or len(head) == length:
+        images = _images_of_npy(b"".join([head, *[chunk async for chunk in chunks]]))
+        _check_count(len(images), limits)
+        return Arriving(images, _at_once(len(images)))
+    count, start = begun
+    _check_count(count, limits)
+    images = np.empty((count, 28, 28), np.uint8)
+    return Arriving(images, _fill(images.reshape(-1), head[start:], chunks))
+
+
+async def _at_once(count: int) -> AsyncGenerator[int, None]:
+    yield count
+
+
+async def _fill(
+    pixels: NDArray[np.uint8], head: bytes, chunks: AsyncIterator[bytes]
+) -> AsyncGenerator[int, None]:
+    """Put pixels in their places as they come; give the number of images that have come whole."""
+    filled = len(head)
+    pixels[:filled] = np.frombuffer(head, np.uint8)
+    yield filled // (28 * 28)
+    async for chunk in chunks:
+        begin, filled = filled, filled + len(chunk)
+        pixels[begin:filled] = np.frombuffer(chunk, np.uint8)
+        yield filled // (28 * 28)
+    if filled < len(pixels):
+        raise UndecodableError(f"The npy file promises {len(pixels)} values and holds {filled}.")
+
+
+def _images_of_npy(body: bytes) -> NDArray[np.uint8]:
+    return read_npy(body, "[N, 28, 28]", lambda shape: len(shape) == 3 and shape[1:] == (28, 28))
 
 
 def _check_count(count: int, limits: Limits) -> None:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Annotated, TypeVar, cast
 
@@ -124,8 +124,9 @@ class Service:
         model: Model,
         options: Options,
         write: Callable[[Recognised], T],
+        arrivals: AsyncIterator[int] | None = None,
     ) -> list[T]:
-        """Read many images in the fast lane, in parts on all of its threads.
+        """Read many images in the fast lane, in parts on all of its threads, as they arrive.
 
         Returns:
             What `write`, called in these threads, makes of each part, in order.
@@ -137,7 +138,9 @@ class Service:
                 return found, write(found)
 
         most = PIXELS if isinstance(images, np.ndarray) else FILES
-        parts = await self.fast.run_parts_for(request, read, len(images), most=most)
+        parts = await self.fast.run_parts_for(
+            request, read, len(images), most=most, arrivals=arrivals
+        )
         self.metrics.read([found for found, _ in parts], model)
         return [written for _, written in parts]
 

@@ -61,6 +61,27 @@ def read_npy(
     return np.ascontiguousarray(values.reshape(shape, order="F" if fortran else "C"))
 
 
+def begins_images(content: bytes, length: int) -> tuple[int, int] | None:
+    """Tell whether a file that has begun is one of many images that can be read as they come.
+
+    Args:
+        content: As much as has come.
+        length: Bytes of the whole file.
+
+    Returns:
+        How many images there will be, and where the first begins; None where the header has not
+        come whole, or the file must be looked at as a whole.
+    """
+    if content[6:8] != b"\x01\x00" or len(content) < 10 + int.from_bytes(content[8:10], "little"):
+        return None
+    try:
+        shape, fortran, dtype, start = _read_header(content)
+    except UndecodableError:
+        return None
+    plain = dtype == np.uint8 and not fortran and len(shape) == 3 and shape[1:] == (28, 28)
+    return (shape[0], start) if plain and length == start + math.prod(shape) else None
+
+
 def _read_header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     """Return the shape, whether it is in Fortran's order, the dtype and where the values begin."""
     # Of version 1.0, which all but the strangest files have, the length stands in two bytes.

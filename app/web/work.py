@@ -4,10 +4,9 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import pairwise
 from typing import ParamSpec, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -61,11 +60,18 @@ class Workers:
             QueueFullError: Too many calls wait already.
             ClientDisconnect: The client went away; a call that still waited was dropped.
         """
-        (result,) = await self._run_all(request, [partial(call, *args, **kwargs)])
+        work = self._submit(partial(call, *args, **kwargs))
+        (result,) = await self._see_through(request, [work])
         return result
 
     async def run_parts_for(
-        self, request: Request, call: Callable[[slice], T], count: int, *, most: int
+        self,
+        request: Request,
+        call: Callable[[slice], T],
+        count: int,
+        *,
+        most: int,
+        arrivals: AsyncIterator[int] | None = None,
     ) -> list[T]:
         """Share out `count` items among all threads, for a client as long as it stays.
 
@@ -73,10 +79,12 @@ class Workers:
         unless somebody else waits.
 
         Args:
-            request: The client's, whose body has been read.
+            request: The client's.
             call: What works on a part of the items.
             count: How many there are.
             most: Items of a part.
+            arrivals: Gives how many items have come so far, while the body is being read; without
+                it all have.
 
         Returns:
             What `call` returned of each part, in order.
@@ -87,32 +95,46 @@ class Workers:
         """
         # As many parts for each thread, of the same size: none works on while the others are idle.
         parts = min(count, self.threads * math.ceil(count / (self.threads * most)))
-        ends = [count * number // parts for number in range(parts + 1)]
-        left = deque(enumerate(slice(*part) for part in pairwise(ends)))
+        ends = [count * number // parts for number in range(1, parts + 1)]
+        left = deque[int]()
         found: dict[int, T] = {}
 
         def work() -> None:
             while left:
                 try:
-                    at, part = left.popleft()
+                    at = left.popleft()
                 except IndexError:  # another thread has taken the last
                     return
-                found[at] = call(part)
+                found[at] = call(slice(ends[at - 1] if at else 0, ends[at]))
                 self._finished_at = time.monotonic()
                 if self._pending > self.threads:
                     return
 
+        self._check_room(min(self.threads, parts))
+        working: list[asyncio.Future[None]] = []
         try:
-            while left:
-                await self._run_all(request, [work] * min(self.threads, len(left)))
+            come = 0
+            async for items in arrivals or _all_of(count):
+                while come < parts and ends[come] <= items:
+                    left.append(come)
+                    come += 1
+                for one in working:
+                    if one.done():
+                        one.result()  # raises what it raised
+                working = [one for one in working if not one.done()]
+                idle = min(self.threads - len(working), len(left))
+                working += [self._submit(work) for _ in range(idle)]
+            while working or left:
+                await self._see_through(request, working)
+                working = [self._submit(work) for _ in range(min(self.threads, len(left)))]
         finally:
             left.clear()
+            for one in working:
+                one.cancel()
         return [found[at] for at in range(parts)]
 
-    async def _run_all(self, request: Request, calls: Sequence[Callable[[], T]]) -> list[T]:
-        """Return what calls return, run in threads for a client as long as it stays."""
-        self._check_room(len(calls))
-        work = [self._submit(call) for call in calls]
+    async def _see_through(self, request: Request, work: Sequence["asyncio.Future[T]"]) -> list[T]:
+        """Return what calls return, for a client whose body has been read, as long as it stays."""
 
         def drop(gone: asyncio.Future[None] | None = None) -> None:
             for one in work:
@@ -163,6 +185,10 @@ class Workers:
     def close(self) -> None:
         """Wait for the calls that run and drop those that wait."""
         self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+async def _all_of(count: int) -> AsyncIterator[int]:
+    yield count
 
 
 async def _gone(request: Request) -> None:

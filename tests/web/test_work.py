@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
 
 import pytest
 from starlette.requests import ClientDisconnect, Request
@@ -109,6 +110,43 @@ async def test_parts_are_worked_on_by_all_threads() -> None:
 
     found = await workers.run_parts_for(Connection().request, call, 8, most=4)
     assert len(set(found)) == 2
+    workers.close()
+
+
+async def test_parts_are_worked_on_while_others_are_on_their_way() -> None:
+    """Work on what has come goes on before the rest comes, and once more when it has."""
+    workers, worked = Workers(threads=2, max_queue=0), asyncio.Queue[int]()
+    loop = asyncio.get_running_loop()
+
+    async def arrivals() -> AsyncIterator[int]:
+        for come, ended in ((1, []), (3, [3]), (4, []), (8, [6]), (12, [9, 12])):
+            yield come
+            assert sorted([await worked.get() for _ in ended]) == ended
+            assert worked.empty()
+
+    def call(part: slice) -> int:
+        loop.call_soon_threadsafe(worked.put_nowait, part.stop)
+        return part.start
+
+    parts = workers.run_parts_for(Connection().request, call, 12, most=3, arrivals=arrivals())
+    assert await asyncio.wait_for(parts, 30) == [0, 3, 6, 9]
+    workers.close()
+
+
+async def test_a_body_that_breaks_off_ends_the_work_on_it() -> None:
+    """What goes wrong while the rest is awaited is raised, and nothing of it stays in the lane."""
+    workers = Workers(threads=1, max_queue=0)
+
+    async def arrivals() -> AsyncIterator[int]:
+        yield 2
+        raise ClientDisconnect
+
+    with pytest.raises(ClientDisconnect):
+        await workers.run_parts_for(
+            Connection().request, lambda part: None, 4, most=2, arrivals=arrivals()
+        )
+    await asyncio.sleep(0.05)
+    assert await workers.run(int) == 0
     workers.close()
 
 

@@ -1,0 +1,106 @@
+"""Bodies that are used while they are still on their way."""
+
+import asyncio
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
+
+from app.errors import DigitscopeError, TooLargeError, UndecodableError
+from app.web.body import Limits, begin_many
+from tests.forms import npy
+
+LIMITS = Limits(max_body_bytes=1_000_000, max_batch_items=100)
+IMAGES = np.random.default_rng(3).integers(0, 256, (9, 28, 28), np.uint8)
+
+
+def _sent(pieces: list[bytes], length: int | None = None, *, stays: bool = True) -> Request:
+    """A request whose body comes in these pieces."""
+    length = sum(map(len, pieces)) if length is None else length
+    headers = [(b"content-type", b"application/x-npy"), (b"content-length", b"%d" % length)]
+    messages = iter(pieces)
+
+    async def receive() -> Message:
+        body = next(messages, None)
+        if body is None:
+            return {"type": "http.disconnect"} if not stays else {"type": "http.request"}
+        return {"type": "http.request", "body": body, "more_body": True}
+
+    return Request({"type": "http", "headers": headers}, receive)
+
+
+def _cut(body: bytes, *places: int) -> list[bytes]:
+    ends = [0, *places, len(body)]
+    return [body[start:end] for start, end in pairwise(ends)]
+
+
+async def _all(request: Request) -> tuple[list[int], np.ndarray]:
+    images, arrivals = await begin_many(request, LIMITS)
+    return [come async for come in arrivals], np.asarray(images)
+
+
+def test_an_array_is_given_as_it_comes() -> None:
+    """Each piece of the body tells how many images have come whole, the header's piece too."""
+    body = npy(IMAGES)
+    start = len(body) - IMAGES.size
+    for places, told in (
+        ((start + 784,), [1, 9]),
+        ((5, 60, start + 100, start + 100, start + 3 * 784 - 1), [0, 2, 9]),
+        ((start,), [0, 9]),
+        ((), [9]),
+    ):
+        arrivals, images = asyncio.run(_all(_sent(_cut(body, *places))))
+        assert list(dict.fromkeys(arrivals)) == told
+        np.testing.assert_array_equal(images, IMAGES)
+
+
+def test_images_are_there_when_they_are_told_of() -> None:
+    """What has come can be read before the rest is sent."""
+    body = npy(IMAGES)
+    start = len(body) - IMAGES.size
+
+    async def look() -> None:
+        images, arrivals = await begin_many(_sent(_cut(body, start + 2000, start + 4000)), LIMITS)
+        assert isinstance(images, np.ndarray)
+        assert await anext(arrivals) == 2
+        np.testing.assert_array_equal(images[:2], IMAGES[:2])
+        assert await anext(arrivals) == 5
+        np.testing.assert_array_equal(images[:5], IMAGES[:5])
+
+    asyncio.run(look())
+
+
+def test_an_array_in_another_order_is_read_as_a_whole() -> None:
+    """Fortran's order puts the first image's pixels all over the file."""
+    body = npy(np.asfortranarray(IMAGES))
+    arrivals, images = asyncio.run(_all(_sent(_cut(body, 1000, 3000))))
+    assert arrivals == [9]
+    np.testing.assert_array_equal(images, IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "length", "stays", "error"),
+    [
+        (_cut(npy(IMAGES), 1000), len(npy(IMAGES)) + 1, True, None),
+        (_cut(npy(IMAGES)[:-1], 1000), len(npy(IMAGES)), True, UndecodableError),
+        (_cut(npy(IMAGES)[:-1], 1000), len(npy(IMAGES)), False, ClientDisconnect),
+        (_cut(npy(IMAGES)[:-1], 1000), None, True, UndecodableError),
+        (_cut(npy(np.zeros((101, 28, 28), np.uint8)), 1000), None, True, TooLargeError),
+        (_cut(npy(np.zeros((0, 28, 28), np.uint8)), 20), None, True, DigitscopeError),
+        (_cut(npy(IMAGES.astype(np.float32)), 1000), None, True, DigitscopeError),
+        ([b"\x93NUMPY\x01\x00\xff\xff" + b" " * 5000, b"x"], None, True, UndecodableError),
+        ([b"", b"no", b"", b"npy"], None, True, UndecodableError),
+    ],
+)
+def test_bodies_that_are_wrong(
+    pieces: list[bytes], length: int | None, stays: bool, error: type[Exception] | None
+) -> None:
+    """Whatever the body and its Content-Length say of each other, there is an answer."""
+    request = _sent(pieces, length, stays=stays)
+    if error:
+        with pytest.raises(error):
+            asyncio.run(_all(request))
+    else:
+        np.testing.assert_array_equal(asyncio.run(_all(request))[1], IMAGES)
