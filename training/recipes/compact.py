@@ -3,22 +3,9 @@
 Command: `digitscope distill --recipe compact --data mnist.npz`
 """
 
-from dataclasses import replace
-
 from training.architectures import compact
-from training.recipe import Finish, Recipe
+from training.recipe import Recipe
 from training.recipes import classic
-from training.recipes.finish import GENTLE
-
-# What is served by default is shown real scans: corrupted digits and things that are no digit stay
-# in its finish.
-FINISH = Finish(
-    epochs=20,
-    learning_rate=1e-3,
-    augmentation=replace(GENTLE, corruption=0.3),
-    outlier_share=0.06,
-    copies=4,
-)
 
 RECIPE = Recipe(
     name="compact",
@@ -28,7 +15,7 @@ RECIPE = Recipe(
     ),
     build=compact,
     options={"width": 1.0},
-    epochs=100,
+    epochs=80,
     batch_size=128,
     learning_rate=3e-3,
     weight_decay=0.005,
@@ -36,8 +23,6 @@ RECIPE = Recipe(
     outlier_share=0.06,
     teachers=("ensemble",),
     copies=10,
-    finish=FINISH,
-    refit=replace(FINISH, epochs=6, learning_rate=3e-4, copies=2),
     precision="mixed_bfloat16",
     int8=True,
 )
