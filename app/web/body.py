@@ -34,6 +34,7 @@ from app.errors import (
     UnsupportedMediaTypeError,
 )
 from app.web.npy import begins_images, read_npy
+from app.web.work import all_of
 
 T = TypeVar("T")
 ImageInput = bytes | NDArray[np.uint8]  # an encoded file, or (28, 28) pixels with high ink
@@ -156,7 +157,7 @@ async def begin_many(request: Request, limits: Limits) -> Arriving:
     said = _header(request, b"content-length")
     if not said.isdecimal() or _media_type(request, MANY_IMAGES_TYPES) != NPY_TYPE:
         items = await read_many(request, limits)
-        return Arriving(items, _at_once(len(items)))
+        return Arriving(items, all_of(len(items)))
     length, chunks = int(said), _limited(request, limits)
     head, begun = b"", None
     async for chunk in chunks:
@@ -166,15 +167,11 @@ async def begin_many(request: Request, limits: Limits) -> Arriving:
     if not begun or len(head) == length:
         images = _images_of_npy(b"".join([head, *[chunk async for chunk in chunks]]))
         _check_count(len(images), limits)
-        return Arriving(images, _at_once(len(images)))
+        return Arriving(images, all_of(len(images)))
     count, start = begun
     _check_count(count, limits)
     images = np.empty((count, 28, 28), np.uint8)
     return Arriving(images, _fill(images.reshape(-1), head[start:], chunks))
-
-
-async def _at_once(count: int) -> AsyncGenerator[int, None]:
-    yield count
 
 
 async def _fill(

@@ -114,7 +114,7 @@ class Workers:
         working: list[asyncio.Future[None]] = []
         try:
             come = 0
-            async for items in arrivals or _all_of(count):
+            async for items in arrivals or all_of(count):
                 while come < parts and ends[come] <= items:
                     left.append(come)
                     come += 1
@@ -187,7 +187,8 @@ class Workers:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
 
-async def _all_of(count: int) -> AsyncIterator[int]:
+async def all_of(count: int) -> AsyncIterator[int]:
+    """Say that all of so many items have come."""
     yield count
 
 
