@@ -148,7 +148,7 @@ class Metadata(_Record):
     description: str
     data_md5: dict[str, str] = Field(description="MD5 of the IDX files that it was trained on.")
     recipe: dict[str, Any]
-    seed: int
+    seed: int | None = Field(description="None for an ensemble, whose members have their own.")
     epochs: list[EpochFigures]
     published_epoch: int = Field(ge=1, description="The epoch whose weights are published.")
     refitted: bool = Field(

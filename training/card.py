@@ -233,7 +233,7 @@ def _training(recipe: dict[str, Any], metadata: Metadata) -> str:
     refit = _last("On all 60,000 digits, a further", recipe["refit"]) if recipe.get("refit") else ""
     length = f"{recipe['epochs']} epochs, batches of {recipe['batch_size']}"
     return f"""Recipe `{recipe["name"]}`: {length}, AdamW
-with a peak learning rate of {recipe["learning_rate"]:g}, seed {metadata.seed}.
+with a peak learning rate of {recipe["learning_rate"]:g}, seed {recipe.get("seed", metadata.seed)}.
 {taught}Made with {libraries}.
 
 | augmentation | |

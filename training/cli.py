@@ -135,7 +135,6 @@ def ensemble(
     data: DataOption = None,
     out_dir: OutOption = None,
     runs: RunsOption = Path("runs"),
-    seed: SeedOption = 1,
     tensorboard: BoardOption = None,
 ) -> None:
     """Train the ensemble's members, going on where each stands, and write them as one model."""
@@ -144,8 +143,7 @@ def ensemble(
 
     target = (out_dir or read_settings().model_dir) / ENSEMBLE.name
     with _failures():
-        run = _Run(runs, seed, True, tensorboard)
-        metadata = _join_and_publish(ENSEMBLE, data, run, target)
+        metadata = _join_and_publish(ENSEMBLE, data, runs, tensorboard, target)
     _print_published(metadata, target)
 
 
@@ -219,7 +217,7 @@ def _fit_and_publish(
 
 
 def _join_and_publish(
-    ensemble: "Ensemble", data: Path | None, run: "_Run", target: Path
+    ensemble: "Ensemble", data: Path | None, runs: Path, tensorboard: Path | None, target: Path
 ) -> "Metadata":
     """Train the members that are not yet trained to their end, join them, publish the whole."""
     from training import data as mnist
@@ -230,8 +228,8 @@ def _join_and_publish(
     digits = mnist.load(data, "train")
     train_split, validation = mnist.hold_out(digits, count)
     members = {}
-    run = replace(run, folder=run.folder / ensemble.name)
-    for recipe in ensemble.members:
+    for recipe, seed in zip(ensemble.members, ensemble.seeds, strict=True):
+        run = _Run(runs / ensemble.name, seed, True, tensorboard)
         fitted = _fit(recipe, train_split, validation, run.where_it_stands(recipe))
         if len(fitted.history) < recipe.epochs:
             raise typer.Exit(130)
@@ -240,7 +238,7 @@ def _join_and_publish(
         members[recipe.name] = fitted
     out.print("Joining, calibrating, compiling and evaluating ...")
     joined = join_fitted(members, validation)
-    test, trained = mnist.load(data, "test"), Trained(ensemble, run.seed, joined)
+    test, trained = mnist.load(data, "test"), Trained(ensemble, None, joined)
     return publish(trained, validation, test, target, train=train_split)
 
 

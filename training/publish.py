@@ -30,10 +30,10 @@ class PublishError(Exception):
 
 @dataclass(frozen=True)
 class Trained:
-    """A network and the run that it comes from; an ensemble has no epochs of its own."""
+    """A network and the run that it comes from; an ensemble has no seed or epochs of its own."""
 
     recipe: Recipe | Ensemble
-    seed: int
+    seed: int | None
     fitted: Fitted
 
 

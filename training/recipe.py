@@ -144,13 +144,25 @@ class Ensemble:
     Attributes:
         name: Name of the model and of its bundle's folder.
         description: What the model is, in a sentence or two.
-        members: Each is trained on its own; all hold out the same digits.
+        members: Each is trained on its own; all hold out the same digits. Their names differ.
+        seeds: The seed of each member's weights, order, augmentation and dropout.
     """
 
     name: str
     description: str
     members: tuple[Recipe, ...]
+    seeds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Check that every member has a name of its own, and a seed."""
+        names = {member.name for member in self.members}
+        if not len(names) == len(self.members) == len(self.seeds):
+            raise ValueError(f"{self.name}: each member needs a name of its own and a seed.")
 
     def describe(self) -> dict[str, Any]:
         """Return what decides the outcome as JSON-able values."""
-        return {"name": self.name, "members": [member.describe() for member in self.members]}
+        members = [
+            {**member.describe(), "seed": seed}
+            for member, seed in zip(self.members, self.seeds, strict=True)
+        ]
+        return {"name": self.name, "members": members}

@@ -86,12 +86,12 @@ def test_joined_runs_become_a_bundle(
 ) -> None:
     """Members are trained each on its own and published as one model with one twin."""
     recipes = tuple(replace(small, name=name, epochs=1) for name in ("one", "two"))
-    ensemble = Ensemble("both", "Two networks, voting.", recipes)
+    ensemble = Ensemble("both", "Two networks, voting.", recipes, seeds=(3, 4))
     runs = {
         recipe.name: fit(recipe, train_digits, held_out, tmp_path / recipe.name, seed=seed)
-        for seed, recipe in enumerate(recipes)
+        for recipe, seed in zip(recipes, ensemble.seeds, strict=True)
     }
-    trained = Trained(ensemble, 1, join_fitted(runs, held_out))
+    trained = Trained(ensemble, None, join_fitted(runs, held_out))
     metadata = publish(trained, held_out, None, tmp_path / "model" / "both")
     bundle = open_bundle(tmp_path / "model" / "both")
     answers = open_runtime(bundle).predict(held_out.images)
@@ -101,6 +101,8 @@ def test_joined_runs_become_a_bundle(
     text = (bundle.folder / "MODEL_CARD.md").read_text()
     assert "Recipe `one`" in text
     assert "Recipe `two`" in text
+    assert "seed 3" in text
+    assert "seed 4" in text
 
 
 def test_refitted_members_get_the_temperatures_of_before(
@@ -117,6 +119,13 @@ def test_refitted_members_get_the_temperatures_of_before(
     assert joined.refitted
     published = joined.refitted.get_layer("one").get_layer("logits").get_weights()[0]
     np.testing.assert_allclose(published, raw * scale, rtol=1e-5)
+
+
+def test_members_are_told_apart(small: Recipe) -> None:
+    """Two members of one recipe need two names, and each its seed."""
+    for members, seeds in (((small, small), (1, 2)), ((small,), (1, 2))):
+        with pytest.raises(ValueError, match="a name of its own and a seed"):
+            Ensemble("both", "Two networks, voting.", members, seeds)
 
 
 def test_members_hold_out_the_same_digits() -> None:

@@ -24,4 +24,5 @@ ENSEMBLE = Ensemble(
         replace(deep.RECIPE, refit=REFIT),
         replace(wide.RECIPE, refit=REFIT),
     ),
+    seeds=(1, 1, 1, 6),
 )
