@@ -45,7 +45,7 @@ class Settings(BaseSettings):
         ),
     )
     max_batch_items: int = Field(
-        256, ge=1, description="Most images in one /predict/batch; more are refused with 413."
+        1024, ge=1, description="Most images in one /predict/batch; more are refused with 413."
     )
     workers: int = Field(
         1,

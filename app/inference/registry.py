@@ -31,6 +31,9 @@ RUNS = 15  # of a network, to learn what one image takes
 BATCHES = (16, 8, 4, 2, 1)
 TOLERANCE = 1e-3  # of a probability, between a twin and the arithmetic of its Keras file
 INT8_TOLERANCE = 0.05  # likewise of a twin in int8, on digits that are easy to read
+# How long one of many requests may keep a thread to itself, and the digits of the longest part:
+# half as many take 1 % longer each.
+PART_S, LONGEST_PART = 0.015, 512
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,12 @@ class Model:
     embeddings: Embeddings | None
     seconds: float = float("inf")
     exact: Runtime | None = None
+
+    @property
+    def part(self) -> int:
+        """Return how many digits a thread should run before it looks at what else waits."""
+        runs = int(PART_S / self.seconds) // BATCHES[0]
+        return min(max(1, runs) * BATCHES[0], LONGEST_PART)
 
     @property
     def in_float32(self) -> "Model":

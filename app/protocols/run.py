@@ -14,7 +14,6 @@ from app.inference.runtime import Pixels
 from app.recognise import Options
 from app.web.deps import Service
 
-PART = 256  # digits that one thread runs at a time
 # What the document says of a path's version, which `VersionDep` reads.
 VERSION: dict[str, Any] = {
     "name": "version",
@@ -57,7 +56,7 @@ async def read_digits(
     def read(part: slice) -> NDArray[np.float32]:
         return model.runtime.predict(pixels[part]).probabilities
 
-    parts = await service.fast.run_parts_for(request, read, len(pixels), most=PART)
+    parts = await service.fast.run_parts_for(request, read, len(pixels), most=model.part)
     return np.concatenate(parts)
 
 

@@ -32,9 +32,8 @@ from app.web.metrics import Metrics
 from app.web.work import Workers
 
 T = TypeVar("T")
-# Of a batch, what a thread reads before it looks at what else waits: pixels of which half as many
-# take 2 % longer each, and files, each of which may be a large photo.
-PIXELS, FILES = 128, 32
+# Of a batch of files, what a thread reads before it looks at what else waits: each may be a photo.
+FILES = 32
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ class Service:
             with self.turn:
                 return found, write(found)
 
-        most = PIXELS if isinstance(images, np.ndarray) else FILES
+        most = model.part if isinstance(images, np.ndarray) else min(model.part, FILES)
         parts = await self.fast.run_parts_for(
             request, read, len(images), most=most, arrivals=arrivals
         )

@@ -4,6 +4,7 @@ import gc
 import shutil
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,15 @@ def test_other_models_are_loaded_when_they_are_asked_for(models: Path) -> None:
         answer = client.post("/predict?model=dropconnect", files={"file": sample_png(7)}).json()
         assert (answer["digit"], answer["model"]["name"]) == (7, "dropconnect")
         assert registry.is_loaded("dropconnect")
+
+
+def test_slow_networks_run_fewer_digits_at_a_time(models: Path) -> None:
+    """A batch gives way to others as soon with a slow network as with a quick one."""
+    registry = Registry(models, "classic", interpreters=1)
+    registry.load()
+    model = registry.get("classic")
+    parts = [replace(model, seconds=seconds).part for seconds in (1e-6, 5e-5, 5e-4, 5e-3)]
+    assert parts == [512, 288, 16, 16]
 
 
 def test_model_damaged_before_it_is_asked_for(models: Path) -> None:
