@@ -12,7 +12,6 @@ import http.client
 import io
 import os
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from app.inference.registry import Registry
 from app.samples import sample_png
 from app.settings import REPOSITORY, Settings
 from benchmarks.page import fill, table
+from benchmarks.ports import free_port
 from benchmarks.serving import Body, until_answered
 
 PAGE = REPOSITORY / "docs" / "performance.md"
@@ -57,9 +57,7 @@ def main() -> None:
 @contextmanager
 def _served(workers: int) -> Iterator[int]:
     """Give the port of a service of so many processes, which share `THREADS` threads."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {
         **os.environ,
         "DIGITSCOPE_LOG_LEVEL": "warning",

@@ -12,7 +12,6 @@ import argparse
 import os
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from pathlib import Path
 from app.samples import sample_png
 from app.settings import REPOSITORY
 from benchmarks.page import fill, table
+from benchmarks.ports import free_port
 from benchmarks.serving import Body, until_answered, wrk
 
 PAGE = REPOSITORY / "docs" / "ray.md"
@@ -76,9 +76,7 @@ def _nodes(cpus: int) -> Iterator[dict[str, str]]:
 @contextmanager
 def _running(*words: str, environment: dict[str, str]) -> Iterator[int]:
     """A command that serves, and its port."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     # One thread for each kind of work, in the process as in each replica.
     own = {"DIGITSCOPE_THREADS": "1", "DIGITSCOPE_SLOW_THREADS": "1"}
     own |= {"DIGITSCOPE_ACCESS_LOG": "false", "DIGITSCOPE_LOG_LEVEL": "warning"}

@@ -7,7 +7,6 @@ docs/inspection.md between their markers.
 """
 
 import http.client
-import socket
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from app.inference.registry import Registry
 from app.samples import sample_png
 from app.settings import REPOSITORY
 from benchmarks.page import fill, table
+from benchmarks.ports import free_port
 
 PAGE = REPOSITORY / "docs" / "inspection.md"
 ROUNDS, DIGIT = 60, 4
@@ -49,9 +49,7 @@ ROUTES = {
 
 def main() -> None:
     """Measure and write."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "digitscope.py", "serve", "--port", str(port)]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as service:
         try:

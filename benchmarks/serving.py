@@ -17,7 +17,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -36,6 +35,7 @@ from app.imaging.decode import decode
 from app.samples import sample_png
 from app.settings import REPOSITORY
 from benchmarks.page import fill, table
+from benchmarks.ports import free_port
 
 PAGE = REPOSITORY / "docs" / "performance.md"
 PLOT = REPOSITORY / "docs" / "images" / "serving.png"
@@ -243,9 +243,7 @@ def _measure(
     seconds: int,
     found: dict[tuple[str, str], Measured],
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     bundle = REPOSITORY / "model" / model
     words = {"PYTHON": str(python), "PORT": str(port)}
     environment = {

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,16 +17,11 @@ from app.main import create_app
 from app.samples import sample_png
 from app.settings import REPOSITORY, Settings
 from tests.engine.server import Answer, Client, Load, eventually
+from tests.ports import free_port
 
 BIN = Path(sys.executable).parent
 PATIENCE_S = 120
 CLIENTS = 12
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 class Cluster:
@@ -51,7 +45,7 @@ class Cluster:
 
     def add_node(self) -> None:
         """Start another node."""
-        port = _free_port()
+        port = free_port()
         own = {"RAY_SERVE_WORKER_PROXY_HTTP_PORT": str(port)}
         self.ports[_raylet(self._nodes.add_node(env_vars=own, **self._node))] = port
 
@@ -120,7 +114,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def served(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of `digitscope cluster` with two to three replicas."""
-    port = _free_port()
+    port = free_port()
     scale = ["--min-replicas", "2", "--max-replicas", "3"]
     log = tmp_path_factory.mktemp("cluster") / "cluster.log"
     with log.open("w") as lines:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from app.settings import REPOSITORY
 from tests.conftest import Digits
 from tests.engine.server import PATIENCE_S, Client, eventually, serving
 from tests.forms import encode, npy
+from tests.ports import free_port
 
 BIN = Path(sys.executable).parent
 MOST = 250  # images in one batch, below the service's limit
@@ -144,9 +144,7 @@ def _by_command(name: str, images: Images, folder: Path) -> Probabilities:
 @contextmanager
 def _on_ray(folder: Path) -> Iterator[Client]:
     """Run `digitscope cluster` on a Ray of its own, with one replica."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        client = Client(found.getsockname()[1])
+    client = Client(free_port())
     with (folder / "cluster.log").open("w") as lines:
         process = subprocess.Popen(
             [BIN / "digitscope", "cluster", "--port", str(client.port), "--max-replicas=1"],

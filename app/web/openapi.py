@@ -76,7 +76,10 @@ _EXAMPLES: dict[str, tuple[type[tree.DigitscopeError], str]] = {
         "The arithmetic of the layer 'norm' (LayerNormalization) is not known to the service.",
     ),
     "too-large": (tree.TooLargeError, "The body has 9000000 bytes; at most 5242880 are read."),
-    "too-many": (tree.TooLargeError, "The batch holds 300 images; at most 256 are taken at once."),
+    "too-many": (
+        tree.TooLargeError,
+        "The batch holds 2000 images; at most 1024 are taken at once.",
+    ),
     "media-type": (
         tree.UnsupportedMediaTypeError,
         "The Content-Type 'text/plain' is not read here.",

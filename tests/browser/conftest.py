@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.main import create_app
 from app.settings import REPOSITORY, Settings
+from tests.ports import free_port
 
 PREFIX = "/behind/a/proxy"
 SIZES = {
@@ -35,9 +35,7 @@ class Running:
     def __init__(self, settings: Settings) -> None:
         """Choose a free port; nothing runs yet."""
         self.settings = settings
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
 
     @property
     def address(self) -> str:

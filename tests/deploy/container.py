@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from app.settings import REPOSITORY
 from tests.engine.server import PATIENCE_S, Client
+from tests.ports import free_port
 
 SUITE = "bookworm"
 PACKAGES = "python3,python3-pip,python3-venv,ca-certificates"
@@ -95,9 +95,7 @@ class Container(Client):
 
     def __init__(self, images: Images, image: str) -> None:
         """Make the container; nothing runs yet."""
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            super().__init__(found.getsockname()[1])
+        super().__init__(free_port())
         self.images, self.configuration = images, images.configuration(image)
         self.name = images.buildah("from", image)
         self.log = images.folder / f"{self.name}.log"

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from app.samples import sample_png
 from app.settings import REPOSITORY
+from tests.ports import free_port
 
 PATIENCE_S = 60  # for what must happen at last, on machines however busy
 
@@ -98,9 +98,7 @@ class Server(Client):
 
     def __init__(self, log: Path, **settings: object) -> None:
         """Start on a free port, with settings as environment variables."""
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            super().__init__(found.getsockname()[1])
+        super().__init__(free_port())
         environment = {f"DIGITSCOPE_{name.upper()}": str(value) for name, value in settings.items()}
         self.log = log
         with log.open("w") as lines:

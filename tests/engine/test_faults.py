@@ -17,6 +17,7 @@ import pytest
 from app.bundle import KERAS_FILE, METADATA, TWIN_FILE, open_bundle, seal
 from app.embeddings import EMBEDDINGS_FILE
 from app.samples import sample_png
+from tests.engine.footprint import footprint
 from tests.engine.server import Load, Server, eventually, serving
 from tests.engine.test_life_cycle import TOKEN, _publish, _reload
 
@@ -148,7 +149,7 @@ def test_storm_of_reloads(tmp_path: Path, models: Path) -> None:
                 _publish(models, version)
                 statuses = _storm(server)
                 assert set(statuses) == {200, 503}
-                after.append(_resident(server.process.pid))
+                after.append(footprint(server).memory_mb)
             eventually(lambda: load.versions[5] > 0)
         assert not load.wrong
         assert set(load.statuses) == {200}
@@ -168,12 +169,6 @@ def _storm(server: Server) -> Counter[int]:
     for thread in threads:
         thread.join()
     return statuses
-
-
-def _resident(process: int) -> float:
-    """Return a process's resident memory, MB."""
-    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def test_clock_that_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.engine.footprint import assert_is_back_at, footprint
 from tests.engine.server import Server
 from tests.garbage import bodies
 from tests.garbage.bodies import SEVEN, Bent
-from tests.garbage.footprint import assert_is_back_at, footprint
 from tests.garbage.wire import chunked, exchange, request
 
 KINDS = (bodies.json_bodies, bodies.forms, bodies.arrays, bodies.tensors, bodies.heads)

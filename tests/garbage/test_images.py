@@ -11,9 +11,9 @@ from itertools import cycle
 import pytest
 
 from app.samples import sample_png
+from tests.engine.footprint import assert_is_back_at, footprint
 from tests.engine.server import Answer, Server
 from tests.garbage.corpus import READ, Picture, pictures
-from tests.garbage.footprint import assert_is_back_at, footprint
 
 Ask = Callable[[Server, bytes], Answer]
 
