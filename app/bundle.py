@@ -19,6 +19,7 @@ METADATA = "metadata.json"
 KERAS_FILE = "model.keras"
 TWIN_FILE = "model.tflite"
 INT8_FILE = "model.int8.tflite"
+BLIND_FILE = "before-refit.keras"  # of a refitted model: what has not seen the held-out digits
 
 
 class _Record(BaseModel):
@@ -156,12 +157,18 @@ class Metadata(_Record):
         description=(
             "Whether the published weights went on over the held-out digits, too, after these had"
             " served for every choice. The temperature, the thresholds and the figures of"
-            " validation and robustness are then of the weights before."
+            " validation and robustness are then of the weights before, which the bundle keeps."
         ),
+    )
+    teachers: dict[str, int] = Field(
+        {}, description="The models whose answers it learned, in which versions."
     )
     libraries: dict[str, str]
     parameters: int = Field(ge=1)
     multiply_adds: int = Field(ge=1, description="Per image, of convolutions and dense layers.")
+    microseconds: float | None = Field(
+        None, description="Of one image on one thread, where the model was published."
+    )
     temperature: float = Field(
         gt=0,
         description="Fitted on validation and folded into the logits layer (Guo et al., 2017).",

@@ -117,10 +117,11 @@ def main() -> None:
     arguments = parser.parse_args()
     train, held_out = data.hold_out(data.load(arguments.data, "train"), TAUGHT.validation_count)
     bundle = open_bundle(REPOSITORY / "model" / "ensemble")
-    copies = Copies(arguments.runs / "copies", train, TAUGHT, Voting([bundle]), SEED)
-    copies.make()
     kept = arguments.runs / "sizes" / "measured.json"
     kept.parent.mkdir(parents=True, exist_ok=True)
+    teacher = Voting([bundle], blind_for=train.images)
+    copies = Copies(kept.parent / "copies", train, TAUGHT, teacher, SEED)
+    copies.make()
     stored = TypeAdapter(dict[str, Size])
     done = stored.validate_json(kept.read_bytes()) if kept.exists() else {}
     for width in WIDTHS:

@@ -17,6 +17,11 @@ from training.data import Split
 
 REFITTED = """ After all choices they
 went on over all 60,000 digits; validation and robustness are of the weights before that."""
+# Digits of the test split whose label fewer than three of five people confirmed, when Northcutt et
+# al. asked (2021, arXiv:2103.14749; their published answers, `mturk/mnist_mturk.json`).
+DISPUTED = frozenset(
+    {947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783, 8527, 9679, 9729}
+)
 LIMITS = """\
 ## Intended use and limits
 
@@ -95,7 +100,7 @@ def _quality(metadata: Metadata) -> str:
         "![The misread digits of the test split](plots/misread.png)\n\n"
         + _misread_table(metadata.test)
         if metadata.test
-        else "The test split was not at hand when this model was made."
+        else "The test split was not read when this model was made."
     )
     rows = "\n".join(_row(split) for split in (metadata.validation, metadata.test) if split)
     weights = (
@@ -105,9 +110,9 @@ def _quality(metadata: Metadata) -> str:
     )
     calibrated = (
         f"before the temperature ({metadata.temperature:.3f}) their calibration\nerror was"
-        f" {metadata.calibration_error_before:.5f}"
         if metadata.epochs
-        else "each member has a temperature of its own,\nand one more is shared by all"
+        else "each member has a temperature of its own,\nand one more is shared by all; before that"
+        " the calibration error was"
     )
     refitted = REFITTED if metadata.refitted else ""
     served = bundle.INT8_FILE if metadata.quantization else bundle.TWIN_FILE
@@ -123,12 +128,13 @@ Taken through the compiled network that is served (`{served}`).
 The log-likelihood is negative, a mean, in nats; intervals are Clopper-Pearson; the calibration
 error has 15 bins. The weights are those of {weights}.{refitted} The validation
 digits chose the temperature and the thresholds, so their figures are a little too good;
-{calibrated}. The test split was opened once, after all that.
+{calibrated} {metadata.calibration_error_before:.5f}.
+The test split was opened once, after all that.
 
 | size | |
 | --- | --- |
 | parameters | {metadata.parameters:,} |
-| multiply-adds per image | {metadata.multiply_adds:,} |
+| multiply-adds per image | {metadata.multiply_adds:,} |{_time(metadata.microseconds)}
 
 {curves}![Confusion matrix, {measured.split} split](plots/confusion.png)
 
@@ -139,6 +145,15 @@ digits chose the temperature and the thresholds, so their figures are a little t
 {misread}
 
 """
+
+
+def _time(microseconds: float | None) -> str:
+    """Return a further row of the table of sizes."""
+    if microseconds is None:
+        return ""
+    return (
+        f"\n| microseconds per image, on one thread where it was published | {microseconds:.0f} |"
+    )
 
 
 def _int8(quantization: Quantization | None) -> str:
@@ -223,15 +238,21 @@ def _training(recipe: dict[str, Any], metadata: Metadata) -> str:
         f"| {name.replace('_', ' ')} | {value:g} |"
         for name, value in recipe["augmentation"].items()
     )
+    teachers = ", ".join(
+        f"{name} (version {metadata.teachers[name]})" if name in metadata.teachers else name
+        for name in recipe.get("teachers", ())
+    )
     taught = (
         "The target of each changed digit was the mean of the probabilities that these networks"
-        f" give it: {', '.join(recipe['teachers'])}.\n"
-        if recipe.get("teachers")
+        f" give it: {teachers}.\n"
+        if teachers
         else ""
     )
-    finish = _last("The last", recipe["finish"]) if recipe.get("finish") else ""
-    refit = _last("On all 60,000 digits, a further", recipe["refit"]) if recipe.get("refit") else ""
-    length = f"{recipe['epochs']} epochs, batches of {recipe['batch_size']}"
+    stopped = metadata.epochs and len(metadata.epochs) < recipe["epochs"]
+    finish = _last("The last", recipe["finish"]) if recipe.get("finish") and not stopped else ""
+    refit = _last("On all 60,000 digits, a further", recipe["refit"]) if metadata.refitted else ""
+    ended = f", stopped after {len(metadata.epochs)}," if stopped else ","
+    length = f"{recipe['epochs']} epochs{ended} batches of {recipe['batch_size']}"
     return f"""Recipe `{recipe["name"]}`: {length}, AdamW
 with a peak learning rate of {recipe["learning_rate"]:g}, seed {recipe.get("seed", metadata.seed)}.
 {taught}Made with {libraries}.
@@ -251,7 +272,7 @@ def _last(which: str, epochs: dict[str, Any]) -> str:
         f"{name.replace('_', ' ')} {value:g}" for name, value in epochs["augmentation"].items()
     )
     return (
-        f"\n{which} {epochs['epochs']} epochs had a learning rate that fell from"
+        f"\n{which} {epochs['epochs']} epochs had a learning rate of at most"
         f" {epochs['learning_rate']:g}, {epochs['outlier_share']:g} things that are no digit for"
         f"\neach digit, and these changes: {changes}.\n"
     )
@@ -267,11 +288,18 @@ def _row(evaluation: Evaluation) -> str:
 
 
 def _misread_table(evaluation: Evaluation) -> str:
+    disputed = [miss.index for miss in evaluation.misread if miss.index in DISPUTED]
     rows = [
-        f"| {miss.index} | {miss.label} | {miss.digit} | {100 * miss.confidence:.1f} % |"
+        f"| {miss.index} | {miss.label}{' (disputed)' if miss.index in DISPUTED else ''} |"
+        f" {miss.digit} | {100 * miss.confidence:.1f} % |"
         for miss in evaluation.misread
     ]
-    return "\n".join(["| index | label | read as | with |", "| --- | --- | --- | --- |", *rows])
+    head = ["| index | label | read as | with |", "| --- | --- | --- | --- |"]
+    note = (
+        f"\n{len(disputed)} of these have labels that are disputed in the literature (Northcutt et"
+        " al., 2021,\narXiv:2103.14749); all figures count the official ones."
+    )
+    return "\n".join([*head, *rows, note])
 
 
 def _save(figure: Figure, path: Path) -> None:

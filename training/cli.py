@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from training.distill import Voting
     from training.recipe import Ensemble, Recipe
 
+ROUNDING = 2e-4  # nats, and shares of 1
 out = Console(soft_wrap=True, highlight=False)
 DataOption = Annotated[
     Path | None,
@@ -55,16 +56,21 @@ BoardOption = Annotated[
 
 @dataclass(frozen=True)
 class _Run:
-    """What a training is told about itself: `folder` gets one folder of checkpoints a recipe."""
+    """Where a training keeps its checkpoints, and how it begins."""
 
     folder: Path
     seed: int
     resume: bool
     tensorboard: Path | None
 
-    def where_it_stands(self, recipe: "Recipe") -> "_Run":
-        """Return this, to start afresh if there is nothing of a recipe to resume."""
-        started = (self.folder / recipe.name / "history.json").is_file()
+    def within(self, name: str) -> "_Run":
+        """Return this, in folders of a name below its own."""
+        board = self.tensorboard and self.tensorboard / name
+        return replace(self, folder=self.folder / name, tensorboard=board)
+
+    def where_it_stands(self) -> "_Run":
+        """Return this, to start afresh if there is nothing to resume."""
+        started = (self.folder / "history.json").is_file()
         return replace(self, resume=self.resume and started)
 
 
@@ -115,7 +121,6 @@ def distill(
     """Train a recipe on the answers of published models, and write its model bundle."""
     _quiet_tensorflow()
     from app.bundle import open_bundle
-    from training.distill import Voting
 
     chosen = _recipe(recipe)
     if not chosen.teachers:
@@ -123,12 +128,12 @@ def distill(
         raise typer.Exit(2)
     try:
         models = read_settings().model_dir
-        teacher = Voting([open_bundle(models / name) for name in chosen.teachers])
+        teachers = [open_bundle(models / name) for name in chosen.teachers]
     except DigitscopeError as error:
         fail(error.detail)
         raise typer.Exit(1) from error
     run = _Run(runs, seed, resume, tensorboard)
-    _make(chosen, data, out_dir, run, teacher)
+    _make(chosen, data, out_dir, run, teachers)
 
 
 def ensemble(
@@ -142,7 +147,7 @@ def ensemble(
     from training.recipes.ensemble import ENSEMBLE
 
     target = (out_dir or read_settings().model_dir) / ENSEMBLE.name
-    with _failures():
+    with _failures("the same command"):
         metadata = _join_and_publish(ENSEMBLE, data, runs, tensorboard, target)
     _print_published(metadata, target)
 
@@ -152,18 +157,18 @@ def _make(
     data: Path | None,
     out_dir: Path | None,
     run: "_Run",
-    teacher: "Voting | None" = None,
+    teachers: "Sequence[Bundle]" = (),
 ) -> None:
     """Train, publish and print the figures; end with 1 where that cannot be done."""
     target = (out_dir or read_settings().model_dir) / recipe.name
-    with _failures():
-        metadata = _fit_and_publish(recipe, data, run, target, teacher)
+    with _failures("--resume"):
+        metadata = _fit_and_publish(recipe, data, run.within(recipe.name), target, teachers)
     _print_published(metadata, target)
 
 
 @contextmanager
-def _failures() -> "Iterator[None]":
-    """Say what went wrong with a training, and end with its code."""
+def _failures(again: str) -> "Iterator[None]":
+    """Say what went wrong with a training, and what goes on with it; end with its code."""
     from training.data import DataError
     from training.fit import FitError
     from training.publish import PublishError
@@ -177,7 +182,7 @@ def _failures() -> "Iterator[None]":
         fail(error.detail)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
-        fail("Stopped before the first epoch was finished: there is nothing to keep.")
+        fail(f"Stopped; {again} goes on after the last finished epoch, if there is one.")
         raise typer.Exit(130) from None
 
 
@@ -200,19 +205,24 @@ def _fit_and_publish(
     data: Path | None,
     run: "_Run",
     target: Path,
-    teacher: "Voting | None",
+    teachers: "Sequence[Bundle]",
 ) -> "Metadata":
-    """Train, and write the bundle to `target`."""
+    """Train, and write the bundle to `target`; one that was stopped early reads no test split."""
     from training import data as mnist
+    from training.distill import Voting
     from training.publish import Trained, publish
 
     digits = mnist.load(data, "train")
     train_split, validation = mnist.hold_out(digits, recipe.validation_count)
-    fitted = _fit(recipe, train_split, validation, run, teacher)
-    if recipe.refit and len(fitted.history) == recipe.epochs:  # not one that was stopped early
-        fitted = _refit(recipe, fitted, digits, validation, run, teacher)
+    blind = Voting(teachers, blind_for=train_split.images) if teachers else None
+    fitted = _fit(recipe, train_split, validation, run, blind)
+    whole = len(fitted.history) == recipe.epochs
+    if recipe.refit and whole:
+        seeing = Voting(teachers) if teachers else None
+        fitted = _refit(recipe, fitted, digits, validation, run, seeing)
     out.print("Calibrating, compiling and evaluating ...")
-    test, trained = mnist.load(data, "test"), Trained(recipe, run.seed, fitted)
+    trained = Trained(recipe, run.seed, fitted)
+    test = mnist.load(data, "test") if whole else None
     return publish(trained, validation, test, target, train=train_split)
 
 
@@ -229,8 +239,8 @@ def _join_and_publish(
     train_split, validation = mnist.hold_out(digits, count)
     members = {}
     for recipe, seed in zip(ensemble.members, ensemble.seeds, strict=True):
-        run = _Run(runs / ensemble.name, seed, True, tensorboard)
-        fitted = _fit(recipe, train_split, validation, run.where_it_stands(recipe))
+        run = _Run(runs, seed, True, tensorboard).within(ensemble.name).within(recipe.name)
+        fitted = _fit(recipe, train_split, validation, run.where_it_stands())
         if len(fitted.history) < recipe.epochs:
             raise typer.Exit(130)
         if recipe.refit:
@@ -254,8 +264,10 @@ def _refit(
 
     What the progress says of validation is of digits that the network now sees.
     """
+    from training.fit import REFIT
+
     again = recipe.refitting()
-    run = replace(run, folder=run.folder / "refit").where_it_stands(again)
+    run = replace(run, resume=True).within(REFIT).where_it_stands()
     refitted = _fit(again, digits, validation, run, teacher, start=fitted.network)
     if len(refitted.history) < again.epochs:
         raise typer.Exit(130)
@@ -284,19 +296,17 @@ def _fit(
             recipe,
             digits,
             validation,
-            run.folder / recipe.name,
+            run.folder,
             seed=run.seed,
             resume=run.resume,
             copies=copies,
             start=start,
-            tensorboard=run.tensorboard and run.tensorboard / recipe.name,
+            tensorboard=run.tensorboard,
             on_step=bar.step,
             on_epoch=bar.epoch,
         )
     if len(fitted.history) < recipe.epochs:
-        out.print(
-            f"Stopped after {len(fitted.history)} of {recipe.epochs} epochs; --resume goes on."
-        )
+        out.print(f"Stopped after {len(fitted.history)} of {recipe.epochs} epochs.")
     return fitted
 
 
@@ -392,19 +402,18 @@ def _evaluate_all(models: Path, train_split: "Split", test: "Split") -> None:
 def _measure(
     bundle: "Bundle", train_split: "Split", test: "Split"
 ) -> "tuple[Evaluation, Evaluation]":
-    """Read the held-out digits of a bundle and the test split with it.
+    """Read the held-out digits with what has not seen them, and the test split with what is served.
 
-    A network that was refitted has seen the held-out digits: their figures are those of its card.
+    These are two networks where one was refitted.
     """
     from app.inference.litert import open_runtime
     from training import data as mnist
+    from training.blind import open_blind
     from training.evaluate import evaluate as measure
 
-    runtime = open_runtime(bundle, threads=2)
-    if bundle.metadata.refitted:
-        return bundle.metadata.validation, measure(runtime, test, "test")
-    _, validation = mnist.hold_out(train_split, bundle.metadata.validation.digits)
-    return measure(runtime, validation, "validation"), measure(runtime, test, "test")
+    seen, validation = mnist.hold_out(train_split, bundle.metadata.validation.digits)
+    blind, served = open_blind(bundle, seen.images), open_runtime(bundle, threads=2)
+    return measure(blind, validation, "validation"), measure(served, test, "test")
 
 
 def card(
@@ -420,6 +429,8 @@ def card(
     from training import card as cards
     from training import data as mnist
     from training import robustness
+    from training.blind import open_blind
+    from training.evaluate import microseconds_an_image
 
     try:
         bundle = open_bundle(read_settings().model_dir / model)
@@ -428,11 +439,13 @@ def card(
         if differing := _differing(measured, bundle.metadata):
             fail(f"These are not the figures that were published: {', '.join(differing)}.")
             raise typer.Exit(1)
-        update: dict[str, object] = {"validation": measured[0], "test": measured[1]}
-        if not bundle.metadata.refitted:
-            _, validation = mnist.hold_out(train_split, bundle.metadata.validation.digits)
-            runtime = open_runtime(bundle, threads=2)
-            update["robustness"] = robustness.measure(runtime, validation)
+        seen, validation = mnist.hold_out(train_split, bundle.metadata.validation.digits)
+        update = {
+            "validation": measured[0],
+            "test": measured[1],
+            "robustness": robustness.measure(open_blind(bundle, seen.images), validation),
+            "microseconds": microseconds_an_image(open_runtime(bundle)),
+        }
         metadata = bundle.metadata.model_copy(update=update)
         cards.write(metadata, bundle.folder, test)
         seal(bundle.folder, metadata)
@@ -454,12 +467,21 @@ def _print_figures(evaluations: "Sequence[Evaluation | None]") -> None:
 
 
 def _differing(measured: "Sequence[Evaluation]", metadata: "Metadata") -> list[str]:
-    """Return the splits whose figures are not those of the card."""
+    """Return the splits whose figures are not those of the card, if it has them.
+
+    Digit by digit the answers are the same; probabilities may differ in their last places between
+    one processor and another.
+    """
     card = (metadata.validation, metadata.test)
     return [
         now.split
         for now, then in zip(measured, card, strict=True)
-        if then is None or (now.digits, now.confusion) != (then.digits, then.confusion)
+        if then
+        and (
+            (now.digits, now.confusion) != (then.digits, then.confusion)
+            or abs(now.negative_log_likelihood - then.negative_log_likelihood) > ROUNDING
+            or abs(now.expected_calibration_error - then.expected_calibration_error) > ROUNDING
+        )
     ]
 
 

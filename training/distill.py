@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from app.bundle import Bundle
 from app.inference.litert import open_runtime
 from training.augment import corrupt, deform
+from training.blind import open_blind
 from training.data import Split
 from training.recipe import Recipe
 from training.resample import Batch
@@ -27,16 +28,33 @@ CHUNK = 500  # digits that are changed and answered at once
 
 
 class Voting:
-    """Published networks that vote with equal weights, run as they are served."""
+    """Published networks that vote with equal weights, run as they are served.
 
-    def __init__(self, teachers: Sequence[Bundle], threads: int = 2) -> None:
-        """Load the networks of `teachers`; each call runs on `threads` threads.
+    Attributes:
+        versions: Of each network.
+        blind: Whether none of them has seen the held-out digits.
+    """
+
+    def __init__(
+        self, teachers: Sequence[Bundle], blind_for: NDArray[np.uint8] | None = None
+    ) -> None:
+        """Load the networks of `teachers`.
+
+        Args:
+            teachers: Their bundles.
+            blind_for: The digits that the pupil learns from, `[N, 28, 28]`, if others are held out
+                to measure it: then none of the networks may have seen those, and one that was
+                refitted votes as it was before. None lets all vote as they are.
 
         Raises:
             BundleError: A bundle is damaged.
         """
         self.versions = {bundle.metadata.name: bundle.metadata.version for bundle in teachers}
-        self._voters = [open_runtime(bundle, threads=threads) for bundle in teachers]
+        self.blind = blind_for is not None
+        self._voters = [
+            open_runtime(bundle, threads=2) if blind_for is None else open_blind(bundle, blind_for)
+            for bundle in teachers
+        ]
 
     def __call__(self, pixels: Batch) -> NDArray[np.float32]:
         """Return the mean of the probabilities, `[N, 10]`, for `[N, 28, 28]`, 0..255, ink high."""
@@ -60,12 +78,15 @@ class Copies:
             seed: Of the augmentation.
         """
         self._folder, self._digits, self._teacher, self._seed = folder, digits, teacher, seed
+        self.teachers = teacher.versions
         self._recipe = recipe
         self.count = recipe.copies + (recipe.finish.copies if recipe.finish else 0)
         self._held: tuple[int, NDArray[np.uint8], NDArray[np.float32]] | None = None
         origin = json.dumps(
             {
                 "teachers": teacher.versions,
+                "blind": teacher.blind,
+                "asked": "before corruption",
                 "augmentation": asdict(recipe.augmentation),
                 "finish": recipe.finish and asdict(recipe.finish.augmentation),
                 "copies": recipe.copies,

@@ -7,6 +7,7 @@ inspected, and what the vote owes to each can be seen.
 from collections.abc import Mapping
 
 import keras
+import numpy as np
 
 from app.inference.keras_runtime import KerasRuntime
 from training import calibrate
@@ -28,11 +29,12 @@ def join_fitted(members: Mapping[str, Fitted], validation: Split) -> Fitted:
     Returns:
         The joined network, without epochs or snapshots of its own.
     """
-    own, logits = {}, []
+    own, logits, votes = {}, [], []
     for name, member in members.items():
-        raw = KerasRuntime(member.network).predict(validation.images).logits
-        own[name] = calibrate.fit_temperature([raw], validation.labels)
-        logits.append(raw / own[name])
+        raw = KerasRuntime(member.network).predict(validation.images)
+        own[name] = calibrate.fit_temperature([raw.logits], validation.labels)
+        logits.append(raw.logits / own[name])
+        votes.append(raw.probabilities)
     shared = calibrate.fit_temperature(logits, validation.labels)
     networks, refitted = {}, {}
     for name, member in members.items():
@@ -43,7 +45,14 @@ def join_fitted(members: Mapping[str, Fitted], validation: Split) -> Fitted:
             refitted[name] = member.refitted
     first = next(iter(members.values()))
     after = join(refitted) if refitted else None
-    return Fitted(join(networks), [], first.epoch, first.snapshots, after)
+    return Fitted(
+        join(networks),
+        [],
+        first.epoch,
+        first.snapshots,
+        after,
+        uncalibrated=np.mean(votes, axis=0, dtype=np.float32),
+    )
 
 
 def join(members: Mapping[str, keras.Sequential]) -> keras.Model:

@@ -5,14 +5,16 @@ Knows recipes and folders of checkpoints; knows nothing of bundles or of the ser
 """
 
 import json
+import shutil
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from training import snapshots
 from training.batches import Batches, one_hot
@@ -21,6 +23,7 @@ from training.distill import Copies
 from training.layers import DropConnect, fold
 from training.recipe import Recipe
 
+REFIT = "refit"  # the folder of what goes on from a run, in that of the run
 STATISTICS_BATCHES = 200  # that batch normalisation's statistics are taken from after averaging
 
 
@@ -64,6 +67,9 @@ class Fitted:
         snapshots: The folder with every epoch's weights (`training.snapshots`).
         refitted: The network after its recipe's `refit`, if it has one: what is published. The
             held-out digits can be measured only with `network`, which has not seen them.
+        teachers: The models whose answers it learned, in which versions.
+        uncalibrated: Of networks that were calibrated when they were joined, what they said of the
+            held-out digits before that: probabilities `[N, 10]`.
     """
 
     network: keras.Model
@@ -71,6 +77,8 @@ class Fitted:
     epoch: int
     snapshots: Path
     refitted: keras.Model | None = None
+    teachers: Mapping[str, int] = field(default_factory=dict)
+    uncalibrated: NDArray[np.float32] | None = None
 
 
 class FitError(Exception):
@@ -134,9 +142,8 @@ def fit(
     _compute_in(recipe.precision, network)
     steps = -(-len(train) // recipe.batch_size)
     trainee = _compile(network, recipe, steps)
-    checkpoints = Checkpoints(
-        folder, {"recipe": recipe.describe(), "seed": seed, "digits": len(train)}
-    )
+    run = {"recipe": recipe.describe(), "seed": seed, "digits": len(train)}
+    checkpoints = Checkpoints(folder, {**run, **({"teachers": copies.teachers} if copies else {})})
     history = checkpoints.restore(trainee) if resume else checkpoints.clear()
     batches = Batches(train, recipe, seed, epoch=len(history), copies=copies)
     callbacks: list[keras.callbacks.Callback] = [
@@ -165,12 +172,18 @@ def fit(
             raise
     kept = recipe.epochs
     if len(history) < recipe.epochs:
-        trainee.load_weights(checkpoints.best)
-        kept = min(history, key=lambda epoch: epoch.val_loss).epoch
+        kept = best_of(history)
+        trainee.load_weights(checkpoints.weights(kept))
     elif recipe.averaging:
         _average(trainee, Batches(train, recipe, seed, epoch=recipe.epochs, copies=copies))
     _compute_in("float32", network)
-    return Fitted(fold(network), history, kept, checkpoints.snapshots)
+    teachers = copies.teachers if copies else {}
+    return Fitted(fold(network), history, kept, checkpoints.snapshots, teachers=teachers)
+
+
+def best_of(history: Sequence[Epoch]) -> int:
+    """Return the epoch, counted from 1, with the lowest validation loss."""
+    return min(history, key=lambda epoch: epoch.val_loss).epoch
 
 
 class DigitAccuracy(keras.metrics.Metric):
@@ -203,42 +216,46 @@ class Checkpoints:
     def __init__(self, folder: Path, run: dict[str, Any]) -> None:
         """Use `folder` for the run that `run` describes."""
         self.folder, self.run = folder, run
-        self.last, self.best = folder / "last.weights.h5", folder / "best.weights.h5"
         self.state, self.snapshots = folder / "history.json", folder / "snapshots"
 
+    def weights(self, epoch: int) -> Path:
+        """Return the file of an epoch's weights, with the optimizer's state."""
+        return self.folder / f"epoch-{epoch:03}.weights.h5"
+
     def clear(self) -> list[Epoch]:
-        """Forget an earlier run in this folder."""
+        """Forget an earlier run in this folder, and what went on from it."""
         self.snapshots.mkdir(parents=True, exist_ok=True)
         for path in (*self.folder.glob("*.weights.h5"), *self.snapshots.iterdir(), self.state):
             path.unlink(missing_ok=True)
+        shutil.rmtree(self.folder / REFIT, ignore_errors=True)
         return []
 
     def save(self, trainee: keras.Model, history: list[Epoch]) -> None:
         """Write the epoch that has ended; a crash at any point leaves the one before whole."""
-        fresh = self.folder / "fresh.weights.h5"
-        trainee.save_weights(fresh)  # with the optimizer's state
+        trainee.save_weights(self.weights(len(history)))
         snapshots.save(trainee, self.snapshots / snapshots.file_name(len(history)))
-        if history[-1].val_loss <= min(epoch.val_loss for epoch in history):
-            self.best.write_bytes(fresh.read_bytes())
-        fresh.replace(self.last)
         written = self.state.with_suffix(".tmp")
         written.write_text(
             json.dumps({"run": self.run, "epochs": [asdict(e) for e in history]}, indent=1)
         )
         written.replace(self.state)
+        kept = {self.weights(epoch) for epoch in (len(history), best_of(history))}
+        for path in set(self.folder.glob("*.weights.h5")) - kept:
+            path.unlink()
 
     def restore(self, trainee: keras.Model) -> list[Epoch]:
         """Load the last epoch into `trainee`, optimizer and dropout state too."""
-        if not (self.state.is_file() and self.last.is_file()):
-            raise FitError(f"{self.folder} holds no run to resume; start one without --resume.")
+        if not self.state.is_file():
+            raise FitError(f"{self.folder} holds no run to resume; start a new one.")
         state = json.loads(self.state.read_text())
         if state["run"] != self.run:
             raise FitError(
-                f"{self.folder} holds a run of another recipe, seed or data; start a new one"
-                f" without --resume, or pass what it was started with: {state['run']}."
+                f"{self.folder} holds a run of another recipe, seed, data or teacher; start a new"
+                f" one elsewhere, or go on with what it was started with: {state['run']}."
             )
-        trainee.load_weights(self.last)
-        return [Epoch(**epoch) for epoch in state["epochs"]]
+        history = [Epoch(**epoch) for epoch in state["epochs"]]
+        trainee.load_weights(self.weights(len(history)))
+        return history
 
 
 class _Watcher(keras.callbacks.Callback):
@@ -298,8 +315,8 @@ class _Watcher(keras.callbacks.Callback):
             learning_rate=float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             seconds=round(time.monotonic() - self.started, 1),
         )
-        self.history.append(done)
-        self.checkpoints.save(self.model, self.history)
+        self.checkpoints.save(self.model, [*self.history, done])
+        self.history.append(done)  # only now: a run that is stopped above has not finished it
         self.report(done)
 
 

@@ -16,7 +16,12 @@ from app.inference.keras_runtime import KerasRuntime, compile_twin, load_keras
 from app.inference.litert import LiteRtRuntime
 from training import calibrate, card, data, embeddings, quantize, robustness, snapshots
 from training.data import Split
-from training.evaluate import evaluate, expected_calibration_error, reliability
+from training.evaluate import (
+    evaluate,
+    expected_calibration_error,
+    microseconds_an_image,
+    reliability,
+)
 from training.fit import Fitted
 from training.recipe import Ensemble, Recipe
 
@@ -48,7 +53,8 @@ def publish(
     """Write the bundle of a trained network; an older one in its place is replaced as a whole.
 
     The test split is opened here, once, after everything has been chosen. Of a network that was
-    refitted on all digits, what held-out digits decide or measure is taken from the network before.
+    refitted on all digits, what held-out digits decide or measure is taken from the network before,
+    but for the distances of the embeddings, which belong to the layers that are served.
 
     Args:
         trained: The network with the weights to publish; its logits layer is scaled in place, if
@@ -67,6 +73,9 @@ def publish(
     fitted, recipe = trained.fitted, trained.recipe
     published = fitted.refitted or fitted.network
     before = KerasRuntime(fitted.network).predict(validation.images)
+    uncalibrated = fitted.uncalibrated
+    if uncalibrated is None:
+        uncalibrated = before.probabilities
     temperature = 1.0  # of an ensemble, whose members have theirs
     if isinstance(recipe, Recipe):
         temperature = calibrate.fit_temperature([before.logits], validation.labels)
@@ -81,6 +90,7 @@ def publish(
         if fitted.refitted:
             chosen = Path(workplace) / "chosen"
             blind = _compile(fitted.network, chosen, int8, validation, train or validation)
+            shutil.copyfile(chosen / bundle.KERAS_FILE, fresh / bundle.BLIND_FILE)
         _copy_snapshots(fitted, fresh)
         if train:
             made = embeddings.make(served.runtime, train, validation)
@@ -97,12 +107,14 @@ def publish(
             epochs=[bundle.EpochFigures(**asdict(epoch)) for epoch in fitted.history],
             published_epoch=fitted.epoch,
             refitted=fitted.refitted is not None,
+            teachers=dict(fitted.teachers),
             libraries={name: version(name) for name in LIBRARIES},
             parameters=published.count_params(),
             multiply_adds=multiply_adds(published),
+            microseconds=microseconds_an_image(_on_one_thread(fresh, int8)),
             temperature=temperature,
             calibration_error_before=expected_calibration_error(
-                reliability(before.probabilities, validation.labels)
+                reliability(uncalibrated, validation.labels)
             ),
             verdict=calibrate.choose_thresholds(after, validation.labels),
             validation=evaluate(blind.runtime, validation, "validation"),
@@ -161,6 +173,13 @@ def _compile(
     quantized = quantize.compile_int8(network, shown.images)
     (folder / bundle.INT8_FILE).write_bytes(quantized)
     return _Compiled(exact, LiteRtRuntime(twin, int8=quantized, interpreters=1, threads=2))
+
+
+def _on_one_thread(folder: Path, int8: bool) -> LiteRtRuntime:
+    """Load what is served from a bundle's folder."""
+    quantized = (folder / bundle.INT8_FILE).read_bytes() if int8 else None
+    twin = (folder / bundle.TWIN_FILE).read_bytes()
+    return LiteRtRuntime(twin, int8=quantized, interpreters=1)
 
 
 def _copy_snapshots(fitted: Fitted, fresh: Path) -> None:

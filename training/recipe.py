@@ -88,12 +88,13 @@ class Recipe:
     validation_count: int = 5000
 
     def __post_init__(self) -> None:
-        """Check that there are epochs before the finish, and copies in it if others teach."""
+        """Check that there are epochs before the finish, and copies if others teach."""
         if self.main_epochs < 1:
             raise ValueError(f"{self.name}: a finish as long as the whole training leaves nothing.")
-        for stage, last in (("finish", self.finish), ("refit", self.refit)):
-            if self.teachers and last and not last.copies:
-                raise ValueError(f"{self.name}: the {stage} needs copies that the teachers answer.")
+        stages = {"training": self, "finish": self.finish, "refit": self.refit}
+        for name, stage in stages.items():
+            if self.teachers and stage and not stage.copies:
+                raise ValueError(f"{self.name}: the {name} needs copies that the teachers answer.")
 
     @property
     def main_epochs(self) -> int:

@@ -13,7 +13,7 @@ from training.recipes.finish import GENTLE
 # Weaker changes, but as many corrupted digits and outliers as before: what is served by default is
 # shown real scans.
 CLEARER = Finish(
-    epochs=20,
+    epochs=16,
     learning_rate=1e-3,
     augmentation=replace(GENTLE, corruption=classic.RECIPE.augmentation.corruption),
     outlier_share=classic.RECIPE.outlier_share,
@@ -28,7 +28,7 @@ RECIPE = Recipe(
     ),
     build=compact,
     options={"width": 1.0},
-    epochs=100,
+    epochs=96,
     batch_size=128,
     learning_rate=3e-3,
     weight_decay=0.005,
@@ -37,7 +37,7 @@ RECIPE = Recipe(
     teachers=("ensemble",),
     copies=10,
     finish=CLEARER,
-    refit=replace(CLEARER, epochs=6, learning_rate=3e-4, copies=3),
+    refit=replace(CLEARER, epochs=4, learning_rate=3e-4, copies=2),
     precision="mixed_bfloat16",
     int8=True,
 )

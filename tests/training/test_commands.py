@@ -1,0 +1,157 @@
+"""The commands from the digits to a bundle: refits, members, teachers, and Ctrl-C between them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from app.bundle import BLIND_FILE, Bundle, open_bundle
+from app.inference.keras_runtime import load_keras
+from digitscope import command
+from training import fit as fitting
+from training import recipes
+from training.architectures import compact
+from training.augment import Augmentation
+from training.data import Split, load
+from training.recipe import Ensemble, Finish, Recipe
+from training.recipes import ensemble as ensembles
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorFlow's own
+REFIT = Finish(epochs=2, learning_rate=1e-4, augmentation=Augmentation(), copies=1)
+
+
+@pytest.fixture
+def tiny(small: Recipe) -> Recipe:
+    """One short epoch, and a refit of two, of a network of a few thousand weights."""
+    clean = replace(small.augmentation, corruption=0.0)
+    return replace(
+        small,
+        augmentation=clean,
+        name="tiny",
+        build=compact,
+        options={"width": 0.25},
+        epochs=1,
+        refit=REFIT,
+        validation_count=100,
+    )
+
+
+@pytest.fixture
+def run(
+    sample_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """Run a command of the training on the sample; recipes of a test may be named."""
+
+    def read(source: Path | None, part: str) -> Split:
+        return load(sample_path, part, official=False)
+
+    monkeypatch.setattr("training.data.load", read)
+    monkeypatch.setenv("DIGITSCOPE_MODEL_DIR", str(tmp_path / "model"))
+
+    def invoke(name: str, *options: str, recipe: Recipe | None = None) -> Result:
+        if recipe:
+            monkeypatch.setitem(recipes.RECIPES, recipe.name, recipe)
+            options = ("--recipe", recipe.name, *options)
+        if name in {"train", "distill", "ensemble"}:
+            options = (*options, "--runs", str(tmp_path / "runs"))
+        return CliRunner().invoke(command, [name, *options])
+
+    return invoke
+
+
+def _weights(bundle: Bundle, name: str) -> list[Any]:
+    weights: list[Any] = load_keras(bundle.read(name)).get_weights()
+    return weights
+
+
+def test_refit_goes_on_where_it_was_stopped(
+    run: Callable[..., Result], tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in a refit loses no epoch; a new training does not take an old one's refit."""
+    assert run("train", recipe=tiny).exit_code == 0
+    whole = open_bundle(tmp_path / "model" / "tiny")
+    evaluated = run("evaluate", "tiny")
+    assert evaluated.exit_code == 0, evaluated.output
+    assert "validation: " in evaluated.output
+
+    save = fitting.Checkpoints.save
+
+    def stop_in_the_refit(self: Any, trainee: Any, history: list[Any]) -> None:
+        if self.folder.name == fitting.REFIT and len(history) == 2:
+            raise KeyboardInterrupt
+        save(self, trainee, history)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fitting.Checkpoints, "save", stop_in_the_refit)
+        stopped = run("train", "--seed", "2", recipe=tiny)
+    assert stopped.exit_code == 130
+    assert open_bundle(tmp_path / "model" / "tiny").metadata == whole.metadata
+    resumed = run("train", "--seed", "2", "--resume", recipe=tiny)
+    assert resumed.exit_code == 0, resumed.output
+    second = open_bundle(tmp_path / "model" / "tiny")
+    assert second.metadata.refitted
+    history = (tmp_path / "runs" / "tiny" / "refit" / "history.json").read_text()
+    assert history.count('"epoch":') == 2
+    differ = [
+        (ours != others).any()
+        for ours, others in zip(
+            _weights(second, "model.keras"), _weights(second, BLIND_FILE), strict=True
+        )
+    ]
+    assert any(differ)
+
+
+def test_stopped_training_reads_no_test_split(
+    run: Callable[..., Result], tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C after an epoch keeps it, says so in the card, and leaves the test split closed."""
+    longer = replace(tiny, epochs=2)
+    save = fitting.Checkpoints.save
+
+    def stop_in_the_second(self: Any, trainee: Any, history: list[Any]) -> None:
+        if len(history) == 2:
+            raise KeyboardInterrupt
+        save(self, trainee, history)
+
+    monkeypatch.setattr(fitting.Checkpoints, "save", stop_in_the_second)
+    assert run("train", recipe=longer).exit_code == 0
+    metadata = open_bundle(tmp_path / "model" / "tiny").metadata
+    assert (len(metadata.epochs), metadata.published_epoch) == (1, 1)
+    assert (metadata.test, metadata.refitted) == (None, False)
+    text = (tmp_path / "model" / "tiny" / "MODEL_CARD.md").read_text()
+    assert "2 epochs, stopped after 1," in text
+    assert "a further" not in text
+
+
+def test_members_teach_as_they_were_before_their_refit(
+    run: Callable[..., Result], tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What pupils are measured with their teachers have not seen; the refit hears the published."""
+    members = (replace(tiny, name="one"), replace(tiny, name="two"))
+    both = Ensemble("both", "Two networks, voting.", members, seeds=(1, 2))
+    monkeypatch.setattr(ensembles, "ENSEMBLE", both)
+    joined = run("ensemble")
+    assert joined.exit_code == 0, joined.output
+    teacher = open_bundle(tmp_path / "model" / "both")
+    assert teacher.metadata.seed is None
+    assert [member["seed"] for member in teacher.metadata.recipe["members"]] == [1, 2]
+    pupil = replace(tiny, name="pupil", teachers=("both",), copies=1, int8=True)
+    learned = run("distill", recipe=pupil)
+    assert learned.exit_code == 0, learned.output
+    metadata = open_bundle(tmp_path / "model" / "pupil").metadata
+    assert metadata.teachers == {"both": 1}
+    assert "both (version 1)" in (tmp_path / "model" / "pupil" / "MODEL_CARD.md").read_text()
+    runs = tmp_path / "runs" / "pupil"
+    blind, seeing = (
+        np.load(folder / "copies" / "copy-00.npz") for folder in (runs, runs / "refit")
+    )
+    for answers, name in ((blind, BLIND_FILE), (seeing, "model.keras")):
+        network = load_keras(teacher.read(name))
+        expected = network.predict(answers["pixels"][:20, ..., None].astype("float32"), verbose=0)
+        np.testing.assert_allclose(answers["answers"][:20], expected, atol=1e-4)
+    table = run("evaluate", "--all")
+    assert table.exit_code == 0, table.output

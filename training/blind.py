@@ -1,0 +1,31 @@
+"""The network of a bundle that has not seen the held-out digits.
+
+That is the published one, unless it was refitted on all digits: then the bundle keeps the network
+before that, which is compiled here when it is asked for.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.bundle import BLIND_FILE, INT8_FILE, Bundle
+from app.inference.keras_runtime import compile_twin, load_keras
+from app.inference.litert import LiteRtRuntime, open_runtime
+from training.quantize import compile_int8
+
+
+def open_blind(bundle: Bundle, shown: NDArray[np.uint8], *, threads: int = 2) -> LiteRtRuntime:
+    """Load a bundle's network as it is served, or as it would have been before its refit.
+
+    Args:
+        bundle: The bundle.
+        shown: Training digits, `[N, 28, 28]`, for the ranges of a network that computes in int8.
+        threads: Threads that one call uses.
+
+    Raises:
+        BundleError: A file is missing, not as published or no network.
+    """
+    if not bundle.metadata.refitted:
+        return open_runtime(bundle, threads=threads)
+    network = load_keras(bundle.read(BLIND_FILE))
+    int8 = compile_int8(network, shown) if bundle.has(INT8_FILE) else None
+    return LiteRtRuntime(compile_twin(network), int8=int8, interpreters=1, threads=threads)
