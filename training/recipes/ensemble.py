@@ -15,8 +15,8 @@ from training.recipes.finish import FINISH, REFIT
 ENSEMBLE = Ensemble(
     name="ensemble",
     description=(
-        "The classic network, one with 5x5 kernels and no pooling, one of seven convolutions and two"
-        " wide ones, each calibrated on its own; the answer is the mean of their probabilities."
+        "The classic network, one with 5x5 kernels and no pooling, one of seven convolutions and"
+        " two wide ones, each calibrated on its own; the answer is the mean of their probabilities."
     ),
     members=(
         replace(classic.RECIPE, epochs=34, finish=FINISH, refit=REFIT),
