@@ -49,6 +49,7 @@ class Workers:
         Raises:
             QueueFullError: Too many calls wait already.
         """
+        self._check_room(1)
         return await self._submit(partial(call, *args, **kwargs))
 
     async def run_for(
@@ -60,6 +61,7 @@ class Workers:
             QueueFullError: Too many calls wait already.
             ClientDisconnect: The client went away; a call that still waited was dropped.
         """
+        self._check_room(1)
         work = self._submit(partial(call, *args, **kwargs))
         (result,) = await self._see_through(request, [work])
         return result
@@ -76,7 +78,8 @@ class Workers:
         """Share out `count` items among all threads, for a client as long as it stays.
 
         A thread takes one part after the other, without a way to the event loop between them,
-        unless somebody else waits.
+        unless somebody else waits. Once it has begun, the whole is never refused: as many calls of
+        it as there are threads may wait beside a full queue.
 
         Args:
             request: The client's.
@@ -90,7 +93,7 @@ class Workers:
             What `call` returned of each part, in order.
 
         Raises:
-            QueueFullError: Too many calls wait already.
+            QueueFullError: Too many calls wait already; nothing was begun.
             ClientDisconnect: The client went away; parts that still waited were dropped.
         """
         # As many parts for each thread, of the same size: none works on while the others are idle.
@@ -110,11 +113,12 @@ class Workers:
                 if self._pending > self.threads:
                     return
 
-        self._check_room(min(self.threads, parts))
         working: list[asyncio.Future[None]] = []
+        come = 0
         try:
-            come = 0
             async for items in arrivals or all_of(count):
+                if not come:
+                    self._check_room(min(self.threads, parts))
                 while come < parts and ends[come] <= items:
                     left.append(come)
                     come += 1
@@ -154,12 +158,7 @@ class Workers:
             drop()
 
     def _submit(self, call: Callable[[], T]) -> "asyncio.Future[T]":
-        """Let a call wait for a thread.
-
-        Raises:
-            QueueFullError: Too many calls wait already.
-        """
-        self._check_room(1)
+        """Let a call wait for a thread."""
         loop = asyncio.get_running_loop()
         if not self._pending:
             self._finished_at = time.monotonic()

@@ -220,3 +220,30 @@ async def test_parts_are_refused_where_the_queue_is_full() -> None:
     assert await busy
     assert begun == []
     workers.close()
+
+
+async def test_parts_that_have_begun_are_never_refused() -> None:
+    """However many others take every place that gets free, a batch goes on to its end."""
+    workers, go, refused = Workers(threads=1, max_queue=1), threading.Event(), []
+
+    def call(part: slice) -> int:
+        go.wait(30)
+        return part.start
+
+    many = asyncio.create_task(workers.run_parts_for(Connection().request, call, 9, most=1))
+
+    async def ask_again_and_again() -> None:
+        while not many.done():
+            try:
+                await workers.run(int)
+            except QueueFullError as error:
+                refused.append(error)
+                await asyncio.sleep(0)
+
+    others = [asyncio.create_task(ask_again_and_again()) for _ in range(8)]
+    await asyncio.sleep(0)
+    go.set()
+    assert await many == [*range(9)]
+    await asyncio.gather(*others)
+    assert refused
+    workers.close()
