@@ -5,9 +5,9 @@ import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -164,7 +164,7 @@ class Workers:
             self._finished_at = time.monotonic()
         self._pending += 1
         future = self._executor.submit(self._timed, time.perf_counter(), call)
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._finished))
+        future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._finished, done))
         return asyncio.wrap_future(future)
 
     def _check_room(self, calls: int) -> None:
@@ -177,9 +177,10 @@ class Workers:
         self._waited(time.perf_counter() - submitted)
         return call()
 
-    def _finished(self) -> None:
+    def _finished(self, done: Future[Any]) -> None:
         self._pending -= 1
-        self._finished_at = time.monotonic()
+        if not done.cancelled():  # whoever gives up says nothing of the threads
+            self._finished_at = time.monotonic()
 
     def close(self) -> None:
         """Wait for the calls that run and drop those that wait."""

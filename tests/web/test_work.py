@@ -87,6 +87,23 @@ async def test_stall_is_told_from_idleness_and_load() -> None:
     workers.close()
 
 
+async def test_who_gives_up_ends_no_stall() -> None:
+    """A stuck thread is told of however many others come, wait and go."""
+    workers, go = Workers(threads=1, max_queue=5), threading.Event()
+    stuck = asyncio.create_task(workers.run(go.wait, 30))
+    await asyncio.sleep(0.05)
+    waiting = [asyncio.create_task(workers.run(int)) for _ in range(3)]
+    await asyncio.sleep(0)
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert workers.stalled_for() >= 0.04
+    go.set()
+    assert await stuck
+    workers.close()
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 40])
 async def test_parts_cover_all_items_in_order(count: int) -> None:
     """Items are shared out in parts of at most so many, as many for each thread, in order."""
