@@ -7,7 +7,7 @@ Knows HTTP and the forms that an image may come in; leaves the decoding of image
 import base64
 import binascii
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple, TypeVar
@@ -82,10 +82,10 @@ class ImageJson(BaseModel):
         return self
 
 
-def _counted(entry: Any, counting: ValidationInfo) -> Any:
+def _counted(entry: Any, counting: ValidationInfo[tuple[Iterator[int], int]]) -> Any:
     """Raise `TooLargeError` at the first entry that is too many, before the others are built."""
-    number, most = next(counting.context[0]), counting.context[1]
-    if number > most:
+    numbers, most = counting.context
+    if next(numbers) > most:
         raise TooLargeError(f"The batch holds more than the {most} images that are taken at once.")
     return entry
 
