@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -12,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from app.errors import QueueFullError
+from app.patience import watching
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,8 +45,8 @@ class Workers:
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what `call` returns, run in a thread.
 
-        When the waiting task is cancelled, a call that still waits is dropped; one that runs is
-        left to finish.
+        When the waiting task is cancelled, a call that still waits is dropped; one that runs ends
+        where it next looks whether anybody waits (`app.patience`).
 
         Raises:
             QueueFullError: Too many calls wait already.
@@ -59,7 +61,7 @@ class Workers:
 
         Raises:
             QueueFullError: Too many calls wait already.
-            ClientDisconnect: The client went away; a call that still waited was dropped.
+            ClientDisconnect: The client went away; the call was dropped, or ends as `run` says.
         """
         self._check_room(1)
         work = self._submit(partial(call, *args, **kwargs))
@@ -163,9 +165,12 @@ class Workers:
         if not self._pending:
             self._finished_at = time.monotonic()
         self._pending += 1
-        future = self._executor.submit(self._timed, time.perf_counter(), call)
+        left = threading.Event()
+        future = self._executor.submit(self._timed, time.perf_counter(), left, call)
         future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._finished, done))
-        return asyncio.wrap_future(future)
+        waiting = asyncio.wrap_future(future)
+        waiting.add_done_callback(lambda one: left.set() if one.cancelled() else None)
+        return waiting
 
     def _check_room(self, calls: int) -> None:
         if self._pending + calls > self._most:
@@ -173,9 +178,10 @@ class Workers:
                 f"{self._pending} requests are being worked on or wait; try again in a second."
             )
 
-    def _timed(self, submitted: float, call: Callable[[], T]) -> T:
+    def _timed(self, submitted: float, left: threading.Event, call: Callable[[], T]) -> T:
         self._waited(time.perf_counter() - submitted)
-        return call()
+        with watching(left):
+            return call()
 
     def _finished(self, done: Future[Any]) -> None:
         self._pending -= 1

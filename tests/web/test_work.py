@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from app.errors import QueueFullError
+from app.patience import go_on
 from app.web.work import Workers
 
 pytestmark = pytest.mark.anyio
@@ -70,6 +72,27 @@ async def test_cancelled_call_is_dropped_from_the_queue() -> None:
     await busy
     await workers.run(ran.append, "later")
     assert ran == ["later"]
+    workers.close()
+
+
+async def test_running_call_learns_that_nobody_waits() -> None:
+    """A call that looks between its steps ends when its task is cancelled, and frees its thread."""
+    workers, loop, begun = Workers(threads=1, max_queue=1), asyncio.get_running_loop(), []
+    at_work = asyncio.Event()
+
+    def call() -> None:
+        begun.append(True)
+        loop.call_soon_threadsafe(at_work.set)
+        for _ in range(30_000):
+            go_on()
+            time.sleep(0.001)
+        begun.append(False)
+
+    task = asyncio.create_task(workers.run(call))
+    await at_work.wait()
+    task.cancel()
+    assert await workers.run(list, "ab") == ["a", "b"]
+    assert begun == [True]
     workers.close()
 
 
