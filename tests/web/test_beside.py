@@ -173,3 +173,16 @@ async def test_more_than_can_wait_is_refused(held: tuple[Model, Held]) -> None:
     runtime.go.set()
     assert len(await asyncio.gather(*calls)) == beside.MOST_WAITING + beside.MOST
     side.close()
+
+
+async def test_the_event_loop_waits_for_nobody_else_s_run(held: tuple[Model, Held]) -> None:
+    """While others keep the model's own runtime busy, images go through the one reserved."""
+    model, busy = held
+    busy.go.clear()
+    reserved, side = Held(), Beside()
+    model = replace(model, reserved=reserved)
+    calls = [side.run(_upload(n % 10), model, n) for n in range(beside.MOST + 1)]
+    found = [_digit(text) for text in await asyncio.gather(*calls)]
+    assert found == [n % 10 for n in range(beside.MOST + 1)]
+    assert (sum(reserved.sizes), busy.sizes) == (beside.MOST + 1, [])
+    side.close()
