@@ -7,41 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from app.errors import QueueFullError
 from app.imaging.decode import Upload, from_pixels
 from app.inference.registry import Model
-from app.inference.runtime import Outputs, Pixels
 from app.web import beside
 from app.web.beside import Beside
+from tests.web.held import Held
 
 pytestmark = pytest.mark.anyio
-
-
-class Held:
-    """A runtime that can be held, and notes the sizes of its runs and their threads."""
-
-    def __init__(self) -> None:
-        """Begin with no runs, not held."""
-        self.sizes: list[int] = []
-        self.threads: set[str] = set()
-        self.go = threading.Event()
-        self.go.set()
-
-    def predict(self, images: Pixels) -> Outputs:
-        """Say that each image is the digit that its pixels name."""
-        self.sizes.append(len(images))
-        self.threads.add(threading.current_thread().name)
-        self.go.wait(30)
-        if images.max() == 255:
-            raise ValueError("too bright")
-        shares = np.eye(10, dtype=np.float32)[images[:, 0, 0]]
-        return Outputs(shares, 20 * shares, shares)
-
-    def inspect(self, images: Pixels) -> dict[str, NDArray[np.float32]]:
-        """Give nothing."""
-        return {}
 
 
 @pytest.fixture
