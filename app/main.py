@@ -73,6 +73,7 @@ def open_registry(settings: Settings) -> Registry:
         interpreters=settings.threads + settings.slow_threads,
         max_batch=settings.max_batch,
         max_delay_s=settings.max_delay_ms / 1000,
+        quick_below_s=settings.quick_below_s,
     )
 
 

@@ -100,7 +100,8 @@ class Settings(BaseSettings):
         le=32,
         description=(
             "Most images of concurrent requests that are run through the network together; 1 runs"
-            " each at once, which is faster with LiteRT on CPUs (docs/performance.md)."
+            " each at once, which is faster with LiteRT on CPUs (docs/performance.md). No more come"
+            " together than there are threads: with fewer of these, each image waits in vain."
         ),
     )
     max_delay_ms: float = Field(

@@ -43,4 +43,5 @@ def test_tests_that_are_named_exist(page: Path) -> None:
     named = re.findall(r"`(tests/[^`:]+)::(\w+)`", page.read_text())
     assert len(named) > 15
     for path, name in named:
-        assert f"\ndef {name}(" in (REPOSITORY / path).read_text(), f"{path}::{name}"
+        written = (REPOSITORY / path).read_text()
+        assert re.search(rf"^(async )?def {name}\(", written, re.MULTILINE), f"{path}::{name}"

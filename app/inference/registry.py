@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,7 @@ class Model:
         embeddings: Where training digits lie, if the bundle says.
         seconds: What one image took when the model was loaded, the median of some runs.
         exact: The same network in float32, where `runtime` is in int8.
+        reserved: The same network once more, for the event loop alone, where it is quick.
     """
 
     bundle: Bundle
@@ -53,6 +55,7 @@ class Model:
     embeddings: Embeddings | None
     seconds: float = float("inf")
     exact: Runtime | None = None
+    reserved: Runtime | None = None
 
     @property
     def part(self) -> int:
@@ -63,7 +66,14 @@ class Model:
     @property
     def in_float32(self) -> "Model":
         """The same model in float32, whose answers are those of the layers that are shown of it."""
-        return replace(self, runtime=self.exact, exact=None) if self.exact else self
+        if not self.exact:
+            return self
+        return replace(self, runtime=self.exact, exact=None, reserved=None)
+
+    @cached_property
+    def at_once(self) -> "Model":
+        """The same model, for who may not wait until others have run it: see `reserved`."""
+        return replace(self, runtime=self.reserved) if self.reserved else self
 
 
 class Registry:
@@ -77,6 +87,7 @@ class Registry:
         interpreters: int,
         max_batch: int = 1,
         max_delay_s: float = 0.0,
+        quick_below_s: float = 0.0,
     ) -> None:
         """Open and verify every bundle.
 
@@ -86,6 +97,7 @@ class Registry:
             interpreters: Calls that the default model serves at once; others serve one.
             max_batch: Most images of concurrent calls that are run together; 1 runs each at once.
             max_delay_s: Longest time that an image waits for others while the network is busy.
+            quick_below_s: A network that takes at most this long for an image is quick.
 
         Raises:
             BundleError: There is no bundle, a damaged one, or none with the default's name.
@@ -112,6 +124,7 @@ class Registry:
         self.default = default
         self._interpreters = interpreters
         self._max_batch, self._max_delay_s = max_batch, max_delay_s
+        self._quick_below_s = quick_below_s
         self._models: dict[str, Model] = {}
         self._failures: dict[str, str] = {}
         self._maker: ThreadPoolExecutor | None = None
@@ -245,12 +258,8 @@ class Registry:
             # What is asked for seldom may wait for one interpreter; each takes some 10 MB.
             count = self._interpreters if bundle.metadata.name == self.default else 1
             int8 = bundle.read(INT8_FILE) if bundle.has(INT8_FILE) else None
-            runtime = LiteRtRuntime(
-                twin,
-                int8=int8,
-                interpreters=count,
-                batches=BATCHES if int8 else (1,) if self._max_batch == 1 else (self._max_batch, 1),
-            )
+            batches = BATCHES if int8 else (1,) if self._max_batch == 1 else (self._max_batch, 1)
+            runtime = LiteRtRuntime(twin, int8=int8, interpreters=count, batches=batches)
             network, known = _network(bundle, runtime), _embeddings(bundle)
         except BundleError as error:
             raise BundleError(f"{bundle.folder}: {error.detail}") from error
@@ -260,7 +269,10 @@ class Registry:
                 runtime, max_batch=self._max_batch, max_delay_s=self._max_delay_s
             )
         exact = InFloat32(runtime) if int8 else None
-        return Model(bundle, served, network, known, _seconds(runtime), exact)
+        seconds, reserved = _seconds(runtime), None
+        if seconds <= self._quick_below_s:
+            reserved = LiteRtRuntime(twin, int8=int8, interpreters=1, batches=batches)
+        return Model(bundle, served, network, known, seconds, exact, reserved)
 
     def _make(self, name: str) -> None:
         log.info("compiling the twin of %s, which its bundle lacks", name)

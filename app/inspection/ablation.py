@@ -15,6 +15,7 @@ from app.inspection.activations import Look
 from app.inspection.attribution import logits_of
 from app.network.functions import Array, softmax
 from app.network.network import Layer, Network
+from app.patience import go_on
 
 CHUNK = 16  # variants that are computed at once: some 2 MB of each
 
@@ -57,12 +58,11 @@ def ablate(look: Look, layer: Layer, silent: Sequence[Sequence[int]]) -> list[Ab
             f"The layer {layer.name!r} has no channel {', '.join(map(str, unknown))}.",
             valid=[f"channel 0..{layer.channels - 1}"],
         )
-    rows = np.concatenate(
-        [
-            _logits(look, layer, silent[start : start + CHUNK])
-            for start in range(0, len(silent), CHUNK)
-        ]
-    )
+    parts = []
+    for start in range(0, len(silent), CHUNK):
+        go_on()
+        parts.append(_logits(look, layer, silent[start : start + CHUNK]))
+    rows = np.concatenate(parts)
     shares = softmax(rows)
     return [
         Ablation(tuple(channels), share, logits)

@@ -20,6 +20,7 @@ from app.network.functions import LEAST_PROBABILITY, Array, log_probabilities
 from app.network.graph import IMAGE
 from app.network.network import Layer, Network
 from app.network.operations import Affine, Convolution, Elementwise, Identity
+from app.patience import go_on
 
 Method = Literal["gradient", "smoothgrad", "integrated-gradients", "grad-cam", "occlusion"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -89,10 +90,11 @@ def network_score(network: Network, question: Question) -> Score:
     weights = question.weights()
 
     def score(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        parts = [
-            logits_of(network, network.forward(images[start : start + CHUNK, ..., None])) @ weights
-            for start in range(0, len(images), CHUNK)
-        ]
+        parts = []
+        for start in range(0, len(images), CHUNK):
+            go_on()
+            outputs = network.forward(images[start : start + CHUNK, ..., None])
+            parts.append(logits_of(network, outputs) @ weights)
         return np.concatenate(parts).astype(np.float32)
 
     return score
@@ -102,6 +104,7 @@ def model_score(model: Model, question: Question) -> Score:
     """Return what scores images by the compiled twin, which is faster."""
 
     def score(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        go_on()
         found = model.runtime.predict(images)
         if model.network.logits is None:
             return np.asarray(log_probabilities(found.probabilities) @ question.weights())
@@ -267,6 +270,7 @@ def _gradients(network: Network, images: Array, question: Question) -> Array:
     """Return the gradient of the explained quantity for each image, `[N, 28, 28]`."""
     parts = []
     for start in range(0, len(images), CHUNK):
+        go_on()
         batch = images[start : start + CHUNK, ..., None]
         outputs = network.forward(batch)
         found = network.gradients(batch, outputs, _seed(network, outputs, question, len(batch)))

@@ -22,6 +22,7 @@ from app.network.functions import Array
 from app.network.graph import IMAGE, Step
 from app.network.network import Layer, Network
 from app.network.operations import Convolution
+from app.patience import go_on
 
 _FILE = re.compile(r"snapshots/epoch-(\d+)\.npz")
 _SCALE = ":scale"
@@ -84,6 +85,7 @@ def follow(look: Look, layer: Layer) -> Iterator[Moment]:
     """
     behind = convolution_behind(look.model.network, layer)
     for epoch in saved_epochs(look.model.bundle):
+        go_on()
         network = network_at(look.model, epoch)
         outputs = network.forward(look.image[None])
         yield Moment(

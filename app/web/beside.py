@@ -3,7 +3,9 @@
 Images gather for as long as each turn of the event loop brings another, up to `MOST`, so nobody
 waits for what has not come yet. Fewer run on the event loop, because the way to a thread and back
 takes longer. So many are run by a thread, and the loop, since the network needs no Python, goes on
-reading requests; what arrives meanwhile makes the next run.
+reading requests; what arrives meanwhile makes the next run. Loop and thread never run at the same
+time, and have an interpreter for themselves: the loop may not wait until an explanation gives one
+back.
 """
 
 import asyncio
@@ -155,5 +157,5 @@ def _run(calls: list[_Call]) -> _Outcome:
 
 
 def _recognise(uploads: list[Upload], model: Model, seconds: float) -> tuple[Recognised, list[str]]:
-    found = recognise_unchanged(uploads, model, seconds=seconds)
+    found = recognise_unchanged(uploads, model.at_once, seconds=seconds)
     return found, prediction_texts(found, model.bundle)

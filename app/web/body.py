@@ -6,7 +6,8 @@ Knows HTTP and the forms that an image may come in; leaves the decoding of image
 
 import base64
 import binascii
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+import itertools
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple, TypeVar
@@ -14,12 +15,13 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
-    FailFast,
     Field,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 from starlette.datastructures import FormData, UploadFile
@@ -52,8 +54,10 @@ NPY_TYPE, JSON_TYPE, FORM_TYPE = "application/x-npy", "application/json", "multi
 ONE_IMAGE_TYPES = (FORM_TYPE, *IMAGE_TYPES, JSON_TYPE, NPY_TYPE)
 MANY_IMAGES_TYPES = (FORM_TYPE, JSON_TYPE, NPY_TYPE)
 LONGEST_HEAD = 4096  # bytes in which the header of an npy file should have come
+# Lists end at the first thing that is wrong: 5 MB of what is no pixel would be as many errors.
 _Row = Annotated[
-    list[Annotated[int, Field(ge=0, le=255, strict=True)]], Field(min_length=28, max_length=28)
+    list[Annotated[int, Field(ge=0, le=255, strict=True)]],
+    Field(min_length=28, max_length=28, fail_fast=True),
 ]
 
 
@@ -65,8 +69,8 @@ class ImageJson(BaseModel):
     image: str | None = Field(
         None, description="An image file as base64, with or without a `data:` prefix."
     )
-    pixels: Annotated[list[_Row], Field(min_length=28, max_length=28)] | None = Field(
-        None, description="28 rows of 28 integers, 0..255, ink high (MNIST's polarity)."
+    pixels: Annotated[list[_Row], Field(min_length=28, max_length=28, fail_fast=True)] | None = (
+        Field(None, description="28 rows of 28 integers, 0..255, ink high (MNIST's polarity).")
     )
 
     @model_validator(mode="after")
@@ -78,8 +82,19 @@ class ImageJson(BaseModel):
         return self
 
 
-_ONE, _MANY = TypeAdapter(ImageJson), TypeAdapter(list[Any])
-_ALL = TypeAdapter(Annotated[list[ImageJson], FailFast()])
+def _counted(entry: Any, counting: ValidationInfo[tuple[Iterator[int], int]]) -> Any:
+    """Raise `TooLargeError` at the first entry that is too many, before the others are built."""
+    numbers, most = counting.context
+    if next(numbers) > most:
+        raise TooLargeError(f"The batch holds more than the {most} images that are taken at once.")
+    return entry
+
+
+_ONE = TypeAdapter(ImageJson)
+# An entry that is no image stays as it is, so that it can be told what is wrong with it.
+_MANY = TypeAdapter(
+    list[Annotated[ImageJson | Any, Field(union_mode="left_to_right"), AfterValidator(_counted)]]
+)
 
 
 @dataclass(frozen=True)
@@ -206,12 +221,8 @@ def _check_count(count: int, limits: Limits) -> None:
 
 
 def _items(body: bytes, limits: Limits) -> list[ImageInput | DigitscopeError]:
-    entries: list[Any]
-    try:
-        entries = _ALL.validate_json(body)  # half the work of looking at each by itself
-    except ValidationError:
-        entries = _validated(lambda: _MANY.validate_json(body))
-    _check_count(len(entries), limits)
+    counting = itertools.count(1), limits.max_batch_items
+    entries = _validated(lambda: _MANY.validate_json(body, context=counting))
     return [_item(entry) for entry in entries]
 
 

@@ -2,16 +2,18 @@
 
 import asyncio
 import math
+import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
 from app.errors import QueueFullError
+from app.patience import watching
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,12 +45,13 @@ class Workers:
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what `call` returns, run in a thread.
 
-        When the waiting task is cancelled, a call that still waits is dropped; one that runs is
-        left to finish.
+        When the waiting task is cancelled, a call that still waits is dropped; one that runs ends
+        where it next looks whether anybody waits (`app.patience`).
 
         Raises:
             QueueFullError: Too many calls wait already.
         """
+        self._check_room(1)
         return await self._submit(partial(call, *args, **kwargs))
 
     async def run_for(
@@ -58,8 +61,9 @@ class Workers:
 
         Raises:
             QueueFullError: Too many calls wait already.
-            ClientDisconnect: The client went away; a call that still waited was dropped.
+            ClientDisconnect: The client went away; the call was dropped, or ends as `run` says.
         """
+        self._check_room(1)
         work = self._submit(partial(call, *args, **kwargs))
         (result,) = await self._see_through(request, [work])
         return result
@@ -76,7 +80,8 @@ class Workers:
         """Share out `count` items among all threads, for a client as long as it stays.
 
         A thread takes one part after the other, without a way to the event loop between them,
-        unless somebody else waits.
+        unless somebody else waits. Once it has begun, the whole is never refused: as many calls of
+        it as there are threads may wait beside a full queue.
 
         Args:
             request: The client's.
@@ -90,7 +95,7 @@ class Workers:
             What `call` returned of each part, in order.
 
         Raises:
-            QueueFullError: Too many calls wait already.
+            QueueFullError: Too many calls wait already; nothing was begun.
             ClientDisconnect: The client went away; parts that still waited were dropped.
         """
         # As many parts for each thread, of the same size: none works on while the others are idle.
@@ -110,11 +115,12 @@ class Workers:
                 if self._pending > self.threads:
                     return
 
-        self._check_room(min(self.threads, parts))
         working: list[asyncio.Future[None]] = []
+        come = 0
         try:
-            come = 0
             async for items in arrivals or all_of(count):
+                if not come:
+                    self._check_room(min(self.threads, parts))
                 while come < parts and ends[come] <= items:
                     left.append(come)
                     come += 1
@@ -154,19 +160,17 @@ class Workers:
             drop()
 
     def _submit(self, call: Callable[[], T]) -> "asyncio.Future[T]":
-        """Let a call wait for a thread.
-
-        Raises:
-            QueueFullError: Too many calls wait already.
-        """
-        self._check_room(1)
+        """Let a call wait for a thread."""
         loop = asyncio.get_running_loop()
         if not self._pending:
             self._finished_at = time.monotonic()
         self._pending += 1
-        future = self._executor.submit(self._timed, time.perf_counter(), call)
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._finished))
-        return asyncio.wrap_future(future)
+        left = threading.Event()
+        future = self._executor.submit(self._timed, time.perf_counter(), left, call)
+        future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._finished, done))
+        waiting = asyncio.wrap_future(future)
+        waiting.add_done_callback(lambda one: left.set() if one.cancelled() else None)
+        return waiting
 
     def _check_room(self, calls: int) -> None:
         if self._pending + calls > self._most:
@@ -174,13 +178,15 @@ class Workers:
                 f"{self._pending} requests are being worked on or wait; try again in a second."
             )
 
-    def _timed(self, submitted: float, call: Callable[[], T]) -> T:
+    def _timed(self, submitted: float, left: threading.Event, call: Callable[[], T]) -> T:
         self._waited(time.perf_counter() - submitted)
-        return call()
+        with watching(left):
+            return call()
 
-    def _finished(self) -> None:
+    def _finished(self, done: Future[Any]) -> None:
         self._pending -= 1
-        self._finished_at = time.monotonic()
+        if not done.cancelled():  # whoever gives up says nothing of the threads
+            self._finished_at = time.monotonic()
 
     def close(self) -> None:
         """Wait for the calls that run and drop those that wait."""

@@ -2,6 +2,7 @@
 
 import socket
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,27 @@ def test_what_is_too_much_is_refused_and_all_is_counted(tmp_path: Path) -> None:
         assert server.metric("digitscope_verdicts_total") == load.statuses[200]
         assert server.metric("digitscope_queue_seconds_count", lane="fast") == load.statuses[200]
         assert server.ask(body=sample_png(3)).json["digit"] == 3
+
+
+def test_what_is_accepted_is_answered_in_time(tmp_path: Path) -> None:
+    """However many ask, nobody is let in who must then wait until the deadline; batches neither."""
+    many = npy(np.stack([decode(sample_png(n % 10), max_pixels=784).pixels for n in range(1024)]))
+    batches: Counter[int] = Counter()
+
+    def ask_again() -> bool:
+        batches[server.ask("/predict/batch", many, Content_Type=NPY).status] += 1
+        return batches[200] >= 5 and load.statuses[503] > 200 and load.statuses[200] > 200
+
+    limits = {"threads": 1, "max_queue": 8, "quick_below_s": 0, "deadline_s": 5}
+    with serving(tmp_path, **limits) as server:
+        with Load(server, clients=48) as load:
+            eventually(ask_again)
+        assert not load.wrong
+        assert set(load.statuses) == {200, 503}
+        assert set(batches) <= {200, 503}
+        late = server.metric("digitscope_rejections_total", reason="deadline")
+        busy = server.metric("digitscope_rejections_total", reason="busy")
+        assert (late, busy) == (0, load.statuses[503] + batches[503])
 
 
 def test_a_quick_network_reads_for_many_clients_together(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from app.errors import BlankImageError, DigitscopeError, TooLargeError, UndecodableError
-from app.imaging.decode import WORKING_SIDE, decode
+from app.imaging.decode import WORKING_SIDE, decode, is_small
 from app.imaging.ink import to_grey
 from app.imaging.prepare import candidates
 from tests.conftest import Digits
@@ -174,3 +174,14 @@ def test_small_png_of_nothing_but_pixels_decodes_as_any_other(digits: Digits) ->
     for file in files:
         assert _outcome(file) == _outcome(file[:-12] + comment + file[-12:])
     assert len({str(_outcome(file)) for file in files}) > len(whole)
+
+
+def test_png_with_much_else_in_it_is_not_small(digits: Digits) -> None:
+    """A 28x28 in any colours is quick to decode, one among many chunks is not; both are read."""
+    digit = encode(digits.images[9])
+    noise = np.random.default_rng(3).integers(0, 256, (28, 28, 4), np.uint8)
+    assert is_small(digit)
+    assert is_small(saved(Image.fromarray(noise), "PNG"))
+    stuffed = digit[:33] + _chunk(b"vpAg", b"") * 1000 + digit[33:]
+    assert not is_small(stuffed)
+    assert _outcome(stuffed) == _outcome(digit)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -46,6 +47,21 @@ def test_slow_networks_run_fewer_digits_at_a_time(models: Path) -> None:
     model = registry.get("classic")
     parts = [replace(model, seconds=seconds).part for seconds in (1e-6, 5e-5, 5e-4, 5e-3)]
     assert parts == [512, 288, 16, 16]
+
+
+def test_quick_networks_have_an_interpreter_for_the_event_loop(models: Path) -> None:
+    """A quick network is there once more, whether it is the default or not; a slow one is not."""
+    image = np.eye(28, dtype=np.uint8)[None] * 200
+    for quick_below_s, quick in ((60.0, True), (0.0, False)):
+        registry = Registry(models, "classic", interpreters=1, quick_below_s=quick_below_s)
+        registry.load()
+        for name in ("classic", "dropconnect"):
+            model = registry.get(name)
+            assert (model.reserved is not None) == quick
+            assert (model.at_once.runtime is not model.runtime) == quick
+            expected = model.runtime.predict(image).logits
+            np.testing.assert_array_equal(expected, model.at_once.runtime.predict(image).logits)
+        registry.close()
 
 
 def test_model_damaged_before_it_is_asked_for(models: Path) -> None:

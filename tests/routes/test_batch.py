@@ -98,8 +98,8 @@ def test_empty_batch(client: TestClient, body: dict) -> None:
 
 def test_too_many_items(client: TestClient) -> None:
     """A batch over the limit is refused with 413, in every form."""
-    many = np.zeros((257, 28, 28), np.uint8)
-    files = [("files", (f"{n}.png", b"x")) for n in range(257)]
+    many = np.zeros((1025, 28, 28), np.uint8)
+    files = [("files", (f"{n}.png", b"x")) for n in range(1025)]
     assert client.post("/predict/batch", content=npy(many), headers=NPY).status_code == 413
-    assert client.post("/predict/batch", json=[{}] * 257).status_code == 413
+    assert client.post("/predict/batch", json=[{}] * 1025).status_code == 413
     assert client.post("/predict/batch", files=files).status_code == 413

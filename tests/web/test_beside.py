@@ -7,41 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from app.errors import QueueFullError
 from app.imaging.decode import Upload, from_pixels
 from app.inference.registry import Model
-from app.inference.runtime import Outputs, Pixels
 from app.web import beside
 from app.web.beside import Beside
+from tests.web.held import Held
 
 pytestmark = pytest.mark.anyio
-
-
-class Held:
-    """A runtime that can be held, and notes the sizes of its runs and their threads."""
-
-    def __init__(self) -> None:
-        """Begin with no runs, not held."""
-        self.sizes: list[int] = []
-        self.threads: set[str] = set()
-        self.go = threading.Event()
-        self.go.set()
-
-    def predict(self, images: Pixels) -> Outputs:
-        """Say that each image is the digit that its pixels name."""
-        self.sizes.append(len(images))
-        self.threads.add(threading.current_thread().name)
-        self.go.wait(30)
-        if images.max() == 255:
-            raise ValueError("too bright")
-        shares = np.eye(10, dtype=np.float32)[images[:, 0, 0]]
-        return Outputs(shares, 20 * shares, shares)
-
-    def inspect(self, images: Pixels) -> dict[str, NDArray[np.float32]]:
-        """Give nothing."""
-        return {}
 
 
 @pytest.fixture
@@ -172,4 +146,17 @@ async def test_more_than_can_wait_is_refused(held: tuple[Model, Held]) -> None:
         await side.run(_upload(3), model, "last")
     runtime.go.set()
     assert len(await asyncio.gather(*calls)) == beside.MOST_WAITING + beside.MOST
+    side.close()
+
+
+async def test_the_event_loop_waits_for_nobody_else_s_run(held: tuple[Model, Held]) -> None:
+    """While others keep the model's own runtime busy, images go through the one reserved."""
+    model, busy = held
+    busy.go.clear()
+    reserved, side = Held(), Beside()
+    model = replace(model, reserved=reserved)
+    calls = [side.run(_upload(n % 10), model, n) for n in range(beside.MOST + 1)]
+    found = [_digit(text) for text in await asyncio.gather(*calls)]
+    assert found == [n % 10 for n in range(beside.MOST + 1)]
+    assert (sum(reserved.sizes), busy.sizes) == (beside.MOST + 1, [])
     side.close()

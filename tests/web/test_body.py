@@ -1,6 +1,8 @@
-"""Bodies that are used while they are still on their way."""
+"""Bodies that are used while they are still on their way, and what wrong ones may cost."""
 
 import asyncio
+import json
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -8,8 +10,8 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from app.errors import DigitscopeError, TooLargeError, UndecodableError
-from app.web.body import Limits, begin_many
+from app.errors import DigitscopeError, InvalidInputError, TooLargeError, UndecodableError
+from app.web.body import Limits, begin_many, read_many, read_one
 from tests.forms import npy
 
 LIMITS = Limits(max_body_bytes=1_000_000, max_batch_items=100)
@@ -104,3 +106,44 @@ def test_bodies_that_are_wrong(
             asyncio.run(_all(request))
     else:
         np.testing.assert_array_equal(asyncio.run(_all(request))[1], IMAGES)
+
+
+def _json(content: object) -> Request:
+    """A request with a JSON body, to its last byte."""
+    body = json.dumps(content).encode()
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return Request({"type": "http", "headers": [(b"content-type", b"application/json")]}, receive)
+
+
+def test_items_that_are_too_many_are_not_built() -> None:
+    """A list of 200,000 items is refused at the first that is too many; the others cost nothing."""
+    request = _json([{}] * 200_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLargeError, match="more than the 100 images"):
+            asyncio.run(read_many(request, LIMITS))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 5_000_000  # 200,000 empty dicts take 13 MB
+
+
+@pytest.mark.parametrize("pixels", [[["x"] * 50_000], [[]] * 50_000, [[0] * 27 + ["x"]] * 28])
+def test_pixels_are_looked_at_up_to_the_first_that_is_wrong(pixels: list[list[object]]) -> None:
+    """However much is wrong with an image in JSON, one error is made of it."""
+    with pytest.raises(InvalidInputError) as found:
+        asyncio.run(read_one(_json({"pixels": pixels}), LIMITS))
+    assert len(found.value.fields["errors"]) == 1
+
+
+def test_items_with_much_wrong_spoil_no_other() -> None:
+    """Each item of a batch in JSON is an image or its own error, in order, whatever it holds."""
+    good = {"pixels": IMAGES[0].tolist()}
+    wrong = [{"pixels": [["x"] * 28] * 28}, {"pixels": [], "image": ""}, [good], None, 7]
+    found = asyncio.run(read_many(_json([good, *wrong, good]), LIMITS))
+    np.testing.assert_array_equal(found[0], IMAGES[0])
+    np.testing.assert_array_equal(found[-1], IMAGES[0])
+    assert [type(one) for one in found[1:-1]] == [InvalidInputError] * len(wrong)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from app.errors import QueueFullError
+from app.patience import go_on
 from app.web.work import Workers
 
 pytestmark = pytest.mark.anyio
@@ -73,6 +75,27 @@ async def test_cancelled_call_is_dropped_from_the_queue() -> None:
     workers.close()
 
 
+async def test_running_call_learns_that_nobody_waits() -> None:
+    """A call that looks between its steps ends when its task is cancelled, and frees its thread."""
+    workers, loop, begun = Workers(threads=1, max_queue=1), asyncio.get_running_loop(), []
+    at_work = asyncio.Event()
+
+    def call() -> None:
+        begun.append(True)
+        loop.call_soon_threadsafe(at_work.set)
+        for _ in range(30_000):
+            go_on()
+            time.sleep(0.001)
+        begun.append(False)
+
+    task = asyncio.create_task(workers.run(call))
+    await at_work.wait()
+    task.cancel()
+    assert await workers.run(list, "ab") == ["a", "b"]
+    assert begun == [True]
+    workers.close()
+
+
 async def test_stall_is_told_from_idleness_and_load() -> None:
     """A lane is stalled for as long as work waits and none comes out; an idle one never is."""
     workers, go = Workers(threads=1, max_queue=5), threading.Event()
@@ -84,6 +107,23 @@ async def test_stall_is_told_from_idleness_and_load() -> None:
     await asyncio.gather(*busy)
     await asyncio.sleep(0)
     assert workers.stalled_for() == 0
+    workers.close()
+
+
+async def test_who_gives_up_ends_no_stall() -> None:
+    """A stuck thread is told of however many others come, wait and go."""
+    workers, go = Workers(threads=1, max_queue=5), threading.Event()
+    stuck = asyncio.create_task(workers.run(go.wait, 30))
+    await asyncio.sleep(0.05)
+    waiting = [asyncio.create_task(workers.run(int)) for _ in range(3)]
+    await asyncio.sleep(0)
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert workers.stalled_for() >= 0.04
+    go.set()
+    assert await stuck
     workers.close()
 
 
@@ -219,4 +259,31 @@ async def test_parts_are_refused_where_the_queue_is_full() -> None:
     go.set()
     assert await busy
     assert begun == []
+    workers.close()
+
+
+async def test_parts_that_have_begun_are_never_refused() -> None:
+    """However many others take every place that gets free, a batch goes on to its end."""
+    workers, go, refused = Workers(threads=1, max_queue=1), threading.Event(), []
+
+    def call(part: slice) -> int:
+        go.wait(30)
+        return part.start
+
+    many = asyncio.create_task(workers.run_parts_for(Connection().request, call, 9, most=1))
+
+    async def ask_again_and_again() -> None:
+        while not many.done():
+            try:
+                await workers.run(int)
+            except QueueFullError as error:
+                refused.append(error)
+                await asyncio.sleep(0)
+
+    others = [asyncio.create_task(ask_again_and_again()) for _ in range(8)]
+    await asyncio.sleep(0)
+    go.set()
+    assert await many == [*range(9)]
+    await asyncio.gather(*others)
+    assert refused
     workers.close()

@@ -1,0 +1,160 @@
+"""`POST /predict` on the quick path: what is refused, what comes too late, who is gone."""
+
+import asyncio
+import json
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from starlette.types import ASGIApp, Message
+
+from app.inference.registry import Model
+from app.web import beside
+from app.web.beside import Beside
+from app.web.deps import Service
+from tests.forms import npy
+from tests.web.held import Held
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The service runs on asyncio."""
+    return "asyncio"
+
+
+@dataclass
+class OneModel:
+    """A registry of one model, which is quick."""
+
+    model: Model
+
+    def is_loaded(self, name: str | None) -> bool:
+        """Say that it is there."""
+        return True
+
+    def get(self, name: str | None) -> Model:
+        """Return it."""
+        return self.model
+
+
+@dataclass
+class Answer:
+    """What the application sent."""
+
+    status: int = 0
+    headers: dict[str, str] | None = None
+    content: bytes = b""
+
+    async def take(self, message: Message) -> None:
+        """Keep a part of it."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = {key.decode(): value.decode() for key, value in message["headers"]}
+        self.content += message.get("body", b"")
+
+    @property
+    def json(self) -> dict:
+        """Return the body."""
+        return json.loads(self.content)
+
+
+class Site:
+    """The real application before a network that can be held; every request is a client of its own.
+
+    The network says of an image that it is the digit of its first pixel.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service, model: Model) -> None:
+        """Serve with a quick model, held."""
+        self.app, self.runtime = app, Held()
+        self.runtime.go.clear()
+        quick = replace(model, runtime=self.runtime, reserved=None, seconds=0.0)
+        registry = OneModel(quick)
+        self.service = replace(service, registry=registry, beside=Beside())
+        self.clients = 0
+
+    async def ask(self, digit: int, **headers: str) -> Answer:
+        """Send one image and wait for what comes."""
+        self.clients += 1
+        body, answer = npy(np.full((28, 28), digit, np.uint8)), Answer()
+        sent = {"content-type": "application/x-npy", "content-length": str(len(body)), **headers}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/predict",
+            "raw_path": b"/predict",
+            "query_string": b"preprocess=none",
+            "headers": [(key.encode(), value.encode()) for key, value in sent.items()],
+            "client": ("127.0.0.1", self.clients),
+            "state": {"service": self.service},
+        }
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self.app(scope, receive, answer.take)
+        return answer
+
+    async def keep_busy(self) -> "asyncio.Future[list[Answer]]":
+        """Return once the thread runs as many 1s as it takes, and more will have to wait."""
+        busy = asyncio.gather(*[self.ask(1) for _ in range(beside.MOST)])
+        for _ in range(3000):
+            if self.runtime.sizes == [beside.MOST]:
+                return busy
+            await asyncio.sleep(0.01)
+        raise AssertionError("the thread never began")
+
+
+@pytest.fixture
+def site(client: TestClient, classic: Model) -> Site:
+    """The application with its network held."""
+    return Site(client.app, client.app_state["service"], classic)
+
+
+async def test_images_that_are_too_many_are_refused_at_once(site: Site) -> None:
+    """With all places taken, others get 503 with Retry-After; all that wait get their digit."""
+    busy = await site.keep_busy()
+    digits = [n % 10 for n in range(beside.MOST_WAITING)]
+    waiting = asyncio.gather(*[site.ask(digit) for digit in digits])
+    await asyncio.sleep(0)
+    refused = await asyncio.gather(*[site.ask(3) for _ in range(20)])
+    assert Counter(answer.status for answer in refused) == {503: 20}
+    assert refused[0].json["title"] == "Too busy"
+    assert refused[0].headers["retry-after"] == "1"
+    site.runtime.go.set()
+    assert [answer.json["digit"] for answer in await waiting] == digits
+    assert [answer.json["digit"] for answer in await busy] == [1] * beside.MOST
+    site.service.beside.close()
+
+
+async def test_image_that_waits_too_long_gets_its_deadline(site: Site) -> None:
+    """An image whose time is over while it waits gets 504 and is not run; those beside it are."""
+    busy = await site.keep_busy()
+    patient = asyncio.ensure_future(site.ask(4))
+    late = await site.ask(5, **{"x-request-timeout": "0.05"})
+    assert (late.status, late.headers["content-type"]) == (504, "application/problem+json")
+    assert "0.05 s" in late.json["detail"]
+    site.runtime.go.set()
+    assert (await patient).json["digit"] == 4
+    await busy
+    assert site.runtime.sizes == [beside.MOST, 1]
+    site.service.beside.close()
+
+
+async def test_image_whose_request_was_cancelled_is_not_run(site: Site) -> None:
+    """A request that is cut off while it waits leaves nothing behind, and no place taken."""
+    busy = await site.keep_busy()
+    waiting = [asyncio.ensure_future(site.ask(digit)) for digit in (6, 7, 8)]
+    await asyncio.sleep(0)
+    waiting[1].cancel()
+    site.runtime.go.set()
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(found[1], asyncio.CancelledError)
+    assert [found[at].json["digit"] for at in (0, 2)] == [6, 8]
+    await busy
+    assert site.runtime.sizes == [beside.MOST, 2]
+    site.service.beside.close()

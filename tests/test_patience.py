@@ -1,0 +1,60 @@
+"""Work that nobody waits for ends between its steps."""
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from app.inference.registry import Model
+from app.inspection.ablation import ablate
+from app.inspection.activations import look
+from app.inspection.attribution import (
+    METHODS,
+    Method,
+    Question,
+    attribute,
+    model_score,
+    network_score,
+)
+from app.patience import NobodyWaitsError, go_on, watching
+from app.recognise import Options
+from app.samples import sample_png
+
+PIXELS = np.eye(28, dtype=np.uint8) * 200
+
+
+def test_work_goes_on_as_long_as_somebody_waits() -> None:
+    """Work that is not watched goes on, and so does watched work until its event is set."""
+    left = threading.Event()
+    go_on()
+    with watching(left):
+        go_on()
+        left.set()
+        with pytest.raises(NobodyWaitsError):
+            go_on()
+    go_on()
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "grad-cam"])
+def test_maps_of_many_images_are_broken_off(classic: Model, method: Method) -> None:
+    """Every method that takes more than one pass looks whether anybody waits."""
+    question = Question(3)
+    score = model_score(classic, question)
+    _is_broken_off(lambda: attribute(classic.network, score, PIXELS, question, method))
+
+
+def test_scores_and_ablations_are_broken_off(classic: Model) -> None:
+    """Scores by the network's arithmetic and ablations look too."""
+    seen = look(sample_png(3), classic, Options())
+    layer = classic.network.find("relu_1_1")
+    images = PIXELS[None].astype(np.float32)
+    _is_broken_off(lambda: ablate(seen, layer, [[], [1]]))
+    _is_broken_off(lambda: network_score(classic.network, Question(3))(images))
+
+
+def _is_broken_off(work: Callable[[], object]) -> None:
+    left = threading.Event()
+    left.set()
+    with watching(left), pytest.raises(NobodyWaitsError):
+        work()
