@@ -34,6 +34,11 @@ class Drain:
         if self.begun:
             raise NotReadyError("The service is shutting down.")
 
+    def caught(self) -> bool:
+        """Tell whether a cancellation that arrived is the end of grace; then the task goes on."""
+        task = asyncio.current_task()
+        return self.begun and task is not None and task.uncancel() == 0
+
     def install(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take the place of the handler of SIGTERM; outside the main thread do nothing.
 

@@ -15,6 +15,7 @@ from app.errors import (
     DeadlineError,
     DigitscopeError,
     InvalidInputError,
+    NotReadyError,
     QueueFullError,
     RateLimitError,
     UnauthorisedError,
@@ -105,11 +106,16 @@ class RequestMiddleware:
             deadline = Deadline(deadline_s)
             await self.app(scope, receive, send_with_headers)
         except asyncio.CancelledError:
-            if not (deadline and deadline.caught()) or status:
+            if status:
                 raise
-            error = DeadlineError(
-                f"No answer within {deadline_s:g} s; send less at once, or try again later."
-            )
+            if deadline and deadline.caught():
+                error = DeadlineError(
+                    f"No answer within {deadline_s:g} s; send less at once, or try again later."
+                )
+            elif around.drain.caught():
+                error = NotReadyError("The service has shut down, and its time of grace is over.")
+            else:
+                raise
         except DigitscopeError as refused:
             error = refused
         finally:

@@ -5,7 +5,8 @@ import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -165,7 +166,7 @@ class Workers:
             self._finished_at = time.monotonic()
         self._pending += 1
         future = self._executor.submit(self._timed, time.perf_counter(), call)
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._finished))
+        future.add_done_callback(partial(self._tell, loop))
         return asyncio.wrap_future(future)
 
     def _check_room(self, calls: int) -> None:
@@ -178,13 +179,17 @@ class Workers:
         self._waited(time.perf_counter() - submitted)
         return call()
 
+    def _tell(self, loop: asyncio.AbstractEventLoop, future: Future[T]) -> None:
+        with suppress(RuntimeError):  # the loop has closed, before the thread was done
+            loop.call_soon_threadsafe(self._finished)
+
     def _finished(self) -> None:
         self._pending -= 1
         self._finished_at = time.monotonic()
 
     def close(self) -> None:
-        """Wait for the calls that run and drop those that wait."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        """Drop the calls that wait; those that run are waited for no more, as nobody else does."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
 
 async def all_of(count: int) -> AsyncIterator[int]:

@@ -92,6 +92,19 @@ def test_what_outlives_the_grace_is_cut_off(tmp_path: Path) -> None:
         assert server.stop() == -signal.SIGTERM
 
 
+def test_who_is_cut_off_is_told(tmp_path: Path) -> None:
+    """What a thread works on when the grace is over gets 503, and the process does not wait."""
+    settings = {"drain_delay_s": 1, "deadline_s": 600, "grace_s": 1, "default_model": "ensemble"}
+    with serving(tmp_path, **settings) as server, ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(server.ask, SLOW, PNG)
+        eventually(lambda: server.metric("digitscope_queue_seconds_count", lane="slow") >= 1)
+        assert server.stop() == -signal.SIGTERM
+        refused = slow.result()
+        assert (refused.status, refused.json["title"]) == (503, "Not ready")
+        assert refused.headers["retry-after"] == "1"
+    assert "Traceback" not in server.log.read_text()
+
+
 def test_second_signal_shortens_the_drain(tmp_path: Path) -> None:
     """Who cannot wait for the drain says so by another SIGTERM."""
     with serving(tmp_path, drain_delay_s=600) as server:
