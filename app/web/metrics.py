@@ -169,9 +169,22 @@ class Metrics:
         """Return all counts of all workers."""
         registry = self._registry
         if SHARED in os.environ:
+            _forget_the_dead(Path(os.environ[SHARED]))
             registry = CollectorRegistry()
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Take away what processes that are gone said of themselves; what they counted stays."""
+    for path in folder.glob("gauge_live*_*.db"):
+        process = int(path.stem.rpartition("_")[2])
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            path.unlink(missing_ok=True)
+        except PermissionError:
+            pass  # it is there, and somebody else's
 
 
 def _reserve(folder: Path) -> bool:
