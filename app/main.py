@@ -89,7 +89,17 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     settings = settings or Settings()
     logs.configure(settings.log_level, settings.log_format)
     metrics, drain = Metrics(), Drain(delay_s=settings.drain_delay_s)
-    connections = ConnectionLimits(settings.client_timeout_s, settings.max_connections)
+    keys = [key.strip() for key in settings.api_keys.split(",") if key.strip()]
+    around = Around(
+        Access(keys=keys, per_second=settings.rate_limit_per_s),
+        metrics,
+        drain,
+        settings.deadline_s,
+        settings.access_log,
+    )
+    connections = ConnectionLimits(
+        settings.client_timeout_s, settings.max_connections, around.note_no_request
+    )
     running: list[Service] = []
 
     @asynccontextmanager
@@ -112,14 +122,6 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
         service.registry.close()
 
     traced = os.environ.get("FASTAPI_OTEL_AUTO_CONFIGURE", "").lower() == "true"
-    keys = [key.strip() for key in settings.api_keys.split(",") if key.strip()]
-    around = Around(
-        Access(keys=keys, per_second=settings.rate_limit_per_s),
-        metrics,
-        drain,
-        settings.deadline_s,
-        settings.access_log,
-    )
     app: FastAPI = FastAPIOffline(
         title="digitscope",
         version=VERSION,
