@@ -5,7 +5,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -23,9 +22,11 @@ from app.errors import BundleError, DigitscopeError
 from app.inference.registry import Model, Registry
 from app.recognise import Options, Polarity, Preprocess, recognise
 from app.settings import Settings
+from app.web import logs
 from app.web.answers import prediction_answer
 from app.web.connection import Connection
 from app.web.metrics import SHARED
+from app.web.supervisor import Supervisor
 
 cli = typer.Typer(
     help="Recognise handwritten digits and see how the network saw them.",
@@ -83,24 +84,28 @@ def serve(
     # Opened here, so that a damaged bundle ends with a sentence, not a worker's traceback.
     registry = _opened(lambda: main.open_registry(settings))
     processes = workers or settings.workers
-    with ExitStack() as stack:
-        if processes > 1:
-            # Not for one process: it ends by the signal that stops it, and would leave its folder.
-            shared = tempfile.TemporaryDirectory(prefix="digitscope-metrics-")
-            os.environ.setdefault(SHARED, stack.enter_context(shared))
-        # Not opened again by one process, which takes a tenth of a second; several must do it each.
-        alone = partial(main.create_app, settings, registry)
-        uvicorn.run(
-            alone if processes == 1 else "app.main:create_app",
-            factory=True,
-            host=host or settings.host,
-            port=settings.port if port is None else port,
-            workers=processes,
-            http=Connection,
-            log_level=settings.log_level,
-            access_log=False,  # digitscope writes its own, with the request's id
-            timeout_graceful_shutdown=settings.grace_s,
-        )
+    options: dict[str, Any] = {
+        "factory": True,
+        "host": host or settings.host,
+        "port": settings.port if port is None else port,
+        "http": Connection,
+        "log_level": settings.log_level,
+        "access_log": False,  # digitscope writes its own, with the request's id
+        "timeout_graceful_shutdown": settings.grace_s,
+    }
+    if processes == 1:
+        # Not opened again, which takes a tenth of a second; several processes must do it each.
+        uvicorn.run(partial(main.create_app, settings, registry), **options)
+        return
+    config = uvicorn.Config("app.main:create_app", workers=processes, **options)
+    logs.configure(settings.log_level, settings.log_format)
+    # Not for one process: it ends by the signal that stops it, and would leave its folder.
+    with tempfile.TemporaryDirectory(prefix="digitscope-metrics-") as shared:
+        os.environ.setdefault(SHARED, shared)
+        supervisor = Supervisor(config, [config.bind_socket()])
+        supervisor.run()
+    if supervisor.failed:
+        raise typer.Exit(1)
 
 
 def _ray() -> ModuleType:

@@ -90,7 +90,17 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     settings = settings or Settings()
     logs.configure(settings.log_level, settings.log_format)
     metrics, drain = Metrics(), Drain(delay_s=settings.drain_delay_s)
-    connections = ConnectionLimits(settings.client_timeout_s, settings.max_connections)
+    keys = [key.strip() for key in settings.api_keys.split(",") if key.strip()]
+    around = Around(
+        Access(keys=keys, per_second=settings.rate_limit_per_s),
+        metrics,
+        drain,
+        settings.deadline_s,
+        settings.access_log,
+    )
+    connections = ConnectionLimits(
+        settings.client_timeout_s, settings.max_connections, around.note_no_request
+    )
     running: list[Service] = []
 
     @asynccontextmanager
@@ -107,20 +117,12 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
         if watching:
             watching.cancel()
         running.clear()
-        service.fast.close()
-        service.slow.close()
+        for lane in (service.fast, service.slow, service.reloads, service.scrapes):
+            lane.close()
         service.beside.close()
         service.registry.close()
 
     traced = os.environ.get("FASTAPI_OTEL_AUTO_CONFIGURE", "").lower() == "true"
-    keys = [key.strip() for key in settings.api_keys.split(",") if key.strip()]
-    around = Around(
-        Access(keys=keys, per_second=settings.rate_limit_per_s),
-        metrics,
-        drain,
-        settings.deadline_s,
-        settings.access_log,
-    )
     app: FastAPI = FastAPIOffline(
         title="digitscope",
         version=VERSION,
@@ -168,9 +170,10 @@ def _surround(app: FastAPI, routers: Sequence[APIRouter], around: Around) -> Non
 
 def _open(settings: Settings, registry: Registry, metrics: Metrics, drain: Drain) -> Service:
     """Load the models and make what requests need."""
-    registry.load()
+    registry.serves = metrics.serves
     for name, bundle in registry.bundles.items():
         metrics.serves(name, bundle.metadata.version)
+    registry.load()
 
     def lane(name: str, threads: int, max_queue: int) -> Workers:
         return Workers(threads=threads, max_queue=max_queue, waited=metrics.waits(name))
@@ -179,6 +182,8 @@ def _open(settings: Settings, registry: Registry, metrics: Metrics, drain: Drain
         registry=registry,
         fast=lane("fast", settings.threads, settings.max_queue),
         slow=lane("slow", settings.slow_threads, settings.slow_max_queue),
+        reloads=lane("reloads", 1, settings.slow_max_queue),
+        scrapes=lane("scrapes", 1, settings.slow_max_queue),
         beside=Beside(waited=metrics.waits("quick"), ran=metrics.read),
         limits=Limits(settings.max_body_bytes, settings.max_batch_items),
         max_pixels=settings.max_pixels,
@@ -196,10 +201,8 @@ async def _follow(service: Service) -> None:
         await asyncio.sleep(FOLLOW_S)
         for name in service.registry.changed():
             try:
-                found = await service.slow.run(service.registry.reload, name)
+                await service.reloads.run(service.registry.reload, name)
             except DigitscopeError as error:
                 if said.get(name) != error.detail:
                     log.error("the new bundle of %s is refused: %s", name, error.detail)
                 said[name] = error.detail
-            else:
-                service.metrics.serves(name, found.bundle.metadata.version)

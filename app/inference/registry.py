@@ -8,6 +8,7 @@ import logging
 import statistics
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -130,6 +131,8 @@ class Registry:
         self._maker: ThreadPoolExecutor | None = None
         self._stamps = {name: _stamp(bundle) for name, bundle in self.bundles.items()}
         self._loading = threading.Lock()
+        # Told of each model that begins to serve: its name and version.
+        self.serves: Callable[[str, int], None] = lambda name, version: None
 
     def load(self) -> None:
         """Load the default model; make the twins that bundles lack, one by one in the background.
@@ -177,6 +180,7 @@ class Registry:
         self._models[name], self.bundles[name] = fresh, bundle
         self._stamps[name] = stamp
         self._failures.pop(name, None)
+        self.serves(name, bundle.metadata.version)
         return fresh
 
     def changed(self) -> list[str]:

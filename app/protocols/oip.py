@@ -138,8 +138,7 @@ async def index(service: ServiceDep) -> list[RepositoryEntry]:
 async def load(request: Request, model: str, service: ServiceDep) -> Response:
     """Do what `POST /models/{model}/reload` does; needs the admin token."""
     service.admin.check(request)
-    found = await service.slow.run(service.registry.reload, model)
-    service.metrics.serves(model, found.bundle.metadata.version)
+    await service.reloads.run(service.registry.reload, model)
     return json_answer(request, {})
 
 

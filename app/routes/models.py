@@ -52,6 +52,5 @@ async def reload_model(request: Request, model: str, service: ServiceDep) -> Mod
     """
     service.admin.check(request)
     registry = service.registry
-    found = await service.slow.run(registry.reload, model)
-    service.metrics.serves(model, found.bundle.metadata.version)
+    found = await service.reloads.run(registry.reload, model)
     return model_summary(found.bundle, default=model == registry.default)

@@ -68,7 +68,7 @@ async def readyz(service: ServiceDep) -> Health:
 )
 async def metrics(service: ServiceDep) -> Response:
     """Give all counts of all worker processes in Prometheus's text format."""
-    text = await service.slow.run(service.metrics.text)
+    text = await service.scrapes.run(service.metrics.text)
     return Response(text, media_type=MEDIA_TYPE)
 
 

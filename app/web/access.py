@@ -9,7 +9,8 @@ from starlette.requests import Request
 
 from app.errors import NotFoundError, RateLimitError, UnauthorisedError
 
-OPEN_PATHS = frozenset({"/livez", "/readyz"})  # probes carry no keys
+# Probes carry no keys; the latter two are those of the Open Inference Protocol.
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
 MOST_CLIENTS = 10_000  # buckets that are remembered, the least recently used goes first
 
 

@@ -9,6 +9,7 @@ import asyncio
 import socket
 import struct
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -39,10 +40,12 @@ class ConnectionLimits:
     Attributes:
         patience_s: Time for the head of a request, and for the next part of an answer, seconds.
         most: Connections at once; requests on more are refused.
+        told: Told of each answer to what was no request: its status, its id, the client's address.
     """
 
     patience_s: float
     most: int
+    told: Callable[[int, str, str], None] = lambda status, request_id, client: None
 
 
 class Connection(HttpToolsProtocol):
@@ -158,21 +161,24 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, status: int, said: str) -> None:
         """Answer with a problem that is nobody's request, and close the connection."""
+        request_id = uuid.uuid4().hex
         content = Problem(
             type="about:blank",
             title=HTTPStatus(status).phrase,
             status=status,
             detail=said,
             instance="",
-            request_id=uuid.uuid4().hex,
+            request_id=request_id,
         ).model_dump_json()
         self.transport.write(
             STATUS_LINE[status]
             + b"content-type: %b\r\nconnection: close\r\n" % MEDIA_TYPE.encode()
+            + b"x-request-id: %b\r\n" % request_id.encode()
             + b"".join(b"%b: %b\r\n" % header for header in SECURITY_HEADERS)
             + b"content-length: %d\r\n\r\n%b" % (len(content), content.encode())
         )
         self.transport.close()
+        self._limits.told(status, request_id, self.client[0] if self.client else "")
 
     def _abort(self) -> None:
         """Close at once; the system forgets what it was to send."""

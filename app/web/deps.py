@@ -45,6 +45,8 @@ class Service:
         fast: The lane of predictions.
         slow: The lane of pages, inspections and explanations, so that they never keep predictions
             waiting.
+        reloads: The lane of new bundles, which wait for no explanation.
+        scrapes: Likewise of counts: those who watch see most when most is asked.
         beside: Where quick networks run.
         limits: Largest bodies.
         max_pixels: Largest images.
@@ -58,6 +60,8 @@ class Service:
     registry: Registry
     fast: Workers
     slow: Workers
+    reloads: Workers
+    scrapes: Workers
     beside: Beside
     limits: Limits
     max_pixels: int

@@ -15,6 +15,7 @@ from types import FrameType
 from app.errors import NotReadyError
 
 log = logging.getLogger(__name__)
+HURRY = signal.SIGUSR1  # from a supervisor to its workers: no more pause
 
 
 class Drain:
@@ -33,27 +34,42 @@ class Drain:
         if self.begun:
             raise NotReadyError("The service is shutting down.")
 
+    def caught(self) -> bool:
+        """Tell whether a cancellation that arrived is the end of grace; then the task goes on."""
+        task = asyncio.current_task()
+        return self.begun and task is not None and task.uncancel() == 0
+
     def install(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take the place of the handler of SIGTERM; outside the main thread do nothing.
 
-        The second SIGTERM goes to the server's own handler at once.
+        The second SIGTERM goes to the server's own handler at once, but a worker leaves it to its
+        supervisor to tell who is impatient: where a whole process group is told to stop, as systemd
+        does, a worker hears of the first one twice.
         """
         if threading.current_thread() is not threading.main_thread():
             return
         server = signal.getsignal(signal.SIGTERM)
         if not callable(server):
             return
+        supervised = multiprocessing.parent_process() is not None
 
         def begin(number: int, frame: FrameType | None) -> None:
-            if self.begun or not self.delay_s:
-                self.begun = True
+            again, self.begun = self.begun, True
+            if again and supervised:
+                return
+            if again or not self.delay_s:
                 server(number, frame)
                 return
-            self.begun = True
             log.info("stopping in %g s; not ready from now on", self.delay_s)
             loop.call_soon_threadsafe(loop.call_later, self.delay_s, server, number, frame)
 
+        def hurry(number: int, frame: FrameType | None) -> None:
+            self.begun = True
+            server(signal.SIGTERM, frame)
+
         signal.signal(signal.SIGTERM, begin)
+        if supervised:
+            signal.signal(HURRY, hurry)
 
 
 def end_with_supervisor() -> None:

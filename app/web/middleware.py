@@ -15,6 +15,7 @@ from app.errors import (
     DeadlineError,
     DigitscopeError,
     InvalidInputError,
+    NotReadyError,
     QueueFullError,
     RateLimitError,
     UnauthorisedError,
@@ -28,12 +29,13 @@ from app.web.problems import GONE, answer
 log = logging.getLogger("digitscope.access")
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
-_REASONS = {
-    DeadlineError.status: "deadline",
-    QueueFullError.status: "busy",
-    RateLimitError.status: "rate-limit",
-    UnauthorisedError.status: "key",
-    GONE: "client-gone",
+# Of kinds of refusals, several of which have one status.
+_REASONS: dict[type[DigitscopeError] | None, str] = {
+    DeadlineError: "deadline",
+    NotReadyError: "not-ready",
+    QueueFullError: "busy",
+    RateLimitError: "rate-limit",
+    UnauthorisedError: "key",
 }
 
 
@@ -54,6 +56,31 @@ class Around:
     drain: Drain
     deadline_s: float
     access_log: bool
+
+    def note(
+        self,
+        route: str,
+        method: str,
+        asked: str,
+        status: int,
+        seconds: float,
+        request_id: str,
+        client: str,
+    ) -> None:
+        """Count an answer, and write its line of the log."""
+        self.metrics.answered(route, method, status, seconds)
+        if self.access_log:
+            log.info(
+                "%s %s %d",
+                method,
+                asked,
+                status,
+                extra={"request_id": request_id, "ms": round(1000 * seconds, 3), "client": client},
+            )
+
+    def note_no_request(self, status: int, request_id: str, client: str) -> None:
+        """Do the same for what came on a connection and was no request."""
+        self.note("other", "other", "-", status, 0.0, request_id, client)
 
 
 class RequestMiddleware:
@@ -105,11 +132,16 @@ class RequestMiddleware:
             deadline = Deadline(deadline_s)
             await self.app(scope, receive, send_with_headers)
         except asyncio.CancelledError:
-            if not (deadline and deadline.caught()) or status:
+            if status:
                 raise
-            error = DeadlineError(
-                f"No answer within {deadline_s:g} s; send less at once, or try again later."
-            )
+            if deadline and deadline.caught():
+                error = DeadlineError(
+                    f"No answer within {deadline_s:g} s; send less at once, or try again later."
+                )
+            elif around.drain.caught():
+                error = NotReadyError("The service has shut down, and its time of grace is over.")
+            else:
+                raise
         except DigitscopeError as refused:
             error = refused
         finally:
@@ -124,23 +156,22 @@ class RequestMiddleware:
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        around = self.around
-        around.metrics.answered(route, method, status, seconds)
-        if status in _REASONS:
-            around.metrics.rejected(_REASONS[status])
-        if around.access_log:
-            log.info(
-                "%s %s %d",
-                method,
-                # As it came, escaped: a line break in a path must not begin a line of the log.
-                scope["raw_path"].decode("latin-1"),
-                status,
-                extra={
-                    "request_id": scope["state"]["request_id"],
-                    "ms": round(1000 * seconds, 3),
-                    "client": (scope.get("client") or ("",))[0],
-                },
-            )
+        reason = _REASONS.get(scope["state"].get("refused"))
+        if status == GONE:
+            reason = "client-gone"
+        # A probe that is told that the process is not ready has been served.
+        if reason and scope["path"] not in OPEN_PATHS:
+            self.around.metrics.rejected(reason)
+        self.around.note(
+            route,
+            method,
+            # As it came, escaped: a line break in a path must not begin a line of the log.
+            scope["raw_path"].decode("latin-1"),
+            status,
+            seconds,
+            scope["state"]["request_id"],
+            (scope.get("client") or ("",))[0],
+        )
 
 
 class Deadline:

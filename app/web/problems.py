@@ -71,7 +71,11 @@ def problem(request: Request, error: errors.DigitscopeError) -> dict[str, Any]:
 
 
 def answer(request: Request, error: errors.DigitscopeError) -> Response:
-    """Return the response for an error, in the form of the protocol whose path was asked for."""
+    """Return the response for an error, in the form of the protocol whose path was asked for.
+
+    The request's state keeps the kind of error as `refused`.
+    """
+    request.state.refused = type(error)
     if PROTOCOLS.match(request.url.path):
         return JSONResponse({"error": error.detail}, error.status, headers=dict(error.headers))
     return JSONResponse(

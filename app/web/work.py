@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -167,7 +168,7 @@ class Workers:
         self._pending += 1
         left = threading.Event()
         future = self._executor.submit(self._timed, time.perf_counter(), left, call)
-        future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._finished, done))
+        future.add_done_callback(partial(self._tell, loop))
         waiting = asyncio.wrap_future(future)
         waiting.add_done_callback(lambda one: left.set() if one.cancelled() else None)
         return waiting
@@ -183,14 +184,18 @@ class Workers:
         with watching(left):
             return call()
 
+    def _tell(self, loop: asyncio.AbstractEventLoop, future: Future[Any]) -> None:
+        with suppress(RuntimeError):  # the loop has closed, before the thread was done
+            loop.call_soon_threadsafe(self._finished, future)
+
     def _finished(self, done: Future[Any]) -> None:
         self._pending -= 1
         if not done.cancelled():  # whoever gives up says nothing of the threads
             self._finished_at = time.monotonic()
 
     def close(self) -> None:
-        """Wait for the calls that run and drop those that wait."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        """Drop the calls that wait; those that run are waited for no more, as nobody else does."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
 
 async def all_of(count: int) -> AsyncIterator[int]:

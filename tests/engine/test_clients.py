@@ -1,5 +1,7 @@
 """Clients that are slow, go on for ever or come in crowds hold nothing for long."""
 
+import http.client
+import json
 import select
 import socket
 import threading
@@ -73,6 +75,20 @@ def test_head_that_never_ends_is_refused(server: Server, part: bytes) -> None:
         received = _rest(connection)
         dripping.join()
     assert received.startswith(b"HTTP/1.1 408 ")
+
+
+def test_what_is_no_request_is_counted_and_logged(server: Server) -> None:
+    """Its answer has an id, which a line of the log has too."""
+    before = server.metric("digitscope_requests_total", route="other", status="400")
+    with _connect(server) as connection:
+        connection.sendall(b"no HTTP at all\r\n\r\n")
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        request_id = json.loads(response.read())["request_id"]
+    assert (response.status, response.headers["x-request-id"]) == (400, request_id)
+    eventually(lambda: f"other - 400 request_id={request_id}" in server.log.read_text())
+    counted = server.metric("digitscope_requests_total", route="other", status="400")
+    assert counted == before + 1
 
 
 @pytest.mark.parametrize("part", [b"X-Many: 1\r\n", b"x"], ids=["lines", "letters"])

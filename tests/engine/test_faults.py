@@ -18,7 +18,7 @@ from app.bundle import KERAS_FILE, METADATA, TWIN_FILE, open_bundle, seal
 from app.embeddings import EMBEDDINGS_FILE
 from app.samples import sample_png
 from tests.engine.footprint import footprint
-from tests.engine.server import Load, Server, eventually, serving
+from tests.engine.server import PATIENCE_S, Load, Server, eventually, serving
 from tests.engine.test_life_cycle import TOKEN, _publish, _reload
 
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
@@ -111,6 +111,31 @@ def test_files_damaged_while_they_are_served(tmp_path: Path, models: Path) -> No
             eventually(lambda: load.versions[2] > 20)
         assert not load.wrong
         assert set(load.statuses) == {200}
+
+
+def test_worker_lost_beside_a_damaged_bundle(tmp_path: Path, models: Path) -> None:
+    """Who is left serves on while no other can start, and another comes once the files are whole.
+
+    Where nobody is left, the service ends with a sentence and a code that is not 0.
+    """
+    twin = models / "classic" / TWIN_FILE
+    whole = twin.read_bytes()
+    settings = {"model_dir": models, "default_model": "classic", "admin_token": TOKEN}
+    with serving(tmp_path, workers=2, **settings) as server:
+        eventually(lambda: len(server.workers()) == 2)
+        victim = min(server.workers())
+        twin.write_bytes(whole[: len(whole) // 2])
+        assert _reload(server).status == 409
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda: server.log.read_text().count("could not start") >= 2)
+        assert server.ask(body=sample_png(5)).json["digit"] == 5
+        twin.write_bytes(whole)
+        eventually(lambda: server.log.read_text().count("Application startup complete") == 3)
+        twin.write_bytes(whole[: len(whole) // 2])
+        for worker in server.workers():
+            os.kill(worker, signal.SIGKILL)
+        assert server.process.wait(PATIENCE_S) == 1
+        assert "no worker serves, and none can start" in server.log.read_text()
 
 
 def test_rubbish_with_a_right_hash_is_refused(tmp_path: Path, models: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from app.imaging.decode import decode
 from app.samples import sample_png
 from tests.engine.server import Load, Server, eventually, serving
+from tests.engine.test_life_cycle import TOKEN
 from tests.forms import npy
 
 NPY = "application/x-npy"
@@ -69,14 +70,18 @@ def test_a_quick_network_reads_for_many_clients_together(tmp_path: Path) -> None
 
 
 def test_explanations_do_not_keep_predictions_waiting(tmp_path: Path) -> None:
-    """With the slow lane full, it refuses more, and predictions go on."""
-    with serving(tmp_path, slow_threads=1, slow_max_queue=0) as server:
+    """With the slow lane full, it refuses more; predictions, counts and reloads go on."""
+    settings = {"slow_threads": 1, "slow_max_queue": 0, "admin_token": TOKEN}
+    with serving(tmp_path, **settings) as server:
         busy = _hold(server, "/explain?method=integrated-gradients&steps=256")
         eventually(lambda: server.ask("/inspect", sample_png(1)).status == 503)
         refused = server.ask("/inspect", sample_png(1))
         if refused.status == 503:  # the explanation may be done by now
             assert refused.headers["retry-after"] == "1"
         assert server.ask(body=sample_png(5)).json["digit"] == 5
+        assert server.get("/metrics").status == 200
+        reloaded = server.ask("/models/compact/reload", Authorization=f"Bearer {TOKEN}")
+        assert reloaded.status == 200
         busy.close()
 
 

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -91,9 +92,47 @@ def test_what_outlives_the_grace_is_cut_off(tmp_path: Path) -> None:
         assert server.stop() == -signal.SIGTERM
 
 
+def test_who_is_cut_off_is_told(tmp_path: Path) -> None:
+    """What a thread works on when the grace is over gets 503, and the process does not wait."""
+    settings = {"drain_delay_s": 1, "deadline_s": 600, "grace_s": 1, "default_model": "ensemble"}
+    with serving(tmp_path, **settings) as server, ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(server.ask, SLOW, PNG)
+        eventually(lambda: server.metric("digitscope_queue_seconds_count", lane="slow") >= 1)
+        assert server.stop() == -signal.SIGTERM
+        refused = slow.result()
+        assert (refused.status, refused.json["title"]) == (503, "Not ready")
+        assert refused.headers["retry-after"] == "1"
+    assert "Traceback" not in server.log.read_text()
+
+
 def test_second_signal_shortens_the_drain(tmp_path: Path) -> None:
     """Who cannot wait for the drain says so by another SIGTERM."""
     with serving(tmp_path, drain_delay_s=600) as server:
         server.process.send_signal(signal.SIGTERM)
         eventually(lambda: server.get("/readyz").status == 503)
         assert server.stop() == -signal.SIGTERM
+
+
+def test_workers_stop_as_one_process_does(tmp_path: Path) -> None:
+    """The drain is one, who told of it in whichever way; after it nobody listens any more.
+
+    Workers hear of SIGTERM twice where their whole process group is told: from there, and from
+    their supervisor. A second one to the supervisor cuts the drain short.
+    """
+    limits = {"drain_delay_s": 600, "deadline_s": 600, "grace_s": 60}
+    with serving(tmp_path, workers=2, **limits) as server, ExitStack() as stack:
+        eventually(lambda: server.log.read_text().count("Application startup complete") == 2)
+        half_body = stack.enter_context(
+            _connect(server, HEAD % (b"/predict", len(PNG)) + PNG[:100])
+        )
+        for process in (*server.workers(), server.process.pid):
+            os.kill(process, signal.SIGTERM)
+        eventually(lambda: server.log.read_text().count("Terminated child process") == 2)
+        assert {server.get("/readyz").status for _ in range(200)} == {503}
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: "ConnectionRefused" in server.get("/livez").error)
+        half_body.sendall(PNG[100:])
+        status, content = _answer(half_body)
+        assert (status, json.loads(content)["digit"]) == (200, 6)
+        assert server.process.wait(PATIENCE_S) == 0
+    assert "Traceback" not in server.log.read_text()

@@ -164,8 +164,8 @@ def arrays() -> Iterator[Bent]:
             BATCH.get(name, status),
             request("/predict/batch", body, NPY),
         )
-    many = npy(np.zeros((257, 28, 28), np.uint8))
-    yield Bent("array of 257 images", 413, request("/predict/batch", many, NPY))
+    many = npy(np.zeros((1025, 28, 28), np.uint8))
+    yield Bent("array of 1,025 images", 413, request("/predict/batch", many, NPY))
     yield Bent("array of none", 422, request("/predict/batch", _header("(0, 28, 28)"), NPY))
 
 

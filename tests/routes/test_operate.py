@@ -6,8 +6,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.errors import StalledError
+from app.main import create_app
 from app.routes.operate import STALLED_S, livez
+from app.settings import Settings
 from app.web.work import Workers
+from tests.engine.server import metric
 
 pytestmark = pytest.mark.anyio
 
@@ -32,3 +35,12 @@ async def test_process_that_is_stuck_is_not_alive(client: TestClient, where: str
     service = client.app_state["service"]
     with pytest.raises(StalledError, match="No prediction came out for 61 s"):
         await livez(replace(service, **{where: Stuck(threads=1, max_queue=0)}))
+
+
+def test_what_probes_are_told_is_no_refusal() -> None:
+    """A process that is not ready says 503, and is not said to be too busy for its probes."""
+    with TestClient(create_app(Settings(default_model="classic"))) as client:
+        client.app_state["service"].drain.begun = True
+        for probe in ("/readyz", "/v2/health/ready"):
+            assert client.get(probe).status_code == 503
+        assert metric(client.get("/metrics").text, "digitscope_rejections_total") == 0

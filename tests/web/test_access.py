@@ -36,7 +36,8 @@ def test_keys_are_needed_everywhere_but_for_probes() -> None:
         for headers in ({"X-API-Key": "second-key"}, {"Authorization": "Bearer first-key"}):
             assert client.post("/predict", files=FILES, headers=headers).json()["digit"] == 7
         assert client.get("/openapi.json").status_code == 401
-        assert client.get("/livez").status_code == client.get("/readyz").status_code == 200
+        for probe in ("/livez", "/readyz", "/v2/health/live", "/v2/health/ready"):
+            assert client.get(probe).status_code == 200
 
 
 def test_each_client_has_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import re
 
 from app.inference.registry import Model
 from app.recognise import Options, recognise_many
+from app.settings import Settings
 from app.web.metrics import Metrics
 from tests.conftest import Digits
 from tests.engine.server import metric
@@ -45,3 +46,9 @@ def test_a_batch_of_errors_counts_no_images(classic: Model) -> None:
     metrics.read([recognise_many([b"no image"], classic, Options())], classic)
     assert _counts(metrics) == before
     assert metric(metrics.text().decode(), "digitscope_batch_size_count") == 0
+
+
+def test_batches_up_to_the_limit_have_a_place_in_the_histogram() -> None:
+    """No batch that is taken by default falls in the last bucket, which has no end."""
+    buckets = re.findall(r'digitscope_batch_size_bucket{le="([0-9.]+)"}', Metrics().text().decode())
+    assert float(buckets[-1]) >= Settings().max_batch_items

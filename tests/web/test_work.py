@@ -59,6 +59,22 @@ async def test_full_queue_says_no_at_once_and_recovers() -> None:
     workers.close()
 
 
+async def test_what_still_runs_is_not_waited_for() -> None:
+    """To close a lane takes no time, whatever a thread is at work on."""
+    workers, go, ended = Workers(threads=1, max_queue=1), threading.Event(), []
+
+    def call() -> None:
+        go.wait(30)
+        ended.append("at last")
+
+    busy = asyncio.create_task(workers.run(call))
+    await asyncio.sleep(0)
+    workers.close()
+    assert not ended
+    go.set()
+    await busy
+
+
 async def test_cancelled_call_is_dropped_from_the_queue() -> None:
     """A call whose client went away before it began is never run."""
     workers, go, ran = Workers(threads=1, max_queue=5), threading.Event(), []
