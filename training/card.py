@@ -198,8 +198,9 @@ The same {robustness.digits:,} held-out digits under each corruption of MNIST-C 
 {corrupted}
 | **mean** | {percent(mean)} |
 
-Things that are no digit, of kinds that no training showed, prepared as the service does. AUROC: how
-often a held-out digit has the higher energy score.
+Things that are no digit, prepared as the service does: Latin letters in other fonts than training
+shows, and Greek letters, drawings and textures that it does not. AUROC: how often a held-out digit
+has the higher energy score.
 
 | kind | AUROC |
 | --- | --- |

@@ -1,8 +1,8 @@
-"""Things that are no digit and that no training here has ever shown: for the test of the verdict.
+"""Things that are no digit, other than those that training shows: for the test of the verdict.
 
-The training's own outliers are letters and signs of the DejaVu fonts, tangles of curves, overlaid
-digits and textures; these are other alphabets in other fonts, shapes, faces, random walks and
-natural-looking textures.
+The training's own outliers (`training.outliers`) are letters and signs of the DejaVu fonts, tangles
+of curves, overlaid digits and textures. These are much the same Latin letters in other fonts, Greek
+ones, shapes, faces, random walks and textures with the spectrum of natural images.
 """
 
 import io
