@@ -57,16 +57,6 @@ def test_reload_under_load_loses_nothing(tmp_path: Path, models: Path) -> None:
         assert server.metric("digitscope_model_version", model="classic") == 2
 
 
-def test_reload_that_nobody_waits_for_is_counted(tmp_path: Path, models: Path) -> None:
-    """The metric says what is served, also where the reload took longer than its client had."""
-    with serving(tmp_path, model_dir=models, default_model="classic", admin_token=TOKEN) as server:
-        _publish(models, 2)
-        headers = {"Authorization": f"Bearer {TOKEN}", "X_Request_Timeout": "0.01"}
-        assert server.ask("/models/classic/reload", **headers).status == 504
-        eventually(lambda: _versions(server) == {2})
-        eventually(lambda: server.metric("digitscope_model_version", model="classic") == 2)
-
-
 def test_bad_bundles_are_refused_and_the_old_one_stays(tmp_path: Path, models: Path) -> None:
     """A damaged file, and a twin of another network, leave the model that is served in place."""
     with serving(tmp_path, model_dir=models, default_model="classic", admin_token=TOKEN) as server:

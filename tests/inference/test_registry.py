@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from app.bundle import TWIN_FILE
+from app.bundle import TWIN_FILE, open_bundle, seal
 from app.inference.registry import Registry
 from app.main import create_app
 from app.samples import sample_png
@@ -38,6 +38,20 @@ def test_other_models_are_loaded_when_they_are_asked_for(models: Path) -> None:
         answer = client.post("/predict?model=dropconnect", files={"file": sample_png(7)}).json()
         assert (answer["digit"], answer["model"]["name"]) == (7, "dropconnect")
         assert registry.is_loaded("dropconnect")
+
+
+def test_each_swap_is_told_by_whoever_makes_it(models: Path) -> None:
+    """Also where nobody waits for a reload any more, its version is the one that is counted."""
+    registry, told = Registry(models, "classic", interpreters=1), []
+    registry.serves = lambda *what: told.append(what)
+    registry.load()
+    metadata = registry.bundles["classic"].metadata.model_copy(update={"version": 2})
+    seal(models / "classic", metadata)
+    registry.reload("classic")
+    other = open_bundle(models / "dropconnect").metadata.model_copy(update={"version": 3})
+    seal(models / "dropconnect", other)
+    registry.get("dropconnect")  # opened before, loaded only now
+    assert told == [("classic", 2), ("dropconnect", 3)]
 
 
 def test_slow_networks_run_fewer_digits_at_a_time(models: Path) -> None:
