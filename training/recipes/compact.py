@@ -37,7 +37,6 @@ RECIPE = Recipe(
     teachers=("ensemble",),
     copies=10,
     finish=CLEARER,
-    refit=replace(CLEARER, epochs=4, learning_rate=3e-4, copies=2),
     precision="mixed_bfloat16",
     int8=True,
 )
