@@ -64,7 +64,11 @@ _Row = Annotated[
 class ImageJson(BaseModel):
     """An image in JSON: a file as base64, or 28 rows of 28 pixels; exactly one of the two."""
 
-    model_config = ConfigDict(extra="forbid", title="Image")
+    # Names that are unknown are refused below, all as one mistake: pydantic makes one of each, and
+    # a body may hold 400,000.
+    model_config = ConfigDict(
+        extra="allow", title="Image", json_schema_extra={"additionalProperties": False}
+    )
 
     image: str | None = Field(
         None, description="An image file as base64, with or without a `data:` prefix."
@@ -75,6 +79,8 @@ class ImageJson(BaseModel):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "ImageJson":
+        if self.model_extra:
+            raise ValueError(f"there is no {next(iter(self.model_extra))[:40]!r} in an image")
         if (self.image is None) == (self.pixels is None):
             raise ValueError(
                 "give exactly one of 'image' (base64 of an image file) and 'pixels' (28 rows of 28)"

@@ -139,6 +139,17 @@ def test_pixels_are_looked_at_up_to_the_first_that_is_wrong(pixels: list[list[ob
     assert len(found.value.fields["errors"]) == 1
 
 
+def test_names_that_no_image_has_are_not_listed_by_the_thousand() -> None:
+    """An object of 100,000 unknown names is refused as one mistake, alone and as an item."""
+    names = {f"name {number}": 0 for number in range(100_000)}
+    with pytest.raises(InvalidInputError, match="no 'name 0' in an image") as found:
+        asyncio.run(read_one(_json({"image": "", **names}), Limits(10_000_000, 1)))
+    assert len(found.value.fields["errors"]) == 1
+    (item,) = asyncio.run(read_many(_json([names]), Limits(10_000_000, 1)))
+    assert isinstance(item, InvalidInputError)
+    assert len(item.fields["errors"]) == 1
+
+
 def test_items_with_much_wrong_spoil_no_other() -> None:
     """Each item of a batch in JSON is an image or its own error, in order, whatever it holds."""
     good = {"pixels": IMAGES[0].tolist()}
