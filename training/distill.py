@@ -1,11 +1,9 @@
 """Teachers: published networks whose answers another network learns.
 
 Distillation (Hinton et al., 2015, arXiv:1503.02531) on augmented digits: teachers and pupil see the
-same changed pixels (Beyer et al., 2022, arXiv:2106.05237), but for corruption: a digit that the
-pupil sees blurred or dirtied the teachers saw before that, so they need not be good at reading such
-digits themselves. An ensemble of large networks is slow to ask, so its answers to some augmented
-copies of the training digits are taken once and kept, and the pupil's epochs take the copies in
-turn. Knows bundles; knows nothing of how the pupil learns.
+same changed pixels (Beyer et al., 2022, arXiv:2106.05237). An ensemble of large networks is slow to
+ask, so its answers to some augmented copies of the training digits are taken once and kept, and the
+pupil's epochs take the copies in turn. Knows bundles; knows nothing of how the pupil learns.
 """
 
 import json
@@ -18,7 +16,7 @@ from numpy.typing import NDArray
 
 from app.bundle import Bundle
 from app.inference.litert import open_runtime
-from training.augment import corrupt, deform
+from training.augment import augment
 from training.blind import open_blind
 from training.data import Split
 from training.recipe import Recipe
@@ -86,7 +84,6 @@ class Copies:
             {
                 "teachers": teacher.versions,
                 "blind": teacher.blind,
-                "asked": "before corruption",
                 "augmentation": asdict(recipe.augmentation),
                 "finish": recipe.finish and asdict(recipe.finish.augmentation),
                 "copies": recipe.copies,
@@ -143,9 +140,9 @@ class Copies:
         pixels, answers = [], []
         for start in range(0, len(self._digits), CHUNK):
             rng = np.random.default_rng([self._seed, copy, start])
-            clean = deform(self._digits.images[start : start + CHUNK], how, rng)
-            answers.append(self._teacher(np.rint(clean)))
-            pixels.append(np.rint(corrupt(clean, how, rng)).astype(np.uint8))
+            changed = augment(self._digits.images[start : start + CHUNK], how, rng)
+            pixels.append(np.rint(changed).astype(np.uint8))
+            answers.append(self._teacher(pixels[-1].astype(np.float32)))
         fresh = self._folder / "fresh.npz"
         np.savez(fresh, pixels=np.concatenate(pixels), answers=np.concatenate(answers))
         fresh.replace(self._path(copy))

@@ -27,10 +27,8 @@ REFIT = Finish(epochs=2, learning_rate=1e-4, augmentation=Augmentation(), copies
 @pytest.fixture
 def tiny(small: Recipe) -> Recipe:
     """One short epoch, and a refit of two, of a network of a few thousand weights."""
-    clean = replace(small.augmentation, corruption=0.0)
     return replace(
         small,
-        augmentation=clean,
         name="tiny",
         build=compact,
         options={"width": 0.25},

@@ -34,8 +34,7 @@ def test_pupil_learns_the_teachers_answers(
     small: Recipe, train_digits: Split, tmp_path: Path
 ) -> None:
     """Targets are what the teacher says of the pixels as they are shown; outliers stay uniform."""
-    clean = replace(small.augmentation, corruption=0.0)
-    recipe = replace(small, augmentation=clean, outlier_share=0.1, teachers=("classic",), copies=2)
+    recipe = replace(small, outlier_share=0.1, teachers=("classic",), copies=2)
     teacher = Voting([open_bundle(CLASSIC)])
     copies = Copies(tmp_path, train_digits, recipe, teacher, seed=1)
     copies.make()
@@ -48,23 +47,6 @@ def test_pupil_learns_the_teachers_answers(
     every, _ = copies.take(2, np.arange(len(train_digits)))
     assert shown[2] <= {image.astype(np.float32).tobytes() for image in every}
     assert not shown[0] & shown[1]  # two copies, of which the third epoch takes the first again
-
-
-def test_teachers_see_digits_before_they_are_corrupted(
-    small: Recipe, train_digits: Split, tmp_path: Path
-) -> None:
-    """What a blurred or dirty digit is, the pupil learns from what is said of the clean one."""
-    recipe = replace(small, teachers=("classic",), copies=1)
-    dirty = replace(recipe, augmentation=replace(small.augmentation, corruption=1.0))
-    digits, teacher = train_digits.take(np.arange(20)), Voting([open_bundle(CLASSIC)])
-    taken = []
-    for name, each in (("clean", recipe), ("dirty", dirty)):
-        copies = Copies(tmp_path / name, digits, each, teacher, seed=1)
-        copies.make()
-        taken.append(copies.take(0, np.arange(20)))
-    (clean, said_of_clean), (corrupted, said_of_corrupted) = taken
-    assert (clean != corrupted).any(axis=(1, 2)).all()
-    np.testing.assert_array_equal(said_of_clean, said_of_corrupted)
 
 
 def test_finish_has_copies_of_its_own(small: Recipe, train_digits: Split, tmp_path: Path) -> None:
