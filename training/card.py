@@ -251,7 +251,9 @@ def _training(recipe: dict[str, Any], metadata: Metadata) -> str:
     )
     stopped = metadata.epochs and len(metadata.epochs) < recipe["epochs"]
     finish = _last("The last", recipe["finish"]) if recipe.get("finish") and not stopped else ""
-    refit = _last("On all 60,000 digits, a further", recipe["refit"]) if metadata.refitted else ""
+    refit = ""
+    if metadata.refitted and recipe.get("refit"):
+        refit = _last("On all 60,000 digits, a further", recipe["refit"])
     ended = f", stopped after {len(metadata.epochs)}," if stopped else ","
     length = f"{recipe['epochs']} epochs{ended} batches of {recipe['batch_size']}"
     return f"""Recipe `{recipe["name"]}`: {length}, AdamW

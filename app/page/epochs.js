@@ -45,7 +45,7 @@ export function startEpochs() {
 
 async function load(signal) {
   if (!training) await describe(signal);
-  if (!training.saved.length) return;
+  if (signal.aborted || !training.saved.length) return;
   const channel = 0;
   const answer = await send("snapshots", { layer: parts.layer.value, channel }, signal);
   const sheets = await Promise.all(answer.moments.map((moment) => readSheet(moment.sheet)));
@@ -57,7 +57,9 @@ async function load(signal) {
 }
 
 async function describe(signal) {
-  training = await get(`models/${encodeURIComponent(state.model)}/training`, {}, signal);
+  const told = await get(`models/${encodeURIComponent(state.model)}/training`, {}, signal);
+  if (signal.aborted) return; // another network was chosen as this came
+  training = told;
   const { saved, epochs } = training;
   parts.none.hidden = saved.length > 0;
   parts.content.hidden = !saved.length;
