@@ -27,8 +27,8 @@ from app.inference.registry import Registry
 from app.samples import sample_png
 from app.settings import REPOSITORY, Settings
 from benchmarks.page import fill, table
-from benchmarks.ports import free_port
 from benchmarks.serving import Body, until_answered
+from tests.ports import free_port
 
 PAGE = REPOSITORY / "docs" / "performance.md"
 THREADS = Settings().threads

@@ -24,8 +24,8 @@ from pathlib import Path
 from app.samples import sample_png
 from app.settings import REPOSITORY
 from benchmarks.page import fill, table
-from benchmarks.ports import free_port
 from benchmarks.serving import Body, until_answered, wrk
+from tests.ports import free_port
 
 PAGE = REPOSITORY / "docs" / "ray.md"
 BIN = Path(sys.executable).parent

@@ -19,7 +19,7 @@ from app.inference.registry import Registry
 from app.samples import sample_png
 from app.settings import REPOSITORY
 from benchmarks.page import fill, table
-from benchmarks.ports import free_port
+from tests.ports import free_port
 
 PAGE = REPOSITORY / "docs" / "inspection.md"
 ROUNDS, DIGIT = 60, 4

@@ -35,7 +35,7 @@ from app.imaging.decode import decode
 from app.samples import sample_png
 from app.settings import REPOSITORY
 from benchmarks.page import fill, table
-from benchmarks.ports import free_port
+from tests.ports import free_port
 
 PAGE = REPOSITORY / "docs" / "performance.md"
 PLOT = REPOSITORY / "docs" / "images" / "serving.png"

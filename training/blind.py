@@ -13,19 +13,21 @@ from app.inference.litert import LiteRtRuntime, open_runtime
 from training.quantize import compile_int8
 
 
-def open_blind(bundle: Bundle, shown: NDArray[np.uint8], *, threads: int = 2) -> LiteRtRuntime:
+def open_blind(bundle: Bundle, shown: NDArray[np.uint8]) -> LiteRtRuntime:
     """Load a bundle's network as it is served, or as it would have been before its refit.
 
     Args:
         bundle: The bundle.
         shown: Training digits, `[N, 28, 28]`, for the ranges of a network that computes in int8.
-        threads: Threads that one call uses.
+
+    Returns:
+        The network; each call runs on two threads.
 
     Raises:
         BundleError: A file is missing, not as published or no network.
     """
     if not bundle.metadata.refitted:
-        return open_runtime(bundle, threads=threads)
+        return open_runtime(bundle, threads=2)
     network = load_keras(bundle.read(BLIND_FILE))
     int8 = compile_int8(network, shown) if bundle.has(INT8_FILE) else None
-    return LiteRtRuntime(compile_twin(network), int8=int8, interpreters=1, threads=threads)
+    return LiteRtRuntime(compile_twin(network), int8=int8, interpreters=1, threads=2)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import keras
 
     from app.bundle import Bundle, Evaluation, Metadata
+    from app.inference.litert import LiteRtRuntime
     from training import fit
     from training.data import Split
     from training.distill import Voting
@@ -360,7 +361,7 @@ def _evaluate_one(folder: Path, train_split: "Split", test: "Split") -> None:
     from app.bundle import open_bundle
 
     bundle = open_bundle(folder)
-    measured = _measure(bundle, train_split, test)
+    measured = _measure(bundle, *_held_out(bundle, train_split), test)
     out.print(f"{bundle.metadata.name}, version {bundle.metadata.version}")
     _print_figures(measured)
     if differing := _differing(measured, bundle.metadata):
@@ -379,7 +380,7 @@ def _evaluate_all(models: Path, train_split: "Split", test: "Split") -> None:
     rows, tests, differing = [], {}, []
     for path in sorted(models.glob(f"*/{METADATA}")):
         bundle = open_bundle(path.parent)
-        measured = _measure(bundle, train_split, test)
+        measured = _measure(bundle, *_held_out(bundle, train_split), test)
         microseconds = microseconds_an_image(open_runtime(bundle))
         tests[bundle.metadata.name] = measured[1]
         rows.append(row(bundle.metadata, *measured, microseconds))
@@ -400,20 +401,26 @@ def _evaluate_all(models: Path, train_split: "Split", test: "Split") -> None:
 
 
 def _measure(
-    bundle: "Bundle", train_split: "Split", test: "Split"
+    bundle: "Bundle", blind: "LiteRtRuntime", validation: "Split", test: "Split"
 ) -> "tuple[Evaluation, Evaluation]":
     """Read the held-out digits with what has not seen them, and the test split with what is served.
 
     These are two networks where one was refitted.
     """
     from app.inference.litert import open_runtime
-    from training import data as mnist
-    from training.blind import open_blind
     from training.evaluate import evaluate as measure
 
-    seen, validation = mnist.hold_out(train_split, bundle.metadata.validation.digits)
-    blind, served = open_blind(bundle, seen.images), open_runtime(bundle, threads=2)
+    served = open_runtime(bundle, threads=2)
     return measure(blind, validation, "validation"), measure(served, test, "test")
+
+
+def _held_out(bundle: "Bundle", train_split: "Split") -> "tuple[LiteRtRuntime, Split]":
+    """Return what has not seen the digits that a bundle was measured with, and these digits."""
+    from training import data as mnist
+    from training.blind import open_blind
+
+    seen, validation = mnist.hold_out(train_split, bundle.metadata.validation.digits)
+    return open_blind(bundle, seen.images), validation
 
 
 def card(
@@ -429,21 +436,20 @@ def card(
     from training import card as cards
     from training import data as mnist
     from training import robustness
-    from training.blind import open_blind
     from training.evaluate import microseconds_an_image
 
     try:
         bundle = open_bundle(read_settings().model_dir / model)
         train_split, test = mnist.load(data, "train"), mnist.load(data, "test")
-        measured = _measure(bundle, train_split, test)
+        blind, validation = _held_out(bundle, train_split)
+        measured = _measure(bundle, blind, validation, test)
         if differing := _differing(measured, bundle.metadata):
             fail(f"These are not the figures that were published: {', '.join(differing)}.")
             raise typer.Exit(1)
-        seen, validation = mnist.hold_out(train_split, bundle.metadata.validation.digits)
         update = {
             "validation": measured[0],
             "test": measured[1],
-            "robustness": robustness.measure(open_blind(bundle, seen.images), validation),
+            "robustness": robustness.measure(blind, validation),
             "microseconds": microseconds_an_image(open_runtime(bundle)),
         }
         metadata = bundle.metadata.model_copy(update=update)

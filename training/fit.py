@@ -142,8 +142,9 @@ def fit(
     _compute_in(recipe.precision, network)
     steps = -(-len(train) // recipe.batch_size)
     trainee = _compile(network, recipe, steps)
-    run = {"recipe": recipe.describe(), "seed": seed, "digits": len(train)}
-    checkpoints = Checkpoints(folder, {**run, **({"teachers": copies.teachers} if copies else {})})
+    teachers = copies.teachers if copies else {}
+    run = {"recipe": recipe.describe(), "seed": seed, "digits": len(train), "teachers": teachers}
+    checkpoints = Checkpoints(folder, run)
     history = checkpoints.restore(trainee) if resume else checkpoints.clear()
     batches = Batches(train, recipe, seed, epoch=len(history), copies=copies)
     callbacks: list[keras.callbacks.Callback] = [
@@ -177,7 +178,6 @@ def fit(
     elif recipe.averaging:
         _average(trainee, Batches(train, recipe, seed, epoch=recipe.epochs, copies=copies))
     _compute_in("float32", network)
-    teachers = copies.teachers if copies else {}
     return Fitted(fold(network), history, kept, checkpoints.snapshots, teachers=teachers)
 
 

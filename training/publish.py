@@ -72,12 +72,10 @@ def publish(
     """
     fitted, recipe = trained.fitted, trained.recipe
     published = fitted.refitted or fitted.network
-    before = KerasRuntime(fitted.network).predict(validation.images)
-    uncalibrated = fitted.uncalibrated
-    if uncalibrated is None:
+    temperature, uncalibrated = 1.0, fitted.uncalibrated
+    if uncalibrated is None:  # no ensemble, whose members have temperatures of their own
+        before = KerasRuntime(fitted.network).predict(validation.images)
         uncalibrated = before.probabilities
-    temperature = 1.0  # of an ensemble, whose members have theirs
-    if isinstance(recipe, Recipe):
         temperature = calibrate.fit_temperature([before.logits], validation.labels)
         for network in {fitted.network, published}:
             calibrate.fold_temperature(network, temperature)
