@@ -62,7 +62,7 @@ def dropconnect(*, rate: float, masks: int, conv_dropout: float) -> keras.Sequen
     return _end(model)
 
 
-def compact(*, width: float) -> keras.Sequential:
+def compact(*, width: float, dropout: float = 0.0) -> keras.Sequential:
     """Build a network that halves the image early, in strides instead of poolings.
 
     Five convolutions (32, 64, 64, 96 and 160 filters at width 1), global average pooling, logits.
@@ -71,6 +71,8 @@ def compact(*, width: float) -> keras.Sequential:
     Args:
         width: Factor of the filters. 1 gives 253 thousand parameters and 7.8 million multiply-adds,
             which both grow about as its square.
+        dropout: Share of values dropped after the pooling in training, 0..1; 0 leaves the layer
+            out.
 
     Returns:
         An untrained Sequential: input `[N, 28, 28, 1]` 0..255, output `[N, 10]` softmax.
@@ -92,6 +94,8 @@ def compact(*, width: float) -> keras.Sequential:
         model.add(layers.BatchNormalization(name=f"bn_{number}"))
         model.add(layers.ReLU(name=f"relu_{number}"))
     model.add(layers.GlobalAveragePooling2D(name="pool"))
+    if dropout:
+        model.add(layers.Dropout(dropout, name="dropout"))
     return _end(model)
 
 

@@ -362,14 +362,15 @@ def _compile(network: keras.Sequential, recipe: Recipe, steps: int) -> keras.Mod
 
 
 class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Warm-up over the first epoch and a cosine to 0, then the finish's own cosine."""
+    """Warm-up and a cosine to 0, then the finish's own cosine; a recipe may go without."""
 
     def __init__(self, recipe: Recipe, steps: int) -> None:
         self.main = keras.optimizers.schedules.CosineDecay(
-            0.0,
-            decay_steps=max(1, steps * (recipe.main_epochs - 1)),
-            warmup_target=recipe.learning_rate,
-            warmup_steps=steps,
+            0.0 if recipe.warm_up else recipe.learning_rate,
+            decay_steps=max(1, steps * (recipe.main_epochs - recipe.warm_up)),
+            alpha=0.0 if recipe.cosine else 1.0,
+            warmup_target=recipe.learning_rate if recipe.warm_up else None,
+            warmup_steps=steps * recipe.warm_up,
         )
         self.finish, self.begins = None, steps * recipe.main_epochs
         if recipe.finish:

@@ -43,17 +43,21 @@ class Recipe:
         options: Keyword arguments of `build`.
         epochs: Passes over the training digits, those of `finish` included.
         batch_size: Digits per step, outliers on top.
-        learning_rate: Peak of the schedule: linear warm-up over the first epoch, then a cosine to 0
-            (Loshchilov and Hutter, 2017), before `finish` starts another.
+        learning_rate: Peak of the schedule: linear warm-up, then a cosine to 0 (Loshchilov and
+            Hutter, 2017), before `finish` starts another.
         weight_decay: Decoupled weight decay (AdamW; Loshchilov and Hutter, 2019) of kernels only.
         augmentation: How the digits are changed before each step.
         outlier_share: Non-digits per digit in every batch, with the uniform distribution as target.
         label_smoothing: Share of each digit's target that is spread evenly over the ten classes
             (Szegedy et al., 2016).
+        warm_up: Epochs in which the learning rate rises from 0 (Goyal et al., 2017).
+        cosine: Let the learning rate fall; without, it stays at its peak up to the finish.
         averaging: Decay, per step, of the moving average of the weights that is kept at the end
             (Polyak and Juditsky, 1992); 0 keeps the last weights.
         teachers: Names of published models; the mean of their probabilities is the target of each
             changed digit, instead of its label.
+        corrupted_teachers: Names of published models that are asked instead of `teachers` about
+            digits that got a corruption; none: the same are asked about all.
         copies: Augmented copies of the digits that the teachers answer; epochs take them in turn.
         finish: How the last epochs differ from the others.
         refit: Further epochs that the trained network gets on all 60,000 digits, the held-out ones
@@ -78,8 +82,11 @@ class Recipe:
     augmentation: Augmentation
     outlier_share: float
     label_smoothing: float = 0.0
+    warm_up: int = 1
+    cosine: bool = True
     averaging: float = 0.0
     teachers: tuple[str, ...] = ()
+    corrupted_teachers: tuple[str, ...] = ()
     copies: int = 0
     finish: Finish | None = None
     refit: Finish | None = None
@@ -95,6 +102,11 @@ class Recipe:
         for name, stage in stages.items():
             if self.teachers and stage and not stage.copies:
                 raise ValueError(f"{self.name}: the {name} needs copies that the teachers answer.")
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Return the names of all published models that teach, each once."""
+        return tuple(dict.fromkeys(self.teachers + self.corrupted_teachers))
 
     @property
     def main_epochs(self) -> int:
@@ -129,12 +141,23 @@ class Recipe:
         """
         said = {**asdict(self), "build": self.build.__name__, "teachers": list(self.teachers)}
         del said["description"]
-        optional = ("label_smoothing", "averaging", "teachers", "copies", "finish", "refit", "int8")
+        said["corrupted_teachers"] = list(self.corrupted_teachers)
+        optional = (
+            "label_smoothing",
+            "averaging",
+            "teachers",
+            "corrupted_teachers",
+            "copies",
+            "finish",
+            "refit",
+            "int8",
+        )
         for setting in optional:
             if not said[setting]:
                 del said[setting]
-        if self.precision == "float32":
-            del said["precision"]
+        for setting, usual in (("warm_up", 1), ("cosine", True), ("precision", "float32")):
+            if said[setting] == usual:
+                del said[setting]
         return said
 
 

@@ -178,8 +178,33 @@ def test_smoothed_targets(small: Recipe, train_digits: Split) -> None:
 
 def test_settings_at_their_defaults_are_not_told(small: Recipe) -> None:
     """A recipe says what it uses; what older recipes said stays as it was."""
-    assert {"label_smoothing", "averaging"}.isdisjoint(small.describe())
-    assert replace(small, averaging=0.9).describe()["averaging"] == 0.9
+    assert {"label_smoothing", "averaging", "warm_up", "cosine"}.isdisjoint(small.describe())
+    said = replace(small, averaging=0.9, cosine=False).describe()
+    assert (said["averaging"], said["cosine"]) == (0.9, False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "shares"),
+    [
+        ({}, [1, 0.5, 0]),
+        ({"warm_up": 2}, [0.5, 1, 0]),
+        ({"warm_up": 0}, [0.75, 0.25, 0]),
+        ({"cosine": False}, [1, 1, 1]),
+    ],
+)
+def test_schedule(
+    small: Recipe,
+    train_digits: Split,
+    held_out: Split,
+    tmp_path: Path,
+    settings: dict[str, Any],
+    shares: list[float],
+) -> None:
+    """The learning rate rises as long as the recipe says, then falls, unless it is to stay."""
+    recipe = replace(small, epochs=3, **settings)
+    _, history = _run(recipe, train_digits, held_out, tmp_path)
+    rates = [epoch.learning_rate / recipe.learning_rate for epoch in history]
+    assert rates == pytest.approx(shares, abs=1e-6)
 
 
 def test_finish(small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path) -> None:
