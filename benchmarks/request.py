@@ -58,6 +58,17 @@ async def _measure() -> list[list[str]]:
         for name, app in apps.items():
             state = await stack.enter_async_context(app.router.lifespan_context(app))
             asked[f"whole request, {name}"] = _asker(app, state, "/predict", PNG, "image/png")
+            if app is list(apps.values())[-1]:
+                form, pixels = _form("file"), json.dumps({"pixels": DIGITS[7].tolist()}).encode()
+                asked |= {
+                    "the same of a form": _asker(app, state, "/predict", form.content, form.kind),
+                    "the same of 28 lists of numbers in JSON": _asker(
+                        app, state, "/predict", pixels, "application/json"
+                    ),
+                    "the same of a wrong Content-Type, refused before the body is read": _asker(
+                        app, state, "/predict", PNG, "text/plain", status=415
+                    ),
+                }
             if name == "on the event loop":
                 arrays = {
                     count: _asker(
@@ -166,7 +177,7 @@ def _floor() -> FastAPI:
 
 
 def _asker(
-    app: FastAPI, state: object, path: str, body: bytes, kind: str
+    app: FastAPI, state: object, path: str, body: bytes, kind: str, status: int = 200
 ) -> Callable[[], Awaitable[None]]:
     scope: Scope = {
         "type": "http",
@@ -201,7 +212,7 @@ def _asker(
 
         fresh = {**scope, "state": dict(state) if isinstance(state, dict) else {}}
         await app(fresh, receive, send)
-        if sent[0]["status"] != 200:
+        if sent[0]["status"] != status:
             raise RuntimeError(f"the request failed: {sent}")
 
     return ask

@@ -213,6 +213,7 @@ def main() -> None:
     print(table(rows))
     if not arguments.dry:
         fill(PAGE, "serving", table(rows))
+        fill(PAGE, "peers", _versions(pythons) + "\n")
         _plot(found)
 
 
@@ -234,6 +235,19 @@ def _environment(service: Service) -> Path:
         subprocess.run([python, "-m", "pip", "install", "-q", *service.packages], check=True)
         (folder / "ready").touch()
     return python
+
+
+def _versions(pythons: Mapping[str, Path]) -> str:
+    """Return the peers' versions, and those of the runtimes that they run the network with."""
+    said = []
+    for service in (peer for peer in PEER_SERVICES if peer.name in pythons):
+        names = (service.packages[0].split("[")[0], "tensorflow", "ai-edge-litert")
+        code = "import sys, importlib.metadata as m; print(*map(m.version, sys.argv[1:]))"
+        command = [pythons[service.name], "-c", code, *names]
+        answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        version, tensorflow, litert = answer.split()
+        said.append(f"{service.name} {version} (TensorFlow {tensorflow}, LiteRT {litert})")
+    return f"Versions: {', '.join(said)}."
 
 
 def _measure(
