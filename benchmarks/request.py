@@ -7,6 +7,7 @@ Everything runs in this process, without sockets; writes its table into docs/per
 
 import asyncio
 import io
+import json
 import statistics
 import time
 from collections.abc import Awaitable, Callable
@@ -30,6 +31,7 @@ from app.settings import REPOSITORY, Settings
 from app.web.answers import prediction_answer, prediction_texts
 from app.web.work import Workers
 from benchmarks.page import fill, table
+from benchmarks.serving import form_body
 
 PAGE = REPOSITORY / "docs" / "performance.md"
 ROUNDS, CALLS = 25, 60
@@ -58,17 +60,6 @@ async def _measure() -> list[list[str]]:
         for name, app in apps.items():
             state = await stack.enter_async_context(app.router.lifespan_context(app))
             asked[f"whole request, {name}"] = _asker(app, state, "/predict", PNG, "image/png")
-            if app is list(apps.values())[-1]:
-                form, pixels = _form("file"), json.dumps({"pixels": DIGITS[7].tolist()}).encode()
-                asked |= {
-                    "the same of a form": _asker(app, state, "/predict", form.content, form.kind),
-                    "the same of 28 lists of numbers in JSON": _asker(
-                        app, state, "/predict", pixels, "application/json"
-                    ),
-                    "the same of a wrong Content-Type, refused before the body is read": _asker(
-                        app, state, "/predict", PNG, "text/plain", status=415
-                    ),
-                }
             if name == "on the event loop":
                 arrays = {
                     count: _asker(
@@ -76,6 +67,19 @@ async def _measure() -> list[list[str]]:
                     )
                     for count in MANY
                 }
+        form, pixels = (
+            form_body("file"),
+            json.dumps({"pixels": DIGITS[7].tolist()}).encode(),
+        )
+        asked |= {
+            "the same of a form": _asker(app, state, "/predict", form.content, form.kind),
+            "the same of 28 lists of numbers in JSON": _asker(
+                app, state, "/predict", pixels, "application/json"
+            ),
+            "the same of a wrong Content-Type, refused before the body is read": _asker(
+                app, state, "/predict", PNG, "text/plain", status=415
+            ),
+        }
         registry = (state or {})["service"].registry
         model = registry.get(None)
         registry._models[registry.default] = replace(model, runtime=_Constant(model.runtime))

@@ -55,7 +55,8 @@ class Body:
     content: bytes
 
 
-def _form(name: str) -> Body:
+def form_body(name: str) -> Body:
+    """Return a form that holds the digit in a field of a name."""
     head = (
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"; filename="7.png"\r\n'
         "Content-Type: image/png\r\n\r\n"
@@ -105,12 +106,12 @@ class Service:
 _UVICORN = ("PYTHON", "-m", "uvicorn", "--port", "PORT", "--no-access-log", "--log-level", "error")
 _QUIET = {"DIGITSCOPE_ACCESS_LOG": "false", "DIGITSCOPE_LOG_LEVEL": "warning"}
 _NETWORK = ("ai-edge-litert", "numpy", "pillow", "python-multipart", "tensorflow")
-_BOTH = {"PNG": ("/predict", RAW), "form": ("/form", _form("file"))}
+_BOTH = {"PNG": ("/predict", RAW), "form": ("/form", form_body("file"))}
 PEER_SERVICES = (
     Service(
         "LitServe",
         ("PYTHON", "litserve_app.py"),
-        {"form": ("/predict", _form("request"))},
+        {"form": ("/predict", form_body("request"))},
         ("litserve", *_NETWORK),
         environment={"PEER_PORT": "PORT"},
     ),
@@ -124,7 +125,7 @@ PEER_SERVICES = (
     Service(
         "Ray Serve",
         ("PYTHON", "ray_app.py"),
-        {"PNG": ("/", RAW), "form": ("/", _form("file"))},
+        {"PNG": ("/", RAW), "form": ("/", form_body("file"))},
         ("ray[serve]", *_NETWORK),
         environment={"PEER_PORT": "PORT"},
     ),
@@ -146,7 +147,7 @@ SERVICES = (
     Service(
         "digitscope",
         ("PYTHON", "digitscope.py", "serve", "--port", "PORT"),
-        {"PNG": ("/predict", RAW), "form": ("/predict", _form("file"))},
+        {"PNG": ("/predict", RAW), "form": ("/predict", form_body("file"))},
         environment=_QUIET,
         folder=REPOSITORY,
     ),
