@@ -22,7 +22,7 @@ from app.inference.litert import LiteRtRuntime
 from app.settings import REPOSITORY
 from benchmarks.page import fill, table
 from training import data
-from training.distill import Copies, Teachers
+from training.distill import Copies, Voting
 from training.evaluate import clopper_pearson, evaluate, microseconds_an_image
 from training.fit import fit
 from training.publish import multiply_adds
@@ -34,7 +34,7 @@ PLOT = REPOSITORY / "docs" / "images" / "sizes.png"
 WIDTHS = (0.25, 0.5, 1.0, 1.5)
 SEED = 1
 # A fraction of what is published, for every width.
-TAUGHT = replace(RECIPE, epochs=12, copies=4, corrupted_teachers=(), finish=None, refit=None)
+TAUGHT = replace(RECIPE, epochs=12, copies=4)
 
 
 class Precision(BaseModel):
@@ -119,8 +119,8 @@ def main() -> None:
     bundle = open_bundle(REPOSITORY / "model" / "ensemble")
     kept = arguments.runs / "sizes" / "measured.json"
     kept.parent.mkdir(parents=True, exist_ok=True)
-    teachers = Teachers(TAUGHT, {"ensemble": bundle}, blind_for=train.images)
-    copies = Copies(kept.parent / "copies", train, TAUGHT, teachers, SEED)
+    teacher = Voting([bundle], blind_for=train.images)
+    copies = Copies(kept.parent / "copies", train, TAUGHT, teacher, SEED)
     copies.make()
     stored = TypeAdapter(dict[str, Size])
     done = stored.validate_json(kept.read_bytes()) if kept.exists() else {}

@@ -55,27 +55,16 @@ def augment(images: NDArray[np.uint8], how: Augmentation, rng: np.random.Generat
     Returns:
         float32 `[N, 28, 28]`, 0..255.
     """
-    return corrupt(deform(images, how, rng), how, rng)
-
-
-def deform(images: NDArray[np.uint8], how: Augmentation, rng: np.random.Generator) -> Batch:
-    """Do the first half of `augment`: what hands and pens do, with nothing blurred or dirtied."""
     batch = _warp(images.astype(np.float32), how, rng)
     chosen = np.flatnonzero(rng.random(len(batch)) < how.thickness)
     if len(chosen):
         batch[chosen] = change_thickness(batch[chosen], rng)
-    return batch
-
-
-def corrupt(batch: Batch, how: Augmentation, rng: np.random.Generator) -> Batch:
-    """Do the second half of `augment`, what scanners do; `batch` itself stays as it is."""
-    batch = batch.copy()
     corrupted = rng.random(len(batch)) < how.corruption
     kinds = rng.integers(len(CORRUPTIONS), size=len(batch))
-    for index, corruption in enumerate(CORRUPTIONS.values()):
+    for index, corrupt in enumerate(CORRUPTIONS.values()):
         rows = np.flatnonzero(corrupted & (kinds == index))
         if len(rows):
-            batch[rows] = np.clip(corruption(batch[rows], rng), 0, 255)
+            batch[rows] = np.clip(corrupt(batch[rows], rng), 0, 255)
     return batch
 
 

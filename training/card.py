@@ -3,7 +3,6 @@
 Model cards: Mitchell et al., 2019, arXiv:1810.03993.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -233,14 +232,6 @@ probability under {verdict.unsure_below:.3f} is `unsure`.
 """
 
 
-def _with_versions(names: Sequence[str], metadata: Metadata) -> str:
-    """Return the names of teachers, with the versions that taught where these are known."""
-    return ", ".join(
-        f"{name} (version {metadata.teachers[name]})" if name in metadata.teachers else name
-        for name in names
-    )
-
-
 def _training(recipe: dict[str, Any], metadata: Metadata) -> str:
     """Return how one network was trained."""
     libraries = ", ".join(f"{name} {number}" for name, number in metadata.libraries.items())
@@ -248,14 +239,16 @@ def _training(recipe: dict[str, Any], metadata: Metadata) -> str:
         f"| {name.replace('_', ' ')} | {value:g} |"
         for name, value in recipe["augmentation"].items()
     )
-    taught = ""
-    if teachers := _with_versions(recipe.get("teachers", ()), metadata):
-        taught = (
-            "The target of each changed digit was the mean of the probabilities that these networks"
-            f" give it: {teachers}.\n"
-        )
-    if others := _with_versions(recipe.get("corrupted_teachers", ()), metadata):
-        taught += f"About digits that got a corruption others were asked: {others}.\n"
+    teachers = ", ".join(
+        f"{name} (version {metadata.teachers[name]})" if name in metadata.teachers else name
+        for name in recipe.get("teachers", ())
+    )
+    taught = (
+        "The target of each changed digit was the mean of the probabilities that these networks"
+        f" give it: {teachers}.\n"
+        if teachers
+        else ""
+    )
     stopped = metadata.epochs and len(metadata.epochs) < recipe["epochs"]
     finish = _last("The last", recipe["finish"]) if recipe.get("finish") and not stopped else ""
     refit = ""

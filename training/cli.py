@@ -18,7 +18,7 @@ from app.cli import fail, read_settings
 from app.errors import DigitscopeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     import keras
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from app.inference.litert import LiteRtRuntime
     from training import fit
     from training.data import Split
-    from training.distill import Teachers
+    from training.distill import Voting
     from training.recipe import Ensemble, Recipe
 
 ROUNDING = 2e-4  # nats, and shares of 1
@@ -129,12 +129,12 @@ def distill(
         raise typer.Exit(2)
     try:
         models = read_settings().model_dir
-        bundles = {name: open_bundle(models / name) for name in chosen.asked}
+        teachers = [open_bundle(models / name) for name in chosen.teachers]
     except DigitscopeError as error:
         fail(error.detail)
         raise typer.Exit(1) from error
     run = _Run(runs, seed, resume, tensorboard)
-    _make(chosen, data, out_dir, run, bundles)
+    _make(chosen, data, out_dir, run, teachers)
 
 
 def ensemble(
@@ -158,12 +158,12 @@ def _make(
     data: Path | None,
     out_dir: Path | None,
     run: "_Run",
-    bundles: "Mapping[str, Bundle] | None" = None,
+    teachers: "Sequence[Bundle]" = (),
 ) -> None:
     """Train, publish and print the figures; end with 1 where that cannot be done."""
     target = (out_dir or read_settings().model_dir) / recipe.name
     with _failures("--resume"):
-        metadata = _fit_and_publish(recipe, data, run.within(recipe.name), target, bundles)
+        metadata = _fit_and_publish(recipe, data, run.within(recipe.name), target, teachers)
     _print_published(metadata, target)
 
 
@@ -206,20 +206,20 @@ def _fit_and_publish(
     data: Path | None,
     run: "_Run",
     target: Path,
-    bundles: "Mapping[str, Bundle] | None",
+    teachers: "Sequence[Bundle]",
 ) -> "Metadata":
     """Train, and write the bundle to `target`; one that was stopped early reads no test split."""
     from training import data as mnist
-    from training.distill import Teachers
+    from training.distill import Voting
     from training.publish import Trained, publish
 
     digits = mnist.load(data, "train")
     train_split, validation = mnist.hold_out(digits, recipe.validation_count)
-    blind = Teachers(recipe, bundles, blind_for=train_split.images) if bundles else None
+    blind = Voting(teachers, blind_for=train_split.images) if teachers else None
     fitted = _fit(recipe, train_split, validation, run, blind)
     whole = len(fitted.history) == recipe.epochs
     if recipe.refit and whole:
-        seeing = Teachers(recipe, bundles) if bundles else None
+        seeing = Voting(teachers) if teachers else None
         fitted = _refit(recipe, fitted, digits, validation, run, seeing)
     out.print("Calibrating, compiling and evaluating ...")
     trained = Trained(recipe, run.seed, fitted)
@@ -259,7 +259,7 @@ def _refit(
     digits: "Split",
     validation: "Split",
     run: "_Run",
-    teachers: "Teachers | None" = None,
+    teacher: "Voting | None" = None,
 ) -> "fit.Fitted":
     """Let a trained network go on over all digits, as its recipe says; end if that is stopped.
 
@@ -269,7 +269,7 @@ def _refit(
 
     again = recipe.refitting()
     run = replace(run, resume=True).within(REFIT).where_it_stands()
-    refitted = _fit(again, digits, validation, run, teachers, start=fitted.network)
+    refitted = _fit(again, digits, validation, run, teacher, start=fitted.network)
     if len(refitted.history) < again.epochs:
         raise typer.Exit(130)
     return replace(fitted, refitted=refitted.network)
@@ -280,7 +280,7 @@ def _fit(
     digits: "Split",
     validation: "Split",
     run: "_Run",
-    teachers: "Teachers | None" = None,
+    teacher: "Voting | None" = None,
     start: "keras.Model | None" = None,
 ) -> "fit.Fitted":
     """Train with a progress bar, after the teachers have answered; say so if stopped early."""
@@ -288,8 +288,8 @@ def _fit(
     from training.fit import fit as train_network
 
     copies = None
-    if teachers:
-        copies = Copies(run.folder / "copies", digits, recipe, teachers, run.seed)
+    if teacher:
+        copies = Copies(run.folder / "copies", digits, recipe, teacher, run.seed)
         copies.make(lambda copy: out.print(f"Asking the teachers: copy {copy + 1}/{copies.count}"))
     out.print(f"{recipe.name}: {'going on' if run.resume else 'starting'}, {len(digits):,} digits")
     with _Bar(recipe, len(digits)) as bar:

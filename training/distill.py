@@ -1,15 +1,13 @@
 """Teachers: published networks whose answers another network learns.
 
 Distillation (Hinton et al., 2015, arXiv:1503.02531) on augmented digits: teachers and pupil see the
-same changed pixels (Beyer et al., 2022, arXiv:2106.05237). Those who read clean digits best need
-not be those who read blurred and dirty ones best: a recipe may name others for these. An ensemble
-of large networks is slow to ask, so its answers to some augmented copies of the training digits are
-taken once and kept, and the pupil's epochs take the copies in turn. Knows bundles; knows nothing of
-how the pupil learns.
+same changed pixels (Beyer et al., 2022, arXiv:2106.05237). An ensemble of large networks is slow to
+ask, so its answers to some augmented copies of the training digits are taken once and kept, and the
+pupil's epochs take the copies in turn. Knows bundles; knows nothing of how the pupil learns.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.bundle import Bundle
-from app.inference.litert import LiteRtRuntime, open_runtime
-from training.augment import corrupt, deform
+from app.inference.litert import open_runtime
+from training.augment import augment
 from training.blind import open_blind
 from training.data import Split
 from training.recipe import Recipe
@@ -27,7 +25,7 @@ from training.resample import Batch
 CHUNK = 500  # digits that are changed and answered at once
 
 
-class Teachers:
+class Voting:
     """Published networks that vote with equal weights, run as they are served.
 
     Attributes:
@@ -36,16 +34,12 @@ class Teachers:
     """
 
     def __init__(
-        self,
-        recipe: Recipe,
-        bundles: Mapping[str, Bundle],
-        blind_for: NDArray[np.uint8] | None = None,
+        self, teachers: Sequence[Bundle], blind_for: NDArray[np.uint8] | None = None
     ) -> None:
-        """Load the networks that a recipe names.
+        """Load the networks of `teachers`.
 
         Args:
-            recipe: Names them, and who is asked about what.
-            bundles: Their bundles, by name.
+            teachers: Their bundles.
             blind_for: The digits that the pupil learns from, `[N, 28, 28]`, if others are held out
                 to measure it: then none of the networks may have seen those, and one that was
                 refitted votes as it was before. None lets all vote as they are.
@@ -53,47 +47,24 @@ class Teachers:
         Raises:
             BundleError: A bundle is damaged.
         """
-        networks = {
-            name: open_runtime(bundles[name], threads=2)
-            if blind_for is None
-            else open_blind(bundles[name], blind_for)
-            for name in recipe.asked
-        }
-        self.versions = {name: bundles[name].metadata.version for name in recipe.asked}
+        self.versions = {bundle.metadata.name: bundle.metadata.version for bundle in teachers}
         self.blind = blind_for is not None
-        self._voters = [networks[name] for name in recipe.teachers]
-        self._for_corrupted = [networks[name] for name in recipe.corrupted_teachers]
+        self._voters = [
+            open_runtime(bundle, threads=2) if blind_for is None else open_blind(bundle, blind_for)
+            for bundle in teachers
+        ]
 
-    def answer(self, clean: Batch, shown: Batch) -> NDArray[np.float32]:
-        """Return what the pupil is to say of digits as they are shown to it.
-
-        Args:
-            clean: The digits before any was corrupted, float32 `[N, 28, 28]`, 0..255, ink high.
-            shown: The digits after that.
-
-        Returns:
-            float32 `[N, 10]`: the mean of the probabilities of those who are asked about each.
-        """
-        if not self._for_corrupted:
-            return _vote(self._voters, shown)
-        corrupted = (clean != shown).any(axis=(1, 2))
-        answers = np.empty((len(shown), 10), np.float32)
-        for voters, rows in ((self._voters, ~corrupted), (self._for_corrupted, corrupted)):
-            if rows.any():
-                answers[rows] = _vote(voters, shown[rows])
-        return answers
-
-
-def _vote(voters: Sequence[LiteRtRuntime], pixels: Batch) -> NDArray[np.float32]:
-    votes = [voter.predict(pixels).probabilities for voter in voters]
-    return np.asarray(np.mean(votes, axis=0, dtype=np.float32))
+    def __call__(self, pixels: Batch) -> NDArray[np.float32]:
+        """Return the mean of the probabilities, `[N, 10]`, for `[N, 28, 28]`, 0..255, ink high."""
+        votes = [voter.predict(pixels).probabilities for voter in self._voters]
+        return np.asarray(np.mean(votes, axis=0, dtype=np.float32))
 
 
 class Copies:
     """Augmented copies of the training digits, each with the teachers' answers, in a folder."""
 
     def __init__(
-        self, folder: Path, digits: Split, recipe: Recipe, teachers: Teachers, seed: int
+        self, folder: Path, digits: Split, recipe: Recipe, teacher: Voting, seed: int
     ) -> None:
         """Use what `folder` holds of the same origin; forget what is of another.
 
@@ -101,19 +72,18 @@ class Copies:
             folder: Gets a file of some 45 MB for each copy of 55,000 digits.
             digits: The digits to change.
             recipe: States the augmentation, and how many copies.
-            teachers: They answer.
+            teacher: Answers.
             seed: Of the augmentation.
         """
-        self._folder, self._digits, self._teachers, self._seed = folder, digits, teachers, seed
-        self.teachers = teachers.versions
+        self._folder, self._digits, self._teacher, self._seed = folder, digits, teacher, seed
+        self.teachers = teacher.versions
         self._recipe = recipe
         self.count = recipe.copies + (recipe.finish.copies if recipe.finish else 0)
         self._held: tuple[int, NDArray[np.uint8], NDArray[np.float32]] | None = None
         origin = json.dumps(
             {
-                "teachers": teachers.versions,
-                "for corrupted": recipe.corrupted_teachers,
-                "blind": teachers.blind,
+                "teachers": teacher.versions,
+                "blind": teacher.blind,
                 "augmentation": asdict(recipe.augmentation),
                 "finish": recipe.finish and asdict(recipe.finish.augmentation),
                 "copies": recipe.copies,
@@ -170,10 +140,9 @@ class Copies:
         pixels, answers = [], []
         for start in range(0, len(self._digits), CHUNK):
             rng = np.random.default_rng([self._seed, copy, start])
-            clean = deform(self._digits.images[start : start + CHUNK], how, rng)
-            shown = np.rint(corrupt(clean, how, rng))
-            pixels.append(shown.astype(np.uint8))
-            answers.append(self._teachers.answer(np.rint(clean), shown))
+            changed = augment(self._digits.images[start : start + CHUNK], how, rng)
+            pixels.append(np.rint(changed).astype(np.uint8))
+            answers.append(self._teacher(pixels[-1].astype(np.float32)))
         fresh = self._folder / "fresh.npz"
         np.savez(fresh, pixels=np.concatenate(pixels), answers=np.concatenate(answers))
         fresh.replace(self._path(copy))

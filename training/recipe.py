@@ -56,8 +56,6 @@ class Recipe:
             (Polyak and Juditsky, 1992); 0 keeps the last weights.
         teachers: Names of published models; the mean of their probabilities is the target of each
             changed digit, instead of its label.
-        corrupted_teachers: Names of published models that are asked instead of `teachers` about
-            digits that got a corruption; none: the same are asked about all.
         copies: Augmented copies of the digits that the teachers answer; epochs take them in turn.
         finish: How the last epochs differ from the others.
         refit: Further epochs that the trained network gets on all 60,000 digits, the held-out ones
@@ -86,7 +84,6 @@ class Recipe:
     cosine: bool = True
     averaging: float = 0.0
     teachers: tuple[str, ...] = ()
-    corrupted_teachers: tuple[str, ...] = ()
     copies: int = 0
     finish: Finish | None = None
     refit: Finish | None = None
@@ -102,11 +99,6 @@ class Recipe:
         for name, stage in stages.items():
             if self.teachers and stage and not stage.copies:
                 raise ValueError(f"{self.name}: the {name} needs copies that the teachers answer.")
-
-    @property
-    def asked(self) -> tuple[str, ...]:
-        """Return the names of all published models that teach, each once."""
-        return tuple(dict.fromkeys(self.teachers + self.corrupted_teachers))
 
     @property
     def main_epochs(self) -> int:
@@ -141,17 +133,7 @@ class Recipe:
         """
         said = {**asdict(self), "build": self.build.__name__, "teachers": list(self.teachers)}
         del said["description"]
-        said["corrupted_teachers"] = list(self.corrupted_teachers)
-        optional = (
-            "label_smoothing",
-            "averaging",
-            "teachers",
-            "corrupted_teachers",
-            "copies",
-            "finish",
-            "refit",
-            "int8",
-        )
+        optional = ("label_smoothing", "averaging", "teachers", "copies", "finish", "refit", "int8")
         for setting in optional:
             if not said[setting]:
                 del said[setting]

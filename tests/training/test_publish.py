@@ -15,7 +15,7 @@ from digitscope import command
 from training import card
 from training.architectures import compact
 from training.data import Split
-from training.distill import Copies, Teachers
+from training.distill import Copies, Voting
 from training.fit import fit
 from training.publish import Trained, publish
 from training.recipe import Recipe
@@ -132,13 +132,11 @@ def test_every_recipe_runs_a_few_steps(
 ) -> None:
     """Each recipe builds its network and trains on its augmentation for two epochs of two steps."""
     finish = RECIPES[name].finish
-    shorter = replace(finish, epochs=1, copies=1) if finish else None
-    recipe = replace(RECIPES[name], epochs=2, finish=shorter, batch_size=64, copies=1)
+    shorter = replace(finish, epochs=1) if finish else None
+    recipe = replace(RECIPES[name], epochs=2, finish=shorter, batch_size=64)
     digits, copies = train_digits.take(np.arange(128)), None
     if recipe.teachers:
-        bundles = {name: open_bundle(REPOSITORY / "model" / name) for name in recipe.asked}
-        teachers = Teachers(recipe, bundles)
-        copies = Copies(tmp_path / "copies", digits, recipe, teachers, seed=1)
+        copies = Copies(tmp_path / "copies", digits, recipe, Voting([open_bundle(CLASSIC)]), seed=1)
         copies.make()
     history = fit(recipe, digits, held_out, tmp_path / "run", seed=1, copies=copies).history
     assert len(history) == 2
