@@ -3,12 +3,11 @@
     python -m benchmarks.batch
 
 A service of its own answers npy arrays over HTTP on loopback, once as one process with a thread for
-each core and once as a process with one thread for each; clients wait for each answer. In turn with
-these, as many threads run the same network on the same digits. The clients' own work is done on
-the same cores. Writes its table into docs/performance.md.
+each core and once as a process with one thread for each; `wrk` asks again on each connection as
+soon as the answer has come. In turn with these, as many threads run the same network on the same
+digits. What `wrk` does costs the same cores. Writes its table into docs/performance.md.
 """
 
-import http.client
 import io
 import os
 import signal
@@ -16,7 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
@@ -24,24 +23,26 @@ import numpy as np
 
 from app.imaging.decode import decode
 from app.inference.registry import Registry
+from app.inference.runtime import Runtime
 from app.samples import sample_png
 from app.settings import REPOSITORY, Settings
 from benchmarks.page import fill, table
-from benchmarks.serving import Body, until_answered
+from benchmarks.serving import Body, until_answered, wrk
 from tests.ports import free_port
 
 PAGE = REPOSITORY / "docs" / "performance.md"
 THREADS = Settings().threads
-# Processes, digits of an array, and how many clients ask at a time.
+# Processes, digits of an array, and connections. More processes need more connections: each stays
+# with the process that took it, and two may be with the same one.
 CASES = (
     (1, 256, 1),
     (1, 256, 2),
     (1, 1024, 1),
     (1, 1024, 2),
-    (THREADS, 256, 2 * THREADS),
-    (THREADS, 1024, 2 * THREADS),
+    (THREADS, 256, 4 * THREADS),
+    (THREADS, 1024, 4 * THREADS),
 )
-ROUNDS, SECONDS = 5, 2.0
+ROUNDS, SECONDS = 5, 2
 DIGITS = np.stack([decode(sample_png(n % 10), max_pixels=784).pixels for n in range(1024)])
 
 
@@ -67,7 +68,7 @@ def _served(workers: int) -> Iterator[int]:
     command = [sys.executable, "-m", "digitscope", "serve", "--port", str(port)]
     with subprocess.Popen(command, cwd=REPOSITORY, env=environment) as server:
         try:
-            until_answered(server, port, "/predict/batch", Body("application/x-npy", _npy(1)))
+            until_answered(server, port, "/predict/batch", _body(1))
             yield port
         finally:
             server.send_signal(signal.SIGTERM)
@@ -77,67 +78,48 @@ def _measure(ports: dict[int, int]) -> list[list[str]]:
     registry = Registry(REPOSITORY / "model", Settings().default_model, interpreters=THREADS)
     registry.load()
     runtime = registry.get(None).runtime
-
-    def run() -> Callable[[], int]:
-        return lambda: len(runtime.predict(DIGITS).probabilities)
-
     shares: dict[tuple[int, int, int], list[float]] = {case: [] for case in CASES}
     bare: list[float] = []
-    with ThreadPoolExecutor(max(THREADS, *(clients for _, _, clients in CASES))) as pool:
-        for _ in range(ROUNDS):
-            for case in CASES:
-                workers, count, clients = case
-                bare.append(_rate(pool, THREADS, run))
-                shares[case].append(_rate(pool, clients, _asker(ports[workers], count)) / bare[-1])
+    for _ in range(ROUNDS):
+        for case in CASES:
+            workers, count, connections = case
+            bare.append(_bare(runtime))
+            rate, _, _, failed = wrk(
+                ports[workers], "/predict/batch", _body(count), connections, SECONDS
+            )
+            if failed:
+                raise RuntimeError(f"{failed} requests failed")
+            shares[case].append(rate * count / bare[-1])
     raw = statistics.median(bare)
-    rows = [["processes", "threads of each", "clients", "digits of an array", "digits/s", "share"]]
+    head = "processes, threads of each, connections, digits of an array, digits/s, share"
+    rows = [head.split(", ")]
     rows.append(["bare", str(THREADS), "", "", f"{raw:,.0f}", "100 %"])
-    for (workers, count, clients), found in shares.items():
+    for (workers, count, connections), found in shares.items():
         share = statistics.median(found)
-        sizes = [str(workers), str(THREADS // workers), str(clients), f"{count:,}"]
+        sizes = [str(workers), str(THREADS // workers), str(connections), f"{count:,}"]
         rows.append([*sizes, f"{share * raw:,.0f}", f"{100 * share:.0f} %"])
     return rows
 
 
-def _rate(pool: ThreadPoolExecutor, workers: int, begin: Callable[[], Callable[[], int]]) -> float:
-    """Return digits a second of so many that work at a time."""
-    calls = [begin() for _ in range(workers)]
+def _bare(runtime: Runtime) -> float:
+    """Return digits a second of threads that do nothing else."""
     started = time.perf_counter()
 
-    def work(call: Callable[[], int]) -> int:
+    def work(thread: int) -> int:
         done = 0
         while time.perf_counter() - started < SECONDS:
-            done += call()
+            done += len(runtime.predict(DIGITS).probabilities)
         return done
 
-    done = sum(pool.map(work, calls))
-    return done / (time.perf_counter() - started)
+    with ThreadPoolExecutor(THREADS) as pool:
+        done = sum(pool.map(work, range(THREADS)))
+        return done / (time.perf_counter() - started)
 
 
-def _asker(port: int, count: int) -> Callable[[], Callable[[], int]]:
-    """Return what opens a connection and gives what asks on it, for the number of digits read."""
-    body, headers = _npy(count), {"Content-Type": "application/x-npy"}
-
-    def begin() -> Callable[[], int]:
-        connection = http.client.HTTPConnection("127.0.0.1", port)
-
-        def ask() -> int:
-            connection.request("POST", "/predict/batch", body, headers)
-            answer = connection.getresponse()
-            answer.read()
-            if answer.status != 200:
-                raise RuntimeError(f"the request failed with {answer.status}")
-            return count
-
-        return ask
-
-    return begin
-
-
-def _npy(count: int) -> bytes:
+def _body(count: int) -> Body:
     file = io.BytesIO()
     np.save(file, DIGITS[:count])
-    return file.getvalue()
+    return Body("application/x-npy", file.getvalue())
 
 
 if __name__ == "__main__":
