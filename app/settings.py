@@ -83,7 +83,12 @@ class Settings(BaseSettings):
         ),
     )
     slow_max_queue: int = Field(
-        32, ge=0, description="Of these, how many may wait; more are refused with 503 at once."
+        32,
+        ge=0,
+        description=(
+            "Of these, how many may wait; more are refused with 503 at once. As many reloads, and"
+            " as many looks at the metrics, may wait beside them."
+        ),
     )
     quick_below_s: float = Field(
         0.00015,

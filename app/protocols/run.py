@@ -12,6 +12,7 @@ from app.errors import NotFoundError, TooLargeError
 from app.inference.registry import Model
 from app.inference.runtime import Pixels
 from app.recognise import Options
+from app.web.body import Limits
 from app.web.deps import Service
 
 # What the document says of a path's version, which `VersionDep` reads.
@@ -48,6 +49,19 @@ async def find_model(service: Service, name: str, version: str | None) -> Model:
     return model
 
 
+def check_count(files: int, limits: Limits) -> None:
+    """Do nothing if so many image files may come at once; asked before they are decoded.
+
+    Raises:
+        TooLargeError: They are too many.
+    """
+    if files > limits.max_batch_items:
+        raise TooLargeError(
+            f"The tensor holds more image files than the {limits.max_batch_items} that are taken at"
+            " once."
+        )
+
+
 async def read_digits(
     request: Request, service: Service, model: Model, pixels: Pixels
 ) -> NDArray[np.float32]:
@@ -66,14 +80,8 @@ async def read_files(
     """Return probabilities `[N, 10]` of image files, which are prepared.
 
     Raises:
-        TooLargeError: Too many files.
         DigitscopeError: The first error that some file gives, with its place.
     """
-    if len(files) > service.limits.max_batch_items:
-        raise TooLargeError(
-            f"The tensor holds {len(files)} images; at most {service.limits.max_batch_items} are"
-            " taken at once."
-        )
     options = Options(max_pixels=service.max_pixels)
     parts = await service.recognise_many(request, list(files), model, options, lambda found: found)
     before = 0

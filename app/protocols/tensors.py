@@ -6,8 +6,10 @@ Knows arrays, datatypes and the shapes that digits come in; knows nothing of rou
 import base64
 import binascii
 import math
+import reprlib
 import struct
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from app.errors import UndecodableError
 from app.inference.runtime import Pixels
 
-SIDE = 28
+SIDE, MOST_DIMENSIONS = 28, 4
 # What images may come in: the names of the Open Inference Protocol and NumPy's, little-endian.
 PIXEL_TYPES: Mapping[str, np.dtype[Any]] = {"UINT8": np.dtype("u1"), "FP32": np.dtype("<f4")}
 _LENGTH = struct.Struct("<I")
@@ -55,15 +57,25 @@ def from_lists(data: Any, shape: Sequence[int] | None = None) -> NDArray[np.gene
         shape: What they are said to be, or None to take them as they are nested.
 
     Raises:
-        UndecodableError: They are ragged, hold something else than numbers, or do not fill the
-            shape.
+        UndecodableError: They are ragged or deeper than `MOST_DIMENSIONS`, hold something else than
+            numbers, or do not fill the shape.
     """
-    try:
-        values = np.array(data)
-    except ValueError as error:
-        raise UndecodableError("The data is ragged: its lists differ in length.") from error
-    if values.dtype.kind not in "iuf":
+    if not isinstance(data, list):
+        raise UndecodableError("The data must be a list.")
+    # NumPy asks nothing: of one long text among many short ones it makes as many long ones.
+    level, sizes = data, [len(data)]
+    while (kinds := set(map(type, level))) == {list}:
+        lengths = set(map(len, level))
+        if len(lengths) > 1 or len(sizes) == MOST_DIMENSIONS:
+            raise UndecodableError("The data is ragged: its lists differ in length, or nest deep.")
+        sizes += lengths
+        level = list(chain.from_iterable(level))
+    if not kinds <= {int, float}:
         raise UndecodableError("The data must be numbers in lists of the same lengths.")
+    try:
+        values = np.array(level, np.float64 if float in kinds else np.int64).reshape(sizes)
+    except OverflowError as error:
+        raise UndecodableError("The data holds numbers far beyond 0 to 255.") from error
     return values if shape is None else reshaped(values, shape)
 
 
@@ -90,18 +102,19 @@ def reshaped(values: NDArray[np.generic], shape: Sequence[int]) -> NDArray[np.ge
     """
     count = math.prod(shape)
     if any(size < 0 for size in shape) or count != values.size:
-        raise UndecodableError(f"The shape {list(shape)} does not hold the {values.size} values.")
+        named = reprlib.repr(list(shape))
+        raise UndecodableError(f"The shape {named} does not hold the {values.size} values.")
     return values.reshape(tuple(shape))
 
 
-def unpack_strings(content: bytes) -> list[bytes]:
+def unpack_strings(content: bytes, count: int) -> list[bytes]:
     """Return the elements of a `BYTES` tensor: each is its length, 4 bytes, and its bytes.
 
     Raises:
-        UndecodableError: An element reaches over the end.
+        UndecodableError: An element reaches over the end, or there are more or fewer than `count`.
     """
-    found, at = [], 0
-    while at < len(content):
+    found, at = list[bytes](), 0
+    while at < len(content) and len(found) < count:
         stop = at + _LENGTH.size
         if stop > len(content):
             raise UndecodableError("A BYTES tensor ends within the length of an element.")
@@ -112,6 +125,8 @@ def unpack_strings(content: bytes) -> list[bytes]:
             )
         found.append(content[stop : stop + length])
         at = stop + length
+    if at < len(content) or len(found) < count:
+        raise UndecodableError(f"A BYTES tensor does not hold the {count} elements of its shape.")
     return found
 
 

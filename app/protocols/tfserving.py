@@ -1,6 +1,7 @@
 """TensorFlow Serving's REST interface, and what KServe's first protocol adds to it."""
 
 from collections.abc import Mapping, Sequence
+from reprlib import repr as short  # of what a client sent, which may be long
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from app.inference.registry import Model
 from app.inference.runtime import Pixels
 from app.protocols import tensors
 from app.protocols.content import json_answer, read_content, read_json
-from app.protocols.run import VERSION, VersionDep, find_model, read_digits, read_files
+from app.protocols.run import VERSION, VersionDep, check_count, find_model, read_digits, read_files
 from app.web import openapi
 from app.web.deps import Service, ServiceDep
 from app.web.protocol_schemas import (
@@ -74,7 +75,7 @@ async def predict(
     said = read_json(await read_content(request, service.limits))
     if said.get("signature_name", SIGNATURE) not in ("", SIGNATURE):
         raise UndecodableError(
-            f"There is no signature {said['signature_name']!r}; there is {SIGNATURE!r}."
+            f"There is no signature {short(said['signature_name'])}; there is {SIGNATURE!r}."
         )
     if ("instances" in said) == ("inputs" in said):
         raise UndecodableError("Expected exactly one of 'instances' and 'inputs'.")
@@ -168,7 +169,7 @@ def _named(value: Any) -> Any:
         return value
     if set(value) != {INPUT}:
         raise UndecodableError(
-            f"Expected the input {INPUT!r} and no other; got {', '.join(map(repr, value))}."
+            f"Expected the input {INPUT!r} and no other; got {short(list(value))}."
         )
     return value[INPUT]
 
@@ -177,11 +178,12 @@ async def _read(
     request: Request, service: Service, model: Model, images: list[Any]
 ) -> NDArray[np.float32]:
     """Return probabilities `[N, 10]`."""
-    files = [_file(image) for image in images if isinstance(image, dict)]
+    files = [image for image in images if isinstance(image, dict)]
     if files and len(files) != len(images):
         raise UndecodableError("Images must be all numbers or all base64.")
     if files:
-        return await read_files(request, service, model, files)
+        check_count(len(files), service.limits)
+        return await read_files(request, service, model, [_file(image) for image in files])
     pixels: Pixels = tensors.to_pixels(tensors.from_lists(images))
     return await read_digits(request, service, model, pixels)
 

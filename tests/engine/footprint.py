@@ -25,6 +25,12 @@ def footprint(server: Server) -> Footprint:
     return Footprint(int(resident[1]) / 1024, len(list((process / "fd").iterdir())))
 
 
+def peak_mb(server: Server) -> float:
+    """Return the most memory that a server ever held, MB."""
+    status = (Path("/proc") / str(server.process.pid) / "status").read_text()
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024
+
+
 def assert_is_back_at(before: Footprint, server: Server) -> None:
     """Fail where memory has grown; descriptors are given time to be closed."""
     eventually(lambda: footprint(server).files <= before.files)

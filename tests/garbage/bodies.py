@@ -187,6 +187,31 @@ def tensors() -> Iterator[Bent]:
         "sizes below 0": (400, tensor(shape=[-1, -784]), ()),
         "sizes that are true": (400, tensor(shape=[True, 784]), ()),
         "numbers of 4,000 digits": (400, tensor(data=[long] * 784), ()),
+        "a long text among short ones": (
+            400,
+            tensor(datatype="FP32", data=["x" * 400_000] + ["y"] * 4000, shape=[4001]),
+            (),
+        ),
+        "a name of 1 MB": (400, tensor(name="x" * 1_000_000), ()),
+        "a datatype of 1 MB": (400, tensor(datatype="x" * 1_000_000), ()),
+        "an output a million times": (
+            400,
+            tensor().replace(
+                b'{"inputs"',
+                b'{"outputs": [' + b'{"name":"digit"},' * 250_000 + b'{"name":"digit"}], "inputs"',
+            ),
+            (),
+        ),
+        "a million files": (
+            413,
+            tensor(datatype="BYTES", data=[""] * 1_000_000, shape=[1_000_000]),
+            (),
+        ),
+        "fewer files than the shape says": (
+            400,
+            tensor(datatype="BYTES", data=["eA=="], shape=[2]),
+            (),
+        ),
         "numbers of 64 bits": (400, tensor(data=[2**64 - 1] * 784), ()),
         "ragged lists": (400, tensor(data=[[1], [1, 2]]), ()),
         "deep lists": (400, b'{"inputs": ' + b"[" * 5000, ()),
@@ -225,6 +250,12 @@ def tensors() -> Iterator[Bent]:
         "numbers of 4,000 digits": b'{"instances": [[' + b"9" * 4000 + b"]]}",
         "a number beyond doubles": b'{"instances": [[1e999]]}',
         "text": b'{"instances": ["seven"]}',
+        "a long text among short ones": json.dumps(
+            {"instances": ["x" * 400_000] + ["y"] * 4000}
+        ).encode(),
+        "numbers beyond 64 bits": b'{"instances": [[%d]]}' % 2**70,
+        "a signature of 1 MB": b'{"signature_name": "' + b"x" * 1_000_000 + b'", "instances": []}',
+        "fields of 1 MB": b'{"instances": [{"' + b"x" * 1_000_000 + b'": 1}]}',
         "a signature that is a list": b'{"signature_name": [], "instances": [[1]]}',
         "bad base64": b'{"instances": [{"b64": "@"}]}',
         "base64 that is a number": b'{"instances": [{"b64": 7}]}',
@@ -234,6 +265,8 @@ def tensors() -> Iterator[Bent]:
     }
     for name, body in rows.items():
         yield Bent(f"instances: {name}", 400, request(TFS, body))
+    many = b'{"instances": [' + b'{"b64":""},' * 400_000 + b'{"b64":""}]}'
+    yield Bent("instances: 400,000 files", 413, request(TFS, many))
 
 
 def heads() -> Iterator[Bent]:

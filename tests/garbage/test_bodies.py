@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.engine.footprint import assert_is_back_at, footprint
+from tests.engine.footprint import assert_is_back_at, footprint, peak_mb
 from tests.engine.server import Server
 from tests.garbage import bodies
 from tests.garbage.bodies import SEVEN, Bent
@@ -17,6 +17,8 @@ from tests.garbage.wire import chunked, exchange, request
 KINDS = (bodies.json_bodies, bodies.forms, bodies.arrays, bodies.tensors, bodies.heads)
 SEVERAL = 8  # times that all is sent before memory is looked at again
 LIMIT = 5 * 1024 * 1024
+LONGEST_REFUSAL = 20_000  # bytes; as long as a head may be, which the answer names, but no body
+MOST_MB = 500  # at its peak, for a body within the limit
 
 
 def _wrong(server: Server, bent: Bent) -> Iterator[str]:
@@ -27,6 +29,8 @@ def _wrong(server: Server, bent: Bent) -> Iterator[str]:
     (reply,) = replies
     if reply.status == 200:
         return
+    if len(reply.content) > LONGEST_REFUSAL:
+        yield f"{bent.name}: {len(reply.content)} bytes say what is wrong"
     if bent.name.startswith(("tensor", "instances")):
         if list(json.loads(reply.content)) != ["error"]:
             yield f"{bent.name}: {reply}"
@@ -116,6 +120,17 @@ def test_thousands_leave_nothing_behind(server: Server) -> None:
         exchange(server.port, content)
     assert _is_well(server)
     assert_is_back_at(before, server)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_no_body_takes_much_memory_while_it_is_read(
+    server: Server, kind: Callable[[], Iterator[Bent]]
+) -> None:
+    """Nor do answers grow with what is asked again and again."""
+    for bent in kind():
+        exchange(server.port, bent.content)
+    assert peak_mb(server) < MOST_MB
 
 
 JSON_VALUES = st.recursive(
