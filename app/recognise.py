@@ -23,6 +23,7 @@ from app.imaging.prepare import SIDE, as_is, candidates, is_mnist_shaped, is_pla
 from app.imaging.stages import Prepared
 from app.inference.registry import Model
 from app.inference.runtime import Outputs
+from app.patience import go_on
 from app.verdict import Verdict, energy, judge
 
 Preprocess = Literal["auto", "none"]
@@ -214,6 +215,8 @@ def recognise_many(
 ) -> Recognised:
     """Read many images at once; an image that cannot be read becomes its error.
 
+    Between two images it looks whether anybody still waits (`app.patience`): each may be a photo.
+
     Args:
         images: The images.
         model: The network.
@@ -296,6 +299,7 @@ def _read_each(images: Images, options: Options) -> _Ready:
             upload = image if isinstance(image, Upload) else from_pixels(pixels)
             forms.append(_form(upload, "light-on-dark", ()))
         else:
+            go_on()
             try:
                 read = read_image(image, options)
             except DigitscopeError as error:
@@ -312,6 +316,7 @@ def _decoded(
 ) -> Upload | NDArray[np.uint8] | DigitscopeError:
     if not isinstance(image, bytes):
         return image
+    go_on()
     try:
         return decode(image, max_pixels=options.max_pixels)
     except DigitscopeError as error:

@@ -1,5 +1,6 @@
 """One image and many: the same is said of each, in whatever company it comes."""
 
+import threading
 from dataclasses import replace
 from itertools import product
 
@@ -8,9 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from app.errors import DigitscopeError, UndecodableError
-from app.imaging.decode import from_pixels
+from app.imaging.decode import decode, from_pixels
 from app.inference.registry import Model
 from app.inference.runtime import Outputs, Pixels
+from app.patience import NobodyWaitsError, watching
 from app.recognise import (
     ImageInput,
     Options,
@@ -140,3 +142,16 @@ def test_nothing_to_read_is_nothing_said(classic: Model) -> None:
     """Without images there are no predictions, and the network is not run."""
     assert predict([], replace(classic, runtime=None)) == []
     assert len(recognise_many([], replace(classic, runtime=None), Options()).predictions) == 0
+
+
+@pytest.mark.parametrize("decoded", [False, True])
+def test_nobody_waits_and_nothing_is_read(classic: Model, decoded: bool) -> None:
+    """A batch of photos keeps no thread for those who have left: it ends at the next image."""
+    photo = np.kron(decode(sample_png(3), max_pixels=784).pixels, np.ones((3, 3), np.uint8))
+    images = [from_pixels(photo) if decoded else encode(photo)]
+    left = threading.Event()
+    with watching(left):
+        assert recognise_many(images, classic, Options()).predictions.digits == [3]
+        left.set()
+        with pytest.raises(NobodyWaitsError):
+            recognise_many(images, classic, Options())
