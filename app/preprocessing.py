@@ -10,6 +10,7 @@ from app.imaging.decode import Upload
 from app.imaging.prepare import prepare_fully
 from app.imaging.stages import SWITCHABLE, Prepared
 from app.inference.registry import Model
+from app.patience import go_on
 from app.recognise import ImageInput, Options, Prediction, Read, predict, read_image
 
 
@@ -59,6 +60,7 @@ def explain_preparation(image: ImageInput, model: Model, options: Options) -> Ex
 
 
 def _without(upload: Upload, stage: str, options: Options) -> Prepared | None:
+    go_on()  # a photo takes as long each time
     try:
         return prepare_fully(upload, polarity=options.polarity, skip=frozenset({stage}))
     except BlankImageError:
