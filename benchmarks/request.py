@@ -82,7 +82,9 @@ async def _measure() -> list[list[str]]:
         }
         registry = (state or {})["service"].registry
         model = registry.get(None)
-        registry._models[registry.default] = replace(model, runtime=_Constant(model.runtime))
+        registry._models[registry.default] = replace(
+            model, runtime=_Constant(model.runtime), reserved=None
+        )
         floor = _asker(_floor(), {}, "/predict", PNG, "image/png")
         asked["whole request, the floor: FastAPI, Pillow, the same JSON"] = floor
         workers = Workers(threads=1, max_queue=1)
