@@ -5,7 +5,6 @@ With Triton's extensions for binary tensors, classification, and loading of mode
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from reprlib import repr as short  # of what a client sent, which may be long
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,19 @@ from app.errors import UndecodableError
 from app.inference.registry import Model
 from app.inference.runtime import Pixels
 from app.protocols import tensors
-from app.protocols.content import answer, json_answer, read_content, read_json, to_json
+from app.protocols.content import (
+    answer,
+    json_answer,
+    read_content,
+    read_json,
+    shown,
+    to_json,
+    uncollected,
+)
 from app.protocols.run import VERSION as OF_PATH
-from app.protocols.run import VersionDep, check_count, find_model, read_digits, read_files
+from app.protocols.run import VersionDep, find_model, read_digits, read_files
 from app.version import VERSION
 from app.web import openapi
-from app.web.body import Limits
 from app.web.deps import ServiceDep
 from app.web.protocol_schemas import (
     InferenceResponse,
@@ -259,7 +265,7 @@ async def infer(request: Request, model: str, service: ServiceDep, version: Vers
     """
     found = await find_model(service, model, version)
     content = await read_content(request, service.limits)
-    asked = read_request(content, request.headers.get(HEADER), service.limits)
+    asked = read_request(content, request.headers.get(HEADER), service.limits.max_batch_items)
     if asked.pixels is not None:
         probabilities = await read_digits(request, service, found, asked.pixels)
     else:
@@ -267,17 +273,18 @@ async def infer(request: Request, model: str, service: ServiceDep, version: Vers
     return write_answer(request, found, asked, probabilities)
 
 
-def read_request(content: bytes, header: str | None, limits: Limits) -> Asked:
+@uncollected()
+def read_request(content: bytes, header: str | None, most_files: int) -> Asked:
     """Read a request's body.
 
     Args:
         content: The JSON, and behind it the binary tensors.
         header: The length of the JSON as the client gave it; None if all of the body is JSON.
-        limits: State how many image files may come.
+        most_files: Image files that are taken at once.
 
     Raises:
         UndecodableError: It is not what the protocol says.
-        TooLargeError: It holds too many image files.
+        TooLargeError: Too many files.
     """
     length = _header_length(header, len(content))
     if length == 0:  # the whole body is one tensor of one image
@@ -286,7 +293,7 @@ def read_request(content: bytes, header: str | None, limits: Limits) -> Asked:
     inputs = said.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise UndecodableError(f"Expected 'inputs' with one tensor, named {INPUT!r}.")
-    pixels, files = _read_input(inputs[0], raw, limits)
+    pixels, files = _read_input(inputs[0], raw, most_files)
     name = said.get("id")
     if name is not None and not isinstance(name, str):
         raise UndecodableError("'id' must be a string.")
@@ -313,38 +320,45 @@ def _whole_body(content: bytes) -> tuple[Pixels | None, Sequence[bytes]]:
 
 
 def _read_input(
-    tensor: Mapping[str, Any], raw: bytes, limits: Limits
+    tensor: Mapping[str, Any], raw: bytes, most_files: int
 ) -> tuple[Pixels | None, Sequence[bytes]]:
     name, kind, shape = (tensor.get(key) for key in ("name", "datatype", "shape"))
     if name != INPUT:
-        raise UndecodableError(f"There is no input {short(name)}; there is {INPUT!r}.")
+        raise UndecodableError(f"There is no input {shown(name)}; there is {INPUT!r}.")
     if kind not in KINDS:
         raise UndecodableError(
-            f"The datatype {short(kind)} is not read; expected {', '.join(KINDS)}."
+            f"The datatype {shown(kind)} is not read; expected {', '.join(KINDS)}."
         )
-    if not isinstance(shape, list) or not all(type(size) is int for size in shape):
-        raise UndecodableError("Expected a 'shape' of integers.")
-    if len(shape) > tensors.MOST_DIMENSIONS:  # the product of a million sizes would take minutes
-        raise UndecodableError(
-            f"The 'shape' has {len(shape)} sizes; at most {tensors.MOST_DIMENSIONS} are expected."
-        )
+    shape = _read_shape(shape)
     parameters = _parameters(tensor)
     size = parameters.get("binary_data_size")
     if (size is None) == ("data" not in tensor):
         raise UndecodableError("Expected either 'data' or the parameter 'binary_data_size'.")
     if size is None:
-        return _from_json(tensor["data"], kind, shape, limits)
+        return _from_json(tensor["data"], kind, shape, most_files)
     if type(size) is not int or size != len(raw):
         raise UndecodableError(
-            f"'binary_data_size' is {short(size)}; {len(raw)} bytes came behind the JSON."
+            f"'binary_data_size' is {shown(size)}; {len(raw)} bytes came behind the JSON."
         )
     if kind == "BYTES":
-        return None, tensors.unpack_strings(raw, _count(shape, limits))
+        return None, tensors.unpack_strings(raw, tensors.count_files(shape, most_files))
     return tensors.to_pixels(tensors.from_bytes(raw, kind, shape)), ()
 
 
+def _read_shape(shape: Any) -> list[int]:
+    if not isinstance(shape, list):
+        raise UndecodableError("Expected a 'shape' of integers.")
+    if len(shape) > tensors.MOST_DIMENSIONS:  # the product of a million sizes would take minutes
+        raise UndecodableError(
+            f"The 'shape' has {len(shape)} sizes; at most {tensors.MOST_DIMENSIONS} are expected."
+        )
+    if not all(type(size) is int for size in shape):
+        raise UndecodableError("Expected a 'shape' of integers.")
+    return shape
+
+
 def _from_json(
-    data: Any, kind: str, shape: Sequence[int], limits: Limits
+    data: Any, kind: str, shape: Sequence[int], most_files: int
 ) -> tuple[Pixels | None, Sequence[bytes]]:
     if kind != "BYTES":
         values = tensors.from_lists(data, shape)
@@ -352,23 +366,10 @@ def _from_json(
             raise UndecodableError("UINT8 data must be integers.")
         pixels = tensors.to_pixels(values)
         return pixels.astype(np.uint8) if kind == "UINT8" else pixels, ()
-    count = _count(shape, limits)
+    count = tensors.count_files(shape, most_files)
     if not isinstance(data, list) or len(data) != count:
-        raise UndecodableError(f"BYTES data must be a list of the shape's {count} elements.")
-    if not all(isinstance(one, str) for one in data):
-        raise UndecodableError("BYTES data must be base64 strings.")
+        raise UndecodableError(f"BYTES data must be a list of {count} strings, as its shape says.")
     return None, [tensors.decode_base64(one) for one in data]
-
-
-def _count(shape: Sequence[int], limits: Limits) -> int:
-    """Return how many image files a BYTES tensor says that it holds."""
-    if not shape or shape[0] < 1 or list(shape[1:]) not in ([], [1]):
-        raise UndecodableError(
-            f"The shape {short(list(shape))} is none of image files; expected [-1] or [-1, 1], and"
-            " at least one."
-        )
-    check_count(shape[0], limits)
-    return shape[0]
 
 
 def _parameters(of: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -389,14 +390,14 @@ def _read_outputs(said: Mapping[str, Any]) -> Sequence[Wanted]:
         return _all(binary=binary)
     if not isinstance(listed, list):
         raise UndecodableError("'outputs' must be a list.")
-    wanted = list[Wanted]()
+    wanted: list[Wanted] = []
     for one in listed:
         name = one.get("name") if isinstance(one, dict) else None
         if name not in (PROBABILITIES, DIGIT):
             raise UndecodableError(
-                f"There is no output {short(name)}; there are {PROBABILITIES!r} and {DIGIT!r}."
+                f"There is no output {shown(name)}; there are {PROBABILITIES!r} and {DIGIT!r}."
             )
-        if any(name == other.name for other in wanted):
+        if any(name == other.name for other in wanted):  # thousands would be gigabytes
             raise UndecodableError(f"The output {name!r} is asked for twice.")
         parameters = _parameters(one)
         classes = parameters.get("classification", 0)

@@ -8,11 +8,10 @@ from fastapi import Depends
 from numpy.typing import NDArray
 from starlette.requests import Request
 
-from app.errors import NotFoundError, TooLargeError
+from app.errors import NotFoundError
 from app.inference.registry import Model
 from app.inference.runtime import Pixels
 from app.recognise import Options
-from app.web.body import Limits
 from app.web.deps import Service
 
 # What the document says of a path's version, which `VersionDep` reads.
@@ -47,19 +46,6 @@ async def find_model(service: Service, name: str, version: str | None) -> Model:
             valid=[served],
         )
     return model
-
-
-def check_count(files: int, limits: Limits) -> None:
-    """Do nothing if so many image files may come at once; asked before they are decoded.
-
-    Raises:
-        TooLargeError: They are too many.
-    """
-    if files > limits.max_batch_items:
-        raise TooLargeError(
-            f"The tensor holds more image files than the {limits.max_batch_items} that are taken at"
-            " once."
-        )
 
 
 async def read_digits(

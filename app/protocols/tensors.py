@@ -6,7 +6,6 @@ Knows arrays, datatypes and the shapes that digits come in; knows nothing of rou
 import base64
 import binascii
 import math
-import reprlib
 import struct
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -15,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import UndecodableError
+from app.errors import TooLargeError, UndecodableError
 from app.inference.runtime import Pixels
 
-SIDE, MOST_DIMENSIONS = 28, 4
+SIDE = 28
 # What images may come in: the names of the Open Inference Protocol and NumPy's, little-endian.
 PIXEL_TYPES: Mapping[str, np.dtype[Any]] = {"UINT8": np.dtype("u1"), "FP32": np.dtype("<f4")}
+MOST_DIMENSIONS = 4
 _LENGTH = struct.Struct("<I")
 
 
@@ -57,26 +57,35 @@ def from_lists(data: Any, shape: Sequence[int] | None = None) -> NDArray[np.gene
         shape: What they are said to be, or None to take them as they are nested.
 
     Raises:
-        UndecodableError: They are ragged or deeper than `MOST_DIMENSIONS`, hold something else than
-            numbers, or do not fill the shape.
+        UndecodableError: They are ragged or too deep, hold something else than numbers, or do not
+            fill the shape.
     """
-    if not isinstance(data, list):
-        raise UndecodableError("The data must be a list.")
-    # NumPy asks nothing: of one long text among many short ones it makes as many long ones.
-    level, sizes = data, [len(data)]
-    while (kinds := set(map(type, level))) == {list}:
-        lengths = set(map(len, level))
-        if len(lengths) > 1 or len(sizes) == MOST_DIMENSIONS:
-            raise UndecodableError("The data is ragged: its lists differ in length, or nest deep.")
-        sizes += lengths
-        level = list(chain.from_iterable(level))
-    if not kinds <= {int, float}:
+    values, sizes = _flattened(data)
+    return reshaped(values, sizes if shape is None else shape)
+
+
+def _flattened(data: Any) -> tuple[NDArray[np.generic], list[int]]:
+    """Return the numbers of nested lists, and the shape in which they are nested."""
+    sizes: list[int] = []
+    data, kinds = [data], {type(data)}
+    while kinds == {list}:
+        lengths = set(map(len, data))
+        if len(lengths) > 1:
+            raise UndecodableError("The data is ragged: its lists differ in length.")
+        if len(sizes) == MOST_DIMENSIONS:
+            raise UndecodableError(
+                f"The data is nested in more than the {MOST_DIMENSIONS} lists that are expected."
+            )
+        sizes.append(lengths.pop())
+        data = list(chain.from_iterable(data))
+        kinds = set(map(type, data))
+    # NumPy would give each number as much room as the longest text among them needs.
+    if not sizes or not kinds <= {int, float}:
         raise UndecodableError("The data must be numbers in lists of the same lengths.")
-    try:
-        values = np.array(level, np.float64 if float in kinds else np.int64).reshape(sizes)
-    except OverflowError as error:
-        raise UndecodableError("The data holds numbers far beyond 0 to 255.") from error
-    return values if shape is None else reshaped(values, shape)
+    values = np.array(data)
+    if values.dtype.kind == "O":
+        raise UndecodableError("The data holds integers of more than 64 bits.")
+    return values, sizes
 
 
 def from_bytes(content: bytes, kind: str, shape: Sequence[int]) -> NDArray[np.generic]:
@@ -102,19 +111,37 @@ def reshaped(values: NDArray[np.generic], shape: Sequence[int]) -> NDArray[np.ge
     """
     count = math.prod(shape)
     if any(size < 0 for size in shape) or count != values.size:
-        named = reprlib.repr(list(shape))
-        raise UndecodableError(f"The shape {named} does not hold the {values.size} values.")
+        raise UndecodableError(f"The shape {list(shape)} does not hold the {values.size} values.")
     return values.reshape(tuple(shape))
+
+
+def count_files(shape: Sequence[int], most: int) -> int:
+    """Return how many files a `BYTES` tensor of this shape holds.
+
+    Raises:
+        UndecodableError: It is no shape of files, or of none.
+        TooLargeError: It holds more than `most`.
+    """
+    if len(shape) not in (1, 2) or shape[0] < 1 or shape[1:] not in ([], [1]):
+        raise UndecodableError(f"Expected the shape [N] or [N, 1] of BYTES, got {list(shape)}.")
+    check_files(shape[0], most)
+    return shape[0]
+
+
+def check_files(count: int, most: int) -> None:
+    """Raise `TooLargeError` if these are more files than `most`, before any is decoded."""
+    if count > most:
+        raise TooLargeError(f"The tensor holds {count} images; at most {most} are taken at once.")
 
 
 def unpack_strings(content: bytes, count: int) -> list[bytes]:
     """Return the elements of a `BYTES` tensor: each is its length, 4 bytes, and its bytes.
 
     Raises:
-        UndecodableError: An element reaches over the end, or there are more or fewer than `count`.
+        UndecodableError: An element reaches over the end, or they are more than `count`.
     """
-    found, at = list[bytes](), 0
-    while at < len(content) and len(found) < count:
+    found, at = [], 0
+    for _ in range(count):
         stop = at + _LENGTH.size
         if stop > len(content):
             raise UndecodableError("A BYTES tensor ends within the length of an element.")
@@ -125,8 +152,8 @@ def unpack_strings(content: bytes, count: int) -> list[bytes]:
             )
         found.append(content[stop : stop + length])
         at = stop + length
-    if at < len(content) or len(found) < count:
-        raise UndecodableError(f"A BYTES tensor does not hold the {count} elements of its shape.")
+    if at < len(content):
+        raise UndecodableError(f"The tensor holds more than the {count} elements of its shape.")
     return found
 
 
@@ -135,12 +162,14 @@ def pack_strings(values: Sequence[bytes]) -> bytes:
     return b"".join(_LENGTH.pack(len(value)) + value for value in values)
 
 
-def decode_base64(text: str) -> bytes:
+def decode_base64(text: Any) -> bytes:
     """Return what base64 stands for.
 
     Raises:
         UndecodableError: It is none.
     """
+    if not isinstance(text, str):
+        raise UndecodableError("An element is no string; expected base64.")
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:

@@ -1,21 +1,19 @@
 """TensorFlow Serving's REST interface, and what KServe's first protocol adds to it."""
 
-from collections.abc import Mapping, Sequence
-from reprlib import repr as short  # of what a client sent, which may be long
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, Request, Response
-from numpy.typing import NDArray
 
 from app.errors import UndecodableError
-from app.inference.registry import Model
 from app.inference.runtime import Pixels
 from app.protocols import tensors
-from app.protocols.content import json_answer, read_content, read_json
-from app.protocols.run import VERSION, VersionDep, check_count, find_model, read_digits, read_files
+from app.protocols.content import json_answer, read_content, read_json, shown, uncollected
+from app.protocols.run import VERSION, VersionDep, find_model, read_digits, read_files
 from app.web import openapi
-from app.web.deps import Service, ServiceDep
+from app.web.deps import ServiceDep
 from app.web.protocol_schemas import (
     Dimension,
     ModelNames,
@@ -37,6 +35,21 @@ INPUT, OUTPUT, SIGNATURE = "image", "probabilities", "serving_default"
 _VERSIONED = "/models/{model}/versions/{version}"
 _ERRORS = openapi.protocol_errors
 _OF_VERSION = {"parameters": [VERSION]}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request to predict.
+
+    Attributes:
+        answer: The key of its answer.
+        pixels: Digits `[N, 28, 28]`, or None where files came.
+        files: Image files.
+    """
+
+    answer: str
+    pixels: Pixels | None
+    files: Sequence[bytes]
 
 
 @router.get("/models", operation_id="tfs_models", summary="List the models")
@@ -72,18 +85,36 @@ async def predict(
     `{"b64": ...}` with an image file, which is prepared.
     """
     found = await find_model(service, model, version)
-    said = read_json(await read_content(request, service.limits))
-    if said.get("signature_name", SIGNATURE) not in ("", SIGNATURE):
-        raise UndecodableError(
-            f"There is no signature {short(said['signature_name'])}; there is {SIGNATURE!r}."
-        )
+    content = await read_content(request, service.limits)
+    asked = read_request(content, service.limits.max_batch_items)
+    if asked.pixels is not None:
+        rows = await read_digits(request, service, found, asked.pixels)
+    else:
+        rows = await read_files(request, service, found, asked.files)
+    return json_answer(request, {asked.answer: rows.tolist()})
+
+
+@uncollected()
+def read_request(content: bytes, most_files: int) -> Asked:
+    """Read a request's body.
+
+    Args:
+        content: The JSON.
+        most_files: Image files that are taken at once.
+
+    Raises:
+        UndecodableError: It is not what the protocol says.
+        TooLargeError: Too many files.
+    """
+    said = read_json(content)
+    signature = said.get("signature_name", SIGNATURE)
+    if signature not in ("", SIGNATURE):
+        raise UndecodableError(f"There is no signature {shown(signature)}; there is {SIGNATURE!r}.")
     if ("instances" in said) == ("inputs" in said):
         raise UndecodableError("Expected exactly one of 'instances' and 'inputs'.")
     if "instances" in said:
-        rows = await _read(request, service, found, _rows(said["instances"]))
-        return json_answer(request, {"predictions": rows.tolist()})
-    rows = await _read(request, service, found, _column(said["inputs"]))
-    return json_answer(request, {"outputs": rows.tolist()})
+        return Asked("predictions", *_read(_rows(said["instances"]), most_files))
+    return Asked("outputs", *_read(_column(said["inputs"]), most_files))
 
 
 @router.get(
@@ -153,6 +184,8 @@ def _rows(instances: Any) -> list[Any]:
     """Return the images of the row format; a row may name its input."""
     if not isinstance(instances, list) or not instances:
         raise UndecodableError("'instances' must be a list that is not empty.")
+    if not isinstance(instances[0], dict):
+        return instances
     return [_named(one) for one in instances]
 
 
@@ -167,28 +200,23 @@ def _column(inputs: Any) -> list[Any]:
 def _named(value: Any) -> Any:
     if not isinstance(value, dict) or "b64" in value:
         return value
-    if set(value) != {INPUT}:
+    if value.keys() != {INPUT}:
+        names = ", ".join(map(shown, islice(value, 3)))
         raise UndecodableError(
-            f"Expected the input {INPUT!r} and no other; got {short(list(value))}."
+            f"Expected the input {INPUT!r} and no other; got {len(value)}: {names or 'none'}."
         )
     return value[INPUT]
 
 
-async def _read(
-    request: Request, service: Service, model: Model, images: list[Any]
-) -> NDArray[np.float32]:
-    """Return probabilities `[N, 10]`."""
-    files = [image for image in images if isinstance(image, dict)]
-    if files and len(files) != len(images):
-        raise UndecodableError("Images must be all numbers or all base64.")
-    if files:
-        check_count(len(files), service.limits)
-        return await read_files(request, service, model, [_file(image) for image in files])
-    pixels: Pixels = tensors.to_pixels(tensors.from_lists(images))
-    return await read_digits(request, service, model, pixels)
+def _read(images: list[Any], most_files: int) -> tuple[Pixels | None, Sequence[bytes]]:
+    """Return digits, or image files; an error unless all are the same."""
+    if not isinstance(images[0], dict):
+        return tensors.to_pixels(tensors.from_lists(images)), ()
+    tensors.check_files(len(images), most_files)
+    return None, [_file(image) for image in images]
 
 
-def _file(image: Mapping[str, Any]) -> bytes:
-    if set(image) != {"b64"} or not isinstance(image["b64"], str):
-        raise UndecodableError('Expected an object with the one key "b64", a string.')
+def _file(image: Any) -> bytes:
+    if not isinstance(image, dict) or image.keys() != {"b64"}:
+        raise UndecodableError('Expected an object with the one key "b64" for every image.')
     return tensors.decode_base64(image["b64"])
