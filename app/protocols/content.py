@@ -1,11 +1,8 @@
 """Bodies of the protocols: read within the limit, uncompressed within it, compressed if asked."""
 
-import gc
 import gzip
 import reprlib
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pydantic_core
@@ -62,19 +59,6 @@ def read_json(content: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UndecodableError("The body is no JSON object.")
     return found
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Keep Python from looking for cycles while JSON is read, which has none.
-
-    It would look at every list, again and again: a million take seven times as long so.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def shown(value: Any) -> str:

@@ -15,19 +15,12 @@ from app.errors import UndecodableError
 from app.inference.registry import Model
 from app.inference.runtime import Pixels
 from app.protocols import tensors
-from app.protocols.content import (
-    answer,
-    json_answer,
-    read_content,
-    read_json,
-    shown,
-    to_json,
-    uncollected,
-)
+from app.protocols.content import answer, json_answer, read_content, read_json, shown, to_json
 from app.protocols.run import VERSION as OF_PATH
 from app.protocols.run import VersionDep, find_model, read_digits, read_files
 from app.version import VERSION
 from app.web import openapi
+from app.web.body import uncollected
 from app.web.deps import ServiceDep
 from app.web.protocol_schemas import (
     InferenceResponse,
@@ -273,7 +266,7 @@ async def infer(request: Request, model: str, service: ServiceDep, version: Vers
     return write_answer(request, found, asked, probabilities)
 
 
-@uncollected()
+@uncollected
 def read_request(content: bytes, header: str | None, most_files: int) -> Asked:
     """Read a request's body.
 

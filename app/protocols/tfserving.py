@@ -10,9 +10,10 @@ from fastapi import APIRouter, Request, Response
 from app.errors import UndecodableError
 from app.inference.runtime import Pixels
 from app.protocols import tensors
-from app.protocols.content import json_answer, read_content, read_json, shown, uncollected
+from app.protocols.content import json_answer, read_content, read_json, shown
 from app.protocols.run import VERSION, VersionDep, find_model, read_digits, read_files
 from app.web import openapi
+from app.web.body import uncollected
 from app.web.deps import ServiceDep
 from app.web.protocol_schemas import (
     Dimension,
@@ -94,7 +95,7 @@ async def predict(
     return json_answer(request, {asked.answer: rows.tolist()})
 
 
-@uncollected()
+@uncollected
 def read_request(content: bytes, most_files: int) -> Asked:
     """Read a request's body.
 

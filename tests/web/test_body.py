@@ -1,6 +1,7 @@
 """Bodies that are used while they are still on their way, and what wrong ones may cost."""
 
 import asyncio
+import gc
 import json
 import tracemalloc
 from itertools import pairwise
@@ -158,3 +159,34 @@ def test_items_with_much_wrong_spoil_no_other() -> None:
     np.testing.assert_array_equal(found[0], IMAGES[0])
     np.testing.assert_array_equal(found[-1], IMAGES[0])
     assert [type(one) for one in found[1:-1]] == [InvalidInputError] * len(wrong)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_python_looks_for_no_cycles_in_json(many: bool) -> None:
+    """It would do so every 700 lists; an error keeps none of them, and all is as before."""
+    content = {"image": "", "more": [[]] * 100_000}
+    request = _json([content] if many else content)
+    looks: list[str] = []
+
+    def look(phase: str, info: dict[str, int]) -> None:
+        looks.append(phase)
+
+    async def read() -> tuple[object, int]:
+        try:
+            if many:
+                return (await read_many(request, LIMITS))[0], tracemalloc.get_traced_memory()[0]
+            return await read_one(request, LIMITS), 0
+        except InvalidInputError as error:
+            return error, tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    gc.callbacks.append(look)
+    try:
+        found, held = asyncio.run(read())
+    finally:
+        gc.callbacks.remove(look)
+        tracemalloc.stop()
+    assert isinstance(found, InvalidInputError)
+    assert len(looks) < 40
+    assert held < 1_000_000  # the lists take 6 MB
+    assert gc.isenabled()
