@@ -8,7 +8,6 @@ soon as the answer has come. In turn with these, as many threads run the same ne
 digits. What `wrk` does costs the same cores. Writes its table into docs/performance.md.
 """
 
-import io
 import os
 import signal
 import statistics
@@ -28,6 +27,7 @@ from app.samples import sample_png
 from app.settings import REPOSITORY, Settings
 from benchmarks.page import fill, table
 from benchmarks.serving import Body, until_answered, wrk
+from tests.forms import npy
 from tests.ports import free_port
 
 PAGE = REPOSITORY / "docs" / "performance.md"
@@ -117,9 +117,7 @@ def _bare(runtime: Runtime) -> float:
 
 
 def _body(count: int) -> Body:
-    file = io.BytesIO()
-    np.save(file, DIGITS[:count])
-    return Body("application/x-npy", file.getvalue())
+    return Body("application/x-npy", npy(DIGITS[:count]))
 
 
 if __name__ == "__main__":

@@ -9,19 +9,15 @@ its table into docs/performance.md.
 import statistics
 import time
 
-import numpy as np
-
 from app.bundle import INT8_FILE, METADATA, TWIN_FILE, open_bundle
-from app.imaging.decode import decode
 from app.inference.litert import LiteRtRuntime
-from app.samples import sample_png
 from app.settings import REPOSITORY
+from benchmarks.batch import DIGITS
 from benchmarks.page import fill, table
 
 PAGE = REPOSITORY / "docs" / "performance.md"
 TOGETHER = (1, 4, 16, 32)
 ROUNDS, LEAST_S = 9, 0.2  # how long a round runs at least
-DIGITS = np.stack([decode(sample_png(n % 10), max_pixels=784).pixels for n in range(32)])
 
 
 def main() -> None:

@@ -30,14 +30,15 @@ from app.samples import sample_png
 from app.settings import REPOSITORY, Settings
 from app.web.answers import prediction_answer, prediction_texts
 from app.web.work import Workers
+from benchmarks.batch import DIGITS
 from benchmarks.page import fill, table
 from benchmarks.serving import form_body
+from tests.forms import npy
 
 PAGE = REPOSITORY / "docs" / "performance.md"
 ROUNDS, CALLS = 25, 60
 PNG = sample_png(7)
 MANY = (256, 1024)  # digits of an array
-DIGITS = np.stack([decode(sample_png(n % 10), max_pixels=784).pixels for n in range(max(MANY))])
 THREADS = Settings().threads
 
 
@@ -63,14 +64,12 @@ async def _measure() -> list[list[str]]:
             if name == "on the event loop":
                 arrays = {
                     count: _asker(
-                        app, state, "/predict/batch", _npy(DIGITS[:count]), "application/x-npy"
+                        app, state, "/predict/batch", npy(DIGITS[:count]), "application/x-npy"
                     )
                     for count in MANY
                 }
-        form, pixels = (
-            form_body("file"),
-            json.dumps({"pixels": DIGITS[7].tolist()}).encode(),
-        )
+        form = form_body("file")
+        pixels = json.dumps({"pixels": DIGITS[7].tolist()}).encode()
         asked |= {
             "the same of a form": _asker(app, state, "/predict", form.content, form.kind),
             "the same of 28 lists of numbers in JSON": _asker(
@@ -108,12 +107,6 @@ async def _measure() -> list[list[str]]:
         [name, f"{value:.0f}" if value >= 50 else f"{value:.1f}"] for name, value in medians.items()
     ]
     return rows
-
-
-def _npy(digits: NDArray[np.uint8]) -> bytes:
-    file = io.BytesIO()
-    np.save(file, digits)
-    return file.getvalue()
 
 
 def _bare(count: int, model: Model, pool: ThreadPoolExecutor) -> Callable[[], Awaitable[None]]:

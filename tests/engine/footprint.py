@@ -20,15 +20,21 @@ class Footprint(NamedTuple):
 
 def footprint(server: Server) -> Footprint:
     """Look at a server."""
-    process = Path("/proc") / str(server.process.pid)
-    resident = re.search(r"VmRSS:\s+(\d+) kB", (process / "status").read_text())
-    return Footprint(int(resident[1]) / 1024, len(list((process / "fd").iterdir())))
+    return Footprint(_megabytes(server, "VmRSS"), len(list((_process(server) / "fd").iterdir())))
 
 
 def peak_mb(server: Server) -> float:
     """Return the most memory that a server ever held, MB."""
-    status = (Path("/proc") / str(server.process.pid) / "status").read_text()
-    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024
+    return _megabytes(server, "VmHWM")
+
+
+def _process(server: Server) -> Path:
+    return Path("/proc") / str(server.process.pid)
+
+
+def _megabytes(server: Server, field: str) -> float:
+    found = re.search(rf"{field}:\s+(\d+) kB", (_process(server) / "status").read_text())
+    return int(found[1]) / 1024
 
 
 def assert_is_back_at(before: Footprint, server: Server) -> None:

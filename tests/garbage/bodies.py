@@ -21,6 +21,7 @@ CHUNKED = "Transfer-Encoding: chunked"
 OIP, TFS = "/v2/models/compact/infer", "/v1/models/compact:predict"
 FILE = b'form-data; name="file"; filename="a"'
 LENGTH = "Inference-Header-Content-Length"
+BLANK = [0] * 784
 # Arrays whose status is another where `[N, 28, 28]` is expected.
 BATCH = {"cut off": 422, "with something behind": 422, "of a size beyond memory": 400}
 
@@ -169,76 +170,63 @@ def arrays() -> Iterator[Bent]:
     yield Bent("array of none", 422, request("/predict/batch", _header("(0, 28, 28)"), NPY))
 
 
+def _tensor(**changed: object) -> bytes:
+    """Return a request for one blank digit, with something changed."""
+    fields = {"name": "image", "datatype": "UINT8", "shape": [1, 784], "data": BLANK}
+    return json.dumps({"inputs": [{**fields, **changed}]}).encode()
+
+
 def tensors() -> Iterator[Bent]:
     """Give what the two protocols are asked with, bent."""
-    blank = [0] * 784
-
-    def tensor(**changed: object) -> bytes:
-        fields = {"name": "image", "datatype": "UINT8", "shape": [1, 784], "data": blank}
-        return json.dumps({"inputs": [{**fields, **changed}]}).encode()
-
-    binary = tensor(shape=[1], datatype="BYTES", parameters={"binary_data_size": 4})
-    binary = binary.replace(b'"data": ' + json.dumps(blank).encode() + b", ", b"")
+    binary = _tensor(shape=[1], datatype="BYTES", parameters={"binary_data_size": 4})
+    binary = binary.replace(b'"data": ' + json.dumps(BLANK).encode() + b", ", b"")
     long = 10**4000
     cases: dict[str, tuple[int, bytes, tuple[str, ...]]] = {
-        "whole": (200, tensor(), ()),
-        "sizes of 4,000 digits": (400, tensor(shape=[long, long]), ()),
-        "a million sizes": (400, tensor(shape=[9] * 1_000_000), ()),
-        "sizes below 0": (400, tensor(shape=[-1, -784]), ()),
-        "sizes that are true": (400, tensor(shape=[True, 784]), ()),
-        "numbers of 4,000 digits": (400, tensor(data=[long] * 784), ()),
+        "whole": (200, _tensor(), ()),
+        "sizes of 4,000 digits": (400, _tensor(shape=[long, long]), ()),
+        "a million sizes": (400, _tensor(shape=[9] * 1_000_000), ()),
+        "sizes below 0": (400, _tensor(shape=[-1, -784]), ()),
+        "sizes that are true": (400, _tensor(shape=[True, 784]), ()),
+        "numbers of 4,000 digits": (400, _tensor(data=[long] * 784), ()),
         "a long text among short ones": (
             400,
-            tensor(datatype="FP32", data=["x" * 400_000] + ["y"] * 4000, shape=[4001]),
+            _tensor(datatype="FP32", data=["x" * 400_000] + ["y"] * 4000, shape=[4001]),
             (),
         ),
-        "a name of 1 MB": (400, tensor(name="x" * 1_000_000), ()),
-        "a datatype of 1 MB": (400, tensor(datatype="x" * 1_000_000), ()),
-        "an output a million times": (
-            400,
-            tensor().replace(
-                b'{"inputs"',
-                b'{"outputs": [' + b'{"name":"digit"},' * 250_000 + b'{"name":"digit"}], "inputs"',
-            ),
-            (),
-        ),
-        "a million files": (
-            413,
-            tensor(datatype="BYTES", data=[""] * 1_000_000, shape=[1_000_000]),
-            (),
-        ),
+        "a name of 1 MB": (400, _tensor(name="x" * 1_000_000), ()),
+        "a datatype of 1 MB": (400, _tensor(datatype="x" * 1_000_000), ()),
         "fewer files than the shape says": (
             400,
-            tensor(datatype="BYTES", data=["eA=="], shape=[2]),
+            _tensor(datatype="BYTES", data=["eA=="], shape=[2]),
             (),
         ),
-        "numbers of 64 bits": (400, tensor(data=[2**64 - 1] * 784), ()),
-        "ragged lists": (400, tensor(data=[[1], [1, 2]]), ()),
+        "numbers of 64 bits": (400, _tensor(data=[2**64 - 1] * 784), ()),
+        "ragged lists": (400, _tensor(data=[[1], [1, 2]]), ()),
         "deep lists": (400, b'{"inputs": ' + b"[" * 5000, ()),
-        "150 lists in lists": (400, tensor(data="@").replace(b'"@"', b"[" * 150 + b"]" * 150), ()),
-        "NaN": (400, tensor(datatype="FP32", data=[float("nan")] * 784), ()),
-        "a datatype that is a list": (400, tensor(datatype=["UINT8"]), ()),
-        "a name that is an object": (400, tensor(name={}), ()),
+        "150 lists in lists": (400, _tensor(data="@").replace(b'"@"', b"[" * 150 + b"]" * 150), ()),
+        "NaN": (400, _tensor(datatype="FP32", data=[float("nan")] * 784), ()),
+        "a datatype that is a list": (400, _tensor(datatype=["UINT8"]), ()),
+        "a name that is an object": (400, _tensor(name={}), ()),
         "a lone surrogate": (400, b'{"id": "\\ud800", "inputs": []}', ()),
-        "a length of 5,000 digits": (400, tensor(), (f"{LENGTH}: {'1' * 5000}",)),
-        "a length below 0": (400, tensor(), (f"{LENGTH}: -1",)),
-        "a length in other digits": (400, tensor(), (f"{LENGTH}: \xb2",)),
-        "a length beyond the body": (400, tensor(), (f"{LENGTH}: 999999",)),
+        "a length of 5,000 digits": (400, _tensor(), (f"{LENGTH}: {'1' * 5000}",)),
+        "a length below 0": (400, _tensor(), (f"{LENGTH}: -1",)),
+        "a length in other digits": (400, _tensor(), (f"{LENGTH}: \xb2",)),
+        "a length beyond the body": (400, _tensor(), (f"{LENGTH}: 999999",)),
         "an element of 4 GB": (
             400,
             binary + struct.pack("<I", 2**32 - 1),
             (f"{LENGTH}: {len(binary)}",),
         ),
         "bad gzip": (400, b"\x1f\x8bnothing", ("Content-Encoding: gzip",)),
-        "gzip cut off": (400, gzip.compress(tensor())[:-9], ("Content-Encoding: gzip",)),
+        "gzip cut off": (400, gzip.compress(_tensor())[:-9], ("Content-Encoding: gzip",)),
         "a bomb in gzip": (413, gzip.compress(bytes(50_000_000)), ("Content-Encoding: gzip",)),
         "a bomb in deflate": (
             413,
             zlib.compress(bytes(50_000_000)),
             ("Content-Encoding: deflate",),
         ),
-        "an encoding that is not read": (415, tensor(), ("Content-Encoding: br",)),
-        "two encodings": (415, tensor(), ("Content-Encoding: gzip, gzip",)),
+        "an encoding that is not read": (415, _tensor(), ("Content-Encoding: br",)),
+        "two encodings": (415, _tensor(), ("Content-Encoding: gzip, gzip",)),
     }
     for name, (status, body, headers) in cases.items():
         yield Bent(f"tensor: {name}", status, request(OIP, body, *headers))
@@ -265,8 +253,20 @@ def tensors() -> Iterator[Bent]:
     }
     for name, body in rows.items():
         yield Bent(f"instances: {name}", 400, request(TFS, body))
-    many = b'{"instances": [' + b'{"b64":""},' * 400_000 + b'{"b64":""}]}'
-    yield Bent("instances: 400,000 files", 413, request(TFS, many))
+
+
+def crowds() -> Iterator[Bent]:
+    """Give requests of hundreds of thousands of things, where a few are meant.
+
+    They leave holes in the heap, which are filled again at some time.
+    """
+    outputs = b'{"outputs": [' + b'{"name":"digit"},' * 250_000 + b'{"name":"digit"}], "inputs"'
+    body = _tensor().replace(b'{"inputs"', outputs)
+    yield Bent("tensor: an output 250,000 times", 400, request(OIP, body))
+    body = _tensor(datatype="BYTES", data=[""] * 1_000_000, shape=[1_000_000])
+    yield Bent("tensor: a million files", 413, request(OIP, body))
+    body = b'{"instances": [' + b'{"b64":""},' * 400_000 + b'{"b64":""}]}'
+    yield Bent("instances: 400,000 files", 413, request(TFS, body))
 
 
 def heads() -> Iterator[Bent]:
