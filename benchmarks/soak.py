@@ -306,7 +306,7 @@ def soak(folder: Path, seconds: float, rounds: int) -> Report:
         mix = asks(client)
     report, part = Report(), seconds / rounds / 2
     with serving(folder, **SETTINGS) as server:
-        eventually(lambda: len(server.workers()) == SETTINGS["workers"])
+        server.wait_for_starts(SETTINGS["workers"])
         # For a start, so that nothing is opened for the first time under load.
         Soak(server, mix, FEW, seed=-1).run(part)
         _rest(server)

@@ -120,6 +120,10 @@ class Server(Client):
         ).stdout
         return {int(line.split()[0]) for line in listed.splitlines() if "spawn_main" in line}
 
+    def wait_for_starts(self, count: int) -> None:
+        """Return when so many workers have been ready, those that have died since counted too."""
+        eventually(lambda: self.log.read_text().count("Application startup complete") == count)
+
     def stop(self) -> int:
         """Send SIGTERM and return the exit code."""
         self.process.send_signal(signal.SIGTERM)

@@ -56,7 +56,7 @@ def test_worker_that_starts_on_a_full_disk_serves(
     """Where there is no room for shared counts, a new worker says so and answers all the same."""
     monkeypatch.setenv("TMPDIR", str(full_disk))
     with serving(tmp_path, workers=2) as server:
-        eventually(lambda: len(server.workers()) == 2)
+        server.wait_for_starts(2)
         _fill(full_disk)
         with Load(server, clients=2) as load:
             victim = min(server.workers())
@@ -122,7 +122,7 @@ def test_worker_lost_beside_a_damaged_bundle(tmp_path: Path, models: Path) -> No
     whole = twin.read_bytes()
     settings = {"model_dir": models, "default_model": "classic", "admin_token": TOKEN}
     with serving(tmp_path, workers=2, **settings) as server:
-        eventually(lambda: len(server.workers()) == 2)
+        server.wait_for_starts(2)
         victim = min(server.workers())
         twin.write_bytes(whole[: len(whole) // 2])
         assert _reload(server).status == 409
@@ -130,7 +130,7 @@ def test_worker_lost_beside_a_damaged_bundle(tmp_path: Path, models: Path) -> No
         eventually(lambda: server.log.read_text().count("could not start") >= 2)
         assert server.ask(body=sample_png(5)).json["digit"] == 5
         twin.write_bytes(whole)
-        eventually(lambda: server.log.read_text().count("Application startup complete") == 3)
+        server.wait_for_starts(3)
         twin.write_bytes(whole[: len(whole) // 2])
         for worker in server.workers():
             os.kill(worker, signal.SIGKILL)

@@ -140,7 +140,7 @@ def test_workers_are_replaced_and_count_together(
     with serving(
         tmp_path, workers=2, model_dir=models, default_model="classic", admin_token=TOKEN
     ) as server:
-        eventually(lambda: len(server.workers()) == 2)
+        server.wait_for_starts(2)
         clients = 4
         with Load(server, clients=clients) as load:
             eventually(lambda: load.statuses[200] > 50)
@@ -167,7 +167,7 @@ def test_workers_are_replaced_and_count_together(
 def test_workers_end_with_their_supervisor(tmp_path: Path) -> None:
     """Where the supervisor is killed outright, its workers finish and go, and the port is free."""
     with serving(tmp_path, workers=2, drain_delay_s=0) as server:
-        eventually(lambda: len(server.workers()) == 2)
+        server.wait_for_starts(2)
         workers = server.workers()
         server.process.kill()
         eventually(lambda: not any(_runs(worker) for worker in workers))

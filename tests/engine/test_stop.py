@@ -121,7 +121,7 @@ def test_workers_stop_as_one_process_does(tmp_path: Path) -> None:
     """
     limits = {"drain_delay_s": 600, "deadline_s": 600, "grace_s": 60}
     with serving(tmp_path, workers=2, **limits) as server, ExitStack() as stack:
-        eventually(lambda: server.log.read_text().count("Application startup complete") == 2)
+        server.wait_for_starts(2)
         half_body = stack.enter_context(
             _connect(server, HEAD % (b"/predict", len(PNG)) + PNG[:100])
         )
