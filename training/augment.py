@@ -55,17 +55,29 @@ def augment(images: NDArray[np.uint8], how: Augmentation, rng: np.random.Generat
     Returns:
         float32 `[N, 28, 28]`, 0..255.
     """
+    batch = deform(images, how, rng)
+    corrupt(batch, how, rng)
+    return batch
+
+
+def deform(images: NDArray[np.uint8], how: Augmentation, rng: np.random.Generator) -> Batch:
+    """Do the first half of `augment`: what hands do, digits written otherwise but still clean."""
     batch = _warp(images.astype(np.float32), how, rng)
     chosen = np.flatnonzero(rng.random(len(batch)) < how.thickness)
     if len(chosen):
         batch[chosen] = change_thickness(batch[chosen], rng)
+    return batch
+
+
+def corrupt(batch: Batch, how: Augmentation, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Do the second half of `augment` in place, what scanners do; return the rows it changed."""
     corrupted = rng.random(len(batch)) < how.corruption
     kinds = rng.integers(len(CORRUPTIONS), size=len(batch))
-    for index, corrupt in enumerate(CORRUPTIONS.values()):
+    for index, corruption in enumerate(CORRUPTIONS.values()):
         rows = np.flatnonzero(corrupted & (kinds == index))
         if len(rows):
-            batch[rows] = np.clip(corrupt(batch[rows], rng), 0, 255)
-    return batch
+            batch[rows] = np.clip(corruption(batch[rows], rng), 0, 255)
+    return np.flatnonzero(corrupted)
 
 
 def _warp(batch: Batch, how: Augmentation, rng: np.random.Generator) -> Batch:

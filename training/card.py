@@ -243,9 +243,11 @@ def _training(recipe: dict[str, Any], metadata: Metadata) -> str:
         f"{name} (version {metadata.teachers[name]})" if name in metadata.teachers else name
         for name in recipe.get("teachers", ())
     )
+    clean = recipe.get("clean_share", 0)
+    before = f" Where it was corrupted, what they gave it before\nthat counts {clean:.0%}."
     taught = (
         "The target of each changed digit was the mean of the probabilities that these networks"
-        f" give it: {teachers}.\n"
+        f" give it: {teachers}.{before if clean else ''}\n"
         if teachers
         else ""
     )

@@ -1,7 +1,9 @@
 """Teachers: published networks whose answers another network learns.
 
 Distillation (Hinton et al., 2015, arXiv:1503.02531) on augmented digits: teachers and pupil see the
-same changed pixels (Beyer et al., 2022, arXiv:2106.05237). An ensemble of large networks is slow to
+same changed pixels (Beyer et al., 2022, arXiv:2106.05237). About a corrupted digit the teachers can
+be asked twice, as it was before that and as it is: the one answer says which digit it is, whether
+they can read it or not, the other how much doubt is left. An ensemble of large networks is slow to
 ask, so its answers to some augmented copies of the training digits are taken once and kept, and the
 pupil's epochs take the copies in turn. Knows bundles; knows nothing of how the pupil learns.
 """
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 
 from app.bundle import Bundle
 from app.inference.litert import open_runtime
-from training.augment import augment
+from training.augment import corrupt, deform
 from training.blind import open_blind
 from training.data import Split
 from training.recipe import Recipe
@@ -84,6 +86,7 @@ class Copies:
             {
                 "teachers": teacher.versions,
                 "blind": teacher.blind,
+                "clean_share": recipe.clean_share,
                 "augmentation": asdict(recipe.augmentation),
                 "finish": recipe.finish and asdict(recipe.finish.augmentation),
                 "copies": recipe.copies,
@@ -140,9 +143,15 @@ class Copies:
         pixels, answers = [], []
         for start in range(0, len(self._digits), CHUNK):
             rng = np.random.default_rng([self._seed, copy, start])
-            changed = augment(self._digits.images[start : start + CHUNK], how, rng)
-            pixels.append(np.rint(changed).astype(np.uint8))
-            answers.append(self._teacher(pixels[-1].astype(np.float32)))
+            batch = deform(self._digits.images[start : start + CHUNK], how, rng)
+            said = self._teacher(np.rint(batch))
+            corrupted = corrupt(batch, how, rng)
+            shown = np.rint(batch)
+            if len(corrupted):
+                after = self._teacher(shown[corrupted])
+                said[corrupted] += (1 - recipe.clean_share) * (after - said[corrupted])
+            pixels.append(shown.astype(np.uint8))
+            answers.append(said)
         fresh = self._folder / "fresh.npz"
         np.savez(fresh, pixels=np.concatenate(pixels), answers=np.concatenate(answers))
         fresh.replace(self._path(copy))

@@ -8,6 +8,18 @@ import keras
 
 from training.augment import Augmentation
 
+# Settings that a description leaves out where they are not used.
+OPTIONAL = (
+    "label_smoothing",
+    "averaging",
+    "teachers",
+    "copies",
+    "clean_share",
+    "finish",
+    "refit",
+    "int8",
+)
+
 
 @dataclass(frozen=True)
 class Finish:
@@ -57,6 +69,8 @@ class Recipe:
         teachers: Names of published models; the mean of their probabilities is the target of each
             changed digit, instead of its label.
         copies: Augmented copies of the digits that the teachers answer; epochs take them in turn.
+        clean_share: How much of a corrupted digit's target is what the teachers said of it before
+            that, 0..1; the rest is what they say of what the pupil sees.
         finish: How the last epochs differ from the others.
         refit: Further epochs that the trained network gets on all 60,000 digits, the held-out ones
             too, once they have served for every choice; what is published is the network after
@@ -85,6 +99,7 @@ class Recipe:
     averaging: float = 0.0
     teachers: tuple[str, ...] = ()
     copies: int = 0
+    clean_share: float = 0.0
     finish: Finish | None = None
     refit: Finish | None = None
     precision: str = "float32"
@@ -133,8 +148,7 @@ class Recipe:
         """
         said = {**asdict(self), "build": self.build.__name__, "teachers": list(self.teachers)}
         del said["description"]
-        optional = ("label_smoothing", "averaging", "teachers", "copies", "finish", "refit", "int8")
-        for setting in optional:
+        for setting in OPTIONAL:
             if not said[setting]:
                 del said[setting]
         for setting, usual in (("warm_up", 1), ("cosine", True), ("precision", "float32")):

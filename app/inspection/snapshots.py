@@ -3,7 +3,7 @@
 The bundle keeps the weights of some epochs, large tensors as int8 with a scale for each output
 channel (`<name>:scale`); the published network is run with these weights in its layers' places. The
 temperature of the published logits is not in them, so that even the last epoch's probabilities are
-a little sharper than the published ones.
+a little sharper than the published ones. Of a refitted model they are of the training before that.
 """
 
 import io

@@ -76,7 +76,8 @@ async function describe(signal) {
     label: "Loss, epoch by epoch", x: epochs.map((one) => one.epoch), across: "epoch", log: true,
     lines: [{ name: "in training", values: epochs.map((one) => one.loss), kind: "first" }, { name: "in validation", values: epochs.map((one) => one.val_loss), kind: "second" }],
   });
-  fill(parts.plot, parts.curve, h("p.notes", "In training the digits are distorted and values are struck out, so that its loss stays the higher one."));
+  fill(parts.plot, parts.curve, h("p.notes", "In training the digits are distorted and values are struck out, so that its loss stays the higher one."),
+    training.refitted ? h("p.notes", "What answers above then went on for a little from all digits, the held-out ones too.") : null);
 }
 
 const figures = (moment) => training.epochs.find((one) => one.epoch === moment.epoch);

@@ -23,7 +23,10 @@ class TrainingAnswer(_Answer):
 
     model: ModelName
     epochs: list[EpochFigures]
-    published_epoch: int = Field(description="The epoch whose weights are served.")
+    published_epoch: int = Field(description="The epoch whose weights were chosen.")
+    refitted: bool = Field(
+        description="Whether these went on over all digits, the held-out ones too, to be served."
+    )
     saved: list[int] = Field(description="Epochs of which the weights are kept.")
 
 
@@ -63,6 +66,7 @@ def training_answer(bundle: Bundle) -> TrainingAnswer:
         model=ModelName(name=known.name, version=known.version),
         epochs=known.epochs,
         published_epoch=known.published_epoch,
+        refitted=known.refitted,
         saved=saved_epochs(bundle),
     )
 

@@ -15,6 +15,8 @@ def test_training_is_described(client: TestClient) -> None:
     assert [one["epoch"] for one in answer["epochs"]] == list(range(1, len(answer["epochs"]) + 1))
     assert set(answer["saved"]) <= {one["epoch"] for one in answer["epochs"]}
     assert answer["published_epoch"] in answer["saved"]
+    assert not answer["refitted"]
+    assert client.get("/models/ensemble/training").json()["refitted"]
     assert client.get("/models/nosuch/training").status_code == 404
 
 

@@ -49,6 +49,29 @@ def test_pupil_learns_the_teachers_answers(
     assert not shown[0] & shown[1]  # two copies, of which the third epoch takes the first again
 
 
+def test_teachers_are_asked_before_and_after_corruption(
+    small: Recipe, train_digits: Split, tmp_path: Path
+) -> None:
+    """What is learned of a corrupted digit is a mean of both answers, of a clean one its own."""
+    bent = Augmentation(shift_px=1)
+    clean = replace(small, augmentation=bent, teachers=("classic",), copies=1, clean_share=0.75)
+    dirty = replace(clean, augmentation=replace(clean.augmentation, corruption=0.5))
+    digits, teacher = train_digits.take(np.arange(60)), Voting([open_bundle(CLASSIC)])
+    shown, learned = [], []
+    for name, recipe in (("clean", clean), ("dirty", dirty)):
+        copies = Copies(tmp_path / name, digits, recipe, teacher, seed=1)
+        copies.make()
+        pixels, answers = copies.take(0, np.arange(len(digits)))
+        shown.append(pixels.astype(np.float32))
+        learned.append(answers)
+    changed = (shown[0] != shown[1]).any(axis=(1, 2))
+    assert 15 < changed.sum() < 45
+    both = 0.75 * teacher(shown[0]) + 0.25 * teacher(shown[1])
+    assert np.abs(teacher(shown[0]) - both).max() > 0.1
+    np.testing.assert_allclose(learned[0], teacher(shown[0]), atol=1e-6)
+    np.testing.assert_allclose(learned[1], both, atol=1e-6)
+
+
 def test_finish_has_copies_of_its_own(small: Recipe, train_digits: Split, tmp_path: Path) -> None:
     """The last epochs of a pupil show digits as its finish changes them, and their answers."""
     finish = Finish(epochs=2, learning_rate=1e-4, augmentation=Augmentation(), copies=1)
