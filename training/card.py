@@ -244,10 +244,12 @@ def _training(recipe: dict[str, Any], metadata: Metadata) -> str:
         for name in recipe.get("teachers", ())
     )
     clean = recipe.get("clean_share", 0)
-    before = f" Where it was corrupted, what they gave it before\nthat counts {clean:.0%}."
+    before = (
+        f"Of a corrupted one, {100 * clean:g} % of it is what they said before the corruption.\n"
+    )
     taught = (
         "The target of each changed digit was the mean of the probabilities that these networks"
-        f" give it: {teachers}.{before if clean else ''}\n"
+        f" give it: {teachers}.\n{before if clean else ''}"
         if teachers
         else ""
     )
