@@ -246,10 +246,12 @@ def _training(recipe: dict[str, Any], metadata: Metadata) -> str:
     clean = recipe.get("clean_share", 0)
     before = (
         f"Of a corrupted one, {100 * clean:g} % of it is what they said before the corruption.\n"
+        if clean
+        else ""
     )
     taught = (
         "The target of each changed digit was the mean of the probabilities that these networks"
-        f" give it: {teachers}.\n{before if clean else ''}"
+        f" give it: {teachers}.\n{before}"
         if teachers
         else ""
     )

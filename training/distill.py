@@ -144,12 +144,13 @@ class Copies:
         for start in range(0, len(self._digits), CHUNK):
             rng = np.random.default_rng([self._seed, copy, start])
             batch = deform(self._digits.images[start : start + CHUNK], how, rng)
-            said = self._teacher(np.rint(batch))
+            clean = np.rint(batch)
             corrupted = corrupt(batch, how, rng)
             shown = np.rint(batch)
-            if len(corrupted):
-                after = self._teacher(shown[corrupted])
-                said[corrupted] += (1 - recipe.clean_share) * (after - said[corrupted])
+            said = self._teacher(shown)
+            if recipe.clean_share and len(corrupted):
+                before = self._teacher(clean[corrupted])
+                said[corrupted] += recipe.clean_share * (before - said[corrupted])
             pixels.append(shown.astype(np.uint8))
             answers.append(said)
         fresh = self._folder / "fresh.npz"

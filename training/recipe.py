@@ -1,24 +1,12 @@
 """What a recipe states: everything that decides how a published model comes out."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import keras
 
 from training.augment import Augmentation
-
-# Settings that a description leaves out where they are not used.
-OPTIONAL = (
-    "label_smoothing",
-    "averaging",
-    "teachers",
-    "copies",
-    "clean_share",
-    "finish",
-    "refit",
-    "int8",
-)
 
 
 @dataclass(frozen=True)
@@ -148,12 +136,10 @@ class Recipe:
         """
         said = {**asdict(self), "build": self.build.__name__, "teachers": list(self.teachers)}
         del said["description"]
-        for setting in OPTIONAL:
-            if not said[setting]:
-                del said[setting]
-        for setting, usual in (("warm_up", 1), ("cosine", True), ("precision", "float32")):
-            if said[setting] == usual:
-                del said[setting]
+        for setting in fields(self):
+            if getattr(self, setting.name) == setting.default:
+                del said[setting.name]
+        said["validation_count"] = self.validation_count  # is always used
         return said
 
 
