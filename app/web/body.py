@@ -56,6 +56,9 @@ NPY_TYPE, JSON_TYPE, FORM_TYPE = "application/x-npy", "application/json", "multi
 ONE_IMAGE_TYPES = (FORM_TYPE, *IMAGE_TYPES, JSON_TYPE, NPY_TYPE)
 MANY_IMAGES_TYPES = (FORM_TYPE, JSON_TYPE, NPY_TYPE)
 LONGEST_HEAD = 4096  # bytes in which the header of an npy file should have come
+# Longer JSON is counted before it is read: an image has so many lists at most, and so many colons
+# (two names, and one in a `data:` URL). 5 MB of lists in lists take a second to build.
+COUNTED_ABOVE, MOST_LISTS, MOST_COLONS = 500_000, 29, 3
 # Lists end at the first thing that is wrong: 5 MB of what is no pixel would be as many errors.
 _Row = Annotated[
     list[Annotated[int, Field(ge=0, le=255, strict=True)]],
@@ -244,13 +247,29 @@ def _check_count(count: int, limits: Limits) -> None:
         )
 
 
+def _check_parts(body: bytes, images: int) -> None:
+    """Refuse long JSON that no so many images can be, without building what it says."""
+    if len(body) <= COUNTED_ABOVE:
+        return
+    lists, colons = body.count(b"["), body.count(b":")
+    most_lists, most_colons = MOST_LISTS * images + 1, MOST_COLONS * images
+    if lists > most_lists or colons > most_colons:
+        reason = (
+            f"it holds {lists} lists and {colons} names, and {images}"
+            f" image{'s'[: images > 1]} at most {most_lists} and {most_colons}"
+        )
+        raise _no_image(reason, [{"loc": ["body"], "msg": reason}])
+
+
 @uncollected
 def _one(body: bytes) -> ImageInput:
+    _check_parts(body, 1)
     return _from_json(_validated(lambda: _ONE.validate_json(body)))
 
 
 @uncollected
 def _items(body: bytes, limits: Limits) -> list[ImageInput | DigitscopeError]:
+    _check_parts(body, limits.max_batch_items)
     counting = itertools.count(1), limits.max_batch_items
     entries = _validated(lambda: _MANY.validate_json(body, context=counting))
     return [_item(entry) for entry in entries]

@@ -4,7 +4,9 @@ import asyncio
 import gc
 import json
 import tracemalloc
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,8 +143,8 @@ def test_pixels_are_looked_at_up_to_the_first_that_is_wrong(pixels: list[list[ob
 
 
 def test_names_that_no_image_has_are_not_listed_by_the_thousand() -> None:
-    """An object of 100,000 unknown names is refused as one mistake, alone and as an item."""
-    names = {f"name {number}": 0 for number in range(100_000)}
+    """An object of 20,000 unknown names is refused as one mistake, alone and as an item."""
+    names = {f"name {number}": 0 for number in range(20_000)}
     with pytest.raises(InvalidInputError, match="no 'name 0' in an image") as found:
         asyncio.run(read_one(_json({"image": "", **names}), Limits(10_000_000, 1)))
     assert len(found.value.fields["errors"]) == 1
@@ -159,6 +161,22 @@ def test_items_with_much_wrong_spoil_no_other() -> None:
     np.testing.assert_array_equal(found[0], IMAGES[0])
     np.testing.assert_array_equal(found[-1], IMAGES[0])
     assert [type(one) for one in found[1:-1]] == [InvalidInputError] * len(wrong)
+
+
+@pytest.mark.parametrize("read", [read_one, read_many])
+@pytest.mark.parametrize("names", [1, 300_000])
+def test_what_cannot_be_images_is_not_built(names: int, read: Callable[..., Any]) -> None:
+    """Neither lists in lists nor names by the hundred thousand: they would take some 100 MB."""
+    value = {"x": [[[[[]]]]] * 200_000} if names == 1 else {str(n): 0 for n in range(names)}
+    request = _json([value] if read is read_many else value)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidInputError, match=rf"lists and {names} names"):
+            asyncio.run(read(request, Limits(10_000_000, 1)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10_000_000  # the body, once in pieces and once whole
 
 
 @pytest.mark.parametrize("many", [False, True])
