@@ -262,7 +262,8 @@ def _training(recipe: dict[str, Any], metadata: Metadata) -> str:
         refit = _last("On all 60,000 digits, a further", recipe["refit"])
     ended = f", stopped after {len(metadata.epochs)}," if stopped else ","
     length = f"{recipe['epochs']} epochs{ended} batches of {recipe['batch_size']}"
-    return f"""Recipe `{recipe["name"]}`: {length}, AdamW
+    optimizer = "Muon for the kernels" if recipe.get("optimizer") == "muon" else "AdamW"
+    return f"""Recipe `{recipe["name"]}`: {length}, {optimizer}
 with a peak learning rate of {recipe["learning_rate"]:g}, seed {recipe.get("seed", metadata.seed)}.
 {taught}Made with {libraries}.
 

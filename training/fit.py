@@ -21,6 +21,7 @@ from training.batches import Batches, one_hot
 from training.data import Split
 from training.distill import Copies
 from training.layers import DropConnect, fold
+from training.optimizers import optimizer_of
 from training.recipe import Recipe
 
 REFIT = "refit"  # the folder of what goes on from a run, in that of the run
@@ -342,13 +343,7 @@ def _compile(network: keras.Sequential, recipe: Recipe, steps: int) -> keras.Mod
     is badly misread would give no gradient.
     """
     trainee = keras.Model(network.inputs[0], network.get_layer("logits").output)
-    optimizer = keras.optimizers.AdamW(
-        _Schedule(recipe, steps),
-        weight_decay=recipe.weight_decay,
-        use_ema=bool(recipe.averaging),
-        ema_momentum=recipe.averaging,
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    optimizer = optimizer_of(recipe, _Schedule(recipe, steps))
     optimizer.build(trainee.trainable_variables)
     trainee.compile(
         optimizer,

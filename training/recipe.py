@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
@@ -45,11 +45,13 @@ class Recipe:
         batch_size: Digits per step, outliers on top.
         learning_rate: Peak of the schedule: linear warm-up, then a cosine to 0 (Loshchilov and
             Hutter, 2017), before `finish` starts another.
-        weight_decay: Decoupled weight decay (AdamW; Loshchilov and Hutter, 2019) of kernels only.
+        weight_decay: Decoupled weight decay (Loshchilov and Hutter, 2019) of kernels only.
         augmentation: How the digits are changed before each step.
         outlier_share: Non-digits per digit in every batch, with the uniform distribution as target.
         label_smoothing: Share of each digit's target that is spread evenly over the ten classes
             (Szegedy et al., 2016).
+        optimizer: `adamw` (Loshchilov and Hutter, 2019), or `muon` for the kernels that have
+            several input channels (`training.optimizers`).
         warm_up: Epochs in which the learning rate rises from 0 (Goyal et al., 2017).
         cosine: Let the learning rate fall; without, it stays at its peak up to the finish.
         averaging: Decay, per step, of the moving average of the weights that is kept at the end
@@ -82,6 +84,7 @@ class Recipe:
     augmentation: Augmentation
     outlier_share: float
     label_smoothing: float = 0.0
+    optimizer: Literal["adamw", "muon"] = "adamw"
     warm_up: int = 1
     cosine: bool = True
     averaging: float = 0.0
