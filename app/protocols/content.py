@@ -13,6 +13,7 @@ from app.errors import TooLargeError, UndecodableError, UnsupportedMediaTypeErro
 from app.web.body import Limits, read_body
 
 _GZIP, _DEFLATE = 31, 15  # zlib's window bits for the two formats
+MOST_LISTS = 1000  # besides two for each comma: tensors of images hold one for each at most
 SMALLEST = 500  # bytes of an answer that are worth compressing
 
 
@@ -50,8 +51,14 @@ def read_json(content: bytes) -> dict[str, Any]:
     """Return a JSON object.
 
     Raises:
-        UndecodableError: It is no JSON, or no object.
+        UndecodableError: It is no JSON, or no object, or far more lists than values, which would
+            take a second of the event loop to build.
     """
+    lists, commas = content.count(b"["), content.count(b",")
+    if lists > 2 * commas + MOST_LISTS:
+        raise UndecodableError(
+            f"The body was not read: it holds {lists} lists and {commas} commas, which is no tensor."
+        )
     try:
         found = pydantic_core.from_json(content, allow_inf_nan=False)
     except ValueError as error:
