@@ -57,7 +57,7 @@ def read_json(content: bytes) -> dict[str, Any]:
     lists, commas = content.count(b"["), content.count(b",")
     if lists > 2 * commas + MOST_LISTS:
         raise UndecodableError(
-            f"The body was not read: it holds {lists} lists and {commas} commas, which is no tensor."
+            f"The body was not read: it holds {lists} lists and {commas} commas: no tensor does."
         )
     try:
         found = pydantic_core.from_json(content, allow_inf_nan=False)
