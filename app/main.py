@@ -129,6 +129,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
         summary="Handwritten digits, recognised and explained.",
         description=DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # the page's router has it, with a policy
         redoc_url=None,
         # Asking at each request whether traces are wanted takes 20 us.
         telemetry=None if traced else {"tracing": False, "metrics": False, "logs": False},

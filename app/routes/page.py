@@ -1,8 +1,13 @@
-"""`/` and `/page/...`: the page that draws, and its files. It uses the public routes only."""
+"""`/` and `/page/...`: the page that draws, and its files; `/docs`. They use public routes only."""
 
+import base64
+import hashlib
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from fastapi import APIRouter
+from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -11,21 +16,27 @@ from app.samples import sample_png
 from app.web.assets import make_asset, read_assets, serve
 
 FOLDER = Path(__file__).parents[1] / "page"
-# Only files of the service itself; blob: and data: are pictures that the page makes.
-POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' blob: data:",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
+DOCS_FILES = "/static-offline-docs"  # where fastapi-offline puts Swagger UI
+
+
+def _policy(*more: str, scripts: Iterable[str] = (), style: str = "") -> str:
+    """Return a policy: files of the service alone; blob: and data: are pictures a page makes."""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            " ".join(("script-src 'self'", *scripts)),
+            f"style-src 'self'{style}",
+            "img-src 'self' blob: data:",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+            *more,
+        )
     )
-)
-HEADERS = {"Content-Security-Policy": POLICY}
+
+
+HEADERS = {"Content-Security-Policy": _policy("require-trusted-types-for 'script'")}
 
 
 def page_router(folder: Path = FOLDER) -> APIRouter:
@@ -47,6 +58,27 @@ def page_router(folder: Path = FOLDER) -> APIRouter:
             raise NotFoundError(f"The page has no file {name!r}.", valid=sorted(assets))
         return serve(request, assets[name], HEADERS)
 
+    async def docs(request: Request) -> Response:
+        root = request.scope.get("root_path", "")
+        response = get_swagger_ui_html(
+            openapi_url=f"{root}/openapi.json",
+            title="digitscope - Swagger UI",
+            swagger_js_url=f"{root}{DOCS_FILES}/swagger-ui-bundle.js",
+            swagger_css_url=f"{root}{DOCS_FILES}/swagger-ui.css",
+            swagger_favicon_url=f"{root}{DOCS_FILES}/favicon.png",
+        )
+        # Swagger UI styles its elements; of scripts it has one that starts it.
+        inline = re.findall(rb"<script>(.*?)</script>", bytes(response.body), re.DOTALL)
+        scripts = [
+            f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
+            for script in inline
+        ]
+        response.headers["Content-Security-Policy"] = _policy(
+            scripts=scripts, style=" 'unsafe-inline'"
+        )
+        return response
+
+    router.add_route("/docs", docs, include_in_schema=False)
     router.add_route("/", home, include_in_schema=False)
     router.add_route("/page/{name:path}", file, include_in_schema=False)
     return router

@@ -13,7 +13,10 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def page(browser: Browser, server: str):
-    """The docs page with `POST /predict` opened for a try; nothing may come from elsewhere."""
+    """The docs page with `POST /predict` opened for a try.
+
+    Nothing may come from elsewhere, and the browser may complain of nothing.
+    """
     page = browser.new_page()
     elsewhere: list[str] = []
     page.on(
@@ -24,13 +27,15 @@ def page(browser: Browser, server: str):
             else None
         ),
     )
+    errors: list[str] = []
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
     page.goto(f"{server}/docs")
     operation = page.locator("#operations-Recognise-predict")
     operation.click()
     operation.get_by_role("button", name="Try it out").click()
     yield page
     page.close()
-    assert elsewhere == []
+    assert elsewhere == errors == []
 
 
 def _execute(page: Page) -> dict:

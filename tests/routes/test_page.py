@@ -20,6 +20,15 @@ def test_page_is_served_with_a_strict_policy(client: TestClient) -> None:
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", answer.text)
 
 
+def test_docs_run_one_script_of_their_own(client: TestClient) -> None:
+    """`/docs` may load from its own service only, and of inline scripts runs the one it has."""
+    answer = client.get("/docs")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    (scripts,) = re.findall(r"script-src ([^;]*);", policy)
+    assert re.fullmatch(r"'self' 'sha256-[A-Za-z0-9+/=]{44}'", scripts)
+
+
 def test_addresses_are_relative(client: TestClient) -> None:
     """No address in the HTML begins with a slash or a scheme, and each leads to a file."""
     addresses = re.findall(r'(?:href|src)="([^"#]+)"', client.get("/").text)
