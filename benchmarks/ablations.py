@@ -55,6 +55,7 @@ VARIANTS = {
     "constant learning rate": replace(BASE, cosine=False),
     "dropout 0.2": replace(BASE, options={"width": 0.5, "dropout": 0.2}),
     "label smoothing 0.1": replace(BASE, label_smoothing=0.1),
+    "Muon instead of AdamW": replace(BASE, optimizer="muon"),
     "weight averaging 0.999": replace(BASE, averaging=0.999),
     "float32": replace(BASE, precision="float32"),
 }

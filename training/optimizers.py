@@ -10,6 +10,10 @@ import keras
 
 from training.recipe import Recipe
 
+# Of a step of Muon, by the learning rate. 0.2 is said to be that of AdamW's; compact came as near to
+# its teacher in eight epochs with both.
+RMS = 0.4
+
 
 class KernelMuon(keras.optimizers.Muon):
     """Muon (Jordan et al., 2024; scaled as by Liu et al., 2025, arXiv:2502.16982) for convolutions.
@@ -31,9 +35,9 @@ class KernelMuon(keras.optimizers.Muon):
         return keras.ops.reshape(super().zeropower_via_newtonschulz5(matrix, steps), x.shape)
 
     def lr_adjust(self, x: Any) -> Any:
-        """Return a step with a root mean square like that of AdamW's, 0.2 of the rate."""
+        """Return a step whose root mean square is `RMS` of the rate, whatever the shape."""
         rows, columns = math.prod(x.shape[:-1]), x.shape[-1]
-        return x * (self.rms_rate * math.sqrt(max(rows, columns)))
+        return x * (RMS * math.sqrt(max(rows, columns)))
 
 
 def optimizer_of(recipe: Recipe, schedule: Any) -> keras.optimizers.Optimizer:

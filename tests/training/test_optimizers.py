@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from training.optimizers import KernelMuon, optimizer_of
+from training.optimizers import RMS, KernelMuon, optimizer_of
 from training.recipes import compact
 
 RATE = 0.01
@@ -24,11 +24,11 @@ def _step(shape: tuple[int, ...], name: str = "kernel", decay: float = 0.0) -> n
 
 @pytest.mark.parametrize("shape", [(3, 3, 8, 12), (24, 10)])
 def test_singular_values_of_a_kernels_step_are_alike(shape: tuple[int, ...]) -> None:
-    """As a matrix of inputs by outputs; and the step is as large as one of AdamW."""
+    """As a matrix of inputs by outputs; and its size is a share of the rate."""
     step = _step(shape)
     values = np.linalg.svd(step.reshape(-1, shape[-1]), compute_uv=False)
     assert values.max() / values.min() < 2  # those of the gradient: 3 and more
-    assert np.sqrt(np.mean(step**2)) == pytest.approx(0.2 * RATE, rel=0.2)
+    assert np.sqrt(np.mean(step**2)) == pytest.approx(RMS * RATE, rel=0.2)
 
 
 @pytest.mark.parametrize(
