@@ -10,8 +10,8 @@ import keras
 
 from training.recipe import Recipe
 
-# Of a step of Muon, by the learning rate. 0.2 is said to be that of AdamW's; compact came as near to
-# its teacher in eight epochs with both.
+# Of a step of Muon, by the learning rate. Liu et al. take 0.2, like AdamW's; compact's loss was the
+# same with both after eight epochs, on held-out digits this was a little better.
 RMS = 0.4
 
 
