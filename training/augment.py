@@ -80,19 +80,6 @@ def corrupt(batch: Batch, how: Augmentation, rng: np.random.Generator) -> NDArra
     return np.flatnonzero(corrupted)
 
 
-def shift(batch: Batch, most: int, rng: np.random.Generator) -> Batch:
-    """Shift each image by up to `most` whole pixels along each axis; edges repeat outward.
-
-    Nothing is resampled, so what is noise stays noise.
-    """
-    n = len(batch)
-    padded = np.pad(batch, ((0, 0), (most, most), (most, most)), mode="edge")
-    place = np.arange(SIDE)
-    rows = place + rng.integers(2 * most + 1, size=(n, 1))
-    columns = place + rng.integers(2 * most + 1, size=(n, 1))
-    return np.asarray(padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]])
-
-
 def _warp(batch: Batch, how: Augmentation, rng: np.random.Generator) -> Batch:
     """Rotate, scale, shear, shift and bend in one resampling: edges are softened once."""
     n = len(batch)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from training.augment import augment, shift
+from training.augment import augment
 from training.data import Split
 from training.distill import Copies
 from training.outliers import outliers
@@ -46,7 +46,7 @@ class Batches(keras.utils.PyDataset):
         pixels: Batch
         if self.copies:
             shown, targets = self.copies.take(self.epoch, rows)
-            pixels = shift(shown.astype(np.float32), self.recipe.copies_shift_px, rng)
+            pixels = shown.astype(np.float32)
         else:
             pixels = augment(batch.images, augmentation, rng)
             smoothing = self.recipe.label_smoothing

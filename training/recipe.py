@@ -59,9 +59,6 @@ class Recipe:
         teachers: Names of published models; the mean of their probabilities is the target of each
             changed digit, instead of its label.
         copies: Augmented copies of the digits that the teachers answer; epochs take them in turn.
-        copies_shift_px: Whole pixels by which copies are shifted at most, along each axis, anew
-            whenever they are shown. The teachers are not asked again: they hardly change their
-            minds, and a pupil that sees the same copy often learns it by heart.
         clean_share: How much of a corrupted digit's target is what the teachers said of it before
             that, 0..1; the rest is what they say of what the pupil sees.
         finish: How the last epochs differ from the others.
@@ -93,7 +90,6 @@ class Recipe:
     averaging: float = 0.0
     teachers: tuple[str, ...] = ()
     copies: int = 0
-    copies_shift_px: int = 0
     clean_share: float = 0.0
     finish: Finish | None = None
     refit: Finish | None = None

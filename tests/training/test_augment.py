@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.augment import Augmentation, augment, shift
+from training.augment import Augmentation, augment
 from training.corruptions import CORRUPTIONS
 from training.data import Split
 from training.outliers import letters, outliers, scribbles, textures
@@ -53,19 +53,6 @@ def test_shift_moves_the_centre_of_mass(train_digits: Split) -> None:
     after = (moved.sum(axis=2) @ rows) / moved.sum(axis=(1, 2))
     assert 2.5 < np.abs(after - before).max() <= 3.1
     assert np.median(moved.sum(axis=(1, 2)) / images.sum(axis=(1, 2))) == pytest.approx(1, abs=0.02)
-
-
-def test_edges_repeat_where_whole_pixels_are_shifted() -> None:
-    """Values stay as they are, and where there were none is what lay at the edge."""
-    image = np.arange(28 * 28, dtype=np.float32).reshape(1, 28, 28)
-    many = shift(np.repeat(image, 200, axis=0), 1, np.random.default_rng(4))
-    assert many.dtype == np.float32
-    ways = {
-        np.pad(image[0], 1, mode="edge")[y : y + 28, x : x + 28].tobytes()
-        for y in range(3)
-        for x in range(3)
-    }
-    assert {one.tobytes() for one in many} == ways
 
 
 def test_rotation_turns_the_main_axis() -> None:

@@ -49,34 +49,6 @@ def test_pupil_learns_the_teachers_answers(
     assert not shown[0] & shown[1]  # two copies, of which the third epoch takes the first again
 
 
-def test_copies_are_shifted_anew_whenever_they_are_shown(
-    small: Recipe, train_digits: Split, tmp_path: Path
-) -> None:
-    """By whole pixels, with the answers that the teachers gave to the copy as it was."""
-    recipe = replace(small, teachers=("classic",), copies=1, copies_shift_px=1, outlier_share=0.0)
-    digits, teacher = train_digits.take(np.arange(20)), Voting([open_bundle(CLASSIC)])
-    copies = Copies(tmp_path, digits, recipe, teacher, seed=1)
-    copies.make()
-    every, answers = copies.take(0, np.arange(20))
-    found = []
-    for epoch in (0, 1):
-        pixels, targets = Batches(digits, recipe, seed=1, epoch=epoch, copies=copies)[0]
-        places = []
-        for image, target in zip(pixels[..., 0], targets, strict=True):
-            (row,) = np.flatnonzero((answers == target).all(axis=1))
-            inner = image[1:-1, 1:-1]
-            (place,) = [
-                (y, x)
-                for y in range(3)
-                for x in range(3)
-                if (every[row, y : y + 26, x : x + 26] == inner).all()
-            ]
-            places.append((row, place))
-        assert len({place for _, place in places}) > 4
-        found.append(set(places))
-    assert len(found[0] & found[1]) < 10
-
-
 def test_teachers_are_asked_before_and_after_corruption(
     small: Recipe, train_digits: Split, tmp_path: Path
 ) -> None:

@@ -35,7 +35,6 @@ RECIPE = Recipe(
     outlier_share=0.06,
     teachers=("ensemble",),
     copies=6,
-    copies_shift_px=1,
     clean_share=0.5,
     optimizer="muon",
     finish=FINISH,
