@@ -221,10 +221,20 @@ def _fit_and_publish(
     if recipe.refit and whole:
         seeing = Voting(teachers) if teachers else None
         fitted = _refit(recipe, fitted, digits, validation, run, seeing)
+    _end_without_tensorflow("--resume")
     out.print("Calibrating, compiling and evaluating ...")
     trained = Trained(recipe, run.seed, fitted)
     test = mnist.load(data, "test") if whole else None
     return publish(trained, validation, test, target, train=train_split)
+
+
+def _end_without_tensorflow(again: str) -> None:
+    """End where only TensorFlow can go on: it compiles what is served."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        out.print(f"Trained. Under TensorFlow, {again} publishes what is there.")
+        raise typer.Exit
 
 
 def _join_and_publish(
@@ -247,6 +257,7 @@ def _join_and_publish(
         if recipe.refit:
             fitted = _refit(recipe, fitted, digits, validation, run)
         members[recipe.name] = fitted
+    _end_without_tensorflow("the same command")
     out.print("Joining, calibrating, compiling and evaluating ...")
     joined = join_fitted(members, validation)
     test, trained = mnist.load(data, "test"), Trained(ensemble, None, joined)

@@ -11,12 +11,16 @@ pupil's epochs take the copies in turn. Knows bundles; knows nothing of how the 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from app.bundle import Bundle
+from app.bundle import BLIND_FILE, KERAS_FILE, Bundle
+from app.inference.keras_runtime import load_keras
 from app.inference.litert import open_runtime
 from training.augment import corrupt, deform
 from training.blind import open_blind
@@ -25,6 +29,8 @@ from training.recipe import Recipe
 from training.resample import Batch
 
 CHUNK = 500  # digits that are changed and answered at once
+
+Answering = Callable[[Batch], NDArray[np.float32]]  # (N, 28, 28), 0..255 -> probabilities (N, 10)
 
 
 class Voting:
@@ -51,15 +57,31 @@ class Voting:
         """
         self.versions = {bundle.metadata.name: bundle.metadata.version for bundle in teachers}
         self.blind = blind_for is not None
-        self._voters = [
-            open_runtime(bundle, threads=2) if blind_for is None else open_blind(bundle, blind_for)
-            for bundle in teachers
-        ]
+        self._voters = [_open(bundle, blind_for) for bundle in teachers]
 
     def __call__(self, pixels: Batch) -> NDArray[np.float32]:
         """Return the mean of the probabilities, `[N, 10]`, for `[N, 28, 28]`, 0..255, ink high."""
-        votes = [voter.predict(pixels).probabilities for voter in self._voters]
+        votes = [voter(pixels) for voter in self._voters]
         return np.asarray(np.mean(votes, axis=0, dtype=np.float32))
+
+
+def _open(bundle: Bundle, blind_for: NDArray[np.uint8] | None) -> Answering:
+    """Load a network as it is served; under JAX, which may have an accelerator, the Keras file."""
+    if keras.backend.backend() == "jax":
+        unseen = blind_for is not None and bundle.metadata.refitted
+        return partial(_ask, load_keras(bundle.read(BLIND_FILE if unseen else KERAS_FILE)))
+    runtime = (
+        open_runtime(bundle, threads=2) if blind_for is None else open_blind(bundle, blind_for)
+    )
+    return lambda pixels: runtime.predict(pixels).probabilities
+
+
+def _ask(network: keras.Model, pixels: Batch) -> NDArray[np.float32]:
+    """Return a Keras network's probabilities; it is compiled for `CHUNK` images at once."""
+    filled = np.zeros((-len(pixels) % CHUNK + len(pixels), *pixels.shape[1:], 1), np.float32)
+    filled[: len(pixels)] = pixels[..., None]
+    said = [network.predict_on_batch(part) for part in np.split(filled, len(filled) // CHUNK)]
+    return np.concatenate(said)[: len(pixels)]
 
 
 class Copies:
@@ -100,6 +122,10 @@ class Copies:
             for path in folder.glob("*.npz"):
                 path.unlink()
             note.write_text(origin)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the teachers behind for a process that only takes what they have answered."""
+        return {**self.__dict__, "_teacher": None, "_held": None}
 
     def make(self, on_copy: Callable[[int], None] = lambda copy: None) -> None:
         """Make the copies that are not there yet; `on_copy` is told each one's number, from 0."""

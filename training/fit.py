@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training import snapshots
+from training.accelerator import fit_by_epoch
 from training.batches import Batches, one_hot
 from training.data import Split
 from training.distill import Copies
@@ -155,20 +156,21 @@ def fit(
         callbacks.append(
             keras.callbacks.TensorBoard(tensorboard, histogram_freq=1, write_graph=False)
         )
+    known = validation.images[..., None].astype(np.float32), one_hot(validation.labels)
     try:
-        trainee.fit(
-            batches,
-            epochs=recipe.epochs,
-            initial_epoch=len(history),
-            validation_data=(
-                validation.images[..., None].astype(np.float32),
-                one_hot(validation.labels),
-            ),
-            validation_batch_size=500,
-            callbacks=callbacks,
-            shuffle=False,  # Batches has its own order, which a resumed run repeats
-            verbose=0,
-        )
+        if keras.backend.backend() == "jax":
+            fit_by_epoch(trainee, batches, known, epochs=recipe.epochs, callbacks=callbacks)
+        else:
+            trainee.fit(
+                batches,
+                epochs=recipe.epochs,
+                initial_epoch=len(history),
+                validation_data=known,
+                validation_batch_size=500,
+                callbacks=callbacks,
+                shuffle=False,  # Batches has its own order, which a resumed run repeats
+                verbose=0,
+            )
     except KeyboardInterrupt:
         if not history:
             raise

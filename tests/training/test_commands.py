@@ -103,6 +103,21 @@ def test_refit_goes_on_where_it_was_stopped(
     assert any(differ)
 
 
+def test_only_tensorflow_publishes(
+    run: Callable[..., Result], tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another backend has trained waits for the same command under TensorFlow."""
+    with monkeypatch.context() as patched:
+        patched.setattr("keras.backend.backend", lambda: "torch")
+        trained = run("train", recipe=tiny)
+    assert trained.exit_code == 0, trained.output
+    assert "Under TensorFlow, --resume publishes what is there." in trained.output
+    assert not (tmp_path / "model").exists()
+    published = run("train", "--resume", recipe=tiny)
+    assert published.exit_code == 0, published.output
+    assert open_bundle(tmp_path / "model" / "tiny").metadata.refitted
+
+
 def test_stopped_training_reads_no_test_split(
     run: Callable[..., Result], tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
