@@ -1,7 +1,7 @@
 """One file per network or ensemble; `RECIPES` lists the networks by name."""
 
 from training.recipe import Recipe
-from training.recipes import classic, compact, deep, dropconnect, kernel5, quick, wide
+from training.recipes import classic, compact, deep, dropconnect, kernel5, large, quick, wide
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -11,6 +11,7 @@ RECIPES: dict[str, Recipe] = {
         deep.RECIPE,
         dropconnect.RECIPE,
         kernel5.RECIPE,
+        large.RECIPE,
         quick.RECIPE,
         wide.RECIPE,
     )

@@ -12,11 +12,11 @@ from training.recipes.finish import GENTLE
 
 # Whoever is served is shown what scanners do to digits, and what is none, to the end.
 FINISH = Finish(
-    epochs=16,
+    epochs=24,
     learning_rate=1e-3,
     augmentation=replace(GENTLE, corruption=0.3),
     outlier_share=0.06,
-    copies=4,
+    copies=16,
 )
 
 RECIPE = Recipe(
@@ -27,18 +27,18 @@ RECIPE = Recipe(
     ),
     build=compact,
     options={"width": 1.0},
-    epochs=72,
+    epochs=144,
     batch_size=128,
     learning_rate=3e-3,
     weight_decay=0.005,
     augmentation=classic.RECIPE.augmentation,
     outlier_share=0.06,
     teachers=("ensemble",),
-    copies=6,
+    copies=60,
     clean_share=0.5,
     optimizer="muon",
     finish=FINISH,
-    refit=replace(FINISH, epochs=3, learning_rate=2e-4, copies=3),
+    refit=replace(FINISH, epochs=3, learning_rate=2e-4, copies=6),
     precision="mixed_bfloat16",
     int8=True,
 )

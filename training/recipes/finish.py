@@ -10,7 +10,6 @@ from training.recipe import Finish
 GENTLE = Augmentation(
     rotation_deg=7, shift_px=1.0, scale=0.07, shear_deg=5, elastic_px=0.6, thickness=0.15
 )
-# Three epochs at a tenth of the rate that most trainings begin with: the network has seen eleven
-# twelfths of the digits many times.
+# Three epochs at a low rate: the network has seen eleven twelfths of the digits many times.
 REFIT = Finish(epochs=3, learning_rate=2e-4, augmentation=GENTLE)
-FINISH = Finish(epochs=4, learning_rate=3e-4, augmentation=GENTLE)
+FINISH = Finish(epochs=8, learning_rate=3e-4, augmentation=GENTLE)

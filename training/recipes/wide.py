@@ -21,14 +21,15 @@ RECIPE = Recipe(
     ),
     build=deep,
     options={"blocks": [[64, 128, 128], [192, 192]], "dropout": 0.1, "stem": [5, 2]},
-    epochs=16,
-    batch_size=128,
-    learning_rate=2e-3,
+    epochs=48,
+    batch_size=256,
+    learning_rate=3e-3,
     weight_decay=0.02,
     augmentation=Augmentation(
         rotation_deg=10, shift_px=2.0, scale=0.15, shear_deg=10, elastic_px=0.6, thickness=0.15
     ),
     outlier_share=0.0,
+    optimizer="muon",
     finish=FINISH,
     precision="mixed_bfloat16",
 )
