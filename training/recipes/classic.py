@@ -5,7 +5,18 @@ Command: `digitscope train --recipe classic --data mnist.npz`
 
 from training.architectures import classic
 from training.augment import Augmentation
-from training.recipe import Recipe
+from training.recipe import Finish, Recipe
+
+# By hands, pens and scanners.
+EVERYTHING = Augmentation(
+    rotation_deg=13,
+    shift_px=2.0,
+    scale=0.13,
+    shear_deg=10,
+    elastic_px=1.1,
+    thickness=0.35,
+    corruption=0.3,
+)
 
 RECIPE = Recipe(
     name="classic",
@@ -20,14 +31,7 @@ RECIPE = Recipe(
     batch_size=128,
     learning_rate=2e-3,
     weight_decay=0.02,
-    augmentation=Augmentation(
-        rotation_deg=13,
-        shift_px=2.0,
-        scale=0.13,
-        shear_deg=10,
-        elastic_px=1.1,
-        thickness=0.35,
-        corruption=0.3,
-    ),
+    augmentation=EVERYTHING,
     outlier_share=0.06,
+    refit=Finish(epochs=3, learning_rate=2e-4, augmentation=EVERYTHING, outlier_share=0.06),
 )

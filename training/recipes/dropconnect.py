@@ -22,4 +22,5 @@ RECIPE = Recipe(
     weight_decay=0.02,
     augmentation=classic.RECIPE.augmentation,
     outlier_share=0.06,
+    refit=classic.RECIPE.refit,
 )

@@ -13,5 +13,6 @@ RECIPE = replace(
     name="quick",
     description="The classic network trained for two epochs: a first try, not a model to rely on.",
     epochs=2,
+    refit=None,
     augmentation=Augmentation(rotation_deg=8, shift_px=1, scale=0.08),
 )
