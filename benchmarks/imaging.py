@@ -84,7 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=None)
     parser.add_argument("--digits", type=int, default=400)
-    parser.add_argument("--model", default="classic")
+    parser.add_argument("--model", default="compact")
     arguments = parser.parse_args()
     registry = Registry(REPOSITORY / "model", arguments.model, interpreters=1)
     registry.load()

@@ -10,10 +10,13 @@ import pytest
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
+from app.bundle import open_bundle
 from app.inference.registry import Model, Registry
 from app.main import create_app
 from app.settings import REPOSITORY, Settings
 from tests.engine.server import Server, serving
+
+PUBLISHED = open_bundle(REPOSITORY / "model" / "classic").metadata.version
 
 # A shell that starts a job in the background lets it ignore Ctrl-C, and children inherit that; the
 # processes that tests stop so must not.

@@ -17,6 +17,7 @@ import pytest
 from app.bundle import KERAS_FILE, METADATA, TWIN_FILE, open_bundle, seal
 from app.embeddings import EMBEDDINGS_FILE
 from app.samples import sample_png
+from tests.conftest import PUBLISHED
 from tests.engine.footprint import footprint
 from tests.engine.server import PATIENCE_S, Load, Server, eventually, serving
 from tests.engine.test_life_cycle import TOKEN, _publish, _reload
@@ -106,9 +107,9 @@ def test_files_damaged_while_they_are_served(tmp_path: Path, models: Path) -> No
             assert _reload(server).status == 409
             assert server.get("/readyz").status == 200
             shutil.copytree("model/classic", bundle)
-            _publish(models, 2)
+            _publish(models, PUBLISHED + 1)
             assert _reload(server).status == 200
-            eventually(lambda: load.versions[2] > 20)
+            eventually(lambda: load.versions[PUBLISHED + 1] > 20)
         assert not load.wrong
         assert set(load.statuses) == {200}
 
@@ -170,12 +171,12 @@ def test_storm_of_reloads(tmp_path: Path, models: Path) -> None:
     with serving(tmp_path, model_dir=models, default_model="classic", **settings) as server:
         with Load(server, clients=2) as load:
             after = []
-            for version in (2, 3, 4, 5):
+            for version in range(PUBLISHED + 1, PUBLISHED + 5):
                 _publish(models, version)
                 statuses = _storm(server)
                 assert set(statuses) == {200, 503}
                 after.append(footprint(server).memory_mb)
-            eventually(lambda: load.versions[5] > 0)
+            eventually(lambda: load.versions[PUBLISHED + 4] > 0)
         assert not load.wrong
         assert set(load.statuses) == {200}
         # A storm that left its models behind would add 100 MB each time; one of 38 MB may still be

@@ -15,6 +15,7 @@ from app.bundle import METADATA, TWIN_FILE, Metadata, open_bundle, seal
 from app.network.archive import read_archive
 from app.samples import sample_png
 from app.settings import REPOSITORY
+from tests.conftest import PUBLISHED
 from tests.engine.server import Load, Server, eventually, serving
 
 TOKEN = "a token of some length"
@@ -46,15 +47,16 @@ def test_reload_under_load_loses_nothing(tmp_path: Path, models: Path) -> None:
     """A new version takes over between two requests; every request has its answer."""
     with serving(tmp_path, model_dir=models, default_model="classic", admin_token=TOKEN) as server:
         with Load(server, clients=4) as load:
-            eventually(lambda: load.versions[1] > 20)
-            _publish(models, 2)
+            eventually(lambda: load.versions[PUBLISHED] > 20)
+            later = PUBLISHED + 1
+            _publish(models, later)
             answer = _reload(server)
-            assert (answer.status, answer.json["version"]) == (200, 2)
-            before = load.versions[2]
-            eventually(lambda: load.versions[2] > before + 20)
+            assert (answer.status, answer.json["version"]) == (200, later)
+            before = load.versions[later]
+            eventually(lambda: load.versions[later] > before + 20)
         assert not load.wrong
         assert set(load.statuses) == {200}
-        assert server.metric("digitscope_model_version", model="classic") == 2
+        assert server.metric("digitscope_model_version", model="classic") == later
 
 
 def test_bad_bundles_are_refused_and_the_old_one_stays(tmp_path: Path, models: Path) -> None:
@@ -75,7 +77,7 @@ def test_bad_bundles_are_refused_and_the_old_one_stays(tmp_path: Path, models: P
         assert refused.status == 409
         assert "different answers" in refused.json["detail"]
         answer = server.ask(body=sample_png(6)).json
-        assert (answer["digit"], answer["model"]["version"]) == (6, 1)
+        assert (answer["digit"], answer["model"]["version"]) == (6, PUBLISHED)
 
 
 def _with_other_logits(twin: bytes) -> bytes:
@@ -155,11 +157,13 @@ def test_workers_are_replaced_and_count_together(
         counted = server.metric("digitscope_requests_total", route="/predict", status="200")
         # An answer may have left the victim before it was counted.
         assert 0 <= load.statuses[200] - counted <= clients
-        _publish(models, 3)
+        _publish(models, PUBLISHED + 1)
         assert _reload(server).status == 200
-        eventually(lambda: _versions(server) == {3})
+        eventually(lambda: _versions(server) == {PUBLISHED + 1})
         # The victim's own say is not counted among those who live.
-        eventually(lambda: server.metric("digitscope_model_version", model="classic") == 3)
+        eventually(
+            lambda: server.metric("digitscope_model_version", model="classic") == PUBLISHED + 1
+        )
         server.stop()
     assert not list(scratch.iterdir())
 

@@ -45,13 +45,13 @@ def test_each_swap_is_told_by_whoever_makes_it(models: Path) -> None:
     registry, told = Registry(models, "classic", interpreters=1), []
     registry.serves = lambda *what: told.append(what)
     registry.load()
-    metadata = registry.bundles["classic"].metadata.model_copy(update={"version": 2})
+    metadata = registry.bundles["classic"].metadata.model_copy(update={"version": 12})
     seal(models / "classic", metadata)
     registry.reload("classic")
-    other = open_bundle(models / "dropconnect").metadata.model_copy(update={"version": 3})
+    other = open_bundle(models / "dropconnect").metadata.model_copy(update={"version": 13})
     seal(models / "dropconnect", other)
     registry.get("dropconnect")  # opened before, loaded only now
-    assert told == [("classic", 2), ("dropconnect", 3)]
+    assert told == [("classic", 12), ("dropconnect", 13)]
 
 
 def test_slow_networks_run_fewer_digits_at_a_time(models: Path) -> None:

@@ -13,7 +13,7 @@ from tritonclient.utils import InferenceServerException
 
 from app.inference.registry import Model
 from app.samples import sample_png
-from tests.conftest import Digits
+from tests.conftest import PUBLISHED, Digits
 from tests.engine.server import Server
 
 
@@ -35,12 +35,12 @@ def test_server_and_models_describe_themselves(client: triton.InferenceServerCli
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready("classic")
-    assert client.is_model_ready("classic", "1")
+    assert client.is_model_ready("classic", str(PUBLISHED))
     assert not client.is_model_ready("classic", "99")
     assert not client.is_model_ready("nope")
     assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
-    known = client.get_model_metadata("classic", "1")
-    assert known["versions"] == ["1"]
+    known = client.get_model_metadata("classic", str(PUBLISHED))
+    assert known["versions"] == [str(PUBLISHED)]
     assert known["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, 28, 28, 1]}]
     assert [output["name"] for output in known["outputs"]] == ["probabilities", "digit"]
     assert client.get_model_config("classic")["max_batch_size"] == 0
@@ -73,7 +73,7 @@ def test_tensors_in_every_form(
     np.testing.assert_allclose(got.as_numpy("probabilities"), expected, atol=1e-6)
     np.testing.assert_array_equal(got.as_numpy("digit"), expected.argmax(axis=1))
     assert got.get_response()["id"] == "seven"
-    assert got.get_response()["model_version"] == "1"
+    assert got.get_response()["model_version"] == str(PUBLISHED)
 
 
 def test_many_digits_in_one_tensor(
@@ -154,8 +154,8 @@ def test_errors_in_the_protocol_s_form(
 def test_wrong_versions_and_names(client: triton.InferenceServerClient, digits: Digits) -> None:
     """Unknown versions, inputs and outputs are named in the answer."""
     tensor = _input(digits.images[:1], "UINT8")
-    with pytest.raises(InferenceServerException, match="no version '7'"):
-        client.infer("classic", [tensor], model_version="7")
+    with pytest.raises(InferenceServerException, match="no version '99'"):
+        client.infer("classic", [tensor], model_version="99")
     with pytest.raises(InferenceServerException, match="no output 'scores'"):
         client.infer("classic", [tensor], outputs=[triton.InferRequestedOutput("scores")])
     other = triton.InferInput("picture", [1, 28, 28], "UINT8")

@@ -10,10 +10,11 @@ import pytest
 
 from app.inference.registry import Model
 from app.samples import sample_png
-from tests.conftest import Digits
+from tests.conftest import PUBLISHED, Digits
 from tests.engine.server import Answer, Server
 
 PREDICT = "/v1/models/classic:predict"
+VERSION = f"/v1/models/classic/versions/{PUBLISHED}"
 
 
 def _predict(server: Server, said: dict, path: str = PREDICT, **headers: str) -> Answer:
@@ -22,18 +23,19 @@ def _predict(server: Server, said: dict, path: str = PREDICT, **headers: str) ->
 
 def test_status_and_metadata(server: Server) -> None:
     """A model's status, its version's, and its signature; KServe's keys beside them."""
-    for path in ("/v1/models/classic", "/v1/models/classic/versions/1"):
+    for path in ("/v1/models/classic", VERSION):
         (status,) = server.get(path).json["model_version_status"]
-        assert (status["version"], status["state"]) == ("1", "AVAILABLE")
+        assert (status["version"], status["state"]) == (str(PUBLISHED), "AVAILABLE")
         assert status["status"] == {"error_code": "OK", "error_message": ""}
     assert server.get("/v1/models/classic").json["ready"] is True
     assert "classic" in server.get("/v1/models").json["models"]
     known = server.get("/v1/models/classic/metadata").json
-    assert known["model_spec"] == {"name": "classic", "signature_name": "", "version": "1"}
+    spec = {"name": "classic", "signature_name": "", "version": str(PUBLISHED)}
+    assert known["model_spec"] == spec
     signature = known["metadata"]["signature_def"]["signature_def"]["serving_default"]
     dims = signature["inputs"]["image"]["tensor_shape"]["dim"]
     assert [dim["size"] for dim in dims] == ["-1", "28", "28", "1"]
-    for path in ("/v1/models/nope", "/v1/models/classic/versions/9", "/v1/models/nope/metadata"):
+    for path in ("/v1/models/nope", "/v1/models/classic/versions/99", "/v1/models/nope/metadata"):
         answer = server.get(path)
         assert (answer.status, list(answer.json)) == (404, ["error"])
 
@@ -50,12 +52,16 @@ def test_metadata_to_the_letter(server: Server) -> None:
         "outputs": {"probabilities": tensor("probabilities", "-1", "10")},
         "method_name": "tensorflow/serving/predict",
     }
-    for path in ("/v1/models/classic/metadata", "/v1/models/classic/versions/1/metadata"):
+    for path in ("/v1/models/classic/metadata", f"{VERSION}/metadata"):
         assert server.get(path).json == {
-            "model_spec": {"name": "classic", "signature_name": "", "version": "1"},
+            "model_spec": {
+                "name": "classic",
+                "signature_name": "",
+                "version": str(PUBLISHED),
+            },
             "metadata": {"signature_def": {"signature_def": {"serving_default": signature}}},
         }
-    missing = server.get("/v1/models/classic/versions/9/metadata")
+    missing = server.get("/v1/models/classic/versions/99/metadata")
     assert (missing.status, list(missing.json)) == (404, ["error"])
 
 
@@ -78,7 +84,7 @@ def test_curl_as_the_documentation_has_it(server: Server, digits: Digits) -> Non
 def test_other_verbs_are_refused_in_the_form(server: Server, verb: str) -> None:
     """The documentation's classify and regress, which a model of digits has not."""
     said = {"examples": [{"image": 0.0}]}
-    for path in (f"/v1/models/classic:{verb}", f"/v1/models/classic/versions/1:{verb}"):
+    for path in (f"/v1/models/classic:{verb}", f"{VERSION}:{verb}"):
         answer = _predict(server, said, path)
         assert answer.status in (404, 405), answer
         assert list(answer.json) == ["error"]
@@ -109,7 +115,7 @@ def test_row_and_column_format(server: Server, classic: Model, digits: Digits) -
         assert list(got) == ["predictions"]
         np.testing.assert_allclose(got["predictions"], expected, atol=1e-6)
     for said in ({"inputs": rows}, {"inputs": {"image": deep}}):
-        got = _predict(server, said, "/v1/models/classic/versions/1:predict").json
+        got = _predict(server, said, f"{VERSION}:predict").json
         assert list(got) == ["outputs"]
         np.testing.assert_allclose(got["outputs"], expected, atol=1e-6)
 
@@ -164,6 +170,6 @@ def test_no_json_and_unknown_models(server: Server) -> None:
     """A body that is no JSON is 400, an unknown model or version 404."""
     assert server.ask(PREDICT, b'{"instances": [NaN]}').status == 400
     assert server.ask(PREDICT, b"[" * 100_000).status == 400
-    for path in ("/v1/models/nope:predict", "/v1/models/classic/versions/2:predict"):
+    for path in ("/v1/models/nope:predict", "/v1/models/classic/versions/99:predict"):
         answer = _predict(server, {"instances": [ROW]}, path)
         assert (answer.status, list(answer.json)) == (404, ["error"])
