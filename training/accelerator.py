@@ -10,8 +10,8 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.pool import Pool
 from typing import Any
-from unittest import mock
 
 import keras
 import numpy as np
@@ -108,11 +108,9 @@ def _program(trainee: keras.Model) -> Callable[..., Any]:
 @contextmanager
 def _making(batches: Batches, epochs: int) -> Iterator[Iterator[tuple[int, Shown]]]:
     """Let processes make the batches of all epochs to come, a few epochs ahead."""
-    context = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
     whole = len(batches.digits) // batches.recipe.batch_size or 1
     starts = range(0, whole, CHUNK)
-    with mock.patch.dict(os.environ, {"JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": "1"}):
-        makers = context.Pool(max(1, (os.cpu_count() or 1) - 1), _begin, (batches,))
+    makers = _start_makers(batches)
 
     def begin(epoch: int) -> Any:
         jobs = [(epoch, start, min(start + CHUNK, whole)) for start in starts]
@@ -128,6 +126,18 @@ def _making(batches: Batches, epochs: int) -> Iterator[Iterator[tuple[int, Shown
 
     with makers:
         yield made()
+
+
+def _start_makers(batches: Batches) -> Pool:
+    """Start a process for each core but one; none of them touches the accelerator."""
+    context = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
+    before = dict(os.environ)
+    os.environ.update(JAX_PLATFORMS="cpu", OMP_NUM_THREADS="1")  # new processes inherit them
+    try:
+        return context.Pool(max(1, (os.cpu_count() or 1) - 1), _begin, (batches,))
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 _held: list[Batches] = []  # by a process that makes them
