@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from app.samples import sample_png
-from tests.conftest import Digits
+from tests.conftest import PUBLISHED, Digits
 from tests.engine.server import Server
 
 MODEL = "classic"
@@ -159,6 +159,7 @@ def test_protocols_and_probes(generated: Generated, digits: Digits) -> None:
     assert [output.name for output in answer.outputs] == ["probabilities", "digit"]
     assert answer.outputs[1].data == [digits.labels[0]]
     rows = models.PredictRequest(instances=digits.images[:2].tolist())
-    predicted = generated.call("tensor_flow_serving.tfs_version_predict", MODEL, "1", body=rows)
+    version = str(PUBLISHED)
+    predicted = generated.call("tensor_flow_serving.tfs_version_predict", MODEL, version, body=rows)
     assert len(predicted.predictions) == 2
     assert generated.call("operate.readyz").status == "ready"
