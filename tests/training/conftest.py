@@ -33,4 +33,5 @@ def small() -> Recipe:
         epochs=3,
         batch_size=100,
         augmentation=Augmentation(rotation_deg=5, shift_px=1, corruption=0.1),
+        refit=None,
     )

@@ -97,7 +97,7 @@ def test_card_tells_of_the_finish() -> None:
     metadata = open_bundle(CLASSIC).metadata
     recipe = replace(RECIPES["kernel5"], epochs=len(metadata.epochs))
     finished = metadata.model_copy(update={"recipe": recipe.describe()})
-    assert "The last 4 epochs had a learning rate of at most 0.0003" in card.text(finished)
+    assert "The last 8 epochs had a learning rate of at most 0.0003" in card.text(finished)
     assert "rotation deg 7" in card.text(finished)
     assert "The last" not in card.text(metadata)
 
