@@ -16,6 +16,7 @@ from app.main import create_app
 from app.settings import REPOSITORY, Settings
 from tests.engine.server import Server, serving
 
+# The version of the classic model, which is another whenever that is published again.
 PUBLISHED = open_bundle(REPOSITORY / "model" / "classic").metadata.version
 
 # A shell that starts a job in the background lets it ignore Ctrl-C, and children inherit that; the

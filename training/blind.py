@@ -4,13 +4,23 @@ That is the published one, unless it was refitted on all digits: then the bundle
 before that, which is compiled here when it is asked for.
 """
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from app.bundle import BLIND_FILE, INT8_FILE, Bundle
+from app.bundle import BLIND_FILE, INT8_FILE, KERAS_FILE, Bundle
 from app.inference.keras_runtime import compile_twin, load_keras
 from app.inference.litert import LiteRtRuntime, open_runtime
 from training.quantize import compile_int8
+
+
+def load_blind(bundle: Bundle) -> keras.Model:
+    """Load the Keras file of `open_blind`'s network.
+
+    Raises:
+        BundleError: The file is missing, not as published or no network.
+    """
+    return load_keras(bundle.read(BLIND_FILE if bundle.metadata.refitted else KERAS_FILE))
 
 
 def open_blind(bundle: Bundle, shown: NDArray[np.uint8]) -> LiteRtRuntime:
@@ -28,6 +38,6 @@ def open_blind(bundle: Bundle, shown: NDArray[np.uint8]) -> LiteRtRuntime:
     """
     if not bundle.metadata.refitted:
         return open_runtime(bundle, threads=2)
-    network = load_keras(bundle.read(BLIND_FILE))
+    network = load_blind(bundle)
     int8 = compile_int8(network, shown) if bundle.has(INT8_FILE) else None
     return LiteRtRuntime(compile_twin(network), int8=int8, interpreters=1, threads=2)

@@ -19,11 +19,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from app.bundle import BLIND_FILE, KERAS_FILE, Bundle
+from app.bundle import KERAS_FILE, Bundle
 from app.inference.keras_runtime import load_keras
 from app.inference.litert import open_runtime
 from training.augment import corrupt, deform
-from training.blind import open_blind
+from training.blind import load_blind, open_blind
 from training.data import Split
 from training.recipe import Recipe
 from training.resample import Batch
@@ -68,8 +68,9 @@ class Voting:
 def _open(bundle: Bundle, blind_for: NDArray[np.uint8] | None) -> Answering:
     """Load a network as it is served; under JAX, which may have an accelerator, the Keras file."""
     if keras.backend.backend() == "jax":
-        unseen = blind_for is not None and bundle.metadata.refitted
-        return partial(_ask, load_keras(bundle.read(BLIND_FILE if unseen else KERAS_FILE)))
+        seeing = blind_for is None
+        network = load_keras(bundle.read(KERAS_FILE)) if seeing else load_blind(bundle)
+        return partial(_ask, network)
     runtime = (
         open_runtime(bundle, threads=2) if blind_for is None else open_blind(bundle, blind_for)
     )

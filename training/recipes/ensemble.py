@@ -21,10 +21,14 @@ _CLASSIC = replace(
     finish=FINISH,
 )
 _MEMBERS = (
-    *(deep.RECIPE, replace(deep.RECIPE, name="deep-2")),
-    *(kernel5.RECIPE, replace(kernel5.RECIPE, name="kernel5-2")),
-    *(large.RECIPE, replace(large.RECIPE, name="large-2")),
-    *(wide.RECIPE, replace(wide.RECIPE, name="wide-2")),
+    deep.RECIPE,
+    replace(deep.RECIPE, name="deep-2"),
+    kernel5.RECIPE,
+    replace(kernel5.RECIPE, name="kernel5-2"),
+    large.RECIPE,
+    replace(large.RECIPE, name="large-2"),
+    wide.RECIPE,
+    replace(wide.RECIPE, name="wide-2"),
     _CLASSIC,
 )
 
