@@ -2,12 +2,15 @@
 
 import importlib.util
 
-from app.cli import cli as command
+from app.imports import kept
 
-if importlib.util.find_spec("keras") and importlib.util.find_spec("training"):
-    from training.cli import add_commands
+with kept():
+    from app.cli import cli as command
 
-    add_commands(command)
+    if importlib.util.find_spec("keras") and importlib.util.find_spec("training"):
+        from training.cli import add_commands
+
+        add_commands(command)
 
 if __name__ == "__main__":
     command()

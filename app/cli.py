@@ -19,6 +19,7 @@ from rich.table import Table
 
 from app.bulk import find_images, read_files, write_results
 from app.errors import BundleError, DigitscopeError
+from app.imports import kept
 from app.inference.registry import Model, Registry
 from app.recognise import Options, Polarity, Preprocess, recognise
 from app.settings import Settings
@@ -78,7 +79,8 @@ def serve(
     ] = None,
 ) -> None:
     """Serve predictions over HTTP."""
-    from app import main  # which takes other commands a tenth of a second
+    with kept():
+        from app import main  # which takes other commands a tenth of a second
 
     settings = read_settings()
     # Opened here, so that a damaged bundle ends with a sentence, not a worker's traceback.

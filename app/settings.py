@@ -91,7 +91,7 @@ class Settings(BaseSettings):
         ),
     )
     quick_below_s: float = Field(
-        0.00015,
+        0.001,
         ge=0,
         description=(
             "A network that reads one image in less time than this (measured at start) is quick:"

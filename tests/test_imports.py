@@ -1,8 +1,14 @@
-"""What is imported when: the direction of imports, and that the service leaves TensorFlow alone."""
+"""What is imported when: the direction of imports, that the service leaves TensorFlow alone, and
+that the garbage collector leaves what is imported alone.
+"""
 
+import gc
 import subprocess
 import sys
 
+import pytest
+
+from app.imports import kept
 from app.settings import REPOSITORY
 
 PROBE = """
@@ -41,3 +47,20 @@ def test_service_runs_without_tensorflow() -> None:
         [sys.executable, "-c", PROBE], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_what_is_made_meanwhile_is_looked_through_no_more() -> None:
+    """The collector rests within, and goes on after it with what comes then."""
+    before = gc.get_freeze_count()
+    with kept():
+        assert not gc.isenabled()
+        made = [[] for _ in range(100)]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= before + len(made)
+
+
+def test_an_import_that_fails_leaves_the_collector_on() -> None:
+    """A command that ends with a message, or another that goes on, has its collector."""
+    with pytest.raises(ImportError), kept():
+        raise ImportError("no such module")
+    assert gc.isenabled()

@@ -1,14 +1,16 @@
 """Quick networks, run beside the event loop on all images that wait, in one go.
 
-Images gather for as long as each turn of the event loop brings another, up to `MOST`, so nobody
-waits for what has not come yet. Fewer run on the event loop, because the way to a thread and back
-takes longer. So many are run by a thread, and the loop, since the network needs no Python, goes on
-reading requests; what arrives meanwhile makes the next run. Loop and thread never run at the same
-time, and have an interpreter for themselves: the loop may not wait until an explanation gives one
-back.
+Images gather for as long as each turn of the event loop brings another, so nobody waits for what
+has not come yet. A few run on the event loop, because the way to a thread and back takes longer. As
+many as take `APART_S` are run by a thread, and the loop, since the network needs no Python, goes on
+reading requests and sending answers; the thread takes what arrives meanwhile, run after run, until
+there are only a few again. Its runs are short, so that the answers of one are sent and the next
+requests are read during the next. Loop and thread never run at the same time, and have an
+interpreter for themselves: the loop may not wait until an explanation gives one back.
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,8 +24,8 @@ from app.recognise import Recognised, recognise_unchanged
 from app.web.answers import prediction_texts
 
 MOST = 16  # images of a run; more are no faster (docs/performance.md), and the first would wait
-MOST_WAITING = 1024  # images; the last of them waits some 50 ms for a network of 50 us
-
+APART_S, RUN_S = 0.0008, 0.0024  # the shortest run that a thread is for, and its longest
+MOST_WAITING = 1024  # images; the last waits some 50 ms for a network of 50 us
 
 _Outcome = tuple[Recognised, list[str]] | Exception
 
@@ -100,23 +102,29 @@ class Beside:
     def _turn(self) -> None:
         """Run what waits, unless this turn has brought another and there is room for more."""
         loop, self._due = asyncio.get_running_loop(), False
-        if self._seen < len(self._waiting) < MOST:
+        if self._many():
+            self._seen, self._running_since = 0, time.monotonic()
+            self._thread.submit(self._work, loop)
+        elif self._seen < len(self._waiting):
             self._seen = len(self._waiting)
             self._wait_a_turn(loop)
-            return
-        self._seen, calls = 0, self._take()
-        if len(calls) == MOST:
-            self._running_since = time.monotonic()
-            self._thread.submit(self._work, loop, calls)
-        elif calls:
-            self._finish(calls, _run(calls))
+        else:
+            self._seen = 0
+            if calls := self._take(MOST):
+                self._finish(calls, _run(calls))
             if self._waiting:
                 self._wait_a_turn(loop)
 
-    def _take(self) -> list[_Call]:
+    def _many(self) -> bool:
+        """Tell whether enough images wait for a run in the thread."""
+        return bool(self._waiting) and len(self._waiting) >= _images(
+            self._waiting[0].model, APART_S
+        )
+
+    def _take(self, most: int) -> list[_Call]:
         """Take those that have waited longest, all of one model, and drop who is gone."""
         calls: list[_Call] = []
-        while self._waiting and len(calls) < MOST:
+        while self._waiting and len(calls) < most:
             if calls and self._waiting[0].model is not calls[0].model:
                 break
             call = self._waiting.popleft()
@@ -126,12 +134,20 @@ class Beside:
             self._waited(time.perf_counter() - calls[0].since)
         return calls
 
-    def _work(self, loop: asyncio.AbstractEventLoop, calls: list[_Call]) -> None:
-        loop.call_soon_threadsafe(self._came_back, calls, _run(calls))
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run what waits, in the thread; the event loop takes none meanwhile."""
+        # Not all at once: the loop would have nothing to do until it has all the answers to send.
+        half = math.ceil(len(self._waiting) / 2)
+        while self._many():
+            self._running_since = time.monotonic()
+            model = self._waiting[0].model
+            most = max(_images(model, APART_S), min(half, _images(model, RUN_S)))
+            if calls := self._take(most):
+                loop.call_soon_threadsafe(self._finish, calls, _run(calls))
+        loop.call_soon_threadsafe(self._came_back)
 
-    def _came_back(self, calls: list[_Call], outcome: _Outcome) -> None:
+    def _came_back(self) -> None:
         self._running_since = None
-        self._finish(calls, outcome)
         if self._waiting:
             self._wait_a_turn(asyncio.get_running_loop())
 
@@ -146,6 +162,11 @@ class Beside:
             if not call.text.done():
                 call.text.set_result(text)
         self._ran([found], calls[0].model)
+
+
+def _images(model: Model, seconds: float) -> int:
+    """Return how many images a run has that takes so long, 1..`MOST`."""
+    return min(MOST, math.ceil(seconds / model.seconds))
 
 
 def _run(calls: list[_Call]) -> _Outcome:

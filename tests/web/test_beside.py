@@ -26,9 +26,9 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def held(classic: Model) -> tuple[Model, Held]:
-    """A model whose runtime can be held."""
+    """A model of 50 us an image whose runtime can be held."""
     runtime = Held()
-    return replace(classic, runtime=runtime), runtime
+    return replace(classic, runtime=runtime, seconds=50e-6), runtime
 
 
 def _upload(digit: int) -> Upload:
@@ -91,6 +91,37 @@ async def test_images_that_come_meanwhile_run_together(held: tuple[Model, Held])
     assert runtime.sizes == ran == [beside.MOST, beside.MOST, 20 - beside.MOST]
     assert len(runtime.threads) == 2
     assert side.stalled_for() == 0
+    side.close()
+
+
+async def test_a_thread_runs_a_slower_network_from_few_images_on(held: tuple[Model, Held]) -> None:
+    """Half of them at once; it goes on with what has come meanwhile, without the event loop."""
+    model, runtime = held
+    model = replace(model, seconds=300e-6)
+    side = Beside()
+    runtime.go.clear()
+    calls = [asyncio.create_task(side.run(_upload(1), model, -n)) for n in range(10)]
+    await _until(lambda: runtime.sizes == [5])
+    calls += [asyncio.create_task(side.run(_upload(n % 10), model, n)) for n in range(20)]
+    await asyncio.sleep(0)
+    runtime.go.set()
+    digits = [_digit(text) for text in await asyncio.gather(*calls)]
+    assert digits == [1] * 10 + [*range(10)] * 2
+    assert runtime.sizes == [5, 5, 5, 5, 5, 5]
+    assert len(runtime.threads) == 1
+    assert threading.current_thread().name not in runtime.threads
+    side.close()
+
+
+async def test_two_of_a_slower_network_run_on_the_event_loop(held: tuple[Model, Held]) -> None:
+    """The way to a thread and back would take longer."""
+    model, runtime = held
+    model = replace(model, seconds=300e-6)
+    side = Beside()
+    calls = [side.run(_upload(n), model, n) for n in range(2)]
+    assert [_digit(text) for text in await asyncio.gather(*calls)] == [0, 1]
+    assert runtime.sizes == [2]
+    assert runtime.threads == {threading.current_thread().name}
     side.close()
 
 
