@@ -1,6 +1,4 @@
-"""What is imported when: the direction of imports, that the service leaves TensorFlow alone, and
-that the garbage collector leaves what is imported alone.
-"""
+"""What is imported: in which direction, without TensorFlow, and left alone by the collector."""
 
 import gc
 import subprocess

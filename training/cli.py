@@ -233,7 +233,7 @@ def _end_without_tensorflow(again: str) -> None:
     import keras
 
     if keras.backend.backend() != "tensorflow":
-        out.print(f"Trained. Under TensorFlow, {again} publishes what is there.")
+        out.print(f"Under TensorFlow, {again} goes on from here, and publishes.")
         raise typer.Exit
 
 

@@ -35,7 +35,7 @@ TOLERANCE = 1e-3  # of a probability, between a twin and the arithmetic of its K
 INT8_TOLERANCE = 0.05  # likewise of a twin in int8, on digits that are easy to read
 # How long one of many requests may keep a thread to itself, and the digits of the longest part:
 # half as many take 1 % longer each.
-PART_S, LONGEST_PART = 0.015, 512
+PART_S, LONGEST_PART = 0.03, 512
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def test_slow_networks_run_fewer_digits_at_a_time(models: Path) -> None:
     registry.load()
     model = registry.get("classic")
     parts = [replace(model, seconds=seconds).part for seconds in (1e-6, 5e-5, 5e-4, 5e-3)]
-    assert parts == [512, 288, 16, 16]
+    assert parts == [512, 512, 48, 16]
 
 
 def test_quick_networks_have_an_interpreter_for_the_event_loop(models: Path) -> None:

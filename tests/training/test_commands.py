@@ -111,7 +111,7 @@ def test_only_tensorflow_publishes(
         patched.setattr("keras.backend.backend", lambda: "torch")
         trained = run("train", recipe=tiny)
     assert trained.exit_code == 0, trained.output
-    assert "Under TensorFlow, --resume publishes what is there." in trained.output
+    assert "Under TensorFlow, --resume goes on from here, and publishes." in trained.output
     assert not (tmp_path / "model").exists()
     published = run("train", "--resume", recipe=tiny)
     assert published.exit_code == 0, published.output

@@ -156,6 +156,15 @@ async def test_parts_cover_all_items_in_order(count: int) -> None:
     workers.close()
 
 
+async def test_large_parts_leave_no_few_images_to_a_run_of_their_own() -> None:
+    """All but the last have as many images as whole runs of 16, and none more than it may."""
+    workers = Workers(threads=2, max_queue=0)
+    parts = await workers.run_parts_for(Connection().request, lambda part: part, 250, most=48)
+    assert [part.start for part in parts] == [0, 48, 80, 128, 160, 208]
+    assert [part.stop for part in parts] == [48, 80, 128, 160, 208, 250]
+    workers.close()
+
+
 async def test_parts_are_worked_on_by_all_threads() -> None:
     """Two threads work on parts at the same time."""
     workers, both = Workers(threads=2, max_queue=0), threading.Barrier(2, timeout=30)
