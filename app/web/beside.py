@@ -136,11 +136,12 @@ class Beside:
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run what waits, in the thread; the event loop takes none meanwhile."""
-        # Not all at once: the loop would have nothing to do until it has all the answers to send.
-        half = math.ceil(len(self._waiting) / 2)
+        half = 0
         while self._many():
             self._running_since = time.monotonic()
             model = self._waiting[0].model
+            # Not all at once: the loop would have nothing to do until it has all answers to send.
+            half = max(half, math.ceil(len(self._waiting) / 2))
             most = max(_images(model, APART_S), min(half, _images(model, RUN_S)))
             if calls := self._take(most):
                 loop.call_soon_threadsafe(self._finish, calls, _run(calls))
