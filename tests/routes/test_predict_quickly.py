@@ -72,7 +72,7 @@ class Site:
         """Serve with a quick model, held."""
         self.app, self.runtime = app, Held()
         self.runtime.go.clear()
-        quick = replace(model, runtime=self.runtime, reserved=None, seconds=0.0)
+        quick = replace(model, runtime=self.runtime, reserved=None, seconds=50e-6)
         registry = OneModel(quick)
         self.service = replace(service, registry=registry, beside=Beside())
         self.clients = 0
