@@ -20,7 +20,7 @@ from tests.engine.server import Answer, Client, Load, eventually
 from tests.ports import free_port
 
 BIN = Path(sys.executable).parent
-PATIENCE_S = 120
+PATIENCE_S = 240  # of two slow cores with three nodes, a load and a reading on them
 CLIENTS = 12
 
 
@@ -187,12 +187,12 @@ def test_load_brings_a_replica_and_the_loss_of_one_is_mended(served: int, cluste
     with Load(client, clients=CLIENTS) as load:
         _settled(cluster, 3)
         before = load.statuses[200]
-        eventually(lambda: load.statuses[200] > before + 100)
+        eventually(lambda: load.statuses[200] > before + 100, seconds=PATIENCE_S)
         victim = min(cluster.replicas())
         os.kill(victim, signal.SIGKILL)
         eventually(lambda: len(cluster.replicas().keys() - {victim}) >= 3, seconds=PATIENCE_S)
         before = load.statuses[200]
-        eventually(lambda: load.statuses[200] > before + 100)
+        eventually(lambda: load.statuses[200] > before + 100, seconds=PATIENCE_S)
     assert not load.wrong
     assert set(load.statuses) == {200}, load.errors
 
@@ -224,7 +224,9 @@ def test_loss_of_a_node_loses_no_file(served: int, cluster: Cluster, tmp_path: P
                 stderr=subprocess.STDOUT,
             )
         try:
-            eventually(lambda: out.exists() and out.read_text().count("\n") > 40)
+            eventually(
+                lambda: out.exists() and out.read_text().count("\n") > 40, seconds=PATIENCE_S
+            )
             raylet = next(iter(cluster.working("MapWorker").values()))
             cluster.kill_node(raylet)
             assert reading.poll() is None, "it had ended before the node was killed"
@@ -236,7 +238,7 @@ def test_loss_of_a_node_loses_no_file(served: int, cluster: Cluster, tmp_path: P
                 reading.wait()
         _settled(cluster, 2)
         before = loads[0].statuses[200]
-        eventually(lambda: loads[0].statuses[200] > before + 50)
+        eventually(lambda: loads[0].statuses[200] > before + 50, seconds=PATIENCE_S)
     for load in loads:
         assert not load.wrong
         assert set(load.statuses) == {200}, load.errors
