@@ -30,6 +30,16 @@ class Digits(NamedTuple):
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
 
+    @property
+    def grainy(self) -> NDArray[np.uint8]:
+        """The images on grounds of which no two places are equal, uint8 `[N, 28, 28]`.
+
+        On a black ground all of a map's places are equal but for rounding, which is another on each
+        processor: which of them max-pooling takes, and hands its gradient to, is left to chance.
+        """
+        grain = np.random.default_rng(0).integers(0, 64, self.images.shape, np.uint8)
+        return np.maximum(self.images, grain)
+
 
 @pytest.fixture(scope="session")
 def sample_path() -> Path:

@@ -39,7 +39,7 @@ def test_gradient_and_grad_cam_are_the_tape_s(
     classic: Model, classic_keras: keras.Model, digits: Digits, question: Question
 ) -> None:
     """Both maps agree with their definitions written with tf.GradientTape."""
-    pixels = digits.images[2]
+    pixels = digits.grainy[2]
     weights = np.zeros(10, np.float32)
     weights[question.target] = 1
     if question.contrast is not None:
