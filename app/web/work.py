@@ -14,9 +14,9 @@ from typing import Any, ParamSpec, TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from app.errors import QueueFullError
+from app.inference.registry import BATCHES
 from app.patience import watching
 
-STEP = 16  # images that a network in int8 runs together: other sizes of parts leave a few over
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -204,10 +204,10 @@ def _ends(count: int, threads: int, most: int) -> list[int]:
     As many parts for each thread, of the same size: none works on while the others are idle. Large
     ones end where a run of a network in int8 does: a few images left over would run alone.
     """
-    parts = min(count, threads * math.ceil(count / (threads * most)))
+    parts, run = min(count, threads * math.ceil(count / (threads * most))), BATCHES[0]
     ends = [count * number // parts for number in range(1, parts + 1)]
-    if count // parts >= STEP:
-        ends[:-1] = [round(end / STEP) * STEP for end in ends[:-1]]
+    if count // parts >= run:
+        ends[:-1] = [round(end / run) * run for end in ends[:-1]]
     return ends
 
 
