@@ -25,7 +25,7 @@ export function readSoon() {
   }, Math.max(0, last + WHILE_DRAWING_MS - performance.now()));
 }
 
-async function bodyNow() {
+function bodyNow() {
   const { drawing, source } = content();
   return source ? source.body : toPng(drawing);
 }
@@ -35,9 +35,7 @@ async function readQuickly() {
   const mine = new AbortController();
   quick = mine;
   try {
-    const body = await bodyNow();
-    if (mine.signal.aborted) return;
-    const answer = await send("predict", {}, mine.signal, body);
+    const answer = await send("predict", {}, mine.signal, bodyNow());
     if (quick === mine) tell("answer", answer);
   } catch (error) {
     report(error, mine);
@@ -54,8 +52,7 @@ export async function readWholly() {
   whole = mine;
   try {
     const { source } = content();
-    const body = await bodyNow();
-    if (mine.signal.aborted) return;
+    const body = bodyNow();
     const [prepared, picture] = await Promise.all([
       send("preprocess", {}, mine.signal, body), source?.picture ?? createImageBitmap(body),
     ]);

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.main import create_app
@@ -18,6 +18,7 @@ from app.settings import REPOSITORY, Settings
 from tests.ports import free_port
 
 PREFIX = "/behind/a/proxy"
+expect.set_options(timeout=20_000)  # ms; machines may be busy
 SIZES = {
     "phone": {
         "viewport": {"width": 390, "height": 844},

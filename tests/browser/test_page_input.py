@@ -237,7 +237,7 @@ def test_server_lost_and_back(page: Page, site: Running) -> None:
         before = page.locator("#pad").evaluate("canvas => canvas.toDataURL()")
     finally:
         site.start()
-    expect(page.locator("#banner")).to_contain_text("The service is back", timeout=20_000)
+    expect(page.locator("#banner")).to_contain_text("The service is back")
     expect_digit(page, 1)
     assert page.locator("#pad").evaluate("canvas => canvas.toDataURL()") == before
 
