@@ -55,7 +55,7 @@ export function soon(section, load) {
  * Run some work whenever its element is in view and shows something out of date.
  *
  * @param {HTMLElement} element
- * @param {(signal: AbortSignal) => Promise<void>} work Aborted when the next revision comes.
+ * @param {(signal: AbortSignal) => Promise<void>} work Aborted when the next revision or network comes.
  * @returns {{refresh: () => void}} To run it again though nothing has changed elsewhere.
  */
 export function live(element, work) {
@@ -83,6 +83,10 @@ export function live(element, work) {
   }
   new IntersectionObserver(check).observe(element);
   on("revision", check);
-  on("network", check);
+  on("network", () => {
+    running?.abort(); // what comes now would be of the network before
+    running = null;
+    check();
+  });
   return { refresh() { done = -1; check(); } };
 }

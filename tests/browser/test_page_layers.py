@@ -103,7 +103,7 @@ def test_trace_leads_back_to_the_pixel(page: Page) -> None:
     layer = card(page, "logits")
     layer.get_by_role("button", name="How unit 7 comes about").click()
     layer.get_by_role("button", name="Follow the strongest input back to the pixel").click()
-    expect(layer.locator(".trace")).to_contain_text("has the grey level", timeout=15_000)
+    expect(layer.locator(".trace")).to_contain_text("has the grey level")
     steps = layer.locator(".step h6").all_inner_texts()
     names = [step.split(",")[0] for step in steps]
     assert names[0] == "logits"
@@ -216,6 +216,22 @@ def test_another_model_is_chosen(page: Page) -> None:
     epochs = page.locator("#epochs-body")
     epochs.scroll_into_view_if_needed()
     expect(epochs).to_contain_text("kept no weights of its training")
+
+
+def test_what_comes_late_of_another_model_is_dropped(page: Page) -> None:
+    """A model is chosen while an answer about the one before is on its way."""
+    late: list[Route] = []
+    page.route("**/models/classic/training", lambda route: late.append(route))
+    with page.expect_request("**/models/classic/training"):
+        see(page, "#models-body")
+        page.locator("#epochs-body").scroll_into_view_if_needed()
+    page.route("**/preprocess*", lambda route: late.append(route))
+    with page.expect_request("**/preprocess*"):
+        page.locator("#model").select_option("other")
+    late[0].continue_()
+    page.evaluate("fetch('models/other/training')")  # by then the other has come, or was given up
+    late[1].continue_()
+    expect(page.locator("#epochs-body")).to_contain_text("kept no weights of its training")
 
 
 def test_epoch_slider(page: Page) -> None:
