@@ -169,8 +169,9 @@ def _int8(quantization: Quantization | None) -> str:
     )
     return f"""## In int8
 
-Served with int8 convolutions (`model.int8.tflite`); logits and softmax are float32. Layers and
-explanations are shown of the float32 network (`model.keras`, `model.tflite`). Digit by digit:
+Served with int8 convolutions (`model.int8.tflite`); logits, softmax and what reads the picture
+itself, the first convolution, are float32. Layers and explanations are shown of the float32 network
+(`model.keras`, `model.tflite`). Digit by digit:
 
 | split | digits | other answer | misread in int8 only | in float32 only | probability, mean \
 difference | largest |

@@ -1,4 +1,4 @@
-"""The commands of the training: `train`, `distill`, `ensemble`, `augment`, `evaluate` and `card`.
+"""The commands of the training, from `train` to `card`.
 
 Keras and TensorFlow are imported when a command runs, so that the service's commands stay quick.
 """
@@ -80,6 +80,7 @@ def add_commands(cli: typer.Typer) -> None:
     cli.command()(train)
     cli.command()(distill)
     cli.command()(ensemble)
+    cli.command()(recompile)
     cli.command()(augment)
     cli.command()(evaluate)
     cli.command()(card)
@@ -153,6 +154,31 @@ def ensemble(
     _print_published(metadata, target)
 
 
+def recompile(
+    model: Annotated[str, typer.Argument(help="Name of the model.")],
+    data: DataOption = None,
+) -> None:
+    """Compile a model's weights anew, measure it, and write its next version.
+
+    For what the compilers have learned since; what training decided stays as it is.
+    """
+    _quiet_tensorflow()
+    from app.bundle import open_bundle
+    from training import data as mnist
+    from training.publish import recompile as compile_anew
+
+    with _failures():
+        bundle = open_bundle(read_settings().model_dir / model)
+        if not _under_tensorflow():
+            fail("Only TensorFlow compiles: set KERAS_BACKEND=tensorflow.")
+            raise typer.Exit(1)
+        digits = mnist.load(data, "train")
+        test = mnist.load(data, "test") if bundle.metadata.test else None
+        seen, validation = mnist.hold_out(digits, bundle.metadata.validation.digits)
+        metadata = compile_anew(bundle, validation, test, seen)
+    _print_published(metadata, bundle.folder)
+
+
 def _make(
     recipe: "Recipe",
     data: Path | None,
@@ -168,8 +194,8 @@ def _make(
 
 
 @contextmanager
-def _failures(again: str) -> "Iterator[None]":
-    """Say what went wrong with a training, and what goes on with it; end with its code."""
+def _failures(again: str | None = None) -> "Iterator[None]":
+    """Say what went wrong, and what goes on with a training; end with its code."""
     from training.data import DataError
     from training.fit import FitError
     from training.publish import PublishError
@@ -183,7 +209,8 @@ def _failures(again: str) -> "Iterator[None]":
         fail(error.detail)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
-        fail(f"Stopped; {again} goes on after the last finished epoch, if there is one.")
+        goes_on = f"{again} goes on after the last finished epoch, if there is one."
+        fail(f"Stopped; {goes_on if again else 'nothing is changed.'}")
         raise typer.Exit(130) from None
 
 
@@ -230,11 +257,15 @@ def _fit_and_publish(
 
 def _end_without_tensorflow(again: str) -> None:
     """End where only TensorFlow can go on: it compiles what is served."""
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
+    if not _under_tensorflow():
         out.print(f"Under TensorFlow, {again} goes on from here, and publishes.")
         raise typer.Exit
+
+
+def _under_tensorflow() -> bool:
+    import keras
+
+    return bool(keras.backend.backend() == "tensorflow")
 
 
 def _join_and_publish(

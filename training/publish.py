@@ -2,10 +2,12 @@
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -26,6 +28,18 @@ from training.fit import Fitted
 from training.recipe import Ensemble, Recipe
 
 LIBRARIES = ("ai-edge-litert", "keras", "numpy", "scipy", "tensorflow")
+DECIDED_BY_TRAINING = (
+    "description",
+    "recipe",
+    "seed",
+    "epochs",
+    "published_epoch",
+    "refitted",
+    "teachers",
+    "temperature",
+    "calibration_error_before",
+)
+SNAPSHOTS = "snapshots"
 TWIN_TOLERANCE = 1e-5  # largest difference of a probability between the Keras file and its twin
 
 
@@ -79,17 +93,99 @@ def publish(
         temperature = calibrate.fit_temperature([before.logits], validation.labels)
         for network in {fitted.network, published}:
             calibrate.fold_temperature(network, temperature)
-    int8 = isinstance(recipe, Recipe) and recipe.int8
+    names = [snapshots.file_name(epoch) for epoch in snapshots.choose_epochs(len(fitted.history))]
+    decided = {
+        "description": recipe.description,
+        "recipe": recipe.describe(),
+        "seed": trained.seed,
+        "epochs": [bundle.EpochFigures(**asdict(epoch)) for epoch in fitted.history],
+        "published_epoch": fitted.epoch,
+        "refitted": fitted.refitted is not None,
+        "teachers": dict(fitted.teachers),
+        "temperature": temperature,
+        "calibration_error_before": expected_calibration_error(
+            reliability(uncalibrated, validation.labels)
+        ),
+    }
+    calibrated = _Calibrated(
+        published,
+        fitted.network if fitted.refitted else None,
+        int8=isinstance(recipe, Recipe) and recipe.int8,
+        snapshots={name: (fitted.snapshots / name).read_bytes() for name in names},
+        decided=decided,
+    )
+    return _write(calibrated, validation, test, train, folder)
+
+
+def recompile(
+    old: bundle.Bundle, validation: Split, test: Split | None, train: Split
+) -> bundle.Metadata:
+    """Write a bundle's next version in its place: the same weights, compiled and measured anew.
+
+    Args:
+        old: The bundle.
+        validation: The digits that it was measured with.
+        test: The official test split, or None if it was not opened for the weights, either.
+        train: The other training digits.
+
+    Returns:
+        The metadata as written.
+
+    Raises:
+        BundleError: A file is missing, not as published or no network.
+        PublishError: The compiled twin does not agree with the network.
+    """
+    names = [name for name in old.metadata.files if name.startswith(f"{SNAPSHOTS}/")]
+    calibrated = _Calibrated(
+        load_keras(old.read(bundle.KERAS_FILE)),
+        load_keras(old.read(bundle.BLIND_FILE)) if old.metadata.refitted else None,
+        int8=old.has(bundle.INT8_FILE),
+        snapshots={Path(name).name: old.read(name) for name in names},
+        decided={name: getattr(old.metadata, name) for name in DECIDED_BY_TRAINING},
+    )
+    return _write(calibrated, validation, test, train, old.folder)
+
+
+@dataclass(frozen=True)
+class _Calibrated:
+    """What training has left, calibrated.
+
+    Attributes:
+        network: What is published.
+        before_refit: The network that has not seen the held-out digits, if that is another.
+        int8: Whether it is served in int8.
+        snapshots: Files of some epochs, by name.
+        decided: The fields of the metadata that do not depend on how it is compiled.
+    """
+
+    network: keras.Model
+    before_refit: keras.Model | None
+    int8: bool
+    snapshots: Mapping[str, bytes]
+    decided: Mapping[str, Any]
+
+
+def _write(
+    calibrated: _Calibrated,
+    validation: Split,
+    test: Split | None,
+    train: Split | None,
+    folder: Path,
+) -> bundle.Metadata:
+    """Compile, measure, describe and seal; an older bundle is replaced as a whole."""
+    network, int8 = calibrated.network, calibrated.int8
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as workplace:
         fresh = Path(workplace) / folder.name
-        served = _compile(published, fresh, int8, validation, train or validation)
+        served = _compile(network, fresh, int8, validation, train or validation)
         blind = served  # has not seen the held-out digits
-        if fitted.refitted:
+        if calibrated.before_refit:
             chosen = Path(workplace) / "chosen"
-            blind = _compile(fitted.network, chosen, int8, validation, train or validation)
+            blind = _compile(calibrated.before_refit, chosen, int8, validation, train or validation)
             shutil.copyfile(chosen / bundle.KERAS_FILE, fresh / bundle.BLIND_FILE)
-        _copy_snapshots(fitted, fresh)
+        (fresh / SNAPSHOTS).mkdir()
+        for name, content in calibrated.snapshots.items():
+            (fresh / SNAPSHOTS / name).write_bytes(content)
         if train:
             made = embeddings.make(served.runtime, train, validation)
             (fresh / EMBEDDINGS_FILE).write_bytes(made.to_bytes())
@@ -98,22 +194,11 @@ def publish(
             name=folder.name,
             version=_next_version(folder),
             created=datetime.now(UTC).replace(microsecond=0),
-            description=recipe.description,
             data_md5=data.IDX_MD5,
-            recipe=recipe.describe(),
-            seed=trained.seed,
-            epochs=[bundle.EpochFigures(**asdict(epoch)) for epoch in fitted.history],
-            published_epoch=fitted.epoch,
-            refitted=fitted.refitted is not None,
-            teachers=dict(fitted.teachers),
             libraries={name: version(name) for name in LIBRARIES},
-            parameters=published.count_params(),
-            multiply_adds=multiply_adds(published),
+            parameters=network.count_params(),
+            multiply_adds=multiply_adds(network),
             microseconds=microseconds_an_image(_on_one_thread(fresh, int8)),
-            temperature=temperature,
-            calibration_error_before=expected_calibration_error(
-                reliability(uncalibrated, validation.labels)
-            ),
             verdict=calibrate.choose_thresholds(after, validation.labels),
             validation=evaluate(blind.runtime, validation, "validation"),
             test=evaluate(served.runtime, test, "test") if test else None,
@@ -130,6 +215,7 @@ def publish(
                 for name, values in vars(after).items()
             ],
             files={},
+            **calibrated.decided,
         )
         card.write(metadata, fresh, test)
         sealed = bundle.seal(fresh, metadata)
@@ -178,14 +264,6 @@ def _on_one_thread(folder: Path, int8: bool) -> LiteRtRuntime:
     quantized = (folder / bundle.INT8_FILE).read_bytes() if int8 else None
     twin = (folder / bundle.TWIN_FILE).read_bytes()
     return LiteRtRuntime(twin, int8=quantized, interpreters=1)
-
-
-def _copy_snapshots(fitted: Fitted, fresh: Path) -> None:
-    """Put the weights of some epochs into a bundle's folder."""
-    (fresh / "snapshots").mkdir()
-    for epoch in snapshots.choose_epochs(len(fitted.history)):
-        name = snapshots.file_name(epoch)
-        shutil.copyfile(fitted.snapshots / name, fresh / "snapshots" / name)
 
 
 def multiply_adds(model: keras.Model) -> int:

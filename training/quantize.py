@@ -2,7 +2,8 @@
 
 Post-training quantisation (Jacob et al., 2018, arXiv:1712.05877): weights per output channel,
 activations per tensor, both scaled by what calibration images show. The layer of the logits and the
-softmax stay float32, so that probabilities keep their fine steps.
+softmax stay float32, so that probabilities keep their fine steps, and so does what is done to the
+picture itself: int8 multiplies channels in groups of eight, and of its group seven would be empty.
 """
 
 import tempfile
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 
 import keras
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from app.bundle import Flips
@@ -20,10 +22,11 @@ from training.data import Split
 
 CALIBRATION_IMAGES = 500
 IN_FLOAT = ["FULLY_CONNECTED", "SOFTMAX"]
+LEAST_CHANNELS = 8  # that an operation reads, for int8 to pay
 
 
 def compile_int8(model: keras.Model, images: NDArray[np.uint8]) -> bytes:
-    """Compile a network's signature `predict` with int8 convolutions.
+    """Compile a network's signature `predict` with int8 convolutions, but for the first.
 
     Args:
         model: Its only dense layer is that of the logits; others would stay float32 too.
@@ -41,9 +44,11 @@ def compile_int8(model: keras.Model, images: NDArray[np.uint8]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         save_signatures(model, {"predict": lambda image: predict_outputs(model, image)}, folder)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["predict"])
+        options = tf.lite.experimental.QuantizationDebugOptions(
+            denylisted_ops=IN_FLOAT, denylisted_nodes=_of_few_channels(converter.convert())
+        )
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = shown
-        options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=IN_FLOAT)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "[^.]*tf.lite.Interpreter is deprecated", UserWarning)
             # The converter's only way to leave operations in float32.
@@ -52,6 +57,16 @@ def compile_int8(model: keras.Model, images: NDArray[np.uint8]) -> bytes:
             )
         compiled: bytes = chooser.get_nondebug_quantized_model()
     return compiled
+
+
+def _of_few_channels(compiled: bytes) -> list[str]:
+    """Return the names of operations that read fewer than `LEAST_CHANNELS`."""
+    graph = schema.ModelT.InitFromPackedBuf(compiled, 0).subgraphs[0]
+    return [
+        graph.tensors[operation.outputs[0]].name.decode()
+        for operation in graph.operators
+        if graph.tensors[operation.inputs[0]].shape[-1] < LEAST_CHANNELS
+    ]
 
 
 def count_flips(exact: Runtime, quantised: Runtime, digits: Split) -> Flips:

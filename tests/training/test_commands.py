@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from app.bundle import BLIND_FILE, Bundle, open_bundle
+from app.bundle import BLIND_FILE, INT8_FILE, KERAS_FILE, Bundle, open_bundle
 from app.inference.keras_runtime import load_keras
 from digitscope import command
 from training import fit as fitting
@@ -116,6 +116,36 @@ def test_only_tensorflow_publishes(
     published = run("train", "--resume", recipe=tiny)
     assert published.exit_code == 0, published.output
     assert open_bundle(tmp_path / "model" / "tiny").metadata.refitted
+
+
+def test_recompiled_is_the_same_network(
+    run: Callable[..., Result], tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights and whatever training decided stay; the rest is made anew, as the next version."""
+    assert run("train", recipe=replace(tiny, int8=True)).exit_code == 0
+    first = open_bundle(tmp_path / "model" / "tiny")
+    weights = {name: _weights(first, name) for name in (KERAS_FILE, BLIND_FILE)}
+    with monkeypatch.context() as patched:
+        patched.setattr("keras.backend.backend", lambda: "torch")
+        refused = run("recompile", "tiny")
+    assert refused.exit_code == 1
+    assert "Only TensorFlow compiles" in refused.output
+    assert open_bundle(first.folder) == first
+
+    recompiled = run("recompile", "tiny")
+    assert recompiled.exit_code == 0, recompiled.output
+    second = open_bundle(first.folder)
+    made_anew = {"version", "created", "microseconds", "files"}
+    assert second.metadata.version == 2
+    assert second.metadata.model_dump(exclude=made_anew) == first.metadata.model_dump(
+        exclude=made_anew
+    )
+    assert second.metadata.files.keys() == first.metadata.files.keys()
+    assert second.read(INT8_FILE) == first.read(INT8_FILE)
+    for name, before in weights.items():
+        for ours, others in zip(_weights(second, name), before, strict=True):
+            np.testing.assert_array_equal(ours, others)
+    assert run("recompile", "another").exit_code == 1
 
 
 def test_stopped_training_reads_no_test_split(
