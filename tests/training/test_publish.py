@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
-from app.bundle import open_bundle
+from app.bundle import Misread, open_bundle
 from app.inference.keras_runtime import KerasRuntime
 from app.inference.litert import LiteRtRuntime, open_runtime
 from app.settings import REPOSITORY
@@ -90,6 +91,21 @@ def test_card_tells_of_robustness(
         assert f"| {kind} | {card.percent(error)} |" in text
     for kind, area in robustness.nondigits.items():
         assert f"| {kind} | {area:.4f} |" in text
+
+
+def test_card_of_a_network_that_misreads_nearly_all(train_digits: Split, tmp_path: Path) -> None:
+    """What was misread with most confidence is drawn, and the card says so; the table has all."""
+    metadata = open_bundle(CLASSIC).metadata
+    assert metadata.test
+    misread = [Misread(index=at, label=0, digit=1, confidence=at / 400) for at in range(400)]
+    evaluation = metadata.test.model_copy(update={"misread": misread})
+    card.write(metadata.model_copy(update={"test": evaluation}), tmp_path, train_digits)
+    with Image.open(tmp_path / "plots" / "misread.png") as drawn:
+        assert 1 < drawn.height / drawn.width < 2  # ten rows of ten
+    text = (tmp_path / "MODEL_CARD.md").read_text()
+    assert "The 100 digits misread with most confidence" in text
+    assert "| 0 | 0 | 1 | 0.0 % |" in text
+    assert "The misread digits of the test split" in card.text(metadata)
 
 
 def test_card_tells_of_the_finish() -> None:
