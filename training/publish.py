@@ -17,6 +17,7 @@ from app.embeddings import EMBEDDINGS_FILE
 from app.inference.keras_runtime import KerasRuntime, compile_twin, load_keras
 from app.inference.litert import LiteRtRuntime
 from training import calibrate, card, data, embeddings, quantize, robustness, snapshots
+from training.blind import load_blind
 from training.data import Split
 from training.evaluate import (
     evaluate,
@@ -138,7 +139,7 @@ def recompile(
     names = [name for name in old.metadata.files if name.startswith(f"{SNAPSHOTS}/")]
     calibrated = _Calibrated(
         load_keras(old.read(bundle.KERAS_FILE)),
-        load_keras(old.read(bundle.BLIND_FILE)) if old.metadata.refitted else None,
+        load_blind(old) if old.metadata.refitted else None,
         int8=old.has(bundle.INT8_FILE),
         snapshots={Path(name).name: old.read(name) for name in names},
         decided={name: getattr(old.metadata, name) for name in DECIDED_BY_TRAINING},
