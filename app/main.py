@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from app.errors import DigitscopeError
 from app.inference.registry import Registry
+from app.models import load_models
 from app.protocols import oip, tfserving
 from app.routes import (
     explain,
@@ -60,29 +61,12 @@ class State(TypedDict):
     connections: ConnectionLimits
 
 
-def open_registry(settings: Settings) -> Registry:
-    """Open the bundles of the models that are to be served; nothing is loaded yet.
-
-    Raises:
-        BundleError: There is no bundle, a damaged one, or none with the default's name.
-    """
-    return Registry(
-        settings.model_dir,
-        settings.default_model,
-        # Predictions never wait for what looks inside, which may keep one for long.
-        interpreters=settings.threads + settings.slow_threads,
-        max_batch=settings.max_batch,
-        max_delay_s=settings.max_delay_ms / 1000,
-        quick_below_s=settings.quick_below_s,
-    )
-
-
 def create_app(settings: Settings | None = None, registry: Registry | None = None) -> FastAPI:
     """Build the ASGI application.
 
     Args:
         settings: The settings, or None to read them from the environment.
-        registry: The models of these settings, or None to open them when the application starts.
+        registry: The models of these settings, loaded, or None to load them at the start.
 
     Returns:
         The application. Its start raises `BundleError` when a model bundle is missing or damaged.
@@ -105,15 +89,14 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
-        service = _open(settings, registry or open_registry(settings), metrics, drain)
+        service = _open(settings, registry or load_models(settings), metrics, drain)
         running.append(service)
         drain.install(asyncio.get_running_loop())
         end_with_supervisor()
         watching = asyncio.create_task(_follow(service)) if settings.admin_token else None
-        # Each request has a thread of its own; NumPy's BLAS with more of them waits for the others:
-        # on two cores, integrated gradients took 0.6 s with two threads and 0.2 s with one.
-        with threadpool_limits(1, "blas"):
-            yield {"service": service, "connections": connections}
+        completing = asyncio.create_task(_complete(app))
+        yield {"service": service, "connections": connections}
+        (await completing).restore_original_limits()
         if watching:
             watching.cancel()
         running.clear()
@@ -170,11 +153,10 @@ def _surround(app: FastAPI, routers: Sequence[APIRouter], around: Around) -> Non
 
 
 def _open(settings: Settings, registry: Registry, metrics: Metrics, drain: Drain) -> Service:
-    """Load the models and make what requests need."""
+    """Make what requests need."""
     registry.serves = metrics.serves
     for name, bundle in registry.bundles.items():
         metrics.serves(name, bundle.metadata.version)
-    registry.load()
 
     def lane(name: str, threads: int, max_queue: int) -> Workers:
         return Workers(threads=threads, max_queue=max_queue, waited=metrics.waits(name))
@@ -193,6 +175,23 @@ def _open(settings: Settings, registry: Registry, metrics: Metrics, drain: Drain
         admin=Admin(settings.admin_token),
         quick_below_s=settings.quick_below_s,
     )
+
+
+async def _complete(app: FastAPI) -> threadpool_limits:
+    """Do what a ready service need not have done, before the first inspection would wait for it.
+
+    Returns:
+        How many threads BLAS had. Each request has a thread of its own, and with more of them BLAS
+        waits for the others: on two cores, integrated gradients took 0.6 s with two and 0.2 s with
+        one.
+    """
+    limits = await asyncio.to_thread(threadpool_limits, 1, "blas")
+    # FastAPI completes a router when it first looks for a route there: 0.1 s for all of them.
+    for route in app.routes:
+        nowhere = {"type": "http", "method": "GET", "path": "/nowhere", "headers": []}
+        route.matches(nowhere)
+        await asyncio.sleep(0)
+    return limits
 
 
 async def _follow(service: Service) -> None:

@@ -1,6 +1,6 @@
 """The commands of the training, from `train` to `card`.
 
-Keras and TensorFlow are imported when a command runs, so that the service's commands stay quick.
+Keras, TensorFlow and Rich are imported when a command runs, so that the service's stay quick.
 """
 
 import os
@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from app.cli import fail, read_settings
 from app.errors import DigitscopeError
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from training.recipe import Ensemble, Recipe
 
 ROUNDING = 2e-4  # nats, and shares of 1
-out = Console(soft_wrap=True, highlight=False)
 DataOption = Annotated[
     Path | None,
     typer.Option(
@@ -216,7 +213,7 @@ def _failures(again: str | None = None) -> "Iterator[None]":
 
 def _print_published(metadata: "Metadata", target: Path) -> None:
     _print_figures([metadata.validation, metadata.test])
-    out.print(f"Wrote {target} (version {metadata.version}).")
+    typer.echo(f"Wrote {target} (version {metadata.version}).")
 
 
 def _recipe(name: str) -> "Recipe":
@@ -249,7 +246,7 @@ def _fit_and_publish(
         seeing = Voting(teachers) if teachers else None
         fitted = _refit(recipe, fitted, digits, validation, run, seeing)
     _end_without_tensorflow("--resume")
-    out.print("Calibrating, compiling and evaluating ...")
+    typer.echo("Calibrating, compiling and evaluating ...")
     trained = Trained(recipe, run.seed, fitted)
     test = mnist.load(data, "test") if whole else None
     return publish(trained, validation, test, target, train=train_split)
@@ -258,7 +255,7 @@ def _fit_and_publish(
 def _end_without_tensorflow(again: str) -> None:
     """End where only TensorFlow can go on: it compiles what is served."""
     if not _under_tensorflow():
-        out.print(f"Under TensorFlow, {again} goes on from here, and publishes.")
+        typer.echo(f"Under TensorFlow, {again} goes on from here, and publishes.")
         raise typer.Exit
 
 
@@ -289,7 +286,7 @@ def _join_and_publish(
             fitted = _refit(recipe, fitted, digits, validation, run)
         members[recipe.name] = fitted
     _end_without_tensorflow("the same command")
-    out.print("Joining, calibrating, compiling and evaluating ...")
+    typer.echo("Joining, calibrating, compiling and evaluating ...")
     joined = join_fitted(members, validation)
     test, trained = mnist.load(data, "test"), Trained(ensemble, None, joined)
     return publish(trained, validation, test, target, train=train_split)
@@ -332,8 +329,8 @@ def _fit(
     copies = None
     if teacher:
         copies = Copies(run.folder / "copies", digits, recipe, teacher, run.seed)
-        copies.make(lambda copy: out.print(f"Asking the teachers: copy {copy + 1}/{copies.count}"))
-    out.print(f"{recipe.name}: {'going on' if run.resume else 'starting'}, {len(digits):,} digits")
+        copies.make(lambda copy: typer.echo(f"Asking the teachers: copy {copy + 1}/{copies.count}"))
+    typer.echo(f"{recipe.name}: {'going on' if run.resume else 'starting'}, {len(digits):,} digits")
     with _Bar(recipe, len(digits)) as bar:
         fitted = train_network(
             recipe,
@@ -349,7 +346,7 @@ def _fit(
             on_epoch=bar.epoch,
         )
     if len(fitted.history) < recipe.epochs:
-        out.print(f"Stopped after {len(fitted.history)} of {recipe.epochs} epochs.")
+        typer.echo(f"Stopped after {len(fitted.history)} of {recipe.epochs} epochs.")
     return fitted
 
 
@@ -371,7 +368,7 @@ def augment(
     except (mnist.DataError, OSError) as error:
         fail(str(error))
         raise typer.Exit(1) from error
-    out.print(f"Wrote {preview}.")
+    typer.echo(f"Wrote {preview}.")
 
 
 def evaluate(
@@ -404,12 +401,12 @@ def _evaluate_one(folder: Path, train_split: "Split", test: "Split") -> None:
 
     bundle = open_bundle(folder)
     measured = _measure(bundle, *_held_out(bundle, train_split), test)
-    out.print(f"{bundle.metadata.name}, version {bundle.metadata.version}")
+    typer.echo(f"{bundle.metadata.name}, version {bundle.metadata.version}")
     _print_figures(measured)
     if differing := _differing(measured, bundle.metadata):
         fail(f"These are not the figures of the model card: {', '.join(differing)}.")
         raise typer.Exit(1)
-    out.print("These are the figures of the model card.")
+    typer.echo("These are the figures of the model card.")
 
 
 def _evaluate_all(models: Path, train_split: "Split", test: "Split") -> None:
@@ -429,17 +426,17 @@ def _evaluate_all(models: Path, train_split: "Split", test: "Split") -> None:
         differing += [
             f"{bundle.metadata.name} ({split})" for split in _differing(measured, bundle.metadata)
         ]
-    out.print(markdown(rows))
+    typer.echo(markdown(rows))
     for (name, ours), (other, theirs) in combinations(tests.items(), 2):
         only_ours, only_theirs, p_value = mcnemar(ours, theirs)
-        out.print(
+        typer.echo(
             f"{name} alone misreads {only_ours}, {other} alone {only_theirs}: p = {p_value:.2g}"
             " (McNemar)"
         )
     if differing:
         fail(f"These are not the figures of the model cards: {', '.join(differing)}.")
         raise typer.Exit(1)
-    out.print("These are the figures of the model cards.")
+    typer.echo("These are the figures of the model cards.")
 
 
 def _measure(
@@ -503,7 +500,7 @@ def card(
     except DigitscopeError as error:
         fail(error.detail)
         raise typer.Exit(1) from error
-    out.print(f"Wrote {bundle.folder / 'MODEL_CARD.md'}.")
+    typer.echo(f"Wrote {bundle.folder / 'MODEL_CARD.md'}.")
 
 
 def _print_figures(evaluations: "Sequence[Evaluation | None]") -> None:
@@ -511,7 +508,7 @@ def _print_figures(evaluations: "Sequence[Evaluation | None]") -> None:
 
     for evaluation in evaluations:
         if evaluation:
-            out.print(figures(evaluation))
+            typer.echo(figures(evaluation))
 
 
 def _differing(measured: "Sequence[Evaluation]", metadata: "Metadata") -> list[str]:
@@ -537,6 +534,15 @@ class _Bar:
     """A progress bar over all steps with the time left, and a line for every epoch."""
 
     def __init__(self, recipe: "Recipe", digits: int) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
         self.steps = -(-digits // recipe.batch_size)
         self.epochs = recipe.epochs
         self.progress = Progress(
@@ -545,7 +551,7 @@ class _Bar:
             MofNCompleteColumn(),
             TextColumn("steps, left:"),
             TimeRemainingColumn(),
-            console=out,
+            console=Console(soft_wrap=True, highlight=False),
         )
         self.task = self.progress.add_task(
             f"epoch 1 of {recipe.epochs}", total=self.steps * recipe.epochs

@@ -5,15 +5,17 @@ from importlib.metadata import version
 
 import numpy as np
 from fastapi import APIRouter, Response
+from pydantic import BaseModel
 
 from app.errors import StalledError
 from app.version import VERSION
 from app.web import openapi
 from app.web.deps import ServiceDep
 from app.web.metrics import MEDIA_TYPE
+from app.web.quick import QuickRoute
 from app.web.schemas import Health, Version
 
-router = APIRouter(tags=["Operate"])
+router = APIRouter(tags=["Operate"], route_class=QuickRoute)
 STALLED_S = 60.0  # longer than any deadline that makes sense
 BLANK = np.zeros((1, 28, 28), np.uint8)
 _LIBRARIES = ("ai-edge-litert", "fastapi", "numpy", "pillow", "pydantic", "starlette", "uvicorn")
@@ -22,10 +24,11 @@ _LIBRARIES = ("ai-edge-litert", "fastapi", "numpy", "pillow", "pydantic", "starl
 @router.get(
     "/livez",
     operation_id="livez",
+    response_model=Health,
     summary="Is the process alive?",
     responses=openapi.errors("stalled"),
 )
-async def livez(service: ServiceDep) -> Health:
+async def livez(service: ServiceDep) -> Response:
     """Answer 200 while predictions come out; 503 if those that wait have been stuck for long.
 
     An idle process proves it by reading a blank image through the same lane. While models are being
@@ -37,23 +40,24 @@ async def livez(service: ServiceDep) -> Health:
     if not stalled and service.registry.is_loaded(service.registry.default):
         model = service.registry.get(None)
         await service.fast.run(model.runtime.predict, BLANK)
-    return Health(status="alive")
+    return _written(Health(status="alive"))
 
 
 @router.get(
     "/readyz",
     operation_id="readyz",
+    response_model=Health,
     summary="Are the models ready?",
     responses=openapi.errors("not-ready"),
 )
-async def readyz(service: ServiceDep) -> Health:
+async def readyz(service: ServiceDep) -> Response:
     """Answer 200 once every model can be asked; 503 before, and when the process is about to stop.
 
     The default model is loaded by then, the others when they are asked for.
     """
     service.drain.check()
     service.registry.check_ready()
-    return Health(status="ready")
+    return _written(Health(status="ready"))
 
 
 @router.get(
@@ -72,11 +76,12 @@ async def metrics(service: ServiceDep) -> Response:
     return Response(text, media_type=MEDIA_TYPE)
 
 
-@router.get("/version", operation_id="version", summary="What is running?")
-async def versions() -> Version:
+@router.get("/version", operation_id="version", response_model=Version, summary="What is running?")
+async def versions() -> Response:
     """Give the version of digitscope, of Python and of the libraries that matter."""
-    return Version(
-        version=VERSION,
-        python=platform.python_version(),
-        libraries={name: version(name) for name in _LIBRARIES},
-    )
+    libraries = {name: version(name) for name in _LIBRARIES}
+    return _written(Version(version=VERSION, python=platform.python_version(), libraries=libraries))
+
+
+def _written(answer: BaseModel) -> Response:
+    return Response(answer.model_dump_json(), media_type="application/json")

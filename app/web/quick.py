@@ -24,7 +24,7 @@ KEPT, LONGEST = 256, 256  # query strings that are remembered, and bytes of the 
 
 
 class QuickRoute(APIRoute):
-    """A route whose endpoint takes `request`, `query` (a frozen pydantic model) and `service`.
+    """A route whose endpoint takes of `request`, `query` (a frozen pydantic model), `service`.
 
     The endpoint's signature is declared as for any other route, and documented from it. It returns
     a response.
@@ -38,16 +38,21 @@ class QuickRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         """Return what serves a request."""
         endpoint = self.endpoint
-        if set(inspect.signature(endpoint).parameters) != {"request", "query", "service"}:
+        givers: dict[str, Callable[[Request], Any]] = {
+            "request": lambda request: request,
+            "service": lambda request: request.state.service,
+        }
+        types = get_type_hints(endpoint)
+        if "query" in types:
+            read = query_reader(types["query"])
+            givers["query"] = lambda request: read(request.scope["query_string"])
+        taken = inspect.signature(endpoint).parameters.keys()
+        if not taken <= givers.keys():
             return super().get_route_handler()
-        read = query_reader(get_type_hints(endpoint)["query"])
+        wanted = [(name, givers[name]) for name in taken]
 
         async def handle(request: Request) -> Response:
-            answer: Response = await endpoint(
-                request=request,
-                query=read(request.scope["query_string"]),
-                service=request.state.service,
-            )
+            answer: Response = await endpoint(**{name: give(request) for name, give in wanted})
             return answer
 
         self.handle_quickly = handle

@@ -314,6 +314,11 @@ def heads() -> Iterator[Bent]:
             200,
             request("/version", b"", "Upgrade: h2c", method="GET"),
         ),
+        (
+            "a WebSocket, of which there are none",
+            200,
+            request("/version", b"", "Connection: Upgrade", "Upgrade: websocket", method="GET"),
+        ),
     ):
         yield Bent(f"head: {name}", status, content)
 

@@ -39,6 +39,18 @@ async def echo(request: Request, query: Query, service: str) -> Response:
     return Response(Answer(size=query.size, name=query.name).model_dump_json())
 
 
+@router.get("/who")
+async def who(service: str) -> Response:
+    """Ask for the service alone."""
+    return Response(service)
+
+
+@router.get("/what")
+async def what() -> Response:
+    """Ask for nothing."""
+    return Response("that")
+
+
 @pytest.fixture
 def quick() -> TestClient:
     """An application of one quick route and nothing else."""
@@ -58,6 +70,12 @@ def test_parameters_and_answers(quick: TestClient) -> None:
     assert quick.post("/echo").json() == {"size": 1, "name": None}
     assert quick.post("/echo?size=2&size=5").json()["size"] == 5
     assert quick.get("/echo").status_code == 404  # goes on to the application behind
+
+
+def test_endpoints_take_what_they_name(quick: TestClient) -> None:
+    """An endpoint need not take all that there is, and what it does not take is not read."""
+    assert quick.get("/who?size=0").text == "none"
+    assert quick.get("/what").text == "that"
 
 
 def test_errors_become_problems(quick: TestClient) -> None:
