@@ -22,8 +22,9 @@ AUDIT ?=
 serve: $(VENV)/.served
 	$(BIN)/digitscope serve
 
+# Two processes, between which tests/conftest.py shares the tests.
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check $(SOURCES)

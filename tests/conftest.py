@@ -24,6 +24,18 @@ PUBLISHED = open_bundle(REPOSITORY / "model" / "classic").metadata.version
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# What computes by itself. All else has ports, browsers or a Ray cluster, which might meet.
+ARITHMETIC = {"imaging", "inference", "inspection", "training"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Share the tests between the two processes of `make test`; each runs its own in order."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        group = "arithmetic" if folder in ARITHMETIC else "service"
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 class Digits(NamedTuple):
     """Images uint8 `[N, 28, 28]` with labels uint8 `[N]`."""
 

@@ -1,5 +1,6 @@
 """Small digits and a small recipe, so that training runs in seconds."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,15 @@ from training.augment import Augmentation
 from training.data import Split, load
 from training.recipe import Recipe
 from training.recipes import classic
+
+
+@pytest.fixture(scope="session", autouse=True)
+def brief_cards() -> Iterator[None]:
+    """Every bundle gets its card, for which things are prepared and figures drawn: few here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.robustness.STRANGE", 20)
+        patch.setattr("training.card.MOST_DRAWN", 10)
+        yield
 
 
 @pytest.fixture(scope="session")

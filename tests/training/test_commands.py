@@ -14,7 +14,7 @@ from app.inference.keras_runtime import load_keras
 from digitscope import command
 from training import fit as fitting
 from training import recipes
-from training.architectures import compact
+from training.architectures import unpooled
 from training.augment import Augmentation
 from training.data import Split, load
 from training.recipe import Ensemble, Finish, Recipe
@@ -30,8 +30,8 @@ def tiny(small: Recipe) -> Recipe:
     return replace(
         small,
         name="tiny",
-        build=compact,
-        options={"width": 0.25},
+        build=unpooled,
+        options={"side": 7, "width": 4, "depth": 3},
         epochs=1,
         refit=REFIT,
         validation_count=100,
