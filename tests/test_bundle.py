@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -102,27 +103,43 @@ def test_service_does_not_start_on_a_damaged_bundle(models: Path) -> None:
         pass
 
 
-def test_serve_refuses_with_a_sentence(models: Path) -> None:
+def _seal_rubbish(folder: Path) -> None:
+    (folder / "model.tflite").write_bytes(b"not a model at all, but hashed")
+    seal(folder, Metadata.model_validate_json((folder / "metadata.json").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (_truncate_keras, "is not the file that was published"),
+        (_seal_rubbish, "is no LiteRT model"),
+    ],
+)
+def test_serve_refuses_with_a_sentence(
+    models: Path, harm: Callable[[Path], None], said: str
+) -> None:
     """`digitscope serve` ends with code 1 and one sentence, without a traceback."""
-    _truncate_keras(models / "classic")
+    harm(models / "classic")
     done = subprocess.run(
         [sys.executable, "digitscope.py", "serve", "--port", "0"],
         cwd=REPOSITORY,
-        env={"DIGITSCOPE_MODEL_DIR": str(models), "PATH": ""},
+        env={
+            "DIGITSCOPE_MODEL_DIR": str(models),
+            "DIGITSCOPE_DEFAULT_MODEL": "classic",
+            "PATH": "",
+        },
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert done.returncode == 1
-    assert "is not the file that was published" in done.stderr
+    assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_wrong_format_behind_a_right_hash(models: Path) -> None:
     """A twin that is no LiteRT model is refused when it is loaded, even if its hash is right."""
-    folder = models / "classic"
-    (folder / "model.tflite").write_bytes(b"not a model at all, but hashed")
-    seal(folder, Metadata.model_validate_json((folder / "metadata.json").read_text()))
+    _seal_rubbish(models / "classic")
     registry = Registry(models, "classic", interpreters=1)
     with pytest.raises(BundleError, match="no LiteRT model"):
         registry.load()
