@@ -28,6 +28,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ARITHMETIC = {"imaging", "inference", "inspection", "training"}
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist then reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Share the tests between the two processes of `make test`; each runs its own in order."""
     for item in items:
