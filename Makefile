@@ -24,7 +24,7 @@ serve: $(VENV)/.served
 
 # Two processes, between which tests/conftest.py shares the tests.
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadscope
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check $(SOURCES)

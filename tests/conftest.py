@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from app.bundle import open_bundle
 from app.inference.registry import Model, Registry
@@ -28,13 +30,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ARITHMETIC = {"imaging", "inference", "inspection", "training"}
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist then reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Share the tests between the two processes of `make test`; each runs its own in order."""
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        group = "arithmetic" if folder in ARITHMETIC else "service"
-        item.add_marker(pytest.mark.xdist_group(group))
+class _TwoKinds(LoadScopeScheduling):
+    """Shares the tests between the two processes of `make test`; each runs its own in order."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "arithmetic" if nodeid.split("/")[1] in ARITHMETIC else "service"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _TwoKinds:
+    """Tell xdist how tests are shared."""
+    return _TwoKinds(config, log)
 
 
 class Digits(NamedTuple):
