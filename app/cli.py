@@ -86,9 +86,9 @@ def serve(
         opening = beside.submit(load_models if processes == 1 else open_models, settings)
         with kept():
             from app import server
-    registry = _opened(opening.result)
+    models = _opened(opening.result)
     port = settings.port if port is None else port
-    if not server.run(settings, registry, host or settings.host, port, processes):
+    if not server.run(settings, models, host or settings.host, port, processes):
         raise typer.Exit(1)
 
 

@@ -11,9 +11,9 @@ def load_models(settings: Settings) -> Registry:
         BundleError: There is no bundle, a damaged one, or none with the default's name; or the
             default's twin is no model that can be run.
     """
-    registry = open_models(settings)
-    registry.load()
-    return registry
+    models = open_models(settings)
+    models.load()
+    return models
 
 
 def open_models(settings: Settings) -> Registry:
