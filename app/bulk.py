@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from app.errors import DigitscopeError, InvalidInputError
 from app.inference.registry import Model, Registry
@@ -51,6 +51,13 @@ def find_images(paths: list[Path]) -> list[Path]:
         inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
         found += inside if path.is_dir() else [path]
     return found
+
+
+class Written(NamedTuple):
+    """How many of the files could not be read, and how many the table held already."""
+
+    failed: int
+    known: int
 
 
 def read_file(path: Path, model: Model, options: Options) -> Row:
@@ -140,17 +147,14 @@ def write_results(
     out: Path,
     read: Callable[[list[Path]], Iterator[Row]],
     on_row: Callable[[Row], None] = lambda row: None,
-) -> int:
+) -> Written:
     """Read files into a table, going on where an earlier run stopped.
 
     Args:
         paths: The files.
         out: `.csv`, `.jsonl` or `.parquet`. Files whose rows it holds already are not read again.
         read: Reads a list of files, a row each.
-        on_row: Called for each row, those from the earlier run too.
-
-    Returns:
-        The number of files that could not be read.
+        on_row: Called for each file's row, those from the earlier run too.
 
     Raises:
         InvalidInputError: Another ending, or `.parquet` without its extra.
@@ -162,10 +166,11 @@ def write_results(
     if out.suffix == ".parquet":
         return _write_parquet(paths, out, read, on_row)
     done = _repair(out) if out.exists() else []
-    seen = {str(row["file"]) for row in done}
-    failed = sum(bool(row["error"]) for row in done)
-    for row in done:
-        on_row(Row(**row))
+    seen, asked = {str(row["file"]) for row in done}, {str(path) for path in paths}
+    known = [Row(**row) for row in done if str(row["file"]) in asked]
+    failed = sum(bool(row.error) for row in known)
+    for row in known:
+        on_row(row)
 
     def counted() -> Iterator[Row]:
         nonlocal failed
@@ -177,7 +182,7 @@ def write_results(
     write = _write_csv if out.suffix == ".csv" else _write_jsonl
     with out.open("a", newline="") as stream:
         write(counted(), stream, fresh=not done)
-    return failed
+    return Written(failed, len(known))
 
 
 def _repair(out: Path) -> list[dict[str, Any]]:
@@ -196,7 +201,7 @@ def _write_parquet(
     out: Path,
     read: Callable[[list[Path]], Iterator[Row]],
     on_row: Callable[[Row], None],
-) -> int:
+) -> Written:
     """Collect the rows as JSON lines, which can be resumed; then write the table."""
     try:
         import pyarrow as pa
@@ -206,8 +211,8 @@ def _write_parquet(
             "Writing .parquet needs pyarrow: install the extra 'parquet', or write .csv or .jsonl."
         ) from error
     partial = out.with_name(out.name + ".jsonl")
-    failed = write_results(paths, partial, read, on_row)
+    written = write_results(paths, partial, read, on_row)
     rows = _done_jsonl(partial)
     pq.write_table(pa.Table.from_pylist(rows, schema=table_schema()), out)
     partial.unlink()
-    return failed
+    return written

@@ -41,8 +41,14 @@ def read_settings() -> Settings:
     except ValidationError as error:
         for found in error.errors():
             name = f"DIGITSCOPE_{'_'.join(str(part) for part in found['loc'])}".upper()
-            fail(f"The setting {name} is wrong: {found['msg']}; it is {found['input']!r}.")
+            shown = "" if _is_secret(str(found["loc"][0])) else f"; it is {found['input']!r}"
+            fail(f"The setting {name} is wrong: {found['msg']}{shown}.")
         raise typer.Exit(2) from error
+
+
+def _is_secret(name: str) -> bool:
+    """Tell whether a setting's value is for nobody's screen or log."""
+    return name in Settings.model_fields and not Settings.model_fields[name].repr
 
 
 def fail(message: str) -> None:
@@ -140,8 +146,7 @@ def settings() -> None:
     table = Table("Variable", "Value", "What it does", show_lines=True)
     for name, field in Settings.model_fields.items():
         value = getattr(values, name)
-        # Keys are for nobody's screen or log.
-        shown = str(value) if field.repr or not value else "(set)"
+        shown = "(set)" if value and _is_secret(name) else str(value)
         table.add_row(f"DIGITSCOPE_{name.upper()}", shown, field.description)
     Console().print(table)
 
@@ -239,6 +244,9 @@ def read(
     values = read_settings()
     name = model or values.default_model
     images = find_images(paths)
+    if not images:
+        fail(f"No images were found in {', '.join(str(path) for path in paths)}.")
+        raise typer.Exit(1)
     if name not in open_registry(values).bundles:
         fail(f"There is no model {name!r} in {values.model_dir}.")
         raise typer.Exit(1)
@@ -253,7 +261,7 @@ def read(
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=messages) as bar:
         task = bar.add_task("reading", total=len(images))
         try:
-            failed = write_results(
+            failed, known = write_results(
                 images,
                 out_file,
                 reader,
@@ -266,5 +274,9 @@ def read(
             fail(str(error))
             raise typer.Exit(1) from error
     Console().print(f"{len(images)} images, {failed} of them not readable: {out_file}")
+    if known:
+        Console().print(
+            f"{known} of them stood in it already and were not read again, whatever has changed."
+        )
     if failed:
         raise typer.Exit(1)

@@ -75,6 +75,8 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     logs.configure(settings.log_level, settings.log_format)
     metrics, drain = Metrics(), Drain(delay_s=settings.drain_delay_s)
     keys = [key.strip() for key in settings.api_keys.split(",") if key.strip()]
+    if keys and settings.admin_token:
+        keys.append(settings.admin_token)  # who may do more may do this
     around = Around(
         Access(keys=keys, per_second=settings.rate_limit_per_s),
         metrics,
@@ -137,17 +139,17 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
         app.include_router(router)
     problems.install(app)
     openapi.install(app, lambda: running[0] if running else None)
-    _surround(app, routers, around)
+    _surround(app, routers, around, traced)
     return app
 
 
-def _surround(app: FastAPI, routers: Sequence[APIRouter], around: Around) -> None:
+def _surround(app: FastAPI, routers: Sequence[APIRouter], around: Around, traced: bool) -> None:
     """Put the quick routes before FastAPI's stack, and one middleware around both."""
     build = app.build_middleware_stack
     routes = [route for router in routers for route in router.routes]
 
     def build_surrounded() -> ASGIApp:
-        return RequestMiddleware(Dispatcher(build(), routes), around)
+        return RequestMiddleware(Dispatcher(build(), routes, traced=traced), around)
 
     app.build_middleware_stack = build_surrounded  # type: ignore[method-assign]
 

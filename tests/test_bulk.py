@@ -64,12 +64,23 @@ def test_stopped_run_is_resumed(folder: Path, tmp_path: Path, classic: Model, en
     with pytest.raises(KeyboardInterrupt):
         write_results(paths, out, lambda left: reading(left, 4))
     seen: list[Row] = []
-    failed = write_results(paths, out, lambda left: reading(left, 99), seen.append)
+    failed, known = write_results(paths, out, lambda left: reading(left, 99), seen.append)
     assert read == paths
-    assert (failed, len(seen)) == (1, 11)
+    assert (failed, known, len(seen)) == (1, 4, 11)
     rows = _rows(out)
     assert [row["file"] for row in rows] == [str(path) for path in paths]
     assert sorted(row["text"] for row in rows if not row["error"]) == list("0123456789")
+
+
+def test_other_files_of_a_table_do_not_count(tmp_path: Path) -> None:
+    """What an earlier call could not read is no failure of this one, which keeps its rows."""
+    out = tmp_path / "results.csv"
+    write_results([Path("a")], out, lambda left: iter([Row("a", error="no image")]))
+    seen: list[Row] = []
+    written = write_results([Path("b")], out, lambda left: iter([Row("b", "7")]), seen.append)
+    assert written == (0, 0)
+    assert [row.file for row in seen] == ["b"]
+    assert [row["file"] for row in _rows(out)] == ["a", "b"]
 
 
 def test_half_written_line_is_read_again(folder: Path, tmp_path: Path, classic: Model) -> None:

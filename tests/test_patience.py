@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from app.inference.registry import Model
+from app.inference.runtime import Outputs
 from app.inspection.ablation import ablate
 from app.inspection.activations import look
 from app.inspection.attribution import (
@@ -42,6 +44,24 @@ def test_maps_of_many_images_are_broken_off(classic: Model, method: Method) -> N
     question = Question(3)
     score = model_score(classic, question)
     _is_broken_off(lambda: attribute(classic.network, score, PIXELS, question, method))
+
+
+def test_occlusion_gives_the_interpreter_back_between_its_runs(classic: Model) -> None:
+    """It asks for few images at a time, and each time whether anybody waits."""
+    left, asked = threading.Event(), list[int]()
+
+    class Counting:
+        def predict(self, images: np.ndarray) -> Outputs:
+            asked.append(len(images))
+            if len(asked) == 2:
+                left.set()
+            return classic.runtime.predict(images)
+
+    score = model_score(replace(classic, runtime=Counting()), Question(3))
+    with watching(left), pytest.raises(NobodyWaitsError):
+        attribute(classic.network, score, PIXELS, Question(3), "occlusion")
+    assert len(asked) == 2
+    assert max(asked) <= 16
 
 
 def test_scores_and_ablations_are_broken_off(classic: Model) -> None:

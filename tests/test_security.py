@@ -287,7 +287,7 @@ def test_all_keys_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("app.web.access.hmac.compare_digest", compare)
     access = Access(keys=("one", "two", "three"), per_second=0)
-    access.check("/predict", "one", "")
+    access.check("/predict", ["one"], "")
     assert compared == [b"one", b"two", b"three"]
 
 
@@ -300,6 +300,15 @@ def test_settings_are_printed_without_secrets(monkeypatch: pytest.MonkeyPatch) -
     assert KEY not in printed
     assert TOKEN not in printed
     assert printed.count("(set)") == 2
+
+
+def test_wrong_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that is refused is named, not printed."""
+    monkeypatch.setenv("DIGITSCOPE_ADMIN_TOKEN", "s3cret")
+    refused = CliRunner().invoke(command, ["serve"])
+    assert refused.exit_code == 2
+    assert "DIGITSCOPE_ADMIN_TOKEN" in refused.stderr
+    assert "s3cret" not in refused.output
 
 
 DANGERS = {"pickle", "marshal", "shelve", "subprocess", "ctypes", "dill", "joblib", "cloudpickle"}

@@ -5,6 +5,8 @@ allocated once for each batch size and never resized. Imports no TensorFlow.
 """
 
 import queue
+import threading
+from collections import deque
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -47,9 +49,9 @@ class LiteRtRuntime:
         Raises:
             BundleError: The content is no LiteRT model or lacks the signature.
         """
-        self._pool: queue.SimpleQueue[_Interpreter] = queue.SimpleQueue()
-        for _ in range(interpreters):
-            self._pool.put(_Interpreter(twin, int8, batches, threads))
+        self._pool = _Pool(
+            [_Interpreter(twin, int8, batches, threads) for _ in range(interpreters)]
+        )
 
     def predict(self, images: Pixels, *, exact: bool = False) -> Outputs:
         """Read images; waits while all interpreters are lent.
@@ -62,11 +64,11 @@ class LiteRtRuntime:
             The network's outputs for each image, in order.
         """
         pixels = images.astype(np.float32)[..., None]  # (N, 28, 28, 1)
-        interpreter = self._pool.get()
+        interpreter = self._pool.take()
         try:
             parts = interpreter.run_all(pixels, exact=exact)
         finally:
-            self._pool.put(interpreter)
+            self._pool.give(interpreter)
         if len(parts) == 1:
             return Outputs(**parts[0])
         joined = {name: np.concatenate([part[name] for part in parts]) for name in PREDICT_OUTPUTS}
@@ -82,11 +84,11 @@ class LiteRtRuntime:
             The outputs float32 `[N, ...]` by the layer's path.
         """
         pixels = images.astype(np.float32)[..., None]  # (N, 28, 28, 1)
-        interpreter = self._pool.get()
+        interpreter = self._pool.take()
         try:
             parts = [interpreter.inspect(pixel[None]) for pixel in pixels]
         finally:
-            self._pool.put(interpreter)
+            self._pool.give(interpreter)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -160,6 +162,33 @@ class _Interpreter:
             empty = runners[1](image=np.zeros((1, 28, 28, 1), np.float32))
             parts.append({name: values[:0] for name, values in empty.items()})
         return parts
+
+
+class _Pool:
+    """Lends interpreters, to who has waited longest.
+
+    A queue would give one back to the thread that has just returned it and asks again, before
+    those that wait have woken up.
+    """
+
+    def __init__(self, interpreters: list[_Interpreter]) -> None:
+        self._lock, self._free = threading.Lock(), interpreters
+        self._waiting: deque[queue.SimpleQueue[_Interpreter]] = deque()
+
+    def take(self) -> _Interpreter:
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+            turn = queue.SimpleQueue[_Interpreter]()
+            self._waiting.append(turn)
+        return turn.get()
+
+    def give(self, interpreter: _Interpreter) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().put(interpreter)
+            else:
+                self._free.append(interpreter)
 
 
 def _open(content: bytes, signature: str, outputs: tuple[str, ...], threads: int) -> Interpreter:

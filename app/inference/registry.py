@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,7 @@ from app.network.network import Network, read_network
 from app.samples import sample_png
 
 log = logging.getLogger(__name__)
+Stamp = tuple[int, ...]
 RUNS = 15  # of a network, to learn what one image takes
 # Images that a network in int8 runs together; being held ready, these take 0.5 MB in all.
 BATCHES = (16, 8, 4, 2, 1)
@@ -130,6 +132,7 @@ class Registry:
         self._failures: dict[str, str] = {}
         self._maker: ThreadPoolExecutor | None = None
         self._stamps = {name: _stamp(bundle) for name, bundle in self.bundles.items()}
+        self._refused: dict[str, Stamp] = {}
         self._loading = threading.Lock()
         # Told of each model that begins to serve: its name and version.
         self.serves: Callable[[str, int], None] = lambda name, version: None
@@ -168,6 +171,14 @@ class Registry:
         return fresh
 
     def _load_anew(self, name: str) -> Model:
+        files = _stamp_of_files(self.bundles[name])
+        try:
+            return self._replace(name)
+        except BundleError:
+            self._refused[name] = files
+            raise
+
+    def _replace(self, name: str) -> Model:
         folder = self.bundles[name].folder
         stamp, bundle = _stamp(self.bundles[name]), open_bundle(folder)
         twin = (
@@ -189,6 +200,7 @@ class Registry:
             name
             for name in {**self._models, **self._failures}
             if _stamp(self.bundles[name]) not in (None, self._stamps[name])
+            and _stamp_of_files(self.bundles[name]) != self._refused.get(name)
         ]
 
     def close(self) -> None:
@@ -316,13 +328,23 @@ def _embeddings(bundle: Bundle) -> Embeddings | None:
     return read_embeddings(bundle.read(EMBEDDINGS_FILE))
 
 
-def _stamp(bundle: Bundle) -> tuple[int, ...] | None:
+def _stamp(bundle: Bundle) -> Stamp | None:
     """Return what changes when a bundle is written again; None while it is not there."""
     try:
         found = (bundle.folder / METADATA).stat()
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _stamp_of_files(bundle: Bundle) -> Stamp:
+    """Return what changes when any of a bundle's files is written again."""
+    stamp: list[int] = []
+    for path in sorted(bundle.folder.rglob("*")):
+        with suppress(OSError):  # gone meanwhile
+            found = path.stat()
+            stamp += (found.st_mtime_ns, found.st_size, found.st_ino)
+    return tuple(stamp)
 
 
 def _seconds(runtime: Runtime) -> float:

@@ -104,6 +104,11 @@ def model_score(model: Model, question: Question) -> Score:
     """Return what scores images by the compiled twin, which is faster."""
 
     def score(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        # In parts: a model may have one interpreter, for which predictions wait meanwhile.
+        parts = range(0, len(images) or 1, CHUNK)
+        return np.concatenate([score_part(images[at : at + CHUNK]) for at in parts])
+
+    def score_part(images: NDArray[np.float32]) -> NDArray[np.float32]:
         go_on()
         found = model.runtime.predict(images)
         if model.network.logits is None:

@@ -1,6 +1,6 @@
 /** The answer: the digit, ten bars with numbers, the runner-up and the verdict in words. */
 
-import { byId, fill, h, number, percent, say } from "./dom.js";
+import { aDigit, byId, fill, h, number, percent, say } from "./dom.js";
 import { on, state } from "./state.js";
 
 /** Rows of a table of bars; `show(probabilities)` moves them. */
@@ -22,7 +22,7 @@ export function makeBars(body, { before = false } = {}) {
         if (ghost) ghost.style.left = `${100 * (compared ?? probabilities)[digit]}%`;
         value.textContent = percent(share);
         value.title = number(share, 6);
-        row.classList.toggle("best", digit === best);
+        row.classList.toggle("best", share > 0 && digit === best);
       });
     },
   };
@@ -33,8 +33,8 @@ export function inWords(answer) {
   const { digit, runner_up: second, probabilities, verdict } = answer;
   const [sure, less] = [digit, second].map((one) => percent(probabilities[one]).replace("> ", "more than ").replace("< ", "less than "));
   const next = `Next comes ${second}, with ${less}.`;
-  if (verdict === "digit") return [`It is a ${digit}, with ${sure}.`, next];
-  if (verdict === "unsure") return [`Unsure. Perhaps a ${digit}, with ${sure}.`, next];
+  if (verdict === "digit") return [`It is ${aDigit(digit)}, with ${sure}.`, next];
+  if (verdict === "unsure") return [`Unsure. Perhaps ${aDigit(digit)}, with ${sure}.`, next];
   return ["Not a digit.", `Nothing in training looked like this. If it had to choose: ${digit}, then ${second}.`];
 }
 
@@ -53,16 +53,20 @@ export function startAnswer() {
     bars.show(answer.probabilities);
     byId("answer").dataset.digit = answer.digit;
   });
-  on("revision", () => { if (state.answer) say(inWords(state.answer).join(" ")); });
+  on("revision", () => {
+    delete document.body.dataset.stale;
+    if (state.answer) say(inWords(state.answer).join(" "));
+  });
   const none = (sentence, more) => {
     fill(byId("digit"), "·");
     fill(byId("verdict"), sentence);
     fill(byId("second"), more);
-    fill(byId("warnings"));
+    fill(byId("warnings"), state.prepared ? "All else here is still of the last digit that was read." : null);
+    if (state.prepared) document.body.dataset.stale = "true";
     bars.show(Array(10).fill(0));
     delete byId("answer").dataset.digit;
     say(sentence);
   };
-  on("blank", () => none("Nothing is drawn yet.", "Draw a digit, or choose one of the samples."));
+  on("blank", (error) => (error ? none("No digit is seen.", error.message) : none("Nothing is drawn yet.", "Draw a digit, or choose one of the samples.")));
   on("unread", (error) => none("This could not be read.", error.message));
 }

@@ -71,6 +71,9 @@ export function percent(share) {
 /** Write a shape: 28 × 28 × 32. */
 export const shape = (sizes) => sizes.join(" × ");
 
+/** A digit with its article: a 7, an 8. */
+export const aDigit = (digit) => `${digit === 8 ? "an" : "a"} ${digit}`;
+
 /** A place in words. */
 export const place = (y, x) => `row ${y}, column ${x}`;
 

@@ -3,7 +3,7 @@
 import { get, send } from "./api.js";
 import { makeBars } from "./answer.js";
 import { onScheme, scaleOf } from "./colours.js";
-import { byId, calm, disclose, fill, h, number, percent, table } from "./dom.js";
+import { aDigit, byId, calm, disclose, fill, h, number, percent, table } from "./dom.js";
 import { Grid } from "./grid.js";
 import { legend, paintSheet, readSheet } from "./picture.js";
 import { curve } from "./plot.js";
@@ -76,8 +76,15 @@ async function describe(signal) {
     label: "Loss, epoch by epoch", x: epochs.map((one) => one.epoch), across: "epoch", log: true,
     lines: [{ name: "in training", values: epochs.map((one) => one.loss), kind: "first" }, { name: "in validation", values: epochs.map((one) => one.val_loss), kind: "second" }],
   });
-  fill(parts.plot, parts.curve, h("p.notes", "In training the digits are distorted and values are struck out, so that its loss stays the higher one."),
+  fill(parts.plot, parts.curve, h("p.notes", gap(epochs.at(-1))),
     training.refitted ? h("p.notes", "What answers above then went on for a little from all digits, the held-out ones too.") : null);
+}
+
+/** What makes the loss in training another than in validation. */
+function gap({ loss, val_loss: validation }) {
+  const struck = state.network.layers.some((layer) => !layer.active_at_inference || /drop/i.test(layer.type)) ? " and values are struck out" : "";
+  const higher = loss > validation ? ", so that its loss stays the higher one" : "";
+  return `In training the digits are distorted${struck}${higher}.`;
 }
 
 const figures = (moment) => training.epochs.find((one) => one.epoch === moment.epoch);
@@ -87,8 +94,8 @@ function show() {
   const at = Number(parts.slider.value);
   const moment = course.moments[at];
   const { val_accuracy: right, loss, learning_rate: rate } = figures(moment);
-  const text = `After epoch ${moment.epoch} of ${training.epochs.length} it read a ${moment.digit}, with ${percent(moment.probabilities[moment.digit])}.`;
-  fill(parts.said, `${text} It misread ${percent(1 - right)} of held-out digits; the loss was ${number(loss, 3)}, the step size ${number(rate, 2)}.`);
+  const text = `After epoch ${moment.epoch} of ${training.epochs.length} it read ${aDigit(moment.digit)}, with ${percent(moment.probabilities[moment.digit])}.`;
+  fill(parts.said, `${text} It misread ${percent(1 - right)} of held-out digits; the loss in training was ${number(loss, 3)}, the step size ${number(rate, 2)}.`);
   parts.slider.setAttribute("aria-valuetext", text);
   parts.said.dataset.epoch = moment.epoch;
   parts.bars.show(moment.probabilities);

@@ -1,8 +1,9 @@
 /** How images come in other than by drawing: file, camera, clipboard, drop, samples, a link. */
 
-import { address } from "./api.js";
+import { Problem, address, send } from "./api.js";
 import { byId, h, say } from "./dom.js";
 import { replace } from "./pad.js";
+import { bytes } from "./picture.js";
 import { greyImage } from "./reader.js";
 import { EMPTY } from "./strokes.js";
 import { tell } from "./state.js";
@@ -63,16 +64,22 @@ async function readClipboard() {
 
 /** Show an image file on the surface and have it read as it is. */
 export async function takeBlob(blob, name) {
-  let ground;
-  try {
-    ground = await createImageBitmap(blob, { imageOrientation: "from-image" });
-  } catch {
-    tell("error", new Error(`The ${name} is no image that this browser can show.`));
-    return;
-  }
+  const ground = await createImageBitmap(blob, { imageOrientation: "from-image" }).catch(() => asTheServiceSees(blob, name));
+  if (!ground) return;
   const body = blob.size > MOST_BYTES ? await smaller(ground) : blob;
   replace({ ...EMPTY, ground, dark: isLight(ground) }, { body, picture: ground });
   say(`Showing the ${name}.`);
+}
+
+/** The picture that the service makes of a file that the browser cannot show, such as a TIFF; null if it cannot either. */
+async function asTheServiceSees(blob, name) {
+  try {
+    const { stages, image } = await send("preprocess", {}, undefined, blob);
+    return await createImageBitmap(new Blob([bytes(stages[0]?.image ?? image)], { type: "image/png" }));
+  } catch (error) {
+    tell("error", error instanceof Problem ? new Error(`The ${name} cannot be read. ${error.message}`) : error);
+    return null;
+  }
 }
 
 /** A photo as it comes from a camera is more than the service takes; a digit needs far less. */

@@ -220,7 +220,7 @@ function facts(layer) {
     entry("out", shape(layer.output_shape)),
     entry("learned numbers", count(layer.parameters)),
     entry("multiplications", count(layer.multiply_adds)),
-    entry("each value sees", `${shape(size)} of 28 × 28${stride ? `, in steps of ${stride[0]}` : ""}`),
+    entry("each value sees", `${Math.min(...size) < 28 ? `${shape(size)} of 28 × 28` : "the whole picture"}${stride ? `, in steps of ${stride[0]}` : ""}`),
     layer.active_at_inference ? null : entry("now", "inactive: works in training only"));
 }
 

@@ -34,6 +34,7 @@ function startBanner() {
     announce("The service is back.", "done", false);
     await begin(wanted);
   });
+  on("revision", () => { if (banner.dataset.kind === "error") banner.hidden = true; });
   on("error", (error) => { if (!lost) announce(error.message, "error", false); });
   on("done", (text) => { announce(text, "done", false); say(text); });
 }

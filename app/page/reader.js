@@ -30,7 +30,18 @@ function bodyNow() {
   return source ? source.body : toPng(drawing);
 }
 
+/** Whether there is nothing to ask about; what was asked before is dropped. */
+function isEmpty() {
+  const { drawing, source } = content();
+  if (source || drawing.ground || drawing.strokes.length) return false;
+  quick?.abort();
+  whole?.abort();
+  tell("blank");
+  return true;
+}
+
 async function readQuickly() {
+  if (isEmpty()) return;
   quick?.abort();
   const mine = new AbortController();
   quick = mine;
@@ -46,6 +57,7 @@ async function readQuickly() {
 export async function readWholly() {
   clearTimeout(waiting);
   waiting = 0;
+  if (isEmpty()) return;
   quick?.abort();
   whole?.abort();
   const mine = new AbortController();
@@ -75,7 +87,7 @@ export function greyImage(rows) {
 
 function report(error, mine) {
   if (mine.signal.aborted || error.name === "AbortError") return;
-  if (error instanceof Problem && error.kind === "blank-image") tell("blank");
+  if (error instanceof Problem && error.kind === "blank-image") tell("blank", error);
   else if (error instanceof Problem) tell("unread", error);
   else tell("error", error);
   if (error.status === BUSY) setTimeout(readWholly, AGAIN_MS);

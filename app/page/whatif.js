@@ -2,7 +2,7 @@
 
 import { send } from "./api.js";
 import { makeBars } from "./answer.js";
-import { byId, fill, h, number, percent, say, table } from "./dom.js";
+import { aDigit, byId, fill, h, number, percent, say, table } from "./dom.js";
 import { live, state, withNetwork } from "./state.js";
 
 const GOOD = ["Conv2D", "BatchNormalization", "ReLU", "MaxPooling2D", "Dense", "Activation"];
@@ -54,8 +54,8 @@ export function startWhatIf() {
     const [change] = answer.ablations;
     bars.show(change.probabilities, before);
     fill(said, change.changed
-      ? `Without ${off.size === 1 ? "it" : "these"}, the ${answer.target} is read as a ${change.digit}.`
-      : `Still a ${change.digit}: ${percent(change.probabilities[change.digit])}. The score of ${answer.target} went from ${number(answer.baseline_logit)} to ${number(answer.baseline_logit + change.logit_change)}.`);
+      ? `Without ${off.size === 1 ? "it" : "these"}, the ${answer.target} is read as ${aDigit(change.digit)}.`
+      : `Still ${aDigit(change.digit)}: ${percent(change.probabilities[change.digit])}. The score of ${answer.target} went from ${number(answer.baseline_logit)} to ${number(answer.baseline_logit + change.logit_change)}.`);
     said.dataset.off = [...off].join(",");
   }
   layer.addEventListener("change", () => { off.clear(); show.refresh(); });

@@ -2,7 +2,7 @@
 
 import { send } from "./api.js";
 import { onScheme } from "./colours.js";
-import { byId, disclose, fill, h, number, place, table } from "./dom.js";
+import { aDigit, byId, disclose, fill, h, number, place, table } from "./dom.js";
 import { Grid } from "./grid.js";
 import { legend, paintValues, pngUrl } from "./picture.js";
 import { curve } from "./plot.js";
@@ -34,6 +34,8 @@ export function startWhy() {
     fill(about, METHODS[method.value][1]);
     const answer = await send("explain", { method: method.value, target: target.value || null, contrast: contrast.value || null }, signal);
     found = answer;
+    for (const option of contrast.options) option.disabled = option.value === String(answer.target);
+    for (const option of target.options) option.disabled = option.value !== "" && option.value === contrast.value;
     fill(result, explanation(answer, map));
   });
   live(alike, async (signal) => fill(alike, neighbours(await send("neighbours", { count: 8 }, signal))));
@@ -95,7 +97,7 @@ function explanation(answer, map) {
 
 const mapTable = (caption, rows) => disclose(`Table: ${caption.toLowerCase()}`, () => table(caption, ["row", ...Array(28).keys()], rows.map((row, y) => [y, ...row.map((value) => number(value, 2))])));
 
-function honesty({ checks: { deletion, randomised }, completeness, target }, limit) {
+function honesty({ checks: { deletion, randomised }, completeness, target, contrast }, limit) {
   const shuffled = h("canvas", { role: "img", aria: { label: "The map of a network with shuffled weights" } });
   const flat = randomised.map.flat();
   const most = Math.max(...flat.map(Math.abs)) || limit;
@@ -106,7 +108,7 @@ function honesty({ checks: { deletion, randomised }, completeness, target }, lim
     h("div.columns",
       h("div", h("h4", "Delete what it points to"),
         curve({
-          label: `Score of ${target} while ink is blacked out`, x: deletion.fractions, across: "share of ink deleted",
+          label: `Score of ${target}${contrast === null ? "" : ` less that of ${contrast}`} while ink is blacked out`, x: deletion.fractions, across: "share of ink deleted",
           lines: [{ name: "in the map's order", values: deletion.by_map, kind: "first" }, { name: "at random", values: deletion.at_random, kind: "second" }],
         }),
         h("p", deletion.better_than_random
@@ -123,7 +125,7 @@ function honesty({ checks: { deletion, randomised }, completeness, target }, lim
 function neighbours(answer) {
   return [
     h("p", answer.text),
-    h("ul.alike", answer.neighbours.map((one) => h("li", h("img", { src: pngUrl(one.image), alt: `Training digit, a ${one.label}`, width: "56", height: "56" }),
-      h("span", `a ${one.label}, ${number(one.distance, 2)} away`)))),
+    h("ul.alike", answer.neighbours.map((one) => h("li", h("img", { src: pngUrl(one.image), alt: `Training digit, ${aDigit(one.label)}`, width: "56", height: "56" }),
+      h("span", `${aDigit(one.label)}, ${number(one.distance, 2)} away`)))),
   ];
 }

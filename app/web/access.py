@@ -32,17 +32,24 @@ class Admin:
             raise NotFoundError(
                 "Nothing can be reloaded here: set DIGITSCOPE_ADMIN_TOKEN to allow it."
             )
-        given = given_key(request.headers) or ""
-        if not hmac.compare_digest(given.encode(), self._token.encode()):
+        if not _is_among(given_keys(request.headers), [self._token.encode()]):
             raise UnauthorisedError(
                 "This route needs the admin token: send 'Authorization: Bearer TOKEN'."
             )
 
 
-def given_key(headers: Mapping[str, str]) -> str | None:
-    """Return the key that a request's headers carry, `Authorization` before `X-API-Key`."""
+def given_keys(headers: Mapping[str, str]) -> list[str]:
+    """Return the keys that a request's headers carry: of `Authorization` and of `X-API-Key`."""
     kind, _, value = headers.get("authorization", "").partition(" ")
-    return value.strip() if kind.lower() == "bearer" else headers.get("x-api-key")
+    keys = [value.strip()] if kind.lower() == "bearer" else []
+    if "x-api-key" in headers:
+        keys.append(headers["x-api-key"])
+    return keys
+
+
+def _is_among(given: Sequence[str], known: Sequence[bytes]) -> bool:
+    """Compare all, in constant time, so that time tells nothing about any of them."""
+    return sum(hmac.compare_digest(one.encode(), key) for one in given for key in known) > 0
 
 
 class Access:
@@ -58,12 +65,12 @@ class Access:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self.free = not keys and not per_second
 
-    def check(self, path: str, key: str | None, client: str) -> None:
+    def check(self, path: str, given: Sequence[str], client: str) -> None:
         """Do nothing if the request may go on.
 
         Args:
             path: What is asked for.
-            key: What the client gave as its key.
+            given: What the client gave as keys.
             client: Its address.
 
         Raises:
@@ -72,18 +79,13 @@ class Access:
         """
         if path in OPEN_PATHS:
             return
-        if self._keys and not self._knows(key):
+        if self._keys and not _is_among(given, self._keys):
             raise UnauthorisedError(
                 "This service needs an API key: send 'Authorization: Bearer KEY' or 'X-API-Key:"
                 " KEY'."
             )
         if self._rate:
             self._count(client)
-
-    def _knows(self, key: str | None) -> bool:
-        given = (key or "").encode()
-        # All are compared, in constant time, so that time tells nothing about any of them.
-        return sum(hmac.compare_digest(given, known) for known in self._keys) > 0
 
     def _count(self, client: str) -> None:
         """Take one from the client's bucket, which fills at the rate."""

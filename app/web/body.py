@@ -238,8 +238,8 @@ def _images_of_npy(body: bytes) -> NDArray[np.uint8]:
 def _check_count(count: int, limits: Limits) -> None:
     if count == 0:
         raise InvalidInputError(
-            "The batch is empty: expected 'files' fields, a JSON list of images, or an npy array"
-            " [N, 28, 28]."
+            "The batch is empty: expected form fields that are named 'files', a JSON list of"
+            " images, or an npy array [N, 28, 28]."
         )
     if count > limits.max_batch_items:
         raise TooLargeError(

@@ -83,12 +83,12 @@ class Service:
         Raises:
             NotFoundError: There is no such model.
             NotReadyError: It is still being compiled, or it cannot be loaded.
-            QueueFullError: It would have to be loaded, and the slow lane is full.
+            QueueFullError: It would have to be loaded, and too many wait for that.
         """
         if self.registry.is_loaded(name):
             return self.registry.get(name)
         self.registry.describe(name or self.registry.default)
-        return await self.slow.run(self.registry.get, name)
+        return await self.reloads.run(self.registry.get, name)
 
     async def recognise(
         self, request: Request, image: ImageInput, model: Model, options: Options

@@ -290,7 +290,9 @@ def comparison_answer(found: Comparison) -> ComparisonAnswer:
         prediction_answer(look.prediction, look.model.bundle)
         for look in (found.first, found.second)
     )
-    if found.parted is None:
+    if not found.layers:
+        text = "They have no layer in common, so that only their answers can be compared."
+    elif found.parted is None:
         text = "They are alike in every layer that both have."
     elif found.parted.index == 0:
         text = "They are unlike from the first layer on."

@@ -20,7 +20,7 @@ from app.errors import (
     RateLimitError,
     UnauthorisedError,
 )
-from app.web.access import OPEN_PATHS, Access, given_key
+from app.web.access import OPEN_PATHS, Access, given_keys
 from app.web.connection import SECURITY_HEADERS
 from app.web.drain import Drain
 from app.web.metrics import Metrics
@@ -126,7 +126,7 @@ class RequestMiddleware:
                 raise QueueFullError("Too many connections are open; try again in a second.")
             if not around.access.free:
                 client = scope.get("client") or ("",)
-                around.access.check(scope["path"], given_key(Headers(scope=scope)), client[0])
+                around.access.check(scope["path"], given_keys(Headers(scope=scope)), client[0])
             if asked := came.get(b"x-request-timeout"):
                 deadline_s = min(deadline_s, _seconds(asked))
             deadline = Deadline(deadline_s)

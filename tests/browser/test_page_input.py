@@ -155,8 +155,39 @@ def test_what_is_no_image_is_said(page: Page, tmp_path: Path) -> None:
     """A file that is no image leaves the drawing alone and says so."""
     (tmp_path / "three.png").write_bytes(b"no image")
     page.locator("#file").set_input_files(tmp_path / "three.png")
-    expect(page.locator("#banner")).to_contain_text("is no image")
+    expect(page.locator("#banner")).to_contain_text("The file cannot be read.")
     expect_digit(page, 7)
+    page.get_by_label("Sample digit 2").click()
+    expect_digit(page, 2)
+    expect(page.locator("#banner")).to_be_hidden(timeout=3000)
+
+
+def test_what_only_the_service_can_decode_is_read(page: Page, tmp_path: Path) -> None:
+    """No browser shows a TIFF; the surface shows what the service makes of it."""
+    Image.open(io.BytesIO(_photo(5))).save(tmp_path / "five.tif")
+    page.locator("#file").set_input_files(tmp_path / "five.tif")
+    expect_digit(page, 5)
+    expect(page.locator("#film figure[data-stage=clean]")).to_be_visible()
+
+
+def test_what_is_not_of_the_surface_any_more_is_faint(page: Page, tmp_path: Path) -> None:
+    """Nothing drawn, or a blank image: what stands below is of the digit before, and is faint."""
+    refused: list[str] = []
+    page.on("response", lambda answer: refused.append(answer.url) if not answer.ok else None)
+    page.locator("#clear").click()
+    expect(page.locator("#verdict")).to_have_text("Nothing is drawn yet.")
+    expect(page.locator("body")).to_have_attribute("data-stale", "true")
+    expect(page.locator("#warnings")).to_contain_text("the last digit that was read")
+    expect(page.locator("#bars .best")).to_have_count(0)
+    assert not refused
+    page.get_by_label("Sample digit 8").click()
+    expect(page.locator("#verdict")).to_contain_text("It is an 8")
+    expect(page.locator("body")).not_to_have_attribute("data-stale", "true")
+    Image.new("L", (60, 60), 255).save(tmp_path / "blank.png")
+    page.locator("#file").set_input_files(tmp_path / "blank.png")
+    expect(page.locator("#verdict")).to_have_text("No digit is seen.")
+    expect(page.locator("#second")).to_contain_text("No ink was found")
+    expect(page.locator("body")).to_have_attribute("data-stale", "true")
 
 
 def test_paste_from_the_clipboard(page: Page) -> None:

@@ -66,3 +66,6 @@ def test_requests_leave_traces(
 
         eventually(lambda: b"/predict" in spans() and b"/models" in spans())
         assert b"digitscope-test" in spans()
+        for name in (b"POST /predict", b"GET /models"):
+            assert name in spans()
+        assert spans().count(b"http.route") >= 2

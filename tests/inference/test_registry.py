@@ -12,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.bundle import TWIN_FILE, open_bundle, seal
+from app.errors import BundleError
 from app.inference.registry import Registry
 from app.main import create_app
 from app.samples import sample_png
@@ -96,6 +97,24 @@ def test_model_damaged_before_it_is_asked_for(models: Path) -> None:
         registry.reload("dropconnect")
         mended = client.post("/predict?model=dropconnect", files={"file": sample_png(7)})
         assert mended.json()["digit"] == 7
+
+
+def test_refused_bundle_is_tried_again_when_it_has_changed(models: Path) -> None:
+    """Looking for changes costs nothing while a refused bundle lies there as it is."""
+    registry = Registry(models, "classic", interpreters=1)
+    registry.load()
+    twin = models / "classic" / TWIN_FILE
+    whole = twin.read_bytes()
+    seal(models / "classic", registry.bundles["classic"].metadata)
+    twin.write_bytes(whole[:-1])
+    assert registry.changed() == ["classic"]
+    with pytest.raises(BundleError):
+        registry.reload("classic")
+    assert registry.changed() == []
+    twin.write_bytes(whole)
+    assert registry.changed() == ["classic"]
+    registry.reload("classic")
+    assert registry.changed() == []
 
 
 @pytest.fixture

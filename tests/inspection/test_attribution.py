@@ -230,3 +230,9 @@ def test_similarity_is_spearman_s_of_sizes() -> None:
     ties = np.array([0.0, 0.0, 1.0, 2.0]), np.array([5.0, 4.0, 6.0, 6.0])
     expected = np.corrcoef([1.5, 1.5, 3, 4], [2, 1, 3.5, 3.5])[0, 1]
     assert similarity(*ties) == pytest.approx(expected)
+
+
+def test_no_images_have_no_scores(classic: Model) -> None:
+    """Occlusion of a picture without ink covers nothing that would have to be scored."""
+    none = np.zeros((0, 28, 28), np.float32)
+    assert model_score(classic, Question(3))(none).shape == (0,)

@@ -40,22 +40,38 @@ def test_keys_are_needed_everywhere_but_for_probes() -> None:
             assert client.get(probe).status_code == 200
 
 
+def test_operator_needs_no_key_beside_the_token() -> None:
+    """Where keys are needed, the admin token is one; sent beside another key it is found, too."""
+    with _client(api_keys="first-key", admin_token="the admin token") as client:
+        token = {"Authorization": "Bearer the admin token"}
+        for headers, status in (
+            (token, 200),
+            ({**token, "X-API-Key": "first-key"}, 200),
+            ({"Authorization": "Bearer first-key", "X-API-Key": "the admin token"}, 200),
+            ({"Authorization": "Bearer first-key"}, 401),
+            ({"Authorization": "Bearer another token"}, 401),
+        ):
+            answer = client.post("/models/compact/reload", headers=headers)
+            assert answer.status_code == status, headers
+        assert client.post("/predict", files=FILES, headers=token).json()["digit"] == 7
+
+
 def test_each_client_has_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client may save up for two seconds; then it gets 429 with a time, and others do not."""
     now = [100.0]
     monkeypatch.setattr("app.web.access.time.monotonic", lambda: now[0])
     access = Access(keys=(), per_second=5)
     for _ in range(10):
-        access.check("/predict", None, "a")
+        access.check("/predict", (), "a")
     with pytest.raises(RateLimitError) as caught:
-        access.check("/predict", None, "a")
+        access.check("/predict", (), "a")
     assert caught.value.headers == {"Retry-After": "1"}
-    access.check("/predict", None, "b")
-    access.check("/livez", None, "a")
+    access.check("/predict", (), "b")
+    access.check("/livez", (), "a")
     now[0] += 0.2
-    access.check("/predict", None, "a")
+    access.check("/predict", (), "a")
     with pytest.raises(RateLimitError):
-        access.check("/predict", None, "a")
+        access.check("/predict", (), "a")
 
 
 def test_clients_are_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +79,7 @@ def test_clients_are_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.web.access.MOST_CLIENTS", 50)
     access = Access(keys=(), per_second=1)
     for index in range(500):
-        access.check("/predict", None, f"10.0.0.{index}")
+        access.check("/predict", (), f"10.0.0.{index}")
     assert len(access._buckets) == 50
 
 
