@@ -121,7 +121,8 @@ def served(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         process = subprocess.Popen(
             [BIN / "digitscope", "cluster", "--port", str(port), *scale],
             cwd=REPOSITORY,
-            env=cluster.environment,
+            # Two cores may take longer than 10 s to put another replica in the place of a lost one.
+            env={**cluster.environment, "DIGITSCOPE_DEADLINE_S": "60"},
             stdout=lines,
             stderr=subprocess.STDOUT,
         )

@@ -28,4 +28,7 @@ async def read(request: Request, query: ImageQueryDep, service: ServiceDep) -> P
     model = await service.model(query.model)
     image = await read_one(request, service.limits)
     page = await service.slow.run_for(request, read_page, image, model, service.options(query))
+    digits = [digit for line in page.lines for digit in line]
+    verdicts, confidences = [one.verdict for one in digits], [one.confidence for one in digits]
+    service.metrics.judged(verdicts, confidences, model)
     return page_answer(page, model.bundle)

@@ -337,7 +337,7 @@ def explanation_answer(found: Explanation, model: Model, method: Method) -> Expl
         png=base64.b64encode(to_png(diverging(made.values, limit))).decode(),
         limit=limit,
         empty=found.empty,
-        text=_explained(found, method),
+        text=_explained(found, method, model),
         layer=made.layer,
         coarse=None if made.coarse is None else numbers(made.coarse),
         completeness=_completeness(found),
@@ -345,9 +345,10 @@ def explanation_answer(found: Explanation, model: Model, method: Method) -> Expl
     )
 
 
-def _explained(found: Explanation, method: Method) -> str:
+def _explained(found: Explanation, method: Method, model: Model) -> str:
     question = found.question
-    what = f"the logit of {question.target}"
+    alone = model.network.logits is None  # probabilities, of several networks
+    what = f"the {'logarithm of the probability' if alone else 'logit'} of {question.target}"
     if question.contrast is not None:
         what = f"how far {question.target} is above {question.contrast}"
     if found.empty:

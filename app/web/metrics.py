@@ -24,6 +24,7 @@ from prometheus_client import (
 
 from app.inference.registry import Model
 from app.recognise import Recognised
+from app.verdict import Verdict
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -98,11 +99,11 @@ class Metrics:
             registry=registry,
         )
         self._verdicts = Counter(
-            "digitscope_verdicts", "Images read.", ("model", "verdict"), registry=registry
+            "digitscope_verdicts", "Digits read.", ("model", "verdict"), registry=registry
         )
         self._confidence = _Histogram(
             "digitscope_confidence",
-            "Largest probability of each image read.",
+            "Largest probability of each digit read.",
             ("model",),
             buckets=_SHARES,
             registry=registry,
@@ -148,7 +149,9 @@ class Metrics:
         if not images:
             return
         self._batches.observe(images)
-        shares, verdicts, preparation, inference = [], [], 0.0, 0.0
+        shares: list[float] = []
+        verdicts: list[Verdict] = []
+        preparation = inference = 0.0
         for part, size in zip(parts, sizes, strict=True):
             shares += part.predictions.confidences.tolist()
             verdicts += part.predictions.verdicts
@@ -156,8 +159,14 @@ class Metrics:
             inference += part.seconds.inference * size
         self._prepare.observe(preparation / images)
         self._infer.observe(inference / images)
+        self.judged(verdicts, shares, model)
+
+    def judged(
+        self, verdicts: Sequence[Verdict], confidences: Sequence[float], model: Model
+    ) -> None:
+        """Count what was said of digits: of each its verdict and its largest probability."""
         name = model.bundle.metadata.name
-        self._confidences(name).observe_all(shares)
+        self._confidences(name).observe_all(confidences)
         for verdict in set(verdicts):
             self._verdict(name, verdict).inc(verdicts.count(verdict))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app.errors import (
     DeadlineError,
@@ -25,6 +25,7 @@ from app.web.connection import SECURITY_HEADERS
 from app.web.drain import Drain
 from app.web.metrics import Metrics
 from app.web.problems import GONE, answer
+from app.web.quick import Dispatcher
 
 log = logging.getLogger("digitscope.access")
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -86,7 +87,7 @@ class Around:
 class RequestMiddleware:
     """Gives each request an id (the client's own, if it is harmless) and a deadline; counts it."""
 
-    def __init__(self, app: ASGIApp, around: Around) -> None:
+    def __init__(self, app: Dispatcher, around: Around) -> None:
         """Wrap `app`; a request not answered within its deadline gets 504."""
         self.app, self.around = app, around
 
@@ -154,7 +155,8 @@ class RequestMiddleware:
             self._count(scope, status, time.perf_counter() - began)
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "other")
+        # What was refused here has not come to its route.
+        route = getattr(scope.get("route") or self.app.find(scope), "path", "other")
         method = scope["method"] if scope["method"] in _METHODS else "other"
         reason = _REASONS.get(scope["state"].get("refused"))
         if status == GONE:

@@ -101,10 +101,7 @@ class Dispatcher:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""
-        route = None
-        if scope["type"] == "http":
-            path = scope["path"].removeprefix(scope.get("root_path", ""))
-            route = self._handlers.get((scope["method"], path))
+        route = self.find(scope)
         if route is None or route.handle_quickly is None:
             await self.app(scope, receive, send)
             return
@@ -119,3 +116,10 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - it becomes a problem, as in FastAPI's stack
             response = respond(request, error)
         await response(scope, receive, send)
+
+    def find(self, scope: Scope) -> QuickRoute | None:
+        """Return the quick route that is asked for, if one is."""
+        if scope["type"] != "http":
+            return None
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        return self._handlers.get((scope["method"], path))

@@ -234,6 +234,15 @@ def test_ablation_of_all_and_of_some(client: TestClient) -> None:
     assert client.post("/ablate?layer=relu_1_2&channels=99", files=FILE).status_code == 404
 
 
+def test_ensemble_is_explained_without_logits(client: TestClient) -> None:
+    """It has none: what is explained is the logarithm of a probability, and is called so."""
+    for name, said in (("classic", "the logit of 4"), ("ensemble", "probability of 4")):
+        path = f"/explain?method=gradient&checks=false&model={name}"
+        answer = client.post(path, files=FILE).json()
+        assert said in answer["text"]
+        assert (answer["value"] < 0) == (name == "ensemble")
+
+
 def test_neighbours_have_pictures(client: TestClient) -> None:
     """Neighbours have a label, a distance and their 28x28."""
     answer = client.post("/neighbours?count=3", files=FILE).json()
@@ -257,6 +266,9 @@ def test_two_images_are_compared(client: TestClient) -> None:
         assert [one["digit"] for one in answer["predictions"]] == [4, 9]
         assert answer["parted"]["name"] == answers[0]["parted"]["name"]
         assert len(answer["layers"]) == 26
+    apart = client.post("/compare?other=ensemble", files=FILE).json()
+    assert (apart["layers"], apart["parted"]) == ([], None)
+    assert apart["text"].startswith("They have no layer in common")
     one = client.post("/compare", files={"files": sample_png(4)})
     assert one.status_code == 422
     assert "second model" in one.json()["detail"]

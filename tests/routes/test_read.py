@@ -5,6 +5,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.conftest import Digits
+from tests.engine.server import metric
 from tests.forms import encode
 
 
@@ -80,6 +81,20 @@ def test_what_is_no_digit_is_a_question_mark(client: TestClient, digits: Digits)
     answer = client.post("/read", files={"file": encode(page)}).json()
     assert answer["text"] == "4?7"
     assert answer["lines"][0]["digits"][1]["verdict"] == "not-a-digit"
+
+
+def test_digits_of_pages_are_counted(client: TestClient, digits: Digits) -> None:
+    """Each digit of a page counts with its verdict and confidence, as one that came alone."""
+
+    def counted() -> list[float]:
+        text = client.get("/metrics").text
+        names = ("digitscope_verdicts_total", "digitscope_confidence_count")
+        return [metric(text, name) for name in names]
+
+    page, _ = _page([_some(digits, "90210")])
+    before = counted()
+    assert client.post("/read", files={"file": encode(page)}).json()["text"] == "90210"
+    assert counted() == [count + 5 for count in before]
 
 
 def test_blank_page_and_unprepared(client: TestClient) -> None:

@@ -91,6 +91,8 @@ def test_rate_over_http() -> None:
         answer = client.get("/version")
         assert answer.headers["Retry-After"] == "1"
         assert answer.json()["title"] == "Too many requests"
+        counts = client.app_state["service"].metrics.text().decode()
+        assert 'digitscope_requests_total{method="GET",route="/version",status="429"} 3.0' in counts
 
 
 def test_each_request_gets_a_line_with_its_id(caplog: pytest.LogCaptureFixture) -> None:
