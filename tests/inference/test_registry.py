@@ -101,20 +101,20 @@ def test_model_damaged_before_it_is_asked_for(models: Path) -> None:
 
 def test_refused_bundle_is_tried_again_when_it_has_changed(models: Path) -> None:
     """Looking for changes costs nothing while a refused bundle lies there as it is."""
-    registry = Registry(models, "classic", interpreters=1)
-    registry.load()
+    served = Registry(models, "classic", interpreters=1)
+    served.load()
     twin = models / "classic" / TWIN_FILE
     whole = twin.read_bytes()
-    seal(models / "classic", registry.bundles["classic"].metadata)
+    seal(models / "classic", served.bundles["classic"].metadata)
     twin.write_bytes(whole[:-1])
-    assert registry.changed() == ["classic"]
+    assert served.changed() == ["classic"]
     with pytest.raises(BundleError):
-        registry.reload("classic")
-    assert registry.changed() == []
+        served.reload("classic")
+    assert served.changed() == []
     twin.write_bytes(whole)
-    assert registry.changed() == ["classic"]
-    registry.reload("classic")
-    assert registry.changed() == []
+    assert served.changed() == ["classic"]
+    served.reload("classic")
+    assert served.changed() == []
 
 
 @pytest.fixture
