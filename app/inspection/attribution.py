@@ -90,32 +90,39 @@ def network_score(network: Network, question: Question) -> Score:
     weights = question.weights()
 
     def score(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        parts = []
-        for start in range(0, len(images), CHUNK):
-            go_on()
-            outputs = network.forward(images[start : start + CHUNK, ..., None])
-            parts.append(logits_of(network, outputs) @ weights)
-        return np.concatenate(parts).astype(np.float32)
+        outputs = network.forward(images[..., None])
+        return np.asarray(logits_of(network, outputs) @ weights)
 
-    return score
+    return _in_parts(score)
 
 
 def model_score(model: Model, question: Question) -> Score:
     """Return what scores images by the compiled twin, which is faster."""
 
     def score(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        # In parts: a model may have one interpreter, for which predictions wait meanwhile.
-        parts = range(0, len(images) or 1, CHUNK)
-        return np.concatenate([score_part(images[at : at + CHUNK]) for at in parts])
-
-    def score_part(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        go_on()
         found = model.runtime.predict(images)
         if model.network.logits is None:
             return np.asarray(log_probabilities(found.probabilities) @ question.weights())
         return np.asarray(found.logits @ question.weights())
 
-    return score
+    return _in_parts(score)
+
+
+def _in_parts(score: Score) -> Score:
+    """Score few images at a time, as long as somebody waits.
+
+    Activations take room, and a model may have one interpreter, for which predictions wait
+    meanwhile.
+    """
+
+    def score_all(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        parts = []
+        for start in range(0, len(images) or 1, CHUNK):
+            go_on()
+            parts.append(score(images[start : start + CHUNK]))
+        return np.concatenate(parts).astype(np.float32)
+
+    return score_all
 
 
 def attribute(

@@ -82,7 +82,7 @@ async function describe(signal) {
 
 /** What makes the loss in training another than in validation. */
 function gap({ loss, val_loss: validation }) {
-  const struck = state.network.layers.some((layer) => !layer.active_at_inference || /drop/i.test(layer.type)) ? " and values are struck out" : "";
+  const struck = state.network.layers.some((layer) => /drop/i.test(layer.type)) ? " and values are struck out" : "";
   const higher = loss > validation ? ", so that its loss stays the higher one" : "";
   return `In training the digits are distorted${struck}${higher}.`;
 }
