@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from tests.ports import free_port
 BIN = Path(sys.executable).parent
 PATIENCE_S = 240  # of two slow cores with three nodes, a load and a reading on them
 CLIENTS = 12
+PAUSE_S = 1  # of each client, where the cores are wanted for what the cluster starts meanwhile
 
 
 class Cluster:
@@ -147,8 +148,13 @@ def single() -> Iterator[TestClient]:
         yield client
 
 
+def _patiently(holds: Callable[[], bool]) -> None:
+    """Return when something holds that takes a cluster seconds."""
+    eventually(holds, seconds=PATIENCE_S, every_s=0.3)
+
+
 def _settled(cluster: Cluster, replicas: int) -> None:
-    eventually(lambda: len(cluster.replicas()) >= replicas, seconds=PATIENCE_S)
+    _patiently(lambda: len(cluster.replicas()) >= replicas)
 
 
 @pytest.mark.parametrize(
@@ -189,9 +195,10 @@ def test_load_brings_a_replica_and_the_loss_of_one_is_mended(served: int, cluste
         _settled(cluster, 3)
         before = load.statuses[200]
         eventually(lambda: load.statuses[200] > before + 100, seconds=PATIENCE_S)
+        load.pause_s = PAUSE_S
         victim = min(cluster.replicas())
         os.kill(victim, signal.SIGKILL)
-        eventually(lambda: len(cluster.replicas().keys() - {victim}) >= 3, seconds=PATIENCE_S)
+        _patiently(lambda: len(cluster.replicas().keys() - {victim}) >= 3)
         before = load.statuses[200]
         eventually(lambda: load.statuses[200] > before + 100, seconds=PATIENCE_S)
     assert not load.wrong
@@ -209,13 +216,15 @@ def test_loss_of_a_node_loses_no_file(served: int, cluster: Cluster, tmp_path: P
         (scans / f"{number:04}.png").write_bytes(sample_png(number % 10))
     (scans / "0300.png").write_bytes(b"nothing")
     out, log = tmp_path / "digits.csv", tmp_path / "read.log"
-    eventually(lambda: len(set(cluster.replicas().values())) == 2, seconds=PATIENCE_S)
+    _patiently(lambda: len(set(cluster.replicas().values())) == 2)
     ports = [served, *(cluster.ports[raylet] for raylet in set(cluster.replicas().values()))]
     for port in ports:
         Client(port).wait_until_ready()
     clients = [Retrying(port, head=served) for port in ports]
     with ExitStack() as stack:
-        loads = [stack.enter_context(Load(client, clients=2)) for client in clients]
+        loads = [
+            stack.enter_context(Load(client, clients=2, pause_s=PAUSE_S)) for client in clients
+        ]
         with log.open("w") as lines:
             reading = subprocess.Popen(
                 [BIN / "digitscope", "read", scans, "--ray", "--out", out],
@@ -225,9 +234,7 @@ def test_loss_of_a_node_loses_no_file(served: int, cluster: Cluster, tmp_path: P
                 stderr=subprocess.STDOUT,
             )
         try:
-            eventually(
-                lambda: out.exists() and out.read_text().count("\n") > 40, seconds=PATIENCE_S
-            )
+            _patiently(lambda: out.exists() and out.read_text().count("\n") > 40)
             raylet = next(iter(cluster.working("MapWorker").values()))
             cluster.kill_node(raylet)
             assert reading.poll() is None, "it had ended before the node was killed"
@@ -239,7 +246,7 @@ def test_loss_of_a_node_loses_no_file(served: int, cluster: Cluster, tmp_path: P
                 reading.wait()
         _settled(cluster, 2)
         before = loads[0].statuses[200]
-        eventually(lambda: loads[0].statuses[200] > before + 50, seconds=PATIENCE_S)
+        eventually(lambda: loads[0].statuses[200] > before + 10, seconds=PATIENCE_S)
     for load in loads:
         assert not load.wrong
         assert set(load.statuses) == {200}, load.errors

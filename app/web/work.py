@@ -104,17 +104,29 @@ class Workers:
         parts = len(ends)
         left = deque[int]()
         found: dict[int, T] = {}
+        # Whoever takes nothing more is no longer among the busy from then on: his future says so
+        # only later, and what has come in between would lie there until the next comes.
+        busy, turn = 0, threading.Lock()
 
         def work() -> None:
-            while left:
-                try:
+            nonlocal busy
+            yielding = False
+            while True:
+                with turn:
+                    if yielding or not left:
+                        busy -= 1
+                        return
                     at = left.popleft()
-                except IndexError:  # another thread has taken the last
-                    return
                 found[at] = call(slice(ends[at - 1] if at else 0, ends[at]))
                 self._finished_at = time.monotonic()
-                if self._pending > self.threads:
-                    return
+                yielding = self._pending > self.threads
+
+        def submit() -> list[asyncio.Future[None]]:
+            nonlocal busy
+            with turn:
+                idle = min(self.threads - busy, len(left))
+                busy += idle
+            return [self._submit(work) for _ in range(idle)]
 
         working: list[asyncio.Future[None]] = []
         come = 0
@@ -122,18 +134,17 @@ class Workers:
             async for items in arrivals or all_of(count):
                 if not come:
                     self._check_room(min(self.threads, parts))
-                while come < parts and ends[come] <= items:
-                    left.append(come)
-                    come += 1
+                with turn:
+                    while come < parts and ends[come] <= items:
+                        left.append(come)
+                        come += 1
                 for one in working:
                     if one.done():
                         one.result()  # raises what it raised
-                working = [one for one in working if not one.done()]
-                idle = min(self.threads - len(working), len(left))
-                working += [self._submit(work) for _ in range(idle)]
+                working = [one for one in working if not one.done()] + submit()
             while working or left:
                 await self._see_through(request, working)
-                working = [self._submit(work) for _ in range(min(self.threads, len(left)))]
+                working = submit()
         finally:
             left.clear()
             for one in working:

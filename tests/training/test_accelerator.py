@@ -27,7 +27,12 @@ def trained(sample_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     RECIPE.build(**RECIPE.options).save(folder / "start.keras")
     done = subprocess.run(
         [sys.executable, Path(__file__).with_name("under_jax.py"), sample_path, folder],
-        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(REPOSITORY)},
+        env={
+            **os.environ,
+            "KERAS_BACKEND": "jax",
+            "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiling takes most of the time
+            "PYTHONPATH": str(REPOSITORY),
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -80,7 +85,7 @@ def test_teachers_answer_as_they_do_when_served(
 ) -> None:
     """What an accelerator makes of the Keras file is what the compiled twin says."""
     digits = train_digits.take(np.arange(100))
-    bundle = open_bundle(REPOSITORY / "model" / "ensemble")
+    bundle = open_bundle(REPOSITORY / "model" / "classic")
     ours = Copies(tmp_path, digits, PUPIL, Voting([bundle], blind_for=train_digits.images), seed=1)
     ours.make()
     with (

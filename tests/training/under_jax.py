@@ -34,7 +34,7 @@ RECIPE = Recipe(
     averaging=0.5,
 )
 DROPPING = replace(RECIPE, name="dropping", options={"width": 0.125, "dropout": 0.2})
-PUPIL = replace(RECIPE, name="pupil", epochs=1, teachers=("ensemble",), copies=1)
+PUPIL = replace(RECIPE, name="pupil", epochs=1, teachers=("classic",), copies=1)
 
 
 def main(sample: Path, folder: Path) -> None:
@@ -53,7 +53,7 @@ def main(sample: Path, folder: Path) -> None:
     parts = fit(DROPPING, train, held_out, folder / "parts", seed=2, resume=True)
     np.savez(folder / "parts.npz", whole=_weights(whole), parts=_weights(parts))
 
-    teacher = Voting([open_bundle(REPOSITORY / "model" / "ensemble")], blind_for=train.images)
+    teacher = Voting([open_bundle(REPOSITORY / "model" / "classic")], blind_for=train.images)
     digits = train.take(np.arange(100))
     copies = Copies(folder / "copies", digits, PUPIL, teacher, seed=1)
     copies.make()
