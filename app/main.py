@@ -156,7 +156,7 @@ def _surround(app: FastAPI, routers: Sequence[APIRouter], around: Around, traced
 
 def _open(settings: Settings, registry: Registry, metrics: Metrics, drain: Drain) -> Service:
     """Make what requests need."""
-    registry.serves = metrics.serves
+    registry.serves, registry.ran = metrics.serves, metrics.ran
     for name, bundle in registry.bundles.items():
         metrics.serves(name, bundle.metadata.version)
 
@@ -169,7 +169,7 @@ def _open(settings: Settings, registry: Registry, metrics: Metrics, drain: Drain
         slow=lane("slow", settings.slow_threads, settings.slow_max_queue),
         reloads=lane("reloads", 1, settings.slow_max_queue),
         scrapes=lane("scrapes", 1, settings.slow_max_queue),
-        beside=Beside(waited=metrics.waits("quick"), ran=metrics.read),
+        beside=Beside(waited=metrics.all_wait("quick"), ran=metrics.read),
         limits=Limits(settings.max_body_bytes, settings.max_batch_items),
         max_pixels=settings.max_pixels,
         metrics=metrics,

@@ -22,7 +22,7 @@ from app.imaging.polarity import Found
 from app.imaging.prepare import SIDE, as_is, candidates, is_mnist_shaped, is_plain, mnist_shaped
 from app.imaging.stages import Prepared
 from app.inference.registry import Model
-from app.inference.runtime import Outputs
+from app.inference.runtime import Outputs, Pixels
 from app.patience import go_on
 from app.verdict import Verdict, energy, judge
 
@@ -31,7 +31,7 @@ Polarity = Literal["auto", "dark-on-light", "light-on-dark"]
 # An encoded file, (28, 28) pixels with high ink, or what is decoded already.
 ImageInput = bytes | NDArray[np.uint8] | Upload
 # Many, or what is wrong with them; or the pixels of all, (N, 28, 28).
-Images = Sequence[ImageInput | DigitscopeError] | NDArray[np.uint8]
+Images = Sequence[ImageInput | DigitscopeError] | Pixels
 _NOBODY = nullcontext()  # else works at the same time
 
 
@@ -271,13 +271,13 @@ class _Ready(NamedTuple):
 
     Attributes:
         pixels: In all the ways in which the images may be meant: those of the first, of the
-            second, and so on, uint8 `[W, 28, 28]`.
+            second, and so on, `[W, 28, 28]`.
         forms: What each way is.
         counts: How many ways each image has.
         errors: Of images that have none, by their places among all.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     forms: list[Form]
     counts: list[int]
     errors: dict[int, DigitscopeError]
@@ -331,7 +331,7 @@ def _plain_pixels(
     return image if isinstance(image, np.ndarray) else None
 
 
-def _unchanged(images: NDArray[np.uint8], options: Options) -> NDArray[np.bool_]:
+def _unchanged(images: Pixels, options: Options) -> NDArray[np.bool_]:
     """Tell of each of many plain images, `[N, 28, 28]`, what `goes_unchanged` tells of one."""
     if options.polarity == "dark-on-light":
         return np.zeros(len(images), np.bool_)
@@ -351,7 +351,7 @@ def _form(upload: Upload, polarity: Found, warnings: tuple[str, ...]) -> Form:
 
 
 def _judge(
-    pixels: NDArray[np.uint8],
+    pixels: Pixels,
     counts: Sequence[int],
     model: Model,
     turn: AbstractContextManager[object] = _NOBODY,

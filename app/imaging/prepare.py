@@ -230,8 +230,8 @@ def is_mnist_shaped(upload: Upload) -> bool:
     return border >= BORDER and kinds.count(_DARK) > MOSTLY and _LIGHT in kinds
 
 
-def mnist_shaped(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Tell of each of many plain images, uint8 `[N, 28, 28]`, what `is_mnist_shaped` tells."""
+def mnist_shaped(images: NDArray[np.uint8] | Grey) -> NDArray[np.bool_]:
+    """Tell of each of many plain images, `[N, 28, 28]`, what `is_mnist_shaped` tells."""
     flat = images.reshape(len(images), SIDE * SIDE)
     dark = (flat <= BLACK).view(np.uint8)
     border = dark[:, _BORDER].sum(axis=1, dtype=np.uint16)

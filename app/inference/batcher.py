@@ -6,6 +6,7 @@ default. Knows runtimes; knows nothing of requests.
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,9 +34,20 @@ class BatchingRuntime:
     over.
     """
 
-    def __init__(self, runtime: Runtime, *, max_batch: int, max_delay_s: float) -> None:
-        """Put at most `max_batch` images together, and wait at most `max_delay_s` for others."""
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        max_batch: int,
+        max_delay_s: float,
+        ran: Callable[[int], None] = lambda images: None,
+    ) -> None:
+        """Put at most `max_batch` images together, and wait at most `max_delay_s` for others.
+
+        `ran` is told of each run how many images it had.
+        """
         self._runtime, self._most, self._delay = runtime, max_batch, max_delay_s
+        self._ran = ran
         self._changed = threading.Condition()
         self._waiting: list[_Call] = []
         self._busy = 0
@@ -43,7 +55,7 @@ class BatchingRuntime:
     def predict(self, images: Pixels) -> Outputs:
         """Read `[N, 28, 28]` images, 0..255, ink high; waits for its turn."""
         if len(images) >= self._most:
-            return self._runtime.predict(images)
+            return self._predict(images)
         call = _Call(images)
         mine: list[_Call] = []
         with self._changed:
@@ -68,6 +80,11 @@ class BatchingRuntime:
         """Return every layer's output; not batched."""
         return self._runtime.inspect(images)
 
+    def _predict(self, images: Pixels) -> Outputs:
+        outputs = self._runtime.predict(images)
+        self._ran(len(images))
+        return outputs
+
     def _rows(self) -> int:
         return sum(len(call.images) for call in self._waiting)
 
@@ -86,7 +103,7 @@ class BatchingRuntime:
 
     def _run(self, calls: list[_Call]) -> None:
         try:
-            joined = self._runtime.predict(np.concatenate([call.images for call in calls]))
+            joined = self._predict(np.concatenate([call.images for call in calls]))
             start = 0
             for call in calls:
                 part = slice(start, start + len(call.images))

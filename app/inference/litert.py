@@ -7,6 +7,8 @@ allocated once for each batch size and never resized. Imports no TensorFlow.
 import queue
 import threading
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -28,6 +30,7 @@ class LiteRtRuntime:
         *,
         int8: bytes | None = None,
         interpreters: int,
+        ready: int | None = None,
         threads: int = 1,
         batches: tuple[int, ...] = (1,),
     ) -> None:
@@ -39,6 +42,8 @@ class LiteRtRuntime:
                 it the twin predicts too.
             interpreters: How many calls may run at once; each holds its own copy of the
                 activations.
+            ready: How many of them are loaded now, at least 1; each of the others when that many
+                calls run for the first time. None loads all.
             threads: Threads that one call uses.
             batches: Numbers of images that are run together where a call has as many, the largest
                 first, 1 last. Alone is as fast: the classic network takes 351 us an image one by
@@ -50,7 +55,9 @@ class LiteRtRuntime:
             BundleError: The content is no LiteRT model or lacks the signature.
         """
         self._pool = _Pool(
-            [_Interpreter(twin, int8, batches, threads) for _ in range(interpreters)]
+            partial(_Interpreter, twin, int8, batches, threads),
+            ready=interpreters if ready is None else ready,
+            most=interpreters,
         )
 
     def predict(self, images: Pixels, *, exact: bool = False) -> Outputs:
@@ -165,23 +172,28 @@ class _Interpreter:
 
 
 class _Pool:
-    """Lends interpreters, to who has waited longest.
+    """Lends interpreters, to who has waited longest; loads more when more are asked for at once.
 
     A queue would give one back to the thread that has just returned it and asks again, before
     those that wait have woken up.
     """
 
-    def __init__(self, interpreters: list[_Interpreter]) -> None:
-        self._lock, self._free = threading.Lock(), interpreters
+    def __init__(self, load: Callable[[], _Interpreter], *, ready: int, most: int) -> None:
+        self._load, self._to_come = load, most - ready
+        self._lock, self._free = threading.Lock(), [load() for _ in range(ready)]
         self._waiting: deque[queue.SimpleQueue[_Interpreter]] = deque()
 
     def take(self) -> _Interpreter:
         with self._lock:
             if self._free:
                 return self._free.pop()
-            turn = queue.SimpleQueue[_Interpreter]()
-            self._waiting.append(turn)
-        return turn.get()
+            if self._to_come:
+                self._to_come -= 1
+                turn = None
+            else:
+                turn = queue.SimpleQueue[_Interpreter]()
+                self._waiting.append(turn)
+        return turn.get() if turn else self._load()
 
     def give(self, interpreter: _Interpreter) -> None:
         with self._lock:

@@ -73,6 +73,11 @@ class Model:
             return self
         return replace(self, runtime=self.exact, exact=None, reserved=None)
 
+    @property
+    def gathers(self) -> bool:
+        """Tell whether the runtime puts the images of concurrent calls together."""
+        return isinstance(self.runtime, BatchingRuntime)
+
     @cached_property
     def at_once(self) -> "Model":
         """The same model, for who may not wait until others have run it: see `reserved`."""
@@ -97,7 +102,7 @@ class Registry:
         Args:
             folder: The folder with one bundle in each subfolder.
             default: Name of the model that answers where none is named.
-            interpreters: Calls that the default model serves at once; others serve one.
+            interpreters: Calls that a model serves at once; the default one is ready for them.
             max_batch: Most images of concurrent calls that are run together; 1 runs each at once.
             max_delay_s: Longest time that an image waits for others while the network is busy.
             quick_below_s: A network that takes at most this long for an image is quick.
@@ -136,6 +141,8 @@ class Registry:
         self._loading = threading.Lock()
         # Told of each model that begins to serve: its name and version.
         self.serves: Callable[[str, int], None] = lambda name, version: None
+        # Told of each run of images that were put together: how many.
+        self.ran: Callable[[int], None] = lambda images: None
 
     def load(self) -> None:
         """Load the default model; make the twins that bundles lack, one by one in the background.
@@ -271,18 +278,24 @@ class Registry:
 
     def _load(self, bundle: Bundle, twin: bytes) -> Model:
         try:
-            # What is asked for seldom may wait for one interpreter; each takes some 10 MB.
-            count = self._interpreters if bundle.metadata.name == self.default else 1
+            # What is asked for seldom has one interpreter until more are wanted at once; each takes
+            # some 10 MB, of the ensemble 60.
+            ready = self._interpreters if bundle.metadata.name == self.default else 1
             int8 = bundle.read(INT8_FILE) if bundle.has(INT8_FILE) else None
             batches = BATCHES if int8 else (1,) if self._max_batch == 1 else (self._max_batch, 1)
-            runtime = LiteRtRuntime(twin, int8=int8, interpreters=count, batches=batches)
+            runtime = LiteRtRuntime(
+                twin, int8=int8, interpreters=self._interpreters, ready=ready, batches=batches
+            )
             network, known = _network(bundle, runtime), _embeddings(bundle)
         except BundleError as error:
             raise BundleError(f"{bundle.folder}: {error.detail}") from error
         served: Runtime = runtime
         if self._max_batch > 1:
             served = BatchingRuntime(
-                runtime, max_batch=self._max_batch, max_delay_s=self._max_delay_s
+                runtime,
+                max_batch=self._max_batch,
+                max_delay_s=self._max_delay_s,
+                ran=lambda images: self.ran(images),
             )
         exact = InFloat32(runtime) if int8 else None
         seconds, reserved = _seconds(runtime), None

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from app.errors import NotFoundError
 from app.inference.registry import Model
 from app.inference.runtime import Pixels
-from app.recognise import Options
+from app.recognise import Options, Recognised
 from app.web.deps import Service
 
 # What the document says of a path's version, which `VersionDep` reads.
@@ -52,11 +52,8 @@ async def read_digits(
     request: Request, service: Service, model: Model, pixels: Pixels
 ) -> NDArray[np.float32]:
     """Return probabilities `[N, 10]` of digits `[N, 28, 28]` as they are, without preparation."""
-
-    def read(part: slice) -> NDArray[np.float32]:
-        return model.runtime.predict(pixels[part]).probabilities
-
-    parts = await service.fast.run_parts_for(request, read, len(pixels), most=model.part)
+    options = Options(preprocess="none")
+    parts = await service.recognise_many(request, pixels, model, options, _probabilities)
     return np.concatenate(parts)
 
 
@@ -76,4 +73,8 @@ async def read_files(
             error.detail = f"Element {before + place}: {error.detail}"
             raise error
         before += len(part.predictions)
-    return np.concatenate([part.predictions.probabilities for part in parts])
+    return np.concatenate([_probabilities(part) for part in parts])
+
+
+def _probabilities(found: Recognised) -> NDArray[np.float32]:
+    return found.predictions.probabilities

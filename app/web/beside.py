@@ -45,10 +45,10 @@ class Beside:
     def __init__(
         self,
         *,
-        waited: Callable[[float], None] = lambda seconds: None,
+        waited: Callable[[Sequence[float]], None] = lambda seconds: None,
         ran: Callable[[Sequence[Recognised], Model], None] = lambda found, model: None,
     ) -> None:
-        """Tell `waited` how long the first image of a run waited, and `ran` what came out of it."""
+        """Tell `waited` how long the images of a run waited, and `ran` what came out of it."""
         self._waited, self._ran = waited, ran
         self._waiting: deque[_Call] = deque()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beside")
@@ -78,7 +78,8 @@ class Beside:
         if again and not (self._waiting or self._running_since):
             # One client that sends one after the other: no other will come in this turn.
             found, texts = _recognise([upload], model, seconds)
-            self._ran([found], model)
+            self._waited((0.0,))
+            self._ran([found], model.at_once)
             return texts[0]
         call = _Call(upload, model, seconds, time.perf_counter(), loop.create_future())
         self._waiting.append(call)
@@ -131,7 +132,8 @@ class Beside:
             if not call.text.done():
                 calls.append(call)
         if calls:
-            self._waited(time.perf_counter() - calls[0].since)
+            now = time.perf_counter()
+            self._waited([now - call.since for call in calls])
         return calls
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -162,7 +164,7 @@ class Beside:
         for call, text in zip(calls, texts, strict=True):
             if not call.text.done():
                 call.text.set_result(text)
-        self._ran([found], calls[0].model)
+        self._ran([found], calls[0].model.at_once)
 
 
 def _images(model: Model, seconds: float) -> int:

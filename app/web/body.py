@@ -194,13 +194,14 @@ async def begin_many(request: Request, limits: Limits) -> Arriving:
     """Read the images of a batch as `read_many` does, but give those of an array as they come.
 
     Raises:
-        DigitscopeError: As `read_many`. Once some have come, nothing can be wrong any more.
+        DigitscopeError: As `read_many`. Once some have come, only their number can be wrong, where
+            the request has not said its length; `arrivals` raises that.
     """
-    said = _header(request, b"content-length")
-    if not said.isdecimal() or _media_type(request, MANY_IMAGES_TYPES) != NPY_TYPE:
+    if _media_type(request, MANY_IMAGES_TYPES) != NPY_TYPE:
         items = await read_many(request, limits)
         return Arriving(items, all_of(len(items)))
-    length, chunks = int(said), _limited(request, limits)
+    said, chunks = _header(request, b"content-length"), _limited(request, limits)
+    length = int(said) if said.isdecimal() else None
     head, begun = b"", None
     async for chunk in chunks:
         head += chunk
@@ -220,15 +221,19 @@ async def _fill(
     pixels: NDArray[np.uint8], head: bytes, chunks: AsyncIterator[bytes]
 ) -> AsyncGenerator[int, None]:
     """Put pixels in their places as they come; give the number of images that have come whole."""
-    filled = len(head)
-    pixels[:filled] = np.frombuffer(head, np.uint8)
-    yield filled // (28 * 28)
-    async for chunk in chunks:
+    filled = 0
+    async for chunk in _beginning_with(head, chunks):
         begin, filled = filled, filled + len(chunk)
-        pixels[begin:filled] = np.frombuffer(chunk, np.uint8)
-        yield filled // (28 * 28)
-    if filled < len(pixels):
+        pixels[begin:filled] = np.frombuffer(chunk[: max(0, len(pixels) - begin)], np.uint8)
+        yield min(filled, len(pixels)) // (28 * 28)
+    if filled != len(pixels):
         raise UndecodableError(f"The npy file promises {len(pixels)} values and holds {filled}.")
+
+
+async def _beginning_with(head: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    yield head
+    async for chunk in chunks:
+        yield chunk
 
 
 def _images_of_npy(body: bytes) -> NDArray[np.uint8]:

@@ -78,7 +78,7 @@ class Metrics:
             ("reason",),
             registry=registry,
         )
-        self._queued = Histogram(
+        self._queued = _Histogram(
             "digitscope_queue_seconds",
             "Time that work waited for a thread.",
             ("lane",),
@@ -94,7 +94,7 @@ class Metrics:
         )
         self._batches = Histogram(
             "digitscope_batch_size",
-            "Images in one run of a network, as requests bring them.",
+            "Images that a request brings at once, or that were put together for a network.",
             buckets=_SIZES,
             registry=registry,
         )
@@ -142,13 +142,22 @@ class Metrics:
         """Return what counts how long work of a lane waited, in seconds."""
         return self._queued.labels(lane).observe
 
+    def all_wait(self, lane: str) -> Callable[[Sequence[float]], None]:
+        """Return what counts how long each of several works of a lane waited, in seconds."""
+        return self._queued.labels(lane).observe_all
+
+    def ran(self, images: int) -> None:
+        """Count a run of images that were put together."""
+        self._batches.observe(images)
+
     def read(self, parts: Sequence[Recognised], model: Model) -> None:
         """Count images that were asked for together, and read in parts."""
         sizes = [len(part.predictions) for part in parts]
         images = sum(sizes)
         if not images:
             return
-        self._batches.observe(images)
+        if not model.gathers:
+            self.ran(images)
         shares: list[float] = []
         verdicts: list[Verdict] = []
         preparation = inference = 0.0

@@ -61,12 +61,12 @@ def read_npy(
     return np.ascontiguousarray(values.reshape(shape, order="F" if fortran else "C"))
 
 
-def begins_images(content: bytes, length: int) -> tuple[int, int] | None:
+def begins_images(content: bytes, length: int | None) -> tuple[int, int] | None:
     """Tell whether a file that has begun is one of many images that can be read as they come.
 
     Args:
         content: As much as has come.
-        length: Bytes of the whole file.
+        length: Bytes of the whole file, if that is known.
 
     Returns:
         How many images there will be, and where the first begins; None where the header has not
@@ -79,7 +79,8 @@ def begins_images(content: bytes, length: int) -> tuple[int, int] | None:
     except UndecodableError:
         return None
     plain = dtype == np.uint8 and not fortran and len(shape) == 3 and shape[1:] == (28, 28)
-    return (shape[0], start) if plain and length == start + math.prod(shape) else None
+    fits = length is None or length == start + math.prod(shape)
+    return (shape[0], start) if plain and fits else None
 
 
 def _read_header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:

@@ -15,10 +15,12 @@ from starlette.requests import ClientDisconnect, Request
 
 from app.errors import QueueFullError
 from app.inference.registry import BATCHES
+from app.memory import give_back
 from app.patience import watching
 
 P = ParamSpec("P")
 T = TypeVar("T")
+REST_S = 2.0  # without work, after which a lane gives its memory back
 
 
 class Workers:
@@ -39,6 +41,7 @@ class Workers:
         self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="work")
         self._most, self._pending, self._waited = threads + max_queue, 0, waited
         self._finished_at = time.monotonic()
+        self._rest: asyncio.TimerHandle | None = None
 
     def stalled_for(self) -> float:
         """Return for how many seconds there has been work and none was finished; 0 if idle."""
@@ -176,6 +179,7 @@ class Workers:
         loop = asyncio.get_running_loop()
         if not self._pending:
             self._finished_at = time.monotonic()
+            self._rest_no_more()
         self._pending += 1
         left = threading.Event()
         future = self._executor.submit(self._timed, time.perf_counter(), left, call)
@@ -203,9 +207,23 @@ class Workers:
         self._pending -= 1
         if not done.cancelled():  # whoever gives up says nothing of the threads
             self._finished_at = time.monotonic()
+        if not self._pending:
+            self._rest = asyncio.get_running_loop().call_later(REST_S, self._give_back)
+
+    def _rest_no_more(self) -> None:
+        if self._rest:
+            self._rest.cancel()
+
+    def _give_back(self) -> None:
+        """Let each thread give back what it has freed."""
+        together = threading.Barrier(self.threads)
+        with suppress(RuntimeError):  # the lane was closed while a call of it still ran
+            for _ in range(self.threads):
+                self._executor.submit(give_back, together)
 
     def close(self) -> None:
         """Drop the calls that wait; those that run are waited for no more, as nobody else does."""
+        self._rest_no_more()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 

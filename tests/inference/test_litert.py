@@ -5,8 +5,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
+from app.inference import litert
 from app.inference.litert import LiteRtRuntime, open_runtime
 from app.inference.registry import Model
 
@@ -46,3 +48,36 @@ def test_answers_are_each_callers_own(classic: Model) -> None:
     with ThreadPoolExecutor(6) as pool:
         for n, got in enumerate(pool.map(ask, range(120))):
             np.testing.assert_array_equal(got, expected[n % 12])
+
+
+def test_interpreters_are_loaded_when_as_many_calls_run(
+    classic: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is ready; three calls at once have one each, and a fourth waits."""
+    loaded, opened = list[object](), litert._Interpreter
+
+    def load(*words: object) -> object:
+        loaded.append(opened(*words))
+        return loaded[-1]
+
+    monkeypatch.setattr(litert, "_Interpreter", load)
+    runtime = LiteRtRuntime(classic.bundle.read("model.tflite"), interpreters=3, ready=1)
+    for _ in range(3):
+        runtime.predict(BLANK)
+    assert len(loaded) == 1
+    together, running = threading.Barrier(3, timeout=30), threading.Semaphore(3)
+    run_all = opened.run_all
+
+    def run(self: object, *words: object, **named: object) -> object:
+        assert running.acquire(blocking=False), "more calls run than interpreters there are"
+        together.wait()
+        try:
+            return run_all(self, *words, **named)
+        finally:
+            running.release()
+
+    monkeypatch.setattr(opened, "run_all", run)
+    with ThreadPoolExecutor(6) as pool:
+        for got in pool.map(runtime.predict, [BLANK] * 6):
+            assert got.probabilities.shape == (16, 10)
+    assert len(loaded) == 3

@@ -105,6 +105,7 @@ def test_row_and_column_format(server: Server, classic: Model, digits: Digits) -
     expected = classic.runtime.predict(images).probabilities
     rows = images.tolist()
     deep = images[..., None].astype(float).tolist()
+    counted = server.metric("digitscope_verdicts_total", model="classic")
     for said in (
         {"instances": rows},
         {"instances": deep},
@@ -118,6 +119,7 @@ def test_row_and_column_format(server: Server, classic: Model, digits: Digits) -
         got = _predict(server, said, f"{VERSION}:predict").json
         assert list(got) == ["outputs"]
         np.testing.assert_allclose(got["outputs"], expected, atol=1e-6)
+    assert server.metric("digitscope_verdicts_total", model="classic") == counted + 6 * 4
 
 
 def test_image_files_and_compression(server: Server) -> None:

@@ -21,10 +21,14 @@ LIMITS = Limits(max_body_bytes=1_000_000, max_batch_items=100)
 IMAGES = np.random.default_rng(3).integers(0, 256, (9, 28, 28), np.uint8)
 
 
-def _sent(pieces: list[bytes], length: int | None = None, *, stays: bool = True) -> Request:
-    """A request whose body comes in these pieces."""
+def _sent(
+    pieces: list[bytes], length: int | None = None, *, stays: bool = True, chunked: bool = False
+) -> Request:
+    """A request whose body comes in these pieces, and says its length unless it is chunked."""
     length = sum(map(len, pieces)) if length is None else length
-    headers = [(b"content-type", b"application/x-npy"), (b"content-length", b"%d" % length)]
+    headers = [(b"content-type", b"application/x-npy")]
+    if not chunked:
+        headers.append((b"content-length", b"%d" % length))
     messages = iter(pieces)
 
     async def receive() -> Message:
@@ -46,7 +50,8 @@ async def _all(request: Request) -> tuple[list[int], np.ndarray]:
     return [come async for come in arrivals], np.asarray(images)
 
 
-def test_an_array_is_given_as_it_comes() -> None:
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_array_is_given_as_it_comes(chunked: bool) -> None:
     """Each piece of the body tells how many images have come whole, the header's piece too."""
     body = npy(IMAGES)
     start = len(body) - IMAGES.size
@@ -56,7 +61,7 @@ def test_an_array_is_given_as_it_comes() -> None:
         ((start,), [0, 9]),
         ((), [9]),
     ):
-        arrivals, images = asyncio.run(_all(_sent(_cut(body, *places))))
+        arrivals, images = asyncio.run(_all(_sent(_cut(body, *places), chunked=chunked)))
         assert list(dict.fromkeys(arrivals)) == told
         np.testing.assert_array_equal(images, IMAGES)
 
@@ -109,6 +114,24 @@ def test_bodies_that_are_wrong(
             asyncio.run(_all(request))
     else:
         np.testing.assert_array_equal(asyncio.run(_all(request))[1], IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("body", "places", "error"),
+    [
+        (npy(IMAGES) + b"x", [1000], "promises 7056 values and holds 7057"),
+        (npy(IMAGES) + b"x" * 2000, [1000, 7184, 8000], "holds 9056"),
+        (npy(IMAGES) + b"x", [], "holds 7057"),
+        (npy(IMAGES)[:-1], [1000], "holds 7055"),
+        (npy(np.zeros((101, 28, 28), np.uint8)), [1000], "at most 100"),
+        (npy(IMAGES)[:60], [], "no .npy file"),
+    ],
+)
+def test_chunked_arrays_that_are_wrong(body: bytes, places: list[int], error: str) -> None:
+    """Without a Content-Length the header's promise is held to what comes."""
+    pieces = [*_cut(body, *places), b""]
+    with pytest.raises(DigitscopeError, match=error):
+        asyncio.run(_all(_sent(pieces, chunked=True)))
 
 
 def _json(content: object) -> Request:

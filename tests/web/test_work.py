@@ -1,17 +1,23 @@
 """Bounded work: what waits, what is refused, what is dropped."""
 
 import asyncio
+import os
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from app.errors import QueueFullError
 from app.patience import go_on
+from app.web import work
 from app.web.work import Workers
+from tests.engine.server import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -196,6 +202,32 @@ async def test_parts_are_worked_on_while_others_are_on_their_way() -> None:
     parts = workers.run_parts_for(Connection().request, call, 12, most=3, arrivals=arrivals())
     assert await asyncio.wait_for(parts, 30) == [0, 3, 6, 9]
     workers.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' allocators are their own")
+async def test_a_lane_at_rest_gives_its_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its threads have freed is the system's again, soon after the last call."""
+    monkeypatch.setattr(work, "REST_S", 0.01)
+    workers, both = Workers(threads=2, max_queue=0), threading.Barrier(2, timeout=30)
+
+    def call() -> None:
+        both.wait()
+        arrays = [np.ones(1 << 20, np.uint8) for _ in range(30)]
+        assert sum(array[-1] for array in arrays) == 30
+        both.wait()
+
+    await workers.run(int)
+    await asyncio.sleep(0.2)  # from here on glibc keeps what is freed, whatever came before
+    monkeypatch.setattr(work, "REST_S", 0.2)
+    await asyncio.gather(*(workers.run(call) for _ in range(2)))
+    held = _resident_mb()
+    await asyncio.to_thread(eventually, lambda: _resident_mb() < held - 40)
+    workers.close()
+
+
+def _resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 async def test_a_body_that_breaks_off_ends_the_work_on_it() -> None:
