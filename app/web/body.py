@@ -4,6 +4,7 @@ Knows HTTP and the forms that an image may come in; leaves the decoding of image
 `app.imaging`.
 """
 
+import asyncio
 import base64
 import binascii
 import gc
@@ -55,6 +56,7 @@ IMAGE_TYPES = (
 NPY_TYPE, JSON_TYPE, FORM_TYPE = "application/x-npy", "application/json", "multipart/form-data"
 ONE_IMAGE_TYPES = (FORM_TYPE, *IMAGE_TYPES, JSON_TYPE, NPY_TYPE)
 MANY_IMAGES_TYPES = (FORM_TYPE, JSON_TYPE, NPY_TYPE)
+_ALL = -1  # have come
 LONGEST_HEAD = 4096  # bytes in which the header of an npy file should have come
 # Longer JSON is counted before it is read: an image has so many lists at most, and so many colons
 # (two names, and one in a `data:` URL). 5 MB of lists in lists take a second to build.
@@ -136,12 +138,13 @@ class Arriving(NamedTuple):
     """Images of a request, the last of which may be on their way.
 
     Attributes:
-        images: As `read_many` gives them; those that have not come yet are undefined.
+        images: As `read_many` gives them; in an array, those that have not come yet are undefined,
+            a list grows as they come.
         arrivals: Gives how many have come, again and again until that is all.
     """
 
     images: list[ImageInput | DigitscopeError] | NDArray[np.uint8]
-    arrivals: AsyncIterator[int]
+    arrivals: AsyncGenerator[int, None]
 
 
 async def read_one(request: Request, limits: Limits) -> ImageInput:
@@ -155,7 +158,7 @@ async def read_one(request: Request, limits: Limits) -> ImageInput:
     """
     kind = _media_type(request, ONE_IMAGE_TYPES)
     if kind == FORM_TYPE:
-        async with _form(request, limits, max_files=1) as form:
+        async with _parsed(_parser(request, limits, max_files=1)) as form:
             return await _file_content(form, "file")
     body = await read_body(request, limits)
     if kind == JSON_TYPE:
@@ -179,10 +182,11 @@ async def read_many(
     kind = _media_type(request, MANY_IMAGES_TYPES)
     items: list[ImageInput | DigitscopeError] | NDArray[np.uint8]
     if kind == FORM_TYPE:
-        async with _form(request, limits, max_files=limits.max_batch_items) as form:
-            files = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
-            items = [await part.read() for part in files]
-    elif kind == NPY_TYPE:
+        items = []
+        async for _ in _collect(items, request, limits):
+            pass
+        return items
+    if kind == NPY_TYPE:
         items = _images_of_npy(await read_body(request, limits))
     else:
         items = _items(await read_body(request, limits), limits)
@@ -191,13 +195,17 @@ async def read_many(
 
 
 async def begin_many(request: Request, limits: Limits) -> Arriving:
-    """Read the images of a batch as `read_many` does, but give those of an array as they come.
+    """Read the images of a batch as `read_many` does, but give arrays and files as they come.
 
     Raises:
-        DigitscopeError: As `read_many`. Once some have come, only their number can be wrong, where
-            the request has not said its length; `arrivals` raises that.
+        DigitscopeError: As `read_many`; what is wrong with a body behind the images that have come,
+            `arrivals` raises.
     """
-    if _media_type(request, MANY_IMAGES_TYPES) != NPY_TYPE:
+    kind = _media_type(request, MANY_IMAGES_TYPES)
+    if kind == FORM_TYPE:
+        files = list[ImageInput | DigitscopeError]()
+        return Arriving(files, _collect(files, request, limits))
+    if kind == JSON_TYPE:
         items = await read_many(request, limits)
         return Arriving(items, all_of(len(items)))
     said, chunks = _header(request, b"content-length"), _limited(request, limits)
@@ -349,9 +357,13 @@ class _Parser(MultiPartParser):
     def on_end(self) -> None:
         self.ended = True
 
+    def close(self) -> None:
+        """Let go of all files, those that have not come whole too."""
+        for file in self._files_to_close_on_error:
+            file.close()
 
-@asynccontextmanager
-async def _form(request: Request, limits: Limits, *, max_files: int) -> AsyncIterator[FormData]:
+
+def _parser(request: Request, limits: Limits, *, max_files: int) -> _Parser:
     parser = _Parser(
         request.headers,
         _limited(request, limits),
@@ -361,12 +373,24 @@ async def _form(request: Request, limits: Limits, *, max_files: int) -> AsyncIte
     )
     # Never to disk: nothing that a user sends is stored.
     parser.spool_max_size = limits.max_body_bytes + 1
+    return parser
+
+
+@asynccontextmanager
+async def _parsed(parser: _Parser) -> AsyncIterator[FormData]:
+    try:
+        yield await _parse(parser)
+    finally:
+        parser.close()
+
+
+async def _parse(parser: _Parser) -> FormData:
     try:
         form = await parser.parse()
     except MultiPartException as error:
         if "Too many files" in error.message:
             raise TooLargeError(
-                f"The form holds more than {max_files} file(s), the most taken here."
+                f"The form holds more than {parser.max_files} file(s), the most taken here."
             ) from error
         raise UndecodableError(
             f"The body is no valid multipart/form-data: {error.message} Expected a 'boundary'"
@@ -376,14 +400,52 @@ async def _form(request: Request, limits: Limits, *, max_files: int) -> AsyncIte
         raise UndecodableError(
             f"The form's field names cannot be decoded in its charset: {error}. Expected UTF-8."
         ) from error
+    if not parser.ended:
+        raise UndecodableError(
+            "The form is cut off: expected a line with the boundary and '--' at its end."
+        )
+    return form
+
+
+async def _collect(
+    files: list[ImageInput | DigitscopeError], request: Request, limits: Limits
+) -> AsyncGenerator[int, None]:
+    """Append a form's files as they come; give how many have come."""
+    parser = _parser(request, limits, max_files=limits.max_batch_items)
+    come = asyncio.Queue[int]()
+    looked_at = 0
+
+    async def looking(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        nonlocal looked_at
+        async for chunk in chunks:
+            yield chunk
+            # The parser asks for the next: what ended in this one is whole.
+            for field, part in parser.items[looked_at:]:
+                if field == "files" and isinstance(part, UploadFile):
+                    files.append(part.file.read())
+                    part.file.close()
+            looked_at = len(parser.items)
+            come.put_nowait(len(files))
+
+    async def parse() -> None:
+        try:
+            async with _parsed(parser):
+                pass
+        finally:
+            come.put_nowait(_ALL)
+
+    parser.stream = looking(parser.stream)
+    parsing = asyncio.ensure_future(parse())
     try:
-        if not parser.ended:
-            raise UndecodableError(
-                "The form is cut off: expected a line with the boundary and '--' at its end."
-            )
-        yield form
+        while (count := await come.get()) != _ALL:
+            yield count
+        await parsing  # raises what it raised
+        _check_count(len(files), limits)
     finally:
-        await form.close()
+        parsing.cancel()
+        await asyncio.wait([parsing])
+        if not parsing.cancelled():
+            parsing.exception()  # has been raised, or nobody is there any more
 
 
 async def _file_content(form: FormData, field: str) -> bytes:

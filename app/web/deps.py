@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Annotated, TypeVar, cast
 
@@ -127,9 +127,11 @@ class Service:
         model: Model,
         options: Options,
         write: Callable[[Recognised], T],
-        arrivals: AsyncIterator[int] | None = None,
+        arrivals: AsyncGenerator[int, None] | None = None,
     ) -> list[T]:
         """Read many images in the fast lane, in parts on all of its threads, as they arrive.
+
+        With `arrivals`, a list grows as these say.
 
         Returns:
             What `write`, called in these threads, makes of each part, in order.
@@ -140,10 +142,10 @@ class Service:
             with self.turn:
                 return found, write(found)
 
-        most = model.part if isinstance(images, np.ndarray) else min(model.part, FILES)
-        parts = await self.fast.run_parts_for(
-            request, read, len(images), most=most, arrivals=arrivals
-        )
+        array = isinstance(images, np.ndarray)
+        most = model.part if array else min(model.part, FILES)
+        count = len(images) if array or arrivals is None else None
+        parts = await self.fast.run_parts_for(request, read, count, most=most, arrivals=arrivals)
         self.metrics.read([found for found, _ in parts], model)
         return [written for _, written in parts]
 

@@ -5,9 +5,9 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -77,10 +77,10 @@ class Workers:
         self,
         request: Request,
         call: Callable[[slice], T],
-        count: int,
+        count: int | None,
         *,
         most: int,
-        arrivals: AsyncIterator[int] | None = None,
+        arrivals: AsyncGenerator[int, None] | None = None,
     ) -> list[T]:
         """Share out `count` items among all threads, for a client as long as it stays.
 
@@ -91,10 +91,10 @@ class Workers:
         Args:
             request: The client's.
             call: What works on a part of the items.
-            count: How many there are.
+            count: How many there are; None where that is known when all have come.
             most: Items of a part.
             arrivals: Gives how many items have come so far, while the body is being read; without
-                it all have.
+                it `count` have.
 
         Returns:
             What `call` returned of each part, in order.
@@ -103,8 +103,7 @@ class Workers:
             QueueFullError: Too many calls wait already; nothing was begun.
             ClientDisconnect: The client went away; parts that still waited were dropped.
         """
-        ends = _ends(count, self.threads, most)
-        parts = len(ends)
+        ends = [] if count is None else _ends(count, self.threads, most)
         left = deque[int]()
         found: dict[int, T] = {}
         # Whoever takes nothing more is no longer among the busy from then on: his future says so
@@ -131,20 +130,35 @@ class Workers:
                 busy += idle
             return [self._submit(work) for _ in range(idle)]
 
+        def cut(items: int) -> None:
+            """Make parts of what has come and is in none."""
+            start = ends[-1] if ends else 0
+            if items > start:
+                ends.extend(start + end for end in _ends(items - start, self.threads, most))
+
         working: list[asyncio.Future[None]] = []
-        come = 0
+        come = items = 0
         try:
-            async for items in arrivals or all_of(count):
-                if not come:
-                    self._check_room(min(self.threads, parts))
-                with turn:
-                    while come < parts and ends[come] <= items:
-                        left.append(come)
-                        come += 1
-                for one in working:
-                    if one.done():
-                        one.result()  # raises what it raised
-                working = [one for one in working if not one.done()] + submit()
+            async with aclosing(arrivals or all_of(count or 0)) as coming:
+                async for items in coming:
+                    if not come:
+                        self._check_room(min(self.threads, max(1, len(ends))))
+                    with turn:
+                        # A thread that is idle takes what there is; busy ones will find more.
+                        whole = items >= most + (ends[-1] if ends else 0)
+                        if count is None and (whole or busy < self.threads):
+                            cut(items)
+                        while come < len(ends) and ends[come] <= items:
+                            left.append(come)
+                            come += 1
+                    for one in working:
+                        if one.done():
+                            one.result()  # raises what it raised
+                    working = [one for one in working if not one.done()] + submit()
+            with turn:
+                cut(items)
+                left.extend(range(come, len(ends)))
+            working += submit()
             while working or left:
                 await self._see_through(request, working)
                 working = submit()
@@ -152,7 +166,7 @@ class Workers:
             left.clear()
             for one in working:
                 one.cancel()
-        return [found[at] for at in range(parts)]
+        return [found[at] for at in range(len(ends))]
 
     async def _see_through(self, request: Request, work: Sequence["asyncio.Future[T]"]) -> list[T]:
         """Return what calls return, for a client whose body has been read, as long as it stays."""
@@ -240,7 +254,7 @@ def _ends(count: int, threads: int, most: int) -> list[int]:
     return ends
 
 
-async def all_of(count: int) -> AsyncIterator[int]:
+async def all_of(count: int) -> AsyncGenerator[int, None]:
     """Say that all of so many items have come."""
     yield count
 

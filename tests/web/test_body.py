@@ -5,6 +5,7 @@ import gc
 import json
 import tracemalloc
 from collections.abc import Callable
+from contextlib import aclosing
 from itertools import pairwise
 from typing import Any
 
@@ -22,11 +23,16 @@ IMAGES = np.random.default_rng(3).integers(0, 256, (9, 28, 28), np.uint8)
 
 
 def _sent(
-    pieces: list[bytes], length: int | None = None, *, stays: bool = True, chunked: bool = False
+    pieces: list[bytes],
+    length: int | None = None,
+    *,
+    stays: bool = True,
+    chunked: bool = False,
+    kind: bytes = b"application/x-npy",
 ) -> Request:
     """A request whose body comes in these pieces, and says its length unless it is chunked."""
     length = sum(map(len, pieces)) if length is None else length
-    headers = [(b"content-type", b"application/x-npy")]
+    headers = [(b"content-type", kind)]
     if not chunked:
         headers.append((b"content-length", b"%d" % length))
     messages = iter(pieces)
@@ -132,6 +138,99 @@ def test_chunked_arrays_that_are_wrong(body: bytes, places: list[int], error: st
     pieces = [*_cut(body, *places), b""]
     with pytest.raises(DigitscopeError, match=error):
         asyncio.run(_all(_sent(pieces, chunked=True)))
+
+
+FORM, END = b"multipart/form-data; boundary=b", b"\r\n--b--\r\n"
+
+
+def _part(content: bytes, name: bytes = b"files", file: bytes = b'; filename="x"') -> bytes:
+    said = b'Content-Disposition: form-data; name="' + name + b'"' + file
+    return b"--b\r\n" + said + b"\r\n\r\n" + content + b"\r\n"
+
+
+def test_files_of_a_form_are_given_as_they_come() -> None:
+    """Each is there when the piece that ends it has come; fields of other names do not count."""
+    first, second = _part(b"one") + _part(b"two")[:-9], _part(b"two")[-9:] + _part(b"three")
+    text, other = _part(b"text", file=b""), _part(b"four", b"file")
+    sent = asyncio.Event()
+
+    async def look() -> None:
+        pieces = [first, second + b"--b", b"\r\n" + (text + other)[5:], _part(b"")[:-2] + END]
+        request = _sent(pieces, kind=FORM)
+        receive = request._receive
+
+        async def receive_slowly() -> Message:
+            if request_pieces.pop(0):
+                await sent.wait()
+            return await receive()
+
+        request_pieces = [False, True, True, True, True]
+        request._receive = receive_slowly
+        images, arrivals = await begin_many(request, LIMITS)
+        assert await anext(arrivals) == 1
+        assert images == [b"one"]
+        sent.set()
+        assert [come async for come in arrivals][-1] == 4
+        assert images == [b"one", b"two", b"three", b""]
+
+    asyncio.run(look())
+
+
+@pytest.mark.parametrize(
+    ("pieces", "stays", "error"),
+    [
+        ([_part(b"one"), _part(b"two")[:-2] + END, b""], True, None),
+        ([_part(b"one"), _part(b"two")], False, ClientDisconnect),
+        ([_part(b"one"), _part(b"two")[:-2], b""], True, UndecodableError),
+        ([_part(b"one"), b"nonsense", b""], True, UndecodableError),
+        ([_part(b"one"), _part(b"") * 100 + END, b""], True, TooLargeError),
+        ([_part(b"one"), b" " * 1_000_000], True, TooLargeError),
+        ([_part(b"one", b"file"), b"--b--\r\n", b""], True, InvalidInputError),
+        ([b"--b--\r\n", b""], True, InvalidInputError),
+    ],
+)
+def test_forms_that_are_wrong(
+    pieces: list[bytes], stays: bool, error: type[Exception] | None
+) -> None:
+    """What is wrong behind files that have come is raised all the same, and nothing reads on."""
+
+    async def read() -> None:
+        images, arrivals = await begin_many(_sent(pieces, stays=stays, kind=FORM), LIMITS)
+        if error:
+            with pytest.raises(error):
+                async for _ in arrivals:
+                    pass
+        else:
+            assert [come async for come in arrivals][-1] == 2
+            assert images == [b"one", b"two"]
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(read())
+
+
+def test_a_form_that_nobody_waits_for_is_not_read_on() -> None:
+    """Who leaves after the first file leaves no task behind."""
+
+    async def leave() -> None:
+        forever = asyncio.Event()
+        request = _sent([_part(b"one") + b"--b\r\n"], kind=FORM)
+        receive, first = request._receive, [True]
+
+        async def then_wait() -> Message:
+            if not first.pop():
+                await forever.wait()
+            first.append(False)
+            return await receive()
+
+        request._receive = then_wait
+        _, arrivals = await begin_many(request, LIMITS)
+        async with aclosing(arrivals):
+            async for come in arrivals:
+                assert come == 1
+                break
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(leave())
 
 
 def _json(content: object) -> Request:

@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import numpy as np
@@ -189,7 +189,7 @@ async def test_parts_are_worked_on_while_others_are_on_their_way() -> None:
     workers, worked = Workers(threads=2, max_queue=0), asyncio.Queue[int]()
     loop = asyncio.get_running_loop()
 
-    async def arrivals() -> AsyncIterator[int]:
+    async def arrivals() -> AsyncGenerator[int, None]:
         for come, ended in ((1, []), (3, [3]), (4, []), (8, [6]), (12, [9, 12])):
             yield come
             assert sorted([await worked.get() for _ in ended]) == ended
@@ -230,11 +230,55 @@ def _resident_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+async def test_items_of_unknown_number_are_worked_on_as_they_come() -> None:
+    """Idle threads take what there is; while both work more gathers; the rest is shared out."""
+    workers, begun = Workers(threads=2, max_queue=0), asyncio.Queue[slice]()
+    loop, go = asyncio.get_running_loop(), threading.Semaphore(0)
+
+    async def arrivals() -> AsyncGenerator[int, None]:
+        yield 0
+        yield 1
+        assert await begun.get() == slice(0, 1)
+        yield 2
+        assert await begun.get() == slice(1, 2)
+        yield 5  # both are busy: these wait until more have come than a part may have
+        yield 7
+        go.release()
+        assert await begun.get() == slice(2, 4)
+        assert await begun.get() == slice(4, 7)
+        go.release()
+        yield 9
+
+    def call(part: slice) -> slice:
+        loop.call_soon_threadsafe(begun.put_nowait, part)
+        assert part.start > 1 or go.acquire(timeout=30)
+        return part
+
+    parts = workers.run_parts_for(Connection().request, call, None, most=4, arrivals=arrivals())
+    found = await asyncio.wait_for(parts, 30)
+    assert [one for part in found for one in range(part.start, part.stop)] == list(range(9))
+    workers.close()
+
+
+async def test_no_items_at_all_give_nothing() -> None:
+    """A body may end before anything has come."""
+    workers = Workers(threads=2, max_queue=0)
+
+    async def arrivals() -> AsyncGenerator[int, None]:
+        yield 0
+
+    none = workers.run_parts_for(
+        Connection().request, lambda part: part, None, most=4, arrivals=arrivals()
+    )
+    assert await none == []
+    workers.close()
+
+
 async def test_a_body_that_breaks_off_ends_the_work_on_it() -> None:
     """What goes wrong while the rest is awaited is raised, and nothing of it stays in the lane."""
     workers = Workers(threads=1, max_queue=0)
 
-    async def arrivals() -> AsyncIterator[int]:
+    async def arrivals() -> AsyncGenerator[int, None]:
         yield 2
         raise ClientDisconnect
 
