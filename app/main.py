@@ -44,6 +44,7 @@ from app.web.work import Workers
 
 log = logging.getLogger(__name__)
 FOLLOW_S = 1.0  # between looks at the folder of models
+REST_S = 2.0  # after work, in which a lane gives back what it took
 
 DESCRIPTION = """
 Recognises handwritten digits and shows, layer by layer, how the network saw them.
@@ -160,15 +161,16 @@ def _open(settings: Settings, registry: Registry, metrics: Metrics, drain: Drain
     for name, bundle in registry.bundles.items():
         metrics.serves(name, bundle.metadata.version)
 
-    def lane(name: str, threads: int, max_queue: int) -> Workers:
-        return Workers(threads=threads, max_queue=max_queue, waited=metrics.waits(name))
+    def lane(name: str, threads: int, max_queue: int, rest_s: float | None = REST_S) -> Workers:
+        waited = metrics.waits(name)
+        return Workers(threads=threads, max_queue=max_queue, waited=waited, rest_s=rest_s)
 
     return Service(
         registry=registry,
         fast=lane("fast", settings.threads, settings.max_queue),
         slow=lane("slow", settings.slow_threads, settings.slow_max_queue),
         reloads=lane("reloads", 1, settings.slow_max_queue),
-        scrapes=lane("scrapes", 1, settings.slow_max_queue),
+        scrapes=lane("scrapes", 1, settings.slow_max_queue, None),
         beside=Beside(waited=metrics.all_wait("quick"), ran=metrics.read),
         limits=Limits(settings.max_body_bytes, settings.max_batch_items),
         max_pixels=settings.max_pixels,

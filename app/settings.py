@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         le=256,
         description=(
             "Predictions worked on at once in one process. More than the cores only adds switching;"
-            " each holds one interpreter and one decoded image."
+            " each holds a decoded image, and an interpreter of each model that is asked for."
         ),
     )
     max_queue: int = Field(

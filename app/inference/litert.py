@@ -193,7 +193,14 @@ class _Pool:
             else:
                 turn = queue.SimpleQueue[_Interpreter]()
                 self._waiting.append(turn)
-        return turn.get() if turn else self._load()
+        if turn:
+            return turn.get()
+        try:
+            return self._load()
+        except BaseException:
+            with self._lock:
+                self._to_come += 1
+            raise
 
     def give(self, interpreter: _Interpreter) -> None:
         with self._lock:

@@ -147,7 +147,8 @@ class Registry:
     def load(self) -> None:
         """Load the default model; make the twins that bundles lack, one by one in the background.
 
-        Another model is loaded when it is asked for: each takes some 20 to 60 MB.
+        Another model is loaded when it is asked for: each takes some 20 to 50 MB, the
+        ensemble 180.
 
         Raises:
             BundleError: The default's twin is no model that can be run.

@@ -111,8 +111,7 @@ def model_score(model: Model, question: Question) -> Score:
 def _in_parts(score: Score) -> Score:
     """Score few images at a time, as long as somebody waits.
 
-    Activations take room, and a model may have one interpreter, for which predictions wait
-    meanwhile.
+    Activations take room, and interpreters are few: predictions wait for one meanwhile.
     """
 
     def score_all(images: NDArray[np.float32]) -> NDArray[np.float32]:

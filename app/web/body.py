@@ -10,7 +10,7 @@ import binascii
 import gc
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import wraps
 from typing import Annotated, Any, NamedTuple, ParamSpec, TypeVar
@@ -429,7 +429,8 @@ async def _collect(
 
     async def parse() -> None:
         try:
-            async with _parsed(parser):
+            # Generators that stand still, tasks and errors would hold each other, and the files.
+            async with aclosing(parser.stream), _parsed(parser):
                 pass
         finally:
             come.put_nowait(_ALL)
@@ -446,6 +447,7 @@ async def _collect(
         await asyncio.wait([parsing])
         if not parsing.cancelled():
             parsing.exception()  # has been raised, or nobody is there any more
+        del parsing
 
 
 async def _file_content(form: FormData, field: str) -> bytes:

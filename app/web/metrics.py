@@ -94,7 +94,7 @@ class Metrics:
         )
         self._batches = Histogram(
             "digitscope_batch_size",
-            "Images that a request brings at once, or that were put together for a network.",
+            "Images that a request brings at once; with batching, of each run of a network.",
             buckets=_SIZES,
             registry=registry,
         )

@@ -102,8 +102,8 @@ def _parse_header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any],
         # Python's own words for code in a header tell where it lies in memory.
         said = re.sub(r"<\S+ object at 0x[0-9a-f]+>", "an expression", str(error))
         raise UndecodableError(f"The body is no .npy file: {said}") from error
-    # NumPy lets truth values pass, and numbers too long to be written in a message.
-    if not all(type(size) is int and size.bit_length() < 64 for size in shape):
+    # NumPy lets truth values pass, negative numbers, and some too long to be written in a message.
+    if not all(type(size) is int and 0 <= size < 1 << 63 for size in shape):
         raise UndecodableError("The body is no .npy file: its shape holds what is no size.")
     return shape, fortran, dtype, stream.tell()
 

@@ -20,7 +20,6 @@ from app.patience import watching
 
 P = ParamSpec("P")
 T = TypeVar("T")
-REST_S = 2.0  # without work, after which a lane gives its memory back
 
 
 class Workers:
@@ -32,16 +31,24 @@ class Workers:
         threads: int,
         max_queue: int,
         waited: Callable[[float], None] = lambda seconds: None,
+        rest_s: float | None = None,
     ) -> None:
         """Run `threads` calls at once and let `max_queue` wait.
 
-        `waited` is told of each call how many seconds it waited.
+        Args:
+            threads: How many calls run at once.
+            max_queue: How many others wait.
+            waited: Is told of each call how many seconds it waited.
+            rest_s: Seconds after a call in which the lane gives the memory back that its threads
+                have freed (`app.memory`), if it is idle then; None if what it does takes little.
         """
         self.threads = threads
         self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="work")
         self._most, self._pending, self._waited = threads + max_queue, 0, waited
         self._finished_at = time.monotonic()
+        self._rest_s = rest_s
         self._rest: asyncio.TimerHandle | None = None
+        self._used = 0  # threads, at most
 
     def stalled_for(self) -> float:
         """Return for how many seconds there has been work and none was finished; 0 if idle."""
@@ -85,8 +92,8 @@ class Workers:
         """Share out `count` items among all threads, for a client as long as it stays.
 
         A thread takes one part after the other, without a way to the event loop between them,
-        unless somebody else waits. Once it has begun, the whole is never refused: as many calls of
-        it as there are threads may wait beside a full queue.
+        unless somebody else waits; what is left then is taken up when more has come, or all. Once
+        it has begun, the whole is never refused: one call of it may wait beside a full queue.
 
         Args:
             request: The client's.
@@ -126,9 +133,10 @@ class Workers:
         def submit() -> list[asyncio.Future[None]]:
             nonlocal busy
             with turn:
-                idle = min(self.threads - busy, len(left))
-                busy += idle
-            return [self._submit(work) for _ in range(idle)]
+                room = max(self._most - self._pending, 0 if busy else 1)
+                calls = min(self.threads - busy, len(left), room)
+                busy += calls
+            return [self._submit(work) for _ in range(calls)]
 
         def cut(items: int) -> None:
             """Make parts of what has come and is in none."""
@@ -163,7 +171,8 @@ class Workers:
                 await self._see_through(request, working)
                 working = submit()
         finally:
-            left.clear()
+            with turn:
+                left.clear()
             for one in working:
                 one.cancel()
         return [found[at] for at in range(len(ends))]
@@ -193,8 +202,8 @@ class Workers:
         loop = asyncio.get_running_loop()
         if not self._pending:
             self._finished_at = time.monotonic()
-            self._rest_no_more()
         self._pending += 1
+        self._used = max(self._used, min(self._pending, self.threads))
         left = threading.Event()
         future = self._executor.submit(self._timed, time.perf_counter(), left, call)
         future.add_done_callback(partial(self._tell, loop))
@@ -221,23 +230,24 @@ class Workers:
         self._pending -= 1
         if not done.cancelled():  # whoever gives up says nothing of the threads
             self._finished_at = time.monotonic()
-        if not self._pending:
-            self._rest = asyncio.get_running_loop().call_later(REST_S, self._give_back)
-
-    def _rest_no_more(self) -> None:
-        if self._rest:
-            self._rest.cancel()
+        if self._rest_s is not None and not (self._pending or self._rest):
+            loop = asyncio.get_running_loop()
+            self._rest = loop.call_later(self._rest_s, self._give_back)
 
     def _give_back(self) -> None:
-        """Let each thread give back what it has freed."""
-        together = threading.Barrier(self.threads)
+        """Let each thread give back what it has freed, unless there is work again."""
+        self._rest = None
+        if self._pending:
+            return
+        together = threading.Barrier(self._used)
         with suppress(RuntimeError):  # the lane was closed while a call of it still ran
-            for _ in range(self.threads):
+            for _ in range(self._used):
                 self._executor.submit(give_back, together)
 
     def close(self) -> None:
         """Drop the calls that wait; those that run are waited for no more, as nobody else does."""
-        self._rest_no_more()
+        if self._rest:
+            self._rest.cancel()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 

@@ -1,5 +1,6 @@
 """How the interpreters of a network are shared among threads."""
 
+import itertools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,8 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.inference import litert
-from app.inference.litert import LiteRtRuntime, open_runtime
+from app.inference.litert import LiteRtRuntime, _Pool, open_runtime
 from app.inference.registry import Model
 
 BLANK = np.zeros((16, 28, 28), np.uint8)
@@ -50,34 +50,26 @@ def test_answers_are_each_callers_own(classic: Model) -> None:
             np.testing.assert_array_equal(got, expected[n % 12])
 
 
-def test_interpreters_are_loaded_when_as_many_calls_run(
-    classic: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interpreters_are_loaded_when_as_many_calls_run() -> None:
     """One is ready; three calls at once have one each, and a fourth waits."""
-    loaded, opened = list[object](), litert._Interpreter
-
-    def load(*words: object) -> object:
-        loaded.append(opened(*words))
-        return loaded[-1]
-
-    monkeypatch.setattr(litert, "_Interpreter", load)
-    runtime = LiteRtRuntime(classic.bundle.read("model.tflite"), interpreters=3, ready=1)
+    loaded = itertools.count(1)
+    pool = _Pool(lambda: next(loaded), ready=1, most=3)
     for _ in range(3):
-        runtime.predict(BLANK)
-    assert len(loaded) == 1
-    together, running = threading.Barrier(3, timeout=30), threading.Semaphore(3)
-    run_all = opened.run_all
+        pool.give(pool.take())
+    taken = [pool.take() for _ in range(3)]
+    assert taken == [1, 2, 3]
+    with ThreadPoolExecutor(1) as waiting:
+        fourth = waiting.submit(pool.take)
+        pool.give(2)
+        assert fourth.result(30) == 2
+    assert next(loaded) == 4
 
-    def run(self: object, *words: object, **named: object) -> object:
-        assert running.acquire(blocking=False), "more calls run than interpreters there are"
-        together.wait()
-        try:
-            return run_all(self, *words, **named)
-        finally:
-            running.release()
 
-    monkeypatch.setattr(opened, "run_all", run)
-    with ThreadPoolExecutor(6) as pool:
-        for got in pool.map(runtime.predict, [BLANK] * 6):
-            assert got.probabilities.shape == (16, 10)
-    assert len(loaded) == 3
+def test_an_interpreter_that_cannot_be_loaded_is_tried_again() -> None:
+    """Where one fails, whoever asked learns of it, and the next who asks may load it."""
+    loads = iter([1, 0, 2])
+    pool = _Pool(lambda: 6 // next(loads), ready=1, most=2)
+    assert pool.take() == 6
+    with pytest.raises(ZeroDivisionError):
+        pool.take()
+    assert pool.take() == 3

@@ -131,6 +131,7 @@ def test_bodies_that_are_wrong(
         (npy(IMAGES)[:-1], [1000], "holds 7055"),
         (npy(np.zeros((101, 28, 28), np.uint8)), [1000], "at most 100"),
         (npy(IMAGES)[:60], [], "no .npy file"),
+        (npy(IMAGES).replace(b"(9, 28, 28), } ", b"(-9, 28, 28), }"), [1000], "no size"),
     ],
 )
 def test_chunked_arrays_that_are_wrong(body: bytes, places: list[int], error: str) -> None:
@@ -206,6 +207,26 @@ def test_forms_that_are_wrong(
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(read())
+
+
+def test_a_form_that_is_wrong_is_not_kept() -> None:
+    """Its files are let go of at once, not when Python looks for cycles."""
+
+    async def read() -> None:
+        for _ in range(20):
+            pieces = [_part(b"x" * 400_000), _part(b"y" * 400_000)[:-2], b""]
+            with pytest.raises(UndecodableError):
+                await _all(_sent(pieces, kind=FORM))
+
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        asyncio.run(read())
+        assert tracemalloc.get_traced_memory()[0] < 2_000_000
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 def test_a_form_that_nobody_waits_for_is_not_read_on() -> None:

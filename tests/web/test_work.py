@@ -14,8 +14,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from app.errors import QueueFullError
+from app.memory import give_back
 from app.patience import go_on
-from app.web import work
 from app.web.work import Workers
 from tests.engine.server import eventually
 
@@ -205,10 +205,9 @@ async def test_parts_are_worked_on_while_others_are_on_their_way() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems' allocators are their own")
-async def test_a_lane_at_rest_gives_its_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lane_at_rest_gives_its_memory_back() -> None:
     """What its threads have freed is the system's again, soon after the last call."""
-    monkeypatch.setattr(work, "REST_S", 0.01)
-    workers, both = Workers(threads=2, max_queue=0), threading.Barrier(2, timeout=30)
+    workers, both = Workers(threads=2, max_queue=0, rest_s=0.5), threading.Barrier(2, timeout=30)
 
     def call() -> None:
         both.wait()
@@ -216,12 +215,42 @@ async def test_a_lane_at_rest_gives_its_memory_back(monkeypatch: pytest.MonkeyPa
         assert sum(array[-1] for array in arrays) == 30
         both.wait()
 
-    await workers.run(int)
-    await asyncio.sleep(0.2)  # from here on glibc keeps what is freed, whatever came before
-    monkeypatch.setattr(work, "REST_S", 0.2)
+    give_back(threading.Barrier(1))  # from here on glibc keeps what is freed, whatever was before
     await asyncio.gather(*(workers.run(call) for _ in range(2)))
     held = _resident_mb()
     await asyncio.to_thread(eventually, lambda: _resident_mb() < held - 40)
+    workers.close()
+
+
+async def test_batches_that_have_begun_share_the_queue() -> None:
+    """While their bodies come, they fill it up to its end and go on with one call each."""
+    workers, go = Workers(threads=2, max_queue=2), threading.Event()
+    begun = asyncio.Event()
+
+    async def arrivals() -> AsyncGenerator[int, None]:
+        yield 1
+        await begun.wait()
+        yield 8
+
+    def call(part: slice) -> range:
+        go.wait(30)
+        return range(part.start, part.stop)
+
+    def batch() -> "asyncio.Task[list[range]]":
+        parts = workers.run_parts_for(Connection().request, call, None, most=1, arrivals=arrivals())
+        return asyncio.create_task(parts)
+
+    batches = [batch() for _ in range(3)]
+    await asyncio.to_thread(eventually, lambda: workers._pending == 3)
+    begun.set()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert workers._pending == 4
+    with pytest.raises(QueueFullError):
+        await workers.run(int)
+    go.set()
+    for parts in await asyncio.gather(*batches):
+        assert [one for part in parts for one in part] == list(range(8))
     workers.close()
 
 
