@@ -37,7 +37,7 @@ from app.errors import (
     UndecodableError,
     UnsupportedMediaTypeError,
 )
-from app.web.npy import begins_images, read_npy
+from app.web.npy import are_images, begins_images, read_npy
 from app.web.work import all_of
 
 P = ParamSpec("P")
@@ -245,7 +245,7 @@ async def _beginning_with(head: bytes, chunks: AsyncIterator[bytes]) -> AsyncGen
 
 
 def _images_of_npy(body: bytes) -> NDArray[np.uint8]:
-    return read_npy(body, "[N, 28, 28]", lambda shape: len(shape) == 3 and shape[1:] == (28, 28))
+    return read_npy(body, "[N, 28, 28]", are_images)
 
 
 def _check_count(count: int, limits: Limits) -> None:

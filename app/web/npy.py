@@ -78,9 +78,14 @@ def begins_images(content: bytes, length: int | None) -> tuple[int, int] | None:
         shape, fortran, dtype, start = _read_header(content)
     except UndecodableError:
         return None
-    plain = dtype == np.uint8 and not fortran and len(shape) == 3 and shape[1:] == (28, 28)
+    plain = dtype == np.uint8 and not fortran and are_images(shape)
     fits = length is None or length == start + math.prod(shape)
     return (shape[0], start) if plain and fits else None
+
+
+def are_images(shape: tuple[int, ...]) -> bool:
+    """Tell whether a shape is that of many images, `[N, 28, 28]`; headers may say what is none."""
+    return len(shape) == 3 and shape[0] >= 0 and shape[1:] == (28, 28)
 
 
 def _read_header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
@@ -102,8 +107,8 @@ def _parse_header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any],
         # Python's own words for code in a header tell where it lies in memory.
         said = re.sub(r"<\S+ object at 0x[0-9a-f]+>", "an expression", str(error))
         raise UndecodableError(f"The body is no .npy file: {said}") from error
-    # NumPy lets truth values pass, negative numbers, and some too long to be written in a message.
-    if not all(type(size) is int and 0 <= size < 1 << 63 for size in shape):
+    # NumPy lets truth values pass, and numbers too long to be written in a message.
+    if not all(type(size) is int and size.bit_length() < 64 for size in shape):
         raise UndecodableError("The body is no .npy file: its shape holds what is no size.")
     return shape, fortran, dtype, stream.tell()
 

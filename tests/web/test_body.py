@@ -131,7 +131,7 @@ def test_bodies_that_are_wrong(
         (npy(IMAGES)[:-1], [1000], "holds 7055"),
         (npy(np.zeros((101, 28, 28), np.uint8)), [1000], "at most 100"),
         (npy(IMAGES)[:60], [], "no .npy file"),
-        (npy(IMAGES).replace(b"(9, 28, 28), } ", b"(-9, 28, 28), }"), [1000], "no size"),
+        (npy(IMAGES).replace(b"(9, 28, 28), } ", b"(-9, 28, 28), }"), [1000], "got uint8 .-9, 28"),
     ],
 )
 def test_chunked_arrays_that_are_wrong(body: bytes, places: list[int], error: str) -> None:
