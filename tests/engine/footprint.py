@@ -1,13 +1,14 @@
 """What a server process holds: memory and file descriptors, from /proc."""
 
 import re
+import time
 from pathlib import Path
 from typing import NamedTuple
 
+from app.main import REST_S
 from tests.engine.server import Server, eventually
 
-# The C library keeps some of what was freed; a leak of 10 kB in each of the requests that are sent
-# between two looks would be more than this. Measured: 1 to 2 MB.
+# A leak of 10 kB in each of the requests that are sent between two looks would be more than this.
 MOST_GROWTH_MB = 15
 
 
@@ -19,13 +20,23 @@ class Footprint(NamedTuple):
 
 
 def footprint(server: Server) -> Footprint:
-    """Look at a server."""
-    return Footprint(_megabytes(server, "VmRSS"), len(list((_process(server) / "fd").iterdir())))
+    """Look at a server that has nothing to do, once it has given back what it took."""
+    time.sleep(REST_S + 1)
+    return Footprint(memory_mb(server), _files(server))
+
+
+def memory_mb(server: Server) -> float:
+    """Return the memory that a server holds now, MB."""
+    return _megabytes(server, "VmRSS")
 
 
 def peak_mb(server: Server) -> float:
     """Return the most memory that a server ever held, MB."""
     return _megabytes(server, "VmHWM")
+
+
+def _files(server: Server) -> int:
+    return len(list((_process(server) / "fd").iterdir()))
 
 
 def _process(server: Server) -> Path:
@@ -39,6 +50,6 @@ def _megabytes(server: Server, field: str) -> float:
 
 def assert_is_back_at(before: Footprint, server: Server) -> None:
     """Fail where memory has grown; descriptors are given time to be closed."""
-    eventually(lambda: footprint(server).files <= before.files)
+    eventually(lambda: _files(server) <= before.files)
     grown = footprint(server).memory_mb - before.memory_mb
     assert grown < MOST_GROWTH_MB, f"{grown:.1f} MB more than before"

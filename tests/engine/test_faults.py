@@ -18,7 +18,7 @@ from app.bundle import KERAS_FILE, METADATA, TWIN_FILE, open_bundle, seal
 from app.embeddings import EMBEDDINGS_FILE
 from app.samples import sample_png
 from tests.conftest import PUBLISHED
-from tests.engine.footprint import footprint
+from tests.engine.footprint import memory_mb
 from tests.engine.server import PATIENCE_S, Load, Server, eventually, serving
 from tests.engine.test_life_cycle import TOKEN, _publish, _reload
 
@@ -175,7 +175,7 @@ def test_storm_of_reloads(tmp_path: Path, models: Path) -> None:
                 _publish(models, version)
                 statuses = _storm(server)
                 assert set(statuses) == {200, 503}
-                after.append(footprint(server).memory_mb)
+                after.append(memory_mb(server))
             eventually(lambda: load.versions[PUBLISHED + 4] > 0)
         assert not load.wrong
         assert set(load.statuses) == {200}

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from app.samples import sample_png
-from tests.engine.footprint import footprint, peak_mb
+from tests.engine.footprint import memory_mb, peak_mb
 from tests.engine.server import eventually, serving
 from tests.forms import encode
 
@@ -24,7 +24,7 @@ def test_a_burst_of_photos_leaves_no_memory_behind(tmp_path: Path) -> None:
             answers = list(clients.map(server.ask, ["/predict"] * 24, [photo] * 24))
         assert [answer.json["digit"] for answer in answers] == [7] * 24
         assert peak_mb(server) > 170
-        eventually(lambda: footprint(server).memory_mb < 150)
+        eventually(lambda: memory_mb(server) < 150)
         assert server.ask("/predict", photo).json["digit"] == 7
 
 
