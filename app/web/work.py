@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -110,72 +110,40 @@ class Workers:
             QueueFullError: Too many calls wait already; nothing was begun.
             ClientDisconnect: The client went away; parts that still waited were dropped.
         """
-        ends = [] if count is None else _ends(count, self.threads, most)
-        left = deque[int]()
-        found: dict[int, T] = {}
-        # Whoever takes nothing more is no longer among the busy from then on: his future says so
-        # only later, and what has come in between would lie there until the next comes.
-        busy, turn = 0, threading.Lock()
-
-        def work() -> None:
-            nonlocal busy
-            yielding = False
-            while True:
-                with turn:
-                    if yielding or not left:
-                        busy -= 1
-                        return
-                    at = left.popleft()
-                found[at] = call(slice(ends[at - 1] if at else 0, ends[at]))
-                self._finished_at = time.monotonic()
-                yielding = self._pending > self.threads
+        parts = _Parts(call, count, threads=self.threads, most=most, finished=self._finished_a_part)
 
         def submit() -> list[asyncio.Future[None]]:
-            nonlocal busy
-            with turn:
-                room = max(self._most - self._pending, 0 if busy else 1)
-                calls = min(self.threads - busy, len(left), room)
-                busy += calls
-            return [self._submit(work) for _ in range(calls)]
-
-        def cut(items: int) -> None:
-            """Make parts of what has come and is in none."""
-            start = ends[-1] if ends else 0
-            if items > start:
-                ends.extend(start + end for end in _ends(items - start, self.threads, most))
+            return [
+                self._submit(parts.work) for _ in range(parts.begin(self._most - self._pending))
+            ]
 
         working: list[asyncio.Future[None]] = []
-        come = items = 0
+        items = 0
         try:
             async with aclosing(arrivals or all_of(count or 0)) as coming:
                 async for items in coming:
-                    if not come:
-                        self._check_room(min(self.threads, max(1, len(ends))))
-                    with turn:
-                        # A thread that is idle takes what there is; busy ones will find more.
-                        whole = items >= most + (ends[-1] if ends else 0)
-                        if count is None and (whole or busy < self.threads):
-                            cut(items)
-                        while come < len(ends) and ends[come] <= items:
-                            left.append(come)
-                            come += 1
+                    if not parts.come:
+                        self._check_room(min(self.threads, max(1, len(parts.ends))))
+                    parts.arrive(items)
                     for one in working:
                         if one.done():
                             one.result()  # raises what it raised
                     working = [one for one in working if not one.done()] + submit()
-            with turn:
-                cut(items)
-                left.extend(range(come, len(ends)))
+            parts.complete(items)
             working += submit()
-            while working or left:
+            while working or parts.left:
                 await self._see_through(request, working)
                 working = submit()
         finally:
-            with turn:
-                left.clear()
+            parts.drop()
             for one in working:
                 one.cancel()
-        return [found[at] for at in range(len(ends))]
+        return [parts.found[at] for at in range(len(parts.ends))]
+
+    def _finished_a_part(self) -> bool:
+        """Tell a thread that has finished a part whether somebody else waits for it."""
+        self._finished_at = time.monotonic()
+        return self._pending > self.threads
 
     async def _see_through(self, request: Request, work: Sequence["asyncio.Future[T]"]) -> list[T]:
         """Return what calls return, for a client whose body has been read, as long as it stays."""
@@ -249,6 +217,92 @@ class Workers:
         if self._rest:
             self._rest.cancel()
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+class _Parts(Generic[T]):
+    """Items that come, cut into parts, and how many threads work on these.
+
+    A thread that finds nothing to take is no longer among the busy from then on: its future says so
+    only later, and what came in between would lie there until the next comes.
+
+    Attributes:
+        ends: Where each part ends.
+        come: How many parts have come.
+        left: Those of them that nobody has taken.
+        found: What came out of the others.
+    """
+
+    def __init__(
+        self,
+        call: Callable[[slice], T],
+        count: int | None,
+        *,
+        threads: int,
+        most: int,
+        finished: Callable[[], bool],
+    ) -> None:
+        """Cut `count` items, or those that come if that is None; see `Workers.run_parts_for`.
+
+        `finished` is told when a part is done, and tells whether the thread is to make way.
+        """
+        self._call, self._threads, self._most, self._finished = call, threads, most, finished
+        self._growing = count is None
+        self.ends = [] if count is None else _ends(count, threads, most)
+        self.come, self.left = 0, deque[int]()
+        self.found: dict[int, T] = {}
+        self._busy, self._turn = 0, threading.Lock()
+
+    def arrive(self, items: int) -> None:
+        """Take note that so many items have come.
+
+        Of a number that is not known an idle thread takes what there is; busy ones will find more.
+        """
+        with self._turn:
+            much = items >= self._most + (self.ends[-1] if self.ends else 0)
+            if self._growing and (much or self._busy < self._threads):
+                self._cut(items)
+            self._offer(items)
+
+    def complete(self, items: int) -> None:
+        """Take note that so many items are all."""
+        with self._turn:
+            self._cut(items)
+            self._offer(items)
+
+    def begin(self, room: int) -> int:
+        """Return how many threads are to begin: as many as have room, or one if none works."""
+        with self._turn:
+            room = max(room, 0 if self._busy else 1)
+            threads = min(self._threads - self._busy, len(self.left), room)
+            self._busy += threads
+        return threads
+
+    def work(self) -> None:
+        """Take one part after the other, in a thread, as long as nobody else waits for it."""
+        makes_way = False
+        while True:
+            with self._turn:
+                if makes_way or not self.left:
+                    self._busy -= 1
+                    return
+                at = self.left.popleft()
+            self.found[at] = self._call(slice(self.ends[at - 1] if at else 0, self.ends[at]))
+            makes_way = self._finished()
+
+    def drop(self) -> None:
+        """Leave what nobody has taken."""
+        with self._turn:
+            self.left.clear()
+
+    def _cut(self, items: int) -> None:
+        start = self.ends[-1] if self.ends else 0
+        if items > start:
+            self.ends.extend(start + end for end in _ends(items - start, self._threads, self._most))
+
+    def _offer(self, items: int) -> None:
+        while self.come < len(self.ends) and self.ends[self.come] <= items:
+            self.left.append(self.come)
+            self.come += 1
 
 
 def _ends(count: int, threads: int, most: int) -> list[int]:
