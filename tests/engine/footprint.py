@@ -27,25 +27,22 @@ def footprint(server: Server) -> Footprint:
 
 def memory_mb(server: Server) -> float:
     """Return the memory that a server holds now, MB."""
-    return _megabytes(server, "VmRSS")
+    return process_mb(server.process.pid)
 
 
 def peak_mb(server: Server) -> float:
     """Return the most memory that a server ever held, MB."""
-    return _megabytes(server, "VmHWM")
+    return process_mb(server.process.pid, "VmHWM")
+
+
+def process_mb(process: int, field: str = "VmRSS") -> float:
+    """Return what a process holds now, or another of its figures, MB."""
+    found = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+    return int(found[1]) / 1024
 
 
 def _files(server: Server) -> int:
-    return len(list((_process(server) / "fd").iterdir()))
-
-
-def _process(server: Server) -> Path:
-    return Path("/proc") / str(server.process.pid)
-
-
-def _megabytes(server: Server, field: str) -> float:
-    found = re.search(rf"{field}:\s+(\d+) kB", (_process(server) / "status").read_text())
-    return int(found[1]) / 1024
+    return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
 
 
 def assert_is_back_at(before: Footprint, server: Server) -> None:

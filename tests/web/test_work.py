@@ -6,7 +6,6 @@ import sys
 import threading
 import time
 from collections.abc import AsyncGenerator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from app.errors import QueueFullError
 from app.memory import give_back
 from app.patience import go_on
 from app.web.work import Workers
+from tests.engine.footprint import process_mb
 from tests.engine.server import eventually
 
 pytestmark = pytest.mark.anyio
@@ -217,8 +217,8 @@ async def test_a_lane_at_rest_gives_its_memory_back() -> None:
 
     give_back(threading.Barrier(1))  # from here on glibc keeps what is freed, whatever was before
     await asyncio.gather(*(workers.run(call) for _ in range(2)))
-    held = _resident_mb()
-    await asyncio.to_thread(eventually, lambda: _resident_mb() < held - 40)
+    held = process_mb(os.getpid())
+    await asyncio.to_thread(eventually, lambda: process_mb(os.getpid()) < held - 40)
     workers.close()
 
 
@@ -252,11 +252,6 @@ async def test_batches_that_have_begun_share_the_queue() -> None:
     for parts in await asyncio.gather(*batches):
         assert [one for part in parts for one in part] == list(range(8))
     workers.close()
-
-
-def _resident_mb() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 async def test_items_of_unknown_number_are_worked_on_as_they_come() -> None:
