@@ -39,12 +39,12 @@ bench: $(VENV)/.tested
 SOAK_MINUTES ?= 10
 soak: $(VENV)/.tested
 	$(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES)
-	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest tests/contract tests/garbage -k for_long
+	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest tests/contract tests/malformed -k for_long
 
-# Files that the decoder does not expect, searched for so long; docs in tests/garbage/fuzz.py.
+# Files that the decoder does not expect, searched for so long; docs in tests/malformed/fuzz.py.
 FUZZ_SECONDS ?= 120
 fuzz: $(VENV)/.fuzzed
-	$(BIN)/python -m tests.garbage.fuzz $(FUZZ_SECONDS)
+	$(BIN)/python -m tests.malformed.fuzz $(FUZZ_SECONDS)
 
 clients: $(CLIENTS)/.python $(CLIENTS)/.node
 

@@ -2,9 +2,9 @@
 
 import importlib.util
 
-from app.imports import kept
+from app.process_tuning import gc_frozen_imports
 
-with kept():
+with gc_frozen_imports():
     from app.cli import cli as command
 
     if importlib.util.find_spec("keras") and importlib.util.find_spec("training"):

@@ -17,9 +17,9 @@ from app.errors import BundleError
 SCHEMA_VERSION: Final = 1
 METADATA = "metadata.json"
 KERAS_FILE = "model.keras"
-TWIN_FILE = "model.tflite"
+COMPILED_FILE = "model.tflite"
 INT8_FILE = "model.int8.tflite"
-BLIND_FILE = "before-refit.keras"  # of a refitted model: what has not seen the held-out digits
+PRE_REFIT_FILE = "before-refit.keras"  # of a refitted model: what has not seen the held-out digits
 
 
 class _Record(BaseModel):

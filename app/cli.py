@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from app.bulk import find_images, read_files, write_results
+from app.batch_files import find_images, read_files, write_results
 from app.errors import BundleError, DigitscopeError
-from app.imports import kept
 from app.inference.registry import Model, Registry
 from app.models import load_models, open_models
+from app.process_tuning import gc_frozen_imports
 from app.recognise import Options, Polarity, Preprocess, recognise
 from app.settings import Settings
 
@@ -90,7 +90,7 @@ def serve(
     # and compiling leave the interpreter free, which the imports keep busy for longer.
     with ThreadPoolExecutor(1) as beside:
         opening = beside.submit(load_models if processes == 1 else open_models, settings)
-        with kept():
+        with gc_frozen_imports():
             from app import server
     models = _opened(opening.result)
     port = settings.port if port is None else port
@@ -101,13 +101,13 @@ def serve(
 def _ray() -> ModuleType:
     """Import what runs on Ray; without Ray end the program with a sentence on how to get it."""
     try:
-        from app import cluster
+        from app import ray_serve
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise
         fail("This needs Ray: install the extra 'ray', as in pip install --editable '.[ray]'.")
         raise typer.Exit(2) from error
-    return cluster
+    return ray_serve
 
 
 @cli.command()
@@ -198,7 +198,7 @@ def _predict_file(path: Path, model: Model, options: Options) -> dict[str, Any]:
         prediction = recognise(content, model, options)
     except DigitscopeError as error:
         return {"file": str(path), "error": error.detail}
-    from app.web.answers import prediction_answer
+    from app.web.responses.predictions import prediction_answer
 
     return {
         "file": str(path),

@@ -30,17 +30,19 @@ from app.routes import (
 )
 from app.settings import Settings
 from app.version import VERSION
-from app.web import logs, openapi, problems
-from app.web.access import Access, Admin
-from app.web.beside import Beside
-from app.web.body import Limits
-from app.web.connection import ConnectionLimits
-from app.web.deps import Service
-from app.web.drain import Drain, end_with_supervisor
-from app.web.metrics import Metrics
-from app.web.middleware import Around, RequestMiddleware
-from app.web.quick import Dispatcher
-from app.web.work import Workers
+from app.web.execution.micro_batcher import MicroBatcher
+from app.web.execution.thread_pool import BoundedThreadPool
+from app.web.http import problem_details
+from app.web.http.auth import Access, Admin
+from app.web.http.fast_routes import Dispatcher
+from app.web.http.http_protocol import ConnectionLimits
+from app.web.http.middleware import RequestContext, RequestMiddleware
+from app.web.http.shutdown import Drain, end_with_supervisor
+from app.web.observability import logs
+from app.web.observability.metrics import Metrics
+from app.web.requests.body import Limits
+from app.web.responses import openapi
+from app.web.service import Service
 
 log = logging.getLogger(__name__)
 FOLLOW_S = 1.0  # between looks at the folder of models
@@ -78,7 +80,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     keys = [key.strip() for key in settings.api_keys.split(",") if key.strip()]
     if keys and settings.admin_token:
         keys.append(settings.admin_token)  # who may do more may do this
-    around = Around(
+    around = RequestContext(
         Access(keys=keys, per_second=settings.rate_limit_per_s),
         metrics,
         drain,
@@ -103,9 +105,14 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
         if watching:
             watching.cancel()
         running.clear()
-        for lane in (service.fast, service.slow, service.reloads, service.scrapes):
-            lane.close()
-        service.beside.close()
+        for pool in (
+            service.prediction_pool,
+            service.inspection_pool,
+            service.reload_pool,
+            service.metrics_pool,
+        ):
+            pool.close()
+        service.micro_batcher.close()
         service.registry.close()
 
     traced = os.environ.get("FASTAPI_OTEL_AUTO_CONFIGURE", "").lower() == "true"
@@ -138,13 +145,15 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     ]
     for router in routers:
         app.include_router(router)
-    problems.install(app)
+    problem_details.install(app)
     openapi.install(app, lambda: running[0] if running else None)
     _surround(app, routers, around, traced)
     return app
 
 
-def _surround(app: FastAPI, routers: Sequence[APIRouter], around: Around, traced: bool) -> None:
+def _surround(
+    app: FastAPI, routers: Sequence[APIRouter], around: RequestContext, traced: bool
+) -> None:
     """Put the quick routes before FastAPI's stack, and one middleware around both."""
     build = app.build_middleware_stack
     routes = [route for router in routers for route in router.routes]
@@ -157,21 +166,25 @@ def _surround(app: FastAPI, routers: Sequence[APIRouter], around: Around, traced
 
 def _open(settings: Settings, registry: Registry, metrics: Metrics, drain: Drain) -> Service:
     """Make what requests need."""
-    registry.serves, registry.ran = metrics.serves, metrics.ran
+    registry.serves, registry.on_run = metrics.serves, metrics.on_run
     for name, bundle in registry.bundles.items():
         metrics.serves(name, bundle.metadata.version)
 
-    def lane(name: str, threads: int, max_queue: int, rest_s: float | None = REST_S) -> Workers:
-        waited = metrics.waits(name)
-        return Workers(threads=threads, max_queue=max_queue, waited=waited, rest_s=rest_s)
+    def pool(
+        name: str, threads: int, max_queue: int, rest_s: float | None = REST_S
+    ) -> BoundedThreadPool:
+        on_wait = metrics.wait_observer(name)
+        return BoundedThreadPool(
+            threads=threads, max_queue=max_queue, on_wait=on_wait, rest_s=rest_s
+        )
 
     return Service(
         registry=registry,
-        fast=lane("fast", settings.threads, settings.max_queue),
-        slow=lane("slow", settings.slow_threads, settings.slow_max_queue),
-        reloads=lane("reloads", 1, settings.slow_max_queue),
-        scrapes=lane("scrapes", 1, settings.slow_max_queue, None),
-        beside=Beside(waited=metrics.all_wait("quick"), ran=metrics.read),
+        prediction_pool=pool("fast", settings.threads, settings.max_queue),
+        inspection_pool=pool("slow", settings.slow_threads, settings.slow_max_queue),
+        reload_pool=pool("reloads", 1, settings.slow_max_queue),
+        metrics_pool=pool("scrapes", 1, settings.slow_max_queue, None),
+        micro_batcher=MicroBatcher(on_wait=metrics.on_wait_of_all("quick"), on_run=metrics.read),
         limits=Limits(settings.max_body_bytes, settings.max_batch_items),
         max_pixels=settings.max_pixels,
         metrics=metrics,
@@ -205,7 +218,7 @@ async def _follow(service: Service) -> None:
         await asyncio.sleep(FOLLOW_S)
         for name in service.registry.changed():
             try:
-                await service.reloads.run(service.registry.reload, name)
+                await service.reload_pool.run(service.registry.reload, name)
             except DigitscopeError as error:
                 if said.get(name) != error.detail:
                     log.error("the new bundle of %s is refused: %s", name, error.detail)

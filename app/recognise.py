@@ -16,14 +16,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from app.cancellation import check_cancelled
 from app.errors import DigitscopeError
 from app.imaging.decode import Upload, decode, from_pixels
-from app.imaging.polarity import Found
+from app.imaging.polarity import DetectedPolarity
 from app.imaging.prepare import SIDE, as_is, candidates, is_mnist_shaped, is_plain, mnist_shaped
 from app.imaging.stages import Prepared
 from app.inference.registry import Model
 from app.inference.runtime import Outputs, Pixels
-from app.patience import go_on
 from app.verdict import Verdict, energy, judge
 
 Preprocess = Literal["auto", "none"]
@@ -45,7 +45,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Read:
+class PreparedImage:
     """An image as it came, and the ways in which it may be meant.
 
     Attributes:
@@ -98,7 +98,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, eq=False)
-class Form:
+class InputSummary:
     """What an image was found to be; told apart by identity, which is the quickest way.
 
     Attributes:
@@ -112,7 +112,7 @@ class Form:
     width: int
     height: int
     format: str
-    polarity: Found
+    polarity: DetectedPolarity
     warnings: tuple[str, ...]
 
 
@@ -144,7 +144,7 @@ class Predictions:
 
 
 @dataclass(frozen=True)
-class Recognised:
+class BatchResult:
     """Many images that were read together.
 
     Attributes:
@@ -155,7 +155,7 @@ class Recognised:
     """
 
     predictions: Predictions
-    forms: list[Form]
+    summaries: list[InputSummary]
     errors: dict[int, DigitscopeError]
     seconds: Seconds
 
@@ -179,7 +179,7 @@ def goes_unchanged(upload: Upload, options: Options) -> bool:
     return options.preprocess == "none" or is_mnist_shaped(upload)
 
 
-def read_image(image: ImageInput, options: Options, *, record: bool = False) -> Read:
+def read_image(image: ImageInput, options: Options, *, record: bool = False) -> PreparedImage:
     """Decode an image and prepare it for a network, if asked with a record of every stage.
 
     Raises:
@@ -194,7 +194,7 @@ def read_image(image: ImageInput, options: Options, *, record: bool = False) -> 
         ways: tuple[Prepared, ...] = (as_is(upload, polarity=options.polarity),)
     else:
         ways = candidates(upload, polarity=options.polarity, record=record)
-    return Read(upload, ways, time.perf_counter() - began)
+    return PreparedImage(upload, ways, time.perf_counter() - began)
 
 
 def recognise(image: ImageInput, model: Model, options: Options) -> Prediction:
@@ -202,43 +202,46 @@ def recognise(image: ImageInput, model: Model, options: Options) -> Prediction:
     return predict([read_image(image, options)], model)[0]
 
 
-def recognise_unchanged(uploads: Sequence[Upload], model: Model, *, seconds: float) -> Recognised:
+def recognise_unchanged(uploads: Sequence[Upload], model: Model, *, seconds: float) -> BatchResult:
     """Run images of which `goes_unchanged` is true; each took so many seconds to get there."""
     pixels = _stacked([upload.pixels for upload in uploads])
     predictions, _ = _judge(pixels, [1] * len(pixels), model)
-    forms = [_form(upload, "light-on-dark", ()) for upload in uploads]
-    return Recognised(predictions, forms, {}, Seconds(seconds, predictions.seconds))
+    summaries = [_summary(upload, "light-on-dark", ()) for upload in uploads]
+    return BatchResult(predictions, summaries, {}, Seconds(seconds, predictions.seconds))
 
 
 def recognise_many(
-    images: Images, model: Model, options: Options, turn: AbstractContextManager[object] = _NOBODY
-) -> Recognised:
+    images: Images,
+    model: Model,
+    options: Options,
+    numpy_lock: AbstractContextManager[object] = _NOBODY,
+) -> BatchResult:
     """Read many images at once; an image that cannot be read becomes its error.
 
-    Between two images it looks whether anybody still waits (`app.patience`): each may be a photo.
+    Between two images it checks for cancellation (`app.cancellation`): each may be a photo.
 
     Args:
         images: The images.
         model: The network.
         options: How they are read.
-        turn: Held for the short work on either side of the network's run. NumPy lets go of the
-            interpreter's lock at every step; two threads that are at it at once would wait for
+        numpy_lock: Held for the short work on either side of the network's run. NumPy lets go of
+            the interpreter's lock at every step; two threads that are at it at once would wait for
             each other as often.
     """
     began = time.perf_counter()
-    with turn:
+    with numpy_lock:
         plain = isinstance(images, np.ndarray) and bool(_unchanged(images, options).all())
     if isinstance(images, np.ndarray) and plain:
         ready = _Ready(images, [_PIXELS] * len(images), [1] * len(images), {})
     else:
         ready = _read_each(images, options)
     seconds = (time.perf_counter() - began) / max(1, len(ready.counts))
-    predictions, chosen = _judge(ready.pixels, ready.counts, model, turn)
-    forms = [ready.forms[way] for way in chosen]
-    return Recognised(predictions, forms, ready.errors, Seconds(seconds, predictions.seconds))
+    predictions, chosen = _judge(ready.pixels, ready.counts, model, numpy_lock)
+    summaries = [ready.summaries[way] for way in chosen]
+    return BatchResult(predictions, summaries, ready.errors, Seconds(seconds, predictions.seconds))
 
 
-def predict(reads: Sequence[Read], model: Model) -> list[Prediction]:
+def predict(reads: Sequence[PreparedImage], model: Model) -> list[Prediction]:
     """Run prepared images through a network in one batch.
 
     Of the ways in which an image may be meant, the one counts that looks most like a digit.
@@ -261,9 +264,9 @@ def predict(reads: Sequence[Read], model: Model) -> list[Prediction]:
     ]
 
 
-_one_form = lru_cache(maxsize=256)(Form)
+_cached_summary = lru_cache(maxsize=256)(InputSummary)
 _NONE, _NOTHING = (np.empty((0, SIDE), np.uint8),), np.empty((0, 10), np.float32)
-_PIXELS = _one_form(SIDE, SIDE, "pixels", "light-on-dark", ())
+_PIXELS = _cached_summary(SIDE, SIDE, "pixels", "light-on-dark", ())
 
 
 class _Ready(NamedTuple):
@@ -278,7 +281,7 @@ class _Ready(NamedTuple):
     """
 
     pixels: Pixels
-    forms: list[Form]
+    summaries: list[InputSummary]
     counts: list[int]
     errors: dict[int, DigitscopeError]
 
@@ -289,7 +292,7 @@ def _read_each(images: Images, options: Options) -> _Ready:
     some = [one for one in plain if one is not None]
     unchanged = iter(_unchanged(_stacked(some), options).tolist())
     ways = list[NDArray[np.uint8]]()
-    forms, counts, errors = list[Form](), list[int](), dict[int, DigitscopeError]()
+    summaries, counts, errors = list[InputSummary](), list[int](), dict[int, DigitscopeError]()
     for place, (image, pixels) in enumerate(zip(decoded, plain, strict=True)):
         if isinstance(image, DigitscopeError):
             errors[place] = image
@@ -297,9 +300,9 @@ def _read_each(images: Images, options: Options) -> _Ready:
             ways.append(pixels)
             counts.append(1)
             upload = image if isinstance(image, Upload) else from_pixels(pixels)
-            forms.append(_form(upload, "light-on-dark", ()))
+            summaries.append(_summary(upload, "light-on-dark", ()))
         else:
-            go_on()
+            check_cancelled()
             try:
                 read = read_image(image, options)
             except DigitscopeError as error:
@@ -307,8 +310,10 @@ def _read_each(images: Images, options: Options) -> _Ready:
                 continue
             ways += [way.pixels for way in read.candidates]
             counts.append(len(read.candidates))
-            forms += [_form(read.upload, way.polarity, way.warnings) for way in read.candidates]
-    return _Ready(_stacked(ways), forms, counts, errors)
+            summaries += [
+                _summary(read.upload, way.polarity, way.warnings) for way in read.candidates
+            ]
+    return _Ready(_stacked(ways), summaries, counts, errors)
 
 
 def _decoded(
@@ -316,7 +321,7 @@ def _decoded(
 ) -> Upload | NDArray[np.uint8] | DigitscopeError:
     if not isinstance(image, bytes):
         return image
-    go_on()
+    check_cancelled()
     try:
         return decode(image, max_pixels=options.max_pixels)
     except DigitscopeError as error:
@@ -345,16 +350,16 @@ def _stacked(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return np.concatenate(images or _NONE).reshape(-1, SIDE, SIDE)
 
 
-def _form(upload: Upload, polarity: Found, warnings: tuple[str, ...]) -> Form:
+def _summary(upload: Upload, polarity: DetectedPolarity, warnings: tuple[str, ...]) -> InputSummary:
     warnings = upload.warnings + warnings
-    return _one_form(upload.width, upload.height, upload.format, polarity, warnings)
+    return _cached_summary(upload.width, upload.height, upload.format, polarity, warnings)
 
 
 def _judge(
     pixels: Pixels,
     counts: Sequence[int],
     model: Model,
-    turn: AbstractContextManager[object] = _NOBODY,
+    numpy_lock: AbstractContextManager[object] = _NOBODY,
 ) -> tuple[Predictions, Sequence[int]]:
     """Run images in all the ways in which they may be meant, and choose one way of each.
 
@@ -362,7 +367,7 @@ def _judge(
         pixels: The ways, as in `_Ready`.
         counts: How many of them each image has.
         model: What runs them.
-        turn: As `recognise_many` has it.
+        numpy_lock: As `recognise_many` has it.
 
     Returns:
         What is said of the ways that look most like digits, and which these are.
@@ -372,7 +377,7 @@ def _judge(
     began = time.perf_counter()
     outputs = model.runtime.predict(pixels)
     spent = time.perf_counter() - began
-    with turn:
+    with numpy_lock:
         return _choose(outputs, counts, model, spent)
 
 

@@ -10,10 +10,10 @@ import uvicorn
 from app.inference.registry import Registry
 from app.main import create_app
 from app.settings import Settings
-from app.web import logs
-from app.web.connection import Connection
-from app.web.metrics import SHARED
-from app.web.supervisor import Supervisor
+from app.web.http.http_protocol import Connection
+from app.web.http.supervisor import Supervisor
+from app.web.observability import logs
+from app.web.observability.metrics import SHARED
 
 
 def run(settings: Settings, registry: Registry, host: str, port: int, processes: int) -> bool:

@@ -9,8 +9,8 @@ its table into docs/performance.md.
 import statistics
 import time
 
-from app.bundle import INT8_FILE, METADATA, TWIN_FILE, open_bundle
-from app.inference.litert import LiteRtRuntime
+from app.bundle import COMPILED_FILE, INT8_FILE, METADATA, open_bundle
+from app.inference.litert_runtime import LiteRtRuntime
 from app.settings import REPOSITORY
 from benchmarks.batch import DIGITS
 from benchmarks.page import fill, table
@@ -28,7 +28,7 @@ def main() -> None:
         int8 = bundle.read(INT8_FILE) if bundle.has(INT8_FILE) else None
         runtimes = {
             count: LiteRtRuntime(
-                bundle.read(TWIN_FILE), int8=int8, interpreters=1, batches=(count, 1)
+                bundle.read(COMPILED_FILE), int8=int8, interpreters=1, batches=(count, 1)
             )
             for count in TOGETHER
         }

@@ -28,8 +28,8 @@ from app.main import create_app
 from app.recognise import Options, goes_unchanged, recognise, recognise_unchanged
 from app.samples import sample_png
 from app.settings import REPOSITORY, Settings
-from app.web.answers import prediction_answer, prediction_texts
-from app.web.work import Workers
+from app.web.execution.thread_pool import BoundedThreadPool
+from app.web.responses.predictions import prediction_answer, prediction_texts
 from benchmarks.batch import DIGITS
 from benchmarks.page import fill, table
 from benchmarks.serving import form_body
@@ -82,11 +82,11 @@ async def _measure() -> list[list[str]]:
         registry = (state or {})["service"].registry
         model = registry.get(None)
         registry._models[registry.default] = replace(
-            model, runtime=_Constant(model.runtime), reserved=None
+            model, runtime=_Constant(model.runtime), event_loop_runtime=None
         )
         floor = _asker(_floor(), {}, "/predict", PNG, "image/png")
         asked["whole request, the floor: FastAPI, Pillow, the same JSON"] = floor
-        workers = Workers(threads=1, max_queue=1)
+        workers = BoundedThreadPool(threads=1, max_queue=1)
 
         async def hop() -> None:
             await workers.run(int)

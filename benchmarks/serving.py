@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from app.bundle import INT8_FILE, KERAS_FILE, TWIN_FILE
+from app.bundle import COMPILED_FILE, INT8_FILE, KERAS_FILE
 from app.imaging.decode import decode
 from app.samples import sample_png
 from app.settings import REPOSITORY
@@ -266,7 +266,7 @@ def _measure(
         "PYTHONPATH": str(PEERS),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PEER_RUNTIME": service.runtime,
-        "PEER_TWIN": str(int8 if (int8 := bundle / INT8_FILE).exists() else bundle / TWIN_FILE),
+        "PEER_TWIN": str(int8 if (int8 := bundle / INT8_FILE).exists() else bundle / COMPILED_FILE),
         "PEER_KERAS": str(bundle / KERAS_FILE),
         "PEER_ANSWER": json.dumps(_answer(model)),
         "DIGITSCOPE_DEFAULT_MODEL": model,
@@ -310,7 +310,7 @@ def _answer(model: str) -> dict[str, object]:
     """Return digitscope's answer, for the floor to give."""
     from app.inference.registry import Registry
     from app.recognise import Options, recognise
-    from app.web.answers import prediction_answer
+    from app.web.responses.predictions import prediction_answer
 
     registry = Registry(REPOSITORY / "model", model, interpreters=1)
     registry.load()

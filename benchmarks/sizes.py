@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel, TypeAdapter
 
 from app.bundle import open_bundle
-from app.inference.keras_runtime import compile_twin
-from app.inference.litert import LiteRtRuntime
+from app.inference.keras_runtime import compile_model
+from app.inference.litert_runtime import LiteRtRuntime
 from app.settings import REPOSITORY
 from benchmarks.page import fill, table
 from training import data
@@ -71,7 +71,7 @@ def measure(
     """Distil a width and measure it as it would be served."""
     recipe = replace(TAUGHT, options={"width": width})
     network = fit(recipe, train, held_out, run, seed=SEED, copies=copies).network
-    twin, int8 = compile_twin(network), compile_int8(network, train.images)
+    twin, int8 = compile_model(network), compile_int8(network, train.images)
     return Size(
         parameters=network.count_params(),
         multiply_adds=multiply_adds(network),

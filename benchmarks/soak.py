@@ -4,7 +4,7 @@
 
 Requests of every kind are sent by a few clients and by many in turn, some of which are slow or go
 away; each must get its right answer or a clear refusal. Memory and open files are watched. The
-figures go into docs/reliability.md. `tests/engine/test_soak.py` runs the same for a short time.
+figures go into docs/reliability.md. `tests/server/test_soak.py` runs the same for a short time.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from fastapi.testclient import TestClient
 from app.main import create_app
 from app.settings import REPOSITORY, Settings
 from benchmarks.page import fill, table
-from tests.engine.mix import Ask, asks
-from tests.engine.server import PATIENCE_S, Answer, Server, eventually, metric, serving
+from tests.server.mix import Ask, asks
+from tests.server.process import PATIENCE_S, Answer, Server, eventually, metric, serving
 
 PAGE = REPOSITORY / "docs" / "reliability.md"
 FEW, MANY = 4, 96  # clients: about what two workers carry, and far more

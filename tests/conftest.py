@@ -16,7 +16,7 @@ from app.bundle import open_bundle
 from app.inference.registry import Model, Registry
 from app.main import create_app
 from app.settings import REPOSITORY, Settings
-from tests.engine.server import Server, serving
+from tests.server.process import Server, serving
 
 # The version of the classic model, which is another whenever that is published again.
 PUBLISHED = open_bundle(REPOSITORY / "model" / "classic").metadata.version

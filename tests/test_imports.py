@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from app.imports import kept
+from app.process_tuning import gc_frozen_imports
 from app.settings import REPOSITORY
 
 PROBE = """
@@ -50,7 +50,7 @@ def test_service_runs_without_tensorflow() -> None:
 def test_what_is_made_meanwhile_is_looked_through_no_more() -> None:
     """The collector rests within, and goes on after it with what comes then."""
     before = gc.get_freeze_count()
-    with kept():
+    with gc_frozen_imports():
         assert not gc.isenabled()
         made = [[] for _ in range(100)]
     assert gc.isenabled()
@@ -59,6 +59,6 @@ def test_what_is_made_meanwhile_is_looked_through_no_more() -> None:
 
 def test_an_import_that_fails_leaves_the_collector_on() -> None:
     """A command that ends with a message, or another that goes on, has its collector."""
-    with pytest.raises(ImportError), kept():
+    with pytest.raises(ImportError), gc_frozen_imports():
         raise ImportError("no such module")
     assert gc.isenabled()

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from app.cancellation import WorkCancelled, cancel_scope
 from app.errors import DigitscopeError, UndecodableError
 from app.imaging.decode import decode, from_pixels
 from app.inference.registry import Model
 from app.inference.runtime import Outputs, Pixels
-from app.patience import NobodyWaitsError, watching
 from app.recognise import (
     ImageInput,
     Options,
@@ -67,7 +67,7 @@ def _each_said(images, model: Model, options: Options) -> list[tuple]:
             each.append((type(error), error.detail))
             continue
         row = next(rows)
-        form = found.forms[row]
+        form = found.summaries[row]
         assert said.confidences[row] == said.probabilities[row, said.digits[row]]
         each.append(
             (
@@ -150,8 +150,8 @@ def test_nobody_waits_and_nothing_is_read(classic: Model, decoded: bool) -> None
     photo = np.kron(decode(sample_png(3), max_pixels=784).pixels, np.ones((3, 3), np.uint8))
     images = [from_pixels(photo) if decoded else encode(photo)]
     left = threading.Event()
-    with watching(left):
+    with cancel_scope(left):
         assert recognise_many(images, classic, Options()).predictions.digits == [3]
         left.set()
-        with pytest.raises(NobodyWaitsError):
+        with pytest.raises(WorkCancelled):
             recognise_many(images, classic, Options())

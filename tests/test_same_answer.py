@@ -13,15 +13,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from app.bundle import INT8_FILE, TWIN_FILE
+from app.bundle import COMPILED_FILE, INT8_FILE
 from app.inference.keras_runtime import KerasRuntime, load_keras
-from app.inference.litert import LiteRtRuntime, open_runtime
+from app.inference.litert_runtime import LiteRtRuntime, open_runtime
 from app.inference.registry import Model, Registry
 from app.settings import REPOSITORY
 from tests.conftest import Digits
-from tests.engine.server import PATIENCE_S, Client, eventually, serving
 from tests.forms import encode, npy
 from tests.ports import free_port
+from tests.server.process import PATIENCE_S, Client, eventually, serving
 
 BIN = Path(sys.executable).parent
 MOST = 250  # images in one batch, below the service's limit
@@ -68,7 +68,7 @@ def _in_process(model: Model, images: Images) -> Iterator[tuple[str, Probabiliti
     yield "one by one", np.concatenate(each)
     yield "all at once", model.runtime.predict(images).probabilities
     int8 = bundle.read(INT8_FILE) if bundle.has(INT8_FILE) else None
-    batched = LiteRtRuntime(bundle.read(TWIN_FILE), int8=int8, interpreters=1, batches=(32, 1))
+    batched = LiteRtRuntime(bundle.read(COMPILED_FILE), int8=int8, interpreters=1, batches=(32, 1))
     yield "batches of 32", batched.predict(images).probabilities
     yield "two threads", open_runtime(bundle, threads=2).predict(images).probabilities
 

@@ -27,10 +27,10 @@ from app.inference.registry import Registry
 from app.main import create_app
 from app.samples import sample_png
 from app.settings import REPOSITORY, Settings
-from app.web.access import Access
+from app.web.http.auth import Access
 from digitscope import command
-from tests.engine.mix import asks
-from tests.engine.server import serving
+from tests.server.mix import asks
+from tests.server.process import serving
 
 PNG = sample_png(7)
 KEY, TOKEN, WRONG = "the-right-key-41", "the-admin-token-42", "a-wrong-key-43"
@@ -285,7 +285,7 @@ def test_all_keys_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
         compared.append(known)
         return in_constant_time(given, known)
 
-    monkeypatch.setattr("app.web.access.hmac.compare_digest", compare)
+    monkeypatch.setattr("app.web.http.auth.hmac.compare_digest", compare)
     access = Access(keys=("one", "two", "three"), per_second=0)
     access.check("/predict", ["one"], "")
     assert compared == [b"one", b"two", b"three"]
@@ -313,7 +313,7 @@ def test_wrong_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 DANGERS = {"pickle", "marshal", "shelve", "subprocess", "ctypes", "dill", "joblib", "cloudpickle"}
 # Asks glibc, in numbers that no client has a say in, to give memory back.
-SAFE = {("memory.py", "ctypes")}
+SAFE = {("process_tuning.py", "ctypes")}
 CODE = {"eval", "exec", "compile", "__import__", "os.system"}
 WALL_CLOCK = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today"}
 

@@ -15,7 +15,7 @@ from app import bundle
 from app.bundle import Evaluation, Metadata, Quantization, Robustness
 from training.data import Split
 
-MOST_DRAWN = 100  # misread digits; matplotlib takes minutes for a thousand
+MAX_DRAWN = 100  # misread digits; matplotlib takes minutes for a thousand
 REFITTED = """ After all choices they
 went on over all 60,000 digits; validation and robustness are of the weights before that."""
 # Digits of the test split whose label fewer than three of five people confirmed, when Northcutt et
@@ -116,7 +116,7 @@ def _quality(metadata: Metadata) -> str:
         " the calibration error was"
     )
     refitted = REFITTED if metadata.refitted else ""
-    served = bundle.INT8_FILE if metadata.quantization else bundle.TWIN_FILE
+    served = bundle.INT8_FILE if metadata.quantization else bundle.COMPILED_FILE
     curves = "![Training curves](plots/curves.png)\n\n" if metadata.epochs else ""
     return f"""## Figures
 
@@ -301,9 +301,9 @@ def _row(evaluation: Evaluation) -> str:
 
 def _drawn(evaluation: Evaluation) -> str:
     """Say which misread digits are drawn."""
-    if len(evaluation.misread) <= MOST_DRAWN:
+    if len(evaluation.misread) <= MAX_DRAWN:
         return "The misread digits"
-    return f"The {MOST_DRAWN} digits misread with most confidence"
+    return f"The {MAX_DRAWN} digits misread with most confidence"
 
 
 def _misread_table(evaluation: Evaluation) -> str:
@@ -402,8 +402,8 @@ def _reliability(evaluation: Evaluation) -> Figure:
 
 
 def _misread(evaluation: Evaluation, digits: Split) -> Figure:
-    """Draw the `MOST_DRAWN` digits misread with most confidence, the least confident first."""
-    shown = sorted(evaluation.misread, key=lambda miss: miss.confidence)[-MOST_DRAWN:]
+    """Draw the `MAX_DRAWN` digits misread with most confidence, the least confident first."""
+    shown = sorted(evaluation.misread, key=lambda miss: miss.confidence)[-MAX_DRAWN:]
     columns = 10
     rows = max(1, -(-len(shown) // columns))
     figure = Figure(figsize=(columns * 0.95, rows * 1.25), layout="constrained")

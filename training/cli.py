@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import keras
 
     from app.bundle import Bundle, Evaluation, Metadata
-    from app.inference.litert import LiteRtRuntime
+    from app.inference.litert_runtime import LiteRtRuntime
     from training import fit
     from training.data import Split
     from training.distill import Voting
@@ -412,7 +412,7 @@ def _evaluate_one(folder: Path, train_split: "Split", test: "Split") -> None:
 def _evaluate_all(models: Path, train_split: "Split", test: "Split") -> None:
     """Print a table of all bundles in a folder; end with 1 if one is not as its card says."""
     from app.bundle import METADATA, open_bundle
-    from app.inference.litert import open_runtime
+    from app.inference.litert_runtime import open_runtime
     from training.evaluate import mcnemar, microseconds_an_image
     from training.table import markdown, row
 
@@ -446,7 +446,7 @@ def _measure(
 
     These are two networks where one was refitted.
     """
-    from app.inference.litert import open_runtime
+    from app.inference.litert_runtime import open_runtime
     from training.evaluate import evaluate as measure
 
     served = open_runtime(bundle, threads=2)
@@ -456,10 +456,10 @@ def _measure(
 def _held_out(bundle: "Bundle", train_split: "Split") -> "tuple[LiteRtRuntime, Split]":
     """Return what has not seen the digits that a bundle was measured with, and these digits."""
     from training import data as mnist
-    from training.blind import open_blind
+    from training.pre_refit import open_pre_refit
 
     seen, validation = mnist.hold_out(train_split, bundle.metadata.validation.digits)
-    return open_blind(bundle, seen.images), validation
+    return open_pre_refit(bundle, seen.images), validation
 
 
 def card(
@@ -471,7 +471,7 @@ def card(
     Its errors must be those that were published.
     """
     from app.bundle import open_bundle, seal
-    from app.inference.litert import open_runtime
+    from app.inference.litert_runtime import open_runtime
     from training import card as cards
     from training import data as mnist
     from training import robustness

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from app.bundle import KERAS_FILE, Bundle
 from app.inference.keras_runtime import load_keras
-from app.inference.litert import open_runtime
+from app.inference.litert_runtime import open_runtime
 from training.augment import corrupt, deform
-from training.blind import load_blind, open_blind
 from training.data import Split
+from training.pre_refit import load_pre_refit, open_pre_refit
 from training.recipe import Recipe
 from training.resample import Batch
 
@@ -69,10 +69,10 @@ def _open(bundle: Bundle, blind_for: NDArray[np.uint8] | None) -> Answering:
     """Load a network as it is served; under JAX, which may have an accelerator, the Keras file."""
     if keras.backend.backend() == "jax":
         seeing = blind_for is None
-        network = load_keras(bundle.read(KERAS_FILE)) if seeing else load_blind(bundle)
+        network = load_keras(bundle.read(KERAS_FILE)) if seeing else load_pre_refit(bundle)
         return partial(_ask, network)
     runtime = (
-        open_runtime(bundle, threads=2) if blind_for is None else open_blind(bundle, blind_for)
+        open_runtime(bundle, threads=2) if blind_for is None else open_pre_refit(bundle, blind_for)
     )
     return lambda pixels: runtime.predict(pixels).probabilities
 

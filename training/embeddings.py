@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from app.bundle import open_bundle, seal
 from app.embeddings import EMBEDDINGS_FILE, Embeddings, distances, to_directions
-from app.inference.litert import open_runtime
+from app.inference.litert_runtime import open_runtime
 from app.inference.runtime import Runtime
 from app.settings import Settings
 from training import data

@@ -14,10 +14,9 @@ import numpy as np
 
 from app import bundle
 from app.embeddings import EMBEDDINGS_FILE
-from app.inference.keras_runtime import KerasRuntime, compile_twin, load_keras
-from app.inference.litert import LiteRtRuntime
+from app.inference.keras_runtime import KerasRuntime, compile_model, load_keras
+from app.inference.litert_runtime import LiteRtRuntime
 from training import calibrate, card, data, embeddings, quantize, robustness, snapshots
-from training.blind import load_blind
 from training.data import Split
 from training.evaluate import (
     evaluate,
@@ -26,6 +25,7 @@ from training.evaluate import (
     reliability,
 )
 from training.fit import Fitted
+from training.pre_refit import load_pre_refit
 from training.recipe import Ensemble, Recipe
 
 LIBRARIES = ("ai-edge-litert", "keras", "numpy", "scipy", "tensorflow")
@@ -41,7 +41,7 @@ DECIDED_BY_TRAINING = (
     "calibration_error_before",
 )
 SNAPSHOTS = "snapshots"
-TWIN_TOLERANCE = 1e-5  # largest difference of a probability between the Keras file and its twin
+COMPILED_TOLERANCE = 1e-5  # largest difference of a probability between the Keras file and its twin
 
 
 class PublishError(Exception):
@@ -139,7 +139,7 @@ def recompile(
     names = [name for name in old.metadata.files if name.startswith(f"{SNAPSHOTS}/")]
     calibrated = _Calibrated(
         load_keras(old.read(bundle.KERAS_FILE)),
-        load_blind(old) if old.metadata.refitted else None,
+        load_pre_refit(old) if old.metadata.refitted else None,
         int8=old.has(bundle.INT8_FILE),
         snapshots={Path(name).name: old.read(name) for name in names},
         decided={name: getattr(old.metadata, name) for name in DECIDED_BY_TRAINING},
@@ -183,7 +183,7 @@ def _write(
         if calibrated.before_refit:
             chosen = Path(workplace) / "chosen"
             blind = _compile(calibrated.before_refit, chosen, int8, validation, train or validation)
-            shutil.copyfile(chosen / bundle.KERAS_FILE, fresh / bundle.BLIND_FILE)
+            shutil.copyfile(chosen / bundle.KERAS_FILE, fresh / bundle.PRE_REFIT_FILE)
         (fresh / SNAPSHOTS).mkdir()
         for name, content in calibrated.snapshots.items():
             (fresh / SNAPSHOTS / name).write_bytes(content)
@@ -249,10 +249,10 @@ def _compile(
     folder.mkdir()
     network.save(folder / bundle.KERAS_FILE)
     reloaded = load_keras((folder / bundle.KERAS_FILE).read_bytes())
-    twin = compile_twin(reloaded)
-    (folder / bundle.TWIN_FILE).write_bytes(twin)
+    twin = compile_model(reloaded)
+    (folder / bundle.COMPILED_FILE).write_bytes(twin)
     exact = LiteRtRuntime(twin, interpreters=1, threads=2)
-    _check_twin(KerasRuntime(reloaded), exact, checked)
+    _check_compiled(KerasRuntime(reloaded), exact, checked)
     if not int8:
         return _Compiled(exact, exact)
     quantized = quantize.compile_int8(network, shown.images)
@@ -263,7 +263,7 @@ def _compile(
 def _on_one_thread(folder: Path, int8: bool) -> LiteRtRuntime:
     """Load what is served from a bundle's folder."""
     quantized = (folder / bundle.INT8_FILE).read_bytes() if int8 else None
-    twin = (folder / bundle.TWIN_FILE).read_bytes()
+    twin = (folder / bundle.COMPILED_FILE).read_bytes()
     return LiteRtRuntime(twin, int8=quantized, interpreters=1)
 
 
@@ -280,15 +280,15 @@ def multiply_adds(model: keras.Model) -> int:
     return total
 
 
-def _check_twin(reference: KerasRuntime, twin: LiteRtRuntime, digits: Split) -> None:
+def _check_compiled(reference: KerasRuntime, twin: LiteRtRuntime, digits: Split) -> None:
     images = digits.images[:1000]
     apart = np.abs(
         reference.predict(images).probabilities - twin.predict(images).probabilities
     ).max()
-    if not apart <= TWIN_TOLERANCE:
+    if not apart <= COMPILED_TOLERANCE:
         raise PublishError(
             "The compiled twin gives other probabilities than the Keras file: they differ by up to"
-            f" {apart:.2e}, more than {TWIN_TOLERANCE:.0e}, on {len(images)} held-out digits."
+            f" {apart:.2e}, more than {COMPILED_TOLERANCE:.0e}, on {len(images)} held-out digits."
         )
 
 

@@ -22,7 +22,7 @@ from training.data import Split
 
 CALIBRATION_IMAGES = 500
 IN_FLOAT = ["FULLY_CONNECTED", "SOFTMAX"]
-LEAST_CHANNELS = 8  # that an operation reads, for int8 to pay
+MIN_CHANNELS = 8  # that an operation reads, for int8 to pay
 
 
 def compile_int8(model: keras.Model, images: NDArray[np.uint8]) -> bytes:
@@ -60,12 +60,12 @@ def compile_int8(model: keras.Model, images: NDArray[np.uint8]) -> bytes:
 
 
 def _of_few_channels(compiled: bytes) -> list[str]:
-    """Return the names of operations that read fewer than `LEAST_CHANNELS`."""
+    """Return the names of operations that read fewer than `MIN_CHANNELS`."""
     graph = schema.ModelT.InitFromPackedBuf(compiled, 0).subgraphs[0]
     return [
         graph.tensors[operation.outputs[0]].name.decode()
         for operation in graph.operators
-        if graph.tensors[operation.inputs[0]].shape[-1] < LEAST_CHANNELS
+        if graph.tensors[operation.inputs[0]].shape[-1] < MIN_CHANNELS
     ]
 
 

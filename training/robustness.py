@@ -21,7 +21,7 @@ from training.nondigits import NONDIGITS
 DIGITS = 1000  # that are corrupted, of the held-out ones
 STRANGE = 200  # things of each kind
 SEED = 2026
-MOST_PIXELS = 1_000_000
+MAX_PIXELS = 1_000_000
 
 
 def measure(runtime: Runtime, held_out: Split) -> Robustness:
@@ -60,7 +60,7 @@ def _nondigits(kind: str) -> NDArray[np.uint8]:
     prepared = []
     for _ in range(STRANGE):
         try:
-            upload = decode(NONDIGITS[kind](rng), max_pixels=MOST_PIXELS)
+            upload = decode(NONDIGITS[kind](rng), max_pixels=MAX_PIXELS)
             prepared.append(prepare(upload).pixels)
         except BlankImageError:
             continue

@@ -58,10 +58,10 @@ _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _WHITES = (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 _ORIENTATION = 0x0112
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
-LARGEST_TILE = 1 << 22  # pixels of a TIFF's tile, which is decoded as a whole
+MAX_TILE_PIXELS = 1 << 22  # pixels of a TIFF's tile, which is decoded as a whole
 _SCAN = b"\xff\xda"
 # Of a JPEG: writers make up to 12, each of which costs 35 ms at 20 million pixels.
-MOST_SCANS = 64
+MAX_SCANS = 64
 _TRANSPOSE: Mapping[int, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -177,17 +177,17 @@ def _check_tiles(image: Image.Image) -> None:
     """Refuse a small TIFF that is cut out of a huge tile."""
     if isinstance(image, TiffImageFile):
         tile = image.tag_v2.get(_TILE_WIDTH, 0), image.tag_v2.get(_TILE_LENGTH, 0)
-        if tile[0] * tile[1] > LARGEST_TILE:
+        if tile[0] * tile[1] > MAX_TILE_PIXELS:
             raise UndecodableError(
-                f"The TIFF's tiles have {tile[0]} x {tile[1]} pixels; at most {LARGEST_TILE} are"
+                f"The TIFF's tiles have {tile[0]} x {tile[1]} pixels; at most {MAX_TILE_PIXELS} are"
                 " decoded at once."
             )
 
 
 def _check_scans(image: Image.Image, data: bytes) -> None:
     """Refuse a JPEG that goes over the whole image again and again, for a few bytes each time."""
-    if image.format in ("JPEG", "MPO") and (scans := data.count(_SCAN)) > MOST_SCANS:
-        raise UndecodableError(f"The JPEG has {scans} scans; at most {MOST_SCANS} are decoded.")
+    if image.format in ("JPEG", "MPO") and (scans := data.count(_SCAN)) > MAX_SCANS:
+        raise UndecodableError(f"The JPEG has {scans} scans; at most {MAX_SCANS} are decoded.")
 
 
 def _check_webp_size(data: bytes, max_pixels: int) -> None:

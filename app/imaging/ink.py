@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import BlankImageError
+from app.imaging.background import even_level, is_uneven, smoothed, surface
 from app.imaging.decode import Upload
 from app.imaging.filters import Grey, otsu
-from app.imaging.ground import even_level, is_uneven, smoothed, surface
-from app.imaging.lines import without_lines
-from app.imaging.polarity import Found
+from app.imaging.polarity import DetectedPolarity
+from app.imaging.ruled_lines import without_lines
 
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 # Spread of the channels, in 1 pixel of 100, over which an image is taken to be written in colour.
@@ -97,7 +97,9 @@ def _along_main_colour(
     }
 
 
-def extract(grey: Grey, polarity: Found, *, flatten: bool = True) -> tuple[Ink, dict[str, object]]:
+def extract(
+    grey: Grey, polarity: DetectedPolarity, *, flatten: bool = True
+) -> tuple[Ink, dict[str, object]]:
     """Take the ground away and keep the ink.
 
     Args:

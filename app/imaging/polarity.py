@@ -8,18 +8,18 @@ from PIL import Image, ImageFilter
 
 from app.imaging.filters import Grey, otsu, shrink
 
-Found = Literal["dark-on-light", "light-on-dark"]
+DetectedPolarity = Literal["dark-on-light", "light-on-dark"]
 Polarity = Literal["auto", "dark-on-light", "light-on-dark"]
 
 LOOK_SIDE = 160  # longer side, pixels, at which an image is looked at: strokes are still seen
-SMALLEST_PAGE = 64  # pixels a side under which an image is a cut-out of one digit
+MIN_PAGE_SIDE = 64  # pixels a side under which an image is a cut-out of one digit
 CLEAR_BORDER = 0.8  # share of the border that must lie in one class for the border to decide
 TWO_LEVELS = 0.85  # explained variance from which on an image is of two levels, ink and ground
 CLEAR_SKEWNESS = 1.0  # skewness from which on it decides alone
 
 
 @dataclass(frozen=True)
-class Look:
+class PolarityEvidence:
     """What an image's polarity was decided by.
 
     Attributes:
@@ -35,7 +35,7 @@ class Look:
     skewness: float
 
     @property
-    def polarity(self) -> Found:
+    def polarity(self) -> DetectedPolarity:
         """Decide.
 
         The border of an image is mostly ground: if nearly all of it lies in one of the two classes
@@ -59,7 +59,7 @@ class Look:
         return {name: round(value, 3) for name, value in asdict(self).items()}
 
 
-def look(grey: Grey) -> Look:
+def measure_polarity(grey: Grey) -> PolarityEvidence:
     """Measure by what ink and ground can be told apart.
 
     Args:
@@ -71,10 +71,10 @@ def look(grey: Grey) -> Look:
     border = np.concatenate(
         [grey[:rim].ravel(), grey[-rim:].ravel(), grey[:, :rim].ravel(), grey[:, -rim:].ravel()]
     )
-    share = 0.5 if min(grey.shape) < SMALLEST_PAGE else 0.3
+    share = 0.5 if min(grey.shape) < MIN_PAGE_SIDE else 0.3
     blur = ImageFilter.BoxBlur(max(1, round(share * min(grey.shape) / 2)))
     local = grey - np.asarray(Image.fromarray(grey.astype(np.uint8)).filter(blur), np.float32)
     spread = float(local.std())
     cubes = local * local * local  # ten times as fast as a power
     skewness = float(cubes.mean()) / spread**3 if spread > 0 else 0.0
-    return Look(threshold, explained, float((border > threshold).mean()), skewness)
+    return PolarityEvidence(threshold, explained, float((border > threshold).mean()), skewness)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from app.errors import BlankImageError, InvalidInputError
+from app.imaging.components import choose_writing, find_marks, soft, writing_mask
 from app.imaging.decode import Upload
 from app.imaging.filters import Grey
 from app.imaging.ink import Ink, extract, to_grey, without_rules
-from app.imaging.marks import choose_writing, find_marks, soft, writing_mask
-from app.imaging.polarity import Found, Polarity, look
+from app.imaging.polarity import DetectedPolarity, Polarity, measure_polarity
 from app.imaging.stages import SWITCHABLE, Placement, Prepared, Record
 
 SIDE, BOX = 28, 20
@@ -30,7 +30,7 @@ _KINDS = bytes(_DARK[0] if v <= BLACK else _LIGHT[0] if v >= LIGHT else 0 for v 
 _BORDER = np.flatnonzero(np.pad(np.zeros((SIDE - 2, SIDE - 2), bool), 1, constant_values=True))
 # Stroke width, 2 x ink / length of its outline, of MNIST's training digits, pixels: the 1st and
 # 99th percentile are 1.43 and 4.28; what lies outside is brought to the 5th and 95th.
-THIN, THINNEST, THICKEST, THICK = 1.43, 1.63, 3.58, 4.28
+THIN, MIN_STROKE, MAX_STROKE, THICK = 1.43, 1.63, 3.58, 4.28
 FOGGY = 48  # grey levels that a 28x28 must vary by to be looked at although no ink was found
 UNMOVED = Placement(1.0, 1.0, 0.0, 0.0)
 FINE = 4  # strokes are thickened and thinned on a grid this much finer than the 28x28
@@ -102,7 +102,7 @@ def candidates(
         return prepared
     if not small:
         return (*prepared, *_otherwise(upload, prepared[0]))
-    found: tuple[Found, ...] = (
+    found: tuple[DetectedPolarity, ...] = (
         ("light-on-dark", "dark-on-light") if polarity == "auto" else (polarity,)
     )
     return (*prepared, *(as_is(upload, polarity=one) for one in found))
@@ -130,7 +130,7 @@ def prepare_fully(
     notes = Record(record)
     grey, done = to_grey(upload)
     notes.add("grey", "Colours become grey, transparent parts the opposite of the ink.", grey, done)
-    seen = look(grey)
+    seen = measure_polarity(grey)
     found = seen.polarity if polarity == "auto" else polarity
     raised = grey if found == "light-on-dark" else 255 - grey
     notes.add(
@@ -205,7 +205,7 @@ def as_is(upload: Upload, *, polarity: Polarity = "auto") -> Prepared:
     if polarity == "dark-on-light":
         grey = 255 - grey
     pixels = np.clip(grey + 0.5, 0, 255).astype(np.uint8)
-    found: Found = "light-on-dark" if polarity == "auto" else polarity
+    found: DetectedPolarity = "light-on-dark" if polarity == "auto" else polarity
     return Prepared(pixels, found, False, UNMOVED)
 
 
@@ -337,7 +337,7 @@ def near_stroke_width(boxed: Grey, original: Grey) -> tuple[Grey, dict[str, obje
         return boxed, {"before": round(before, 2), "after": round(before, 2)}
     fine = _full_range(_resize(original, BOX * FINE))
     picture = Image.fromarray(np.pad(fine, FINE).astype(np.uint8))
-    thicker, wanted = before < THIN, THINNEST if before < THIN else THICKEST
+    thicker, wanted = before < THIN, MIN_STROKE if before < THIN else MAX_STROKE
     best = boxed
     for _ in range(2 * FINE):
         picture = picture.filter(ImageFilter.MaxFilter(3) if thicker else ImageFilter.MinFilter(3))

@@ -1,6 +1,7 @@
 """A page of digits cut into single ones: groups of strokes, lines of groups, places to part them.
 
-Which cut is right only a network can tell; this module offers the pieces and `app.reading` chooses.
+Only a network can tell which cut is right: this module offers the pieces, and `app.page_reading`
+chooses among them.
 """
 
 from dataclasses import dataclass
@@ -9,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import BlankImageError
+from app.imaging.components import Marks, find_marks, is_cut_off, is_frame, writing_mask
 from app.imaging.decode import Upload
 from app.imaging.filters import Grey
 from app.imaging.ink import Ink, extract, to_grey, without_rules
-from app.imaging.marks import Marks, find_marks, is_cut_off, is_frame, writing_mask
-from app.imaging.polarity import Found, Polarity, look
+from app.imaging.polarity import DetectedPolarity, Polarity, measure_polarity
 from app.imaging.prepare import to_mnist
 
-MOST_GROUPS = 400  # a page of handwriting has fewer; more is a texture
-MOST_PIECES = 600  # pieces offered on a page, after which groups are no longer parted
+MAX_GROUPS = 400  # a page of handwriting has fewer; more is a texture
+MAX_PIECES = 600  # pieces offered on a page, after which groups are no longer parted
 SPECK = 0.3  # height and width, in digit heights, under which a lone piece is a speck
 WIDE = 0.8  # width over height from which on a group may be several digits
-MOST_CUTS = 7  # places at which a group may be parted
+MAX_CUTS = 7  # places at which a group may be parted
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,9 @@ class _Box:
         return self.right - self.left
 
 
-def segment(upload: Upload, *, polarity: Polarity = "auto") -> tuple[tuple[Group, ...], Found]:
+def segment(
+    upload: Upload, *, polarity: Polarity = "auto"
+) -> tuple[tuple[Group, ...], DetectedPolarity]:
     """Find the digits of a page.
 
     Args:
@@ -87,18 +90,18 @@ def segment(upload: Upload, *, polarity: Polarity = "auto") -> tuple[tuple[Group
         BlankImageError: Nothing is written on it.
     """
     grey, _ = to_grey(upload)
-    found = look(grey).polarity if polarity == "auto" else polarity
+    found = measure_polarity(grey).polarity if polarity == "auto" else polarity
     ink, _ = extract(grey, found)
     ink, _ = without_rules(ink)
     marks = find_marks(ink, writing_mask(ink))
     if not len(marks):
         raise BlankImageError("No ink was found: only ruled lines, or nothing at all.")
-    boxes = _joined(_boxes(marks))[:MOST_GROUPS]
+    boxes = _joined(_boxes(marks))[:MAX_GROUPS]
     groups: list[Group] = []
     offered = 0
     for line, row in enumerate(_lines(boxes)):
         for box in row:
-            group = _group(box, line, marks, ink, upload.factor, parted=offered < MOST_PIECES)
+            group = _group(box, line, marks, ink, upload.factor, parted=offered < MAX_PIECES)
             groups.append(group)
             offered += len(group.pieces)
     return tuple(groups), found
@@ -116,7 +119,7 @@ def _boxes(marks: Marks) -> list[_Box]:
             int(marks.right[at]),
             (int(at) + 1,),
         )
-        for at in kept[: 2 * MOST_GROUPS]
+        for at in kept[: 2 * MAX_GROUPS]
     ]
 
 
@@ -246,7 +249,7 @@ def _cuts(amount: Grey, mine: NDArray[np.bool_], box: _Box) -> list[int]:
     smooth = np.convolve(ink, np.ones(2 * size + 1) / (2 * size + 1), mode="same")
     apart, inner = 0.2 * box.height, ends.copy()
     for column in np.argsort(smooth, kind="stable"):
-        if len(inner) == MOST_CUTS + 2:
+        if len(inner) == MAX_CUTS + 2:
             break
         if all(abs(int(column) - other) >= apart for other in inner):
             inner.append(int(column))

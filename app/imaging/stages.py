@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from app.imaging.polarity import Found
+from app.imaging.polarity import DetectedPolarity
 
 # Every stage that can be left out, in order, with what it does.
 SWITCHABLE = {
@@ -61,7 +61,7 @@ class Prepared:
     """
 
     pixels: NDArray[np.uint8]
-    polarity: Found
+    polarity: DetectedPolarity
     passthrough: bool
     placement: Placement
     stages: tuple[Stage, ...] = ()

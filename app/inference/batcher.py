@@ -40,14 +40,14 @@ class BatchingRuntime:
         *,
         max_batch: int,
         max_delay_s: float,
-        ran: Callable[[int], None] = lambda images: None,
+        on_run: Callable[[int], None] = lambda images: None,
     ) -> None:
         """Put at most `max_batch` images together, and wait at most `max_delay_s` for others.
 
-        `ran` is told of each run how many images it had.
+        `on_run` is told of each run how many images it had.
         """
         self._runtime, self._most, self._delay = runtime, max_batch, max_delay_s
-        self._ran = ran
+        self._on_run = on_run
         self._changed = threading.Condition()
         self._waiting: list[_Call] = []
         self._busy = 0
@@ -82,7 +82,7 @@ class BatchingRuntime:
 
     def _predict(self, images: Pixels) -> Outputs:
         outputs = self._runtime.predict(images)
-        self._ran(len(images))
+        self._on_run(len(images))
         return outputs
 
     def _rows(self) -> int:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from app.errors import BundleError
 from app.inference.runtime import Outputs, Pixels
-from app.network.functions import LEAST_PROBABILITY
+from app.network.functions import MIN_PROBABILITY
 from app.network.graph import Step, is_softmax, read_steps
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def predict_outputs(model: "keras.Model", image: Any) -> dict[str, Any]:
     if is_softmax(steps[output]):
         logits = found[steps[heads[0]].name]
     else:
-        logits = ops.log(ops.maximum(probabilities, LEAST_PROBABILITY))
+        logits = ops.log(ops.maximum(probabilities, MIN_PROBABILITY))
         energies = [ops.logsumexp(found[steps[at].name], axis=-1, keepdims=True) for at in heads]
         if energies:
             logits = logits + sum(energies) / len(energies)
@@ -172,7 +172,7 @@ def layer_outputs(model: "keras.Model", image: Any) -> dict[str, Any]:
     return found
 
 
-def compile_twin(model: "keras.Model") -> bytes:
+def compile_model(model: "keras.Model") -> bytes:
     """Compile a Keras model for LiteRT.
 
     Args:

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from app.bundle import INT8_FILE, KERAS_FILE, METADATA, TWIN_FILE, Bundle, open_bundle
+from app.bundle import COMPILED_FILE, INT8_FILE, KERAS_FILE, METADATA, Bundle, open_bundle
 from app.embeddings import EMBEDDINGS_FILE, Embeddings, read_embeddings
 from app.errors import BundleError, NotFoundError, NotReadyError
 from app.imaging.decode import decode
 from app.inference.batcher import BatchingRuntime
-from app.inference.keras_runtime import compile_twin, load_keras
-from app.inference.litert import InFloat32, LiteRtRuntime
+from app.inference.keras_runtime import compile_model, load_keras
+from app.inference.litert_runtime import Float32Runtime, LiteRtRuntime
 from app.inference.runtime import Runtime
 from app.network.network import Network, read_network
 from app.samples import sample_png
@@ -37,7 +37,7 @@ TOLERANCE = 1e-3  # of a probability, between a twin and the arithmetic of its K
 INT8_TOLERANCE = 0.05  # likewise of a twin in int8, on digits that are easy to read
 # How long one of many requests may keep a thread to itself, and the digits of the longest part:
 # half as many take 1 % longer each.
-PART_S, LONGEST_PART = 0.03, 512
+PART_S, MAX_PART = 0.03, 512
 
 
 @dataclass(frozen=True)
@@ -58,30 +58,30 @@ class Model:
     embeddings: Embeddings | None
     seconds: float = float("inf")
     exact: Runtime | None = None
-    reserved: Runtime | None = None
+    event_loop_runtime: Runtime | None = None
 
     @property
     def part(self) -> int:
         """Return how many digits a thread should run before it looks at what else waits."""
         runs = int(PART_S / self.seconds) // BATCHES[0]
-        return min(max(1, runs) * BATCHES[0], LONGEST_PART)
+        return min(max(1, runs) * BATCHES[0], MAX_PART)
 
     @property
     def in_float32(self) -> "Model":
         """The same model in float32, whose answers are those of the layers that are shown of it."""
         if not self.exact:
             return self
-        return replace(self, runtime=self.exact, exact=None, reserved=None)
+        return replace(self, runtime=self.exact, exact=None, event_loop_runtime=None)
 
     @property
-    def gathers(self) -> bool:
+    def batches_requests(self) -> bool:
         """Tell whether the runtime puts the images of concurrent calls together."""
         return isinstance(self.runtime, BatchingRuntime)
 
     @cached_property
-    def at_once(self) -> "Model":
-        """The same model, for who may not wait until others have run it: see `reserved`."""
-        return replace(self, runtime=self.reserved) if self.reserved else self
+    def on_event_loop(self) -> "Model":
+        """The same model on its own interpreter, for the event loop (`event_loop_runtime`)."""
+        return replace(self, runtime=self.event_loop_runtime) if self.event_loop_runtime else self
 
 
 class Registry:
@@ -142,7 +142,7 @@ class Registry:
         # Told of each model that begins to serve: its name and version.
         self.serves: Callable[[str, int], None] = lambda name, version: None
         # Told of each run of images that were put together: how many.
-        self.ran: Callable[[int], None] = lambda images: None
+        self.on_run: Callable[[int], None] = lambda images: None
 
     def load(self) -> None:
         """Load the default model; make the twins that bundles lack, one by one in the background.
@@ -154,9 +154,9 @@ class Registry:
             BundleError: The default's twin is no model that can be run.
         """
         bundle = self.bundles[self.default]
-        if bundle.has(TWIN_FILE):
-            self._models[self.default] = self._load(bundle, bundle.read(TWIN_FILE))
-        missing = [name for name, bundle in self.bundles.items() if not bundle.has(TWIN_FILE)]
+        if bundle.has(COMPILED_FILE):
+            self._models[self.default] = self._load(bundle, bundle.read(COMPILED_FILE))
+        missing = [name for name, bundle in self.bundles.items() if not bundle.has(COMPILED_FILE)]
         if missing:
             self._maker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="twin")
             for name in missing:
@@ -190,9 +190,9 @@ class Registry:
         folder = self.bundles[name].folder
         stamp, bundle = _stamp(self.bundles[name]), open_bundle(folder)
         twin = (
-            bundle.read(TWIN_FILE)
-            if bundle.has(TWIN_FILE)
-            else compile_twin(load_keras(bundle.read(KERAS_FILE)))
+            bundle.read(COMPILED_FILE)
+            if bundle.has(COMPILED_FILE)
+            else compile_model(load_keras(bundle.read(KERAS_FILE)))
         )
         fresh = self._load(bundle, twin)
         _check(fresh)
@@ -227,7 +227,7 @@ class Registry:
         if name in self._models:
             return self._models[name]
         bundle = self.describe(name)
-        if name not in self._failures and bundle.has(TWIN_FILE):
+        if name not in self._failures and bundle.has(COMPILED_FILE):
             with self._loading:
                 if name not in self._models:
                     self._try(name)
@@ -258,7 +258,7 @@ class Registry:
 
     def is_ready(self, name: str) -> bool:
         """Tell whether a model can be asked, loaded or not."""
-        compiled = name in self._models or self.bundles[name].has(TWIN_FILE)
+        compiled = name in self._models or self.bundles[name].has(COMPILED_FILE)
         return compiled and name not in self._failures
 
     def check_ready(self) -> None:
@@ -296,13 +296,13 @@ class Registry:
                 runtime,
                 max_batch=self._max_batch,
                 max_delay_s=self._max_delay_s,
-                ran=lambda images: self.ran(images),
+                on_run=lambda images: self.on_run(images),
             )
-        exact = InFloat32(runtime) if int8 else None
-        seconds, reserved = _seconds(runtime), None
+        exact = Float32Runtime(runtime) if int8 else None
+        seconds, event_loop_runtime = _seconds(runtime), None
         if seconds <= self._quick_below_s:
-            reserved = LiteRtRuntime(twin, int8=int8, interpreters=1, batches=batches)
-        return Model(bundle, served, network, known, seconds, exact, reserved)
+            event_loop_runtime = LiteRtRuntime(twin, int8=int8, interpreters=1, batches=batches)
+        return Model(bundle, served, network, known, seconds, exact, event_loop_runtime)
 
     def _make(self, name: str) -> None:
         log.info("compiling the twin of %s, which its bundle lacks", name)
@@ -333,7 +333,7 @@ def _network(bundle: Bundle, runtime: Runtime) -> Network:
     try:
         return read_network(bundle.read(KERAS_FILE), shapes, (28, 28, 1))
     except ValueError as error:
-        raise BundleError(f"{KERAS_FILE} and {TWIN_FILE} do not fit: {error}.") from error
+        raise BundleError(f"{KERAS_FILE} and {COMPILED_FILE} do not fit: {error}.") from error
 
 
 def _embeddings(bundle: Bundle) -> Embeddings | None:
@@ -382,7 +382,7 @@ def _check(model: Model) -> None:
     expected, network = twin, model.network
     if all(layer.operation for layer in network.layers):
         expected = network.forward(digits[..., None].astype(np.float32))[network.output]
-    compiled = [(TWIN_FILE, twin, TOLERANCE)]
+    compiled = [(COMPILED_FILE, twin, TOLERANCE)]
     if model.exact:
         served = model.runtime.predict(digits).probabilities
         compiled.append((INT8_FILE, served, INT8_TOLERANCE))

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from app.cancellation import check_cancelled
 from app.errors import InvalidInputError, NotFoundError
-from app.inspection.activations import Look
+from app.inspection.activations import InspectedImage
 from app.inspection.attribution import logits_of
 from app.network.functions import Array, softmax
 from app.network.network import Layer, Network
-from app.patience import go_on
 
 CHUNK = 16  # variants that are computed at once: some 2 MB of each
 
@@ -35,7 +35,7 @@ class Ablation:
     logits: NDArray[np.float32]
 
 
-def ablate(look: Look, layer: Layer, silent: Sequence[Sequence[int]]) -> list[Ablation]:
+def ablate(look: InspectedImage, layer: Layer, silent: Sequence[Sequence[int]]) -> list[Ablation]:
     """Predict with sets of channels switched off.
 
     Args:
@@ -60,7 +60,7 @@ def ablate(look: Look, layer: Layer, silent: Sequence[Sequence[int]]) -> list[Ab
         )
     parts = []
     for start in range(0, len(silent), CHUNK):
-        go_on()
+        check_cancelled()
         parts.append(_logits(look, layer, silent[start : start + CHUNK]))
     rows = np.concatenate(parts)
     shares = softmax(rows)
@@ -70,7 +70,7 @@ def ablate(look: Look, layer: Layer, silent: Sequence[Sequence[int]]) -> list[Ab
     ]
 
 
-def _logits(look: Look, layer: Layer, silent: Sequence[Sequence[int]]) -> Array:
+def _logits(look: InspectedImage, layer: Layer, silent: Sequence[Sequence[int]]) -> Array:
     network = look.model.network
     masks = np.ones((len(silent), *[1] * (len(layer.shape) - 1), layer.channels), np.float32)
     for mask, channels in zip(masks, silent, strict=True):

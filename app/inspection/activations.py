@@ -22,7 +22,7 @@ from app.render import grey, sheet, sheet_columns
 Scale = Literal["layer", "channel"]
 GAP = 1  # pixels between tiles
 NEAR = 0.01  # of a function's range: so close to its end a unit counts as saturated
-MOST = 0.99  # share of units that make a channel saturated
+MAX_TILES = 0.99  # share of units that make a channel saturated
 
 # The ends of the bounded functions.
 _BOUNDS = {
@@ -34,7 +34,7 @@ _BOUNDS = {
 
 
 @dataclass(frozen=True)
-class Look:
+class InspectedImage:
     """One image, as every layer of a network saw it.
 
     Attributes:
@@ -99,7 +99,7 @@ class Sheet:
     gap: int
 
 
-def look(image: ImageInput, model: Model, options: Options) -> Look:
+def inspect_image(image: ImageInput, model: Model, options: Options) -> InspectedImage:
     """Run one image and keep what every layer gives.
 
     Raises:
@@ -108,7 +108,7 @@ def look(image: ImageInput, model: Model, options: Options) -> Look:
     model = model.in_float32
     prediction = recognise(image, model, options)
     outputs = model.runtime.inspect(prediction.prepared.pixels[None])
-    return Look(model, prediction, {name: values[0] for name, values in outputs.items()})
+    return InspectedImage(model, prediction, {name: values[0] for name, values in outputs.items()})
 
 
 def statistics(values: Array) -> Statistics:
@@ -145,7 +145,7 @@ def saturated(layer: Layer, values: Array) -> list[int]:
     if lower_counts:
         at_end |= values <= low + margin
     share = at_end.reshape(-1, values.shape[-1]).mean(axis=0)
-    return [int(at) for at in np.flatnonzero(share >= MOST)]
+    return [int(at) for at in np.flatnonzero(share >= MAX_TILES)]
 
 
 def _ends(layer: Layer) -> tuple[float, float, bool] | None:

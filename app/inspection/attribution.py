@@ -13,14 +13,14 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from app.cancellation import check_cancelled
 from app.errors import InvalidInputError
 from app.inference.registry import Model
 from app.inspection.receptive_field import fields
-from app.network.functions import LEAST_PROBABILITY, Array, log_probabilities
+from app.network.functions import MIN_PROBABILITY, Array, log_probabilities
 from app.network.graph import IMAGE
 from app.network.network import Layer, Network
 from app.network.operations import Affine, Convolution, Elementwise, Identity
-from app.patience import go_on
 
 Method = Literal["gradient", "smoothgrad", "integrated-gradients", "grad-cam", "occlusion"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -117,7 +117,7 @@ def _in_parts(score: Score) -> Score:
     def score_all(images: NDArray[np.float32]) -> NDArray[np.float32]:
         parts = []
         for start in range(0, len(images) or 1, CHUNK):
-            go_on()
+            check_cancelled()
             parts.append(score(images[start : start + CHUNK]))
         return np.concatenate(parts).astype(np.float32)
 
@@ -274,14 +274,14 @@ def _seed(
     weights = np.repeat(question.weights()[None], count, axis=0)
     if network.logits is not None:
         return {network.logits: weights}
-    return {network.output: weights / np.maximum(outputs[network.output], LEAST_PROBABILITY)}
+    return {network.output: weights / np.maximum(outputs[network.output], MIN_PROBABILITY)}
 
 
 def _gradients(network: Network, images: Array, question: Question) -> Array:
     """Return the gradient of the explained quantity for each image, `[N, 28, 28]`."""
     parts = []
     for start in range(0, len(images), CHUNK):
-        go_on()
+        check_cancelled()
         batch = images[start : start + CHUNK, ..., None]
         outputs = network.forward(batch)
         found = network.gradients(batch, outputs, _seed(network, outputs, question, len(batch)))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.inspection.activations import Look
+from app.inspection.activations import InspectedImage
 from app.network.functions import Array
 from app.network.network import Layer
 
@@ -51,15 +51,15 @@ class Comparison:
             None.
     """
 
-    first: Look
-    second: Look
+    first: InspectedImage
+    second: InspectedImage
     layers: tuple[LayerComparison, ...]
     only_first: tuple[str, ...]
     only_second: tuple[str, ...]
     parted: Layer | None
 
 
-def compare(first: Look, second: Look) -> Comparison:
+def compare(first: InspectedImage, second: InspectedImage) -> Comparison:
     """Compare two looks, layer by layer."""
     ours, theirs = first.model.network.by_name, second.model.network.by_name
     layers = [

@@ -20,7 +20,7 @@ from app.recognise import ImageInput, Options, Prediction, recognise
 
 
 @dataclass(frozen=True)
-class Asked:
+class ExplainRequest:
     """What a client wants explained, and how.
 
     Attributes:
@@ -82,7 +82,9 @@ class Explanation:
         return not self.attribution.values.any()
 
 
-def explain(image: ImageInput, model: Model, options: Options, asked: Asked) -> Explanation:
+def explain(
+    image: ImageInput, model: Model, options: Options, request: ExplainRequest
+) -> Explanation:
     """Explain an answer.
 
     Raises:
@@ -93,14 +95,18 @@ def explain(image: ImageInput, model: Model, options: Options, asked: Asked) -> 
     """
     model = model.in_float32
     network = model.network
-    layer = network.find(asked.layer) if asked.layer is not None else None
+    layer = network.find(request.layer) if request.layer is not None else None
     prediction = recognise(image, model, options)
-    question = Question(prediction.digit if asked.target is None else asked.target, asked.contrast)
+    question = Question(
+        prediction.digit if request.target is None else request.target, request.contrast
+    )
     pixels = prediction.prepared.pixels
     score = model_score(model, question)
-    made = attribute(network, score, pixels, question, asked.method, layer=layer, steps=asked.steps)
-    checked = asked.checks and bool(made.values.any())
-    by_size = asked.method in ("gradient", "smoothgrad")
+    made = attribute(
+        network, score, pixels, question, request.method, layer=layer, steps=request.steps
+    )
+    checked = request.checks and bool(made.values.any())
+    by_size = request.method in ("gradient", "smoothgrad")
     ranked = np.abs(made.values) if by_size else made.values
     return Explanation(
         prediction=prediction,
@@ -108,7 +114,7 @@ def explain(image: ImageInput, model: Model, options: Options, asked: Asked) -> 
         value=float(score(pixels[None].astype(np.float32))[0]),
         attribution=made,
         deletion=deletion(score, pixels, ranked) if checked else None,
-        randomised=_randomised(model, prediction, question, asked, made, layer)
+        randomised=_randomised(model, prediction, question, request, made, layer)
         if checked
         else None,
     )
@@ -118,7 +124,7 @@ def _randomised(
     model: Model,
     prediction: Prediction,
     question: Question,
-    asked: Asked,
+    request: ExplainRequest,
     made: Attribution,
     layer: Layer | None,
 ) -> Randomised:
@@ -128,9 +134,9 @@ def _randomised(
         network_score(network, question),
         pixels,
         question,
-        asked.method,
+        request.method,
         layer=network.layers[layer.index] if layer else None,
-        steps=asked.steps,
+        steps=request.steps,
     ).values
     ink = pixels > 0
     return Randomised(

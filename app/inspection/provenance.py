@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import InvalidInputError, NotFoundError
-from app.inspection.activations import Look
+from app.inspection.activations import InspectedImage
 from app.inspection.describe import formula
 from app.inspection.receptive_field import Box, Region, on_upload, trace
 from app.network.functions import LINEAR, Array
@@ -98,35 +98,37 @@ class Provenance:
         return abs(self.equation.value - self.observed)
 
 
-def explain_unit(look: Look, layer: Layer, unit: Unit) -> Provenance:
+def explain_unit(inspected: InspectedImage, layer: Layer, unit: Unit) -> Provenance:
     """Trace one unit.
 
     Args:
-        look: What every layer holds.
+        inspected: What every layer holds.
         layer: The unit's layer.
         unit: Its index, see `find_unit`.
 
     Raises:
         UnsupportedLayerError: The layer's arithmetic is not known.
     """
-    network = look.model.network
-    inputs = [_input(look, network, at) for at in layer.inputs]
+    network = inspected.model.network
+    inputs = [_input(inspected, network, at) for at in layer.inputs]
     boxes = trace(network, layer, unit)
     image = boxes.pop(IMAGE, None)
-    placement = look.prediction.prepared.placement
+    placement = inspected.prediction.prepared.placement
     return Provenance(
         layer=layer,
         unit=unit,
         formula=formula(layer),
         equation=_equation(layer, operation_of(layer), inputs, unit, _flattened(network, layer)),
-        observed=float(look.of(layer)[unit]),
+        observed=float(inspected.of(layer)[unit]),
         places=[Place(network.layers[at], boxes[at]) for at in sorted(boxes, reverse=True)],
         image=image,
         upload=on_upload(image, placement) if image else None,
     )
 
 
-def find_unit(look: Look, layer: Layer, channel: int | None, y: int | None, x: int | None) -> Unit:
+def find_unit(
+    inspected: InspectedImage, layer: Layer, channel: int | None, y: int | None, x: int | None
+) -> Unit:
     """Return the unit that is asked for; what is left out is chosen as the strongest.
 
     Raises:
@@ -155,13 +157,13 @@ def find_unit(look: Look, layer: Layer, channel: int | None, y: int | None, x: i
                 valid=[f"{name} 0..{size - 1}" for name, size in zip(names, shape, strict=True)],
             )
     chosen = tuple(slice(None) if at is None else slice(at, at + 1) for at in wanted)
-    values = look.of(layer)[chosen]
+    values = inspected.of(layer)[chosen]
     best = np.unravel_index(int(values.argmax()), values.shape)
     return tuple(int(found) if at is None else at for at, found in zip(wanted, best, strict=True))
 
 
-def _input(look: Look, network: Network, at: int) -> Array:
-    return look.image if at == IMAGE else look.of(network.layers[at])
+def _input(inspected: InspectedImage, network: Network, at: int) -> Array:
+    return inspected.image if at == IMAGE else inspected.of(network.layers[at])
 
 
 def _flattened(network: Network, layer: Layer) -> tuple[int, ...] | None:

@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from app.bundle import Bundle
+from app.cancellation import check_cancelled
 from app.errors import BundleError, NotFoundError
 from app.inference.registry import Model
-from app.inspection.activations import Look
+from app.inspection.activations import InspectedImage
 from app.network.build import build
 from app.network.functions import Array
 from app.network.graph import IMAGE, Step
 from app.network.network import Layer, Network
 from app.network.operations import Convolution
-from app.patience import go_on
 
 _FILE = re.compile(r"snapshots/epoch-(\d+)\.npz")
 _SCALE = ":scale"
@@ -72,22 +72,22 @@ def network_at(model: Model, epoch: int) -> Network:
     return replace(model.network, layers=layers)
 
 
-def follow(look: Look, layer: Layer) -> Iterator[Moment]:
+def follow(inspected: InspectedImage, layer: Layer) -> Iterator[Moment]:
     """Show an image to the network of every saved epoch, the first epoch first.
 
     Args:
-        look: The image, and the model.
+        inspected: The image, and the model.
         layer: The layer to watch, of the model's own network.
 
     Raises:
         UnsupportedLayerError: The arithmetic of some layer is not known.
         BundleError: A snapshot lacks weights of the network.
     """
-    behind = convolution_behind(look.model.network, layer)
-    for epoch in saved_epochs(look.model.bundle):
-        go_on()
-        network = network_at(look.model, epoch)
-        outputs = network.forward(look.image[None])
+    behind = convolution_behind(inspected.model.network, layer)
+    for epoch in saved_epochs(inspected.model.bundle):
+        check_cancelled()
+        network = network_at(inspected.model, epoch)
+        outputs = network.forward(inspected.image[None])
         yield Moment(
             epoch,
             outputs[network.output][0],

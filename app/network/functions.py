@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating[Any]]
-LEAST_PROBABILITY = 1e-30  # what is less counts as this where a logarithm is taken
+MIN_PROBABILITY = 1e-30  # what is less counts as this where a logarithm is taken
 
 
 @dataclass(frozen=True)
@@ -175,5 +175,5 @@ def softmax(x: Array, axis: int = -1) -> Array:
 
 
 def log_probabilities(probabilities: Array) -> Array:
-    """Return the logarithms of probabilities, none of less than `LEAST_PROBABILITY`."""
-    return np.asarray(np.log(np.maximum(probabilities, LEAST_PROBABILITY)))
+    """Return the logarithms of probabilities, none of less than `MIN_PROBABILITY`."""
+    return np.asarray(np.log(np.maximum(probabilities, MIN_PROBABILITY)))

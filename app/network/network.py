@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from app.errors import NotFoundError, UnsupportedLayerError
-from app.network.archive import read_archive
 from app.network.build import build
 from app.network.functions import Array
 from app.network.graph import IMAGE, Step
+from app.network.keras_file import read_keras_file
 from app.network.operations import Convolution, Dense, Operation, Softmax
 
 _SEED = 2018  # of the permutations; the year of Adebayo et al.
@@ -221,7 +221,7 @@ def read_network(
     Raises:
         ValueError: The file cannot be read, or its layers are not those of `shapes`.
     """
-    steps, output, weights = read_archive(content)
+    steps, output, weights = read_keras_file(content)
     missing = [step.name for step in steps if step.name not in shapes]
     if missing:
         raise ValueError(f"the compiled network does not give the layers {', '.join(missing)}")

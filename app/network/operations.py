@@ -1,7 +1,7 @@
 """What the other kinds of layer compute, forwards and backwards, on batches of arrays.
 
 An operation is made once, holds its weights, and is never changed; any number of threads may use
-it at once. Convolutions and poolings are in `app.network.windows`.
+it at once. Convolutions and poolings are in `app.network.convolution`.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from app.network.convolution import Convolution, GlobalPooling, Pooling, Window
 from app.network.functions import LINEAR, Array, Function, softmax
-from app.network.windows import Convolution, GlobalPooling, Pooling, Window
 
 __all__ = [
     "Affine",

@@ -15,14 +15,13 @@ from app.errors import UndecodableError
 from app.inference.registry import Model
 from app.inference.runtime import Pixels
 from app.protocols import tensors
-from app.protocols.content import answer, json_answer, read_content, read_json, shown, to_json
-from app.protocols.run import VERSION as OF_PATH
-from app.protocols.run import VersionDep, find_model, read_digits, read_files
+from app.protocols.encoding import answer, json_answer, read_content, read_json, shown, to_json
+from app.protocols.inference import VERSION as OF_PATH
+from app.protocols.inference import VersionDep, find_model, read_digits, read_files
 from app.version import VERSION
-from app.web import openapi
-from app.web.body import uncollected
-from app.web.deps import ServiceDep
-from app.web.protocol_schemas import (
+from app.web.requests.body import uncollected
+from app.web.responses import openapi
+from app.web.schemas.protocols import (
     InferenceResponse,
     ModelConfig,
     ModelMetadata,
@@ -35,6 +34,7 @@ from app.web.protocol_schemas import (
     TensorConfig,
     TensorMetadata,
 )
+from app.web.service import ServiceDep
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
 HEADER = "inference-header-content-length"
@@ -51,7 +51,7 @@ _INFER: dict[int | str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RequestedOutput:
     """One output that is asked for.
 
     Attributes:
@@ -66,7 +66,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ParsedInferRequest:
     """A request to infer.
 
     Attributes:
@@ -79,7 +79,7 @@ class Asked:
     id: str | None
     pixels: Pixels | None
     files: Sequence[bytes]
-    outputs: Sequence[Wanted]
+    outputs: Sequence[RequestedOutput]
 
 
 @router.get("", operation_id="oip_server", summary="Describe the server")
@@ -138,7 +138,7 @@ async def index(service: ServiceDep) -> list[RepositoryEntry]:
 async def load(request: Request, model: str, service: ServiceDep) -> Response:
     """Do what `POST /models/{model}/reload` does; needs the admin token."""
     service.admin.check(request)
-    await service.reloads.run(service.registry.reload, model)
+    await service.reload_pool.run(service.registry.reload, model)
     return json_answer(request, {})
 
 
@@ -267,7 +267,7 @@ async def infer(request: Request, model: str, service: ServiceDep, version: Vers
 
 
 @uncollected
-def read_request(content: bytes, header: str | None, most_files: int) -> Asked:
+def read_request(content: bytes, header: str | None, most_files: int) -> ParsedInferRequest:
     """Read a request's body.
 
     Args:
@@ -281,7 +281,7 @@ def read_request(content: bytes, header: str | None, most_files: int) -> Asked:
     """
     length = _header_length(header, len(content))
     if length == 0:  # the whole body is one tensor of one image
-        return Asked(None, *_whole_body(content), _all(binary=False))
+        return ParsedInferRequest(None, *_whole_body(content), _all(binary=False))
     said, raw = read_json(content[:length]), content[length:]
     inputs = said.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
@@ -290,7 +290,7 @@ def read_request(content: bytes, header: str | None, most_files: int) -> Asked:
     name = said.get("id")
     if name is not None and not isinstance(name, str):
         raise UndecodableError("'id' must be a string.")
-    return Asked(name, pixels, files, _read_outputs(said))
+    return ParsedInferRequest(name, pixels, files, _read_outputs(said))
 
 
 def _header_length(header: str | None, length: int) -> int:
@@ -341,9 +341,9 @@ def _read_input(
 def _read_shape(shape: Any) -> list[int]:
     if not isinstance(shape, list):
         raise UndecodableError("Expected a 'shape' of integers.")
-    if len(shape) > tensors.MOST_DIMENSIONS:  # the product of a million sizes would take minutes
+    if len(shape) > tensors.MAX_DIMENSIONS:  # the product of a million sizes would take minutes
         raise UndecodableError(
-            f"The 'shape' has {len(shape)} sizes; at most {tensors.MOST_DIMENSIONS} are expected."
+            f"The 'shape' has {len(shape)} sizes; at most {tensors.MAX_DIMENSIONS} are expected."
         )
     if not all(type(size) is int for size in shape):
         raise UndecodableError("Expected a 'shape' of integers.")
@@ -372,18 +372,18 @@ def _parameters(of: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def _all(*, binary: bool) -> list[Wanted]:
-    return [Wanted(name, binary, 0) for name in (PROBABILITIES, DIGIT)]
+def _all(*, binary: bool) -> list[RequestedOutput]:
+    return [RequestedOutput(name, binary, 0) for name in (PROBABILITIES, DIGIT)]
 
 
-def _read_outputs(said: Mapping[str, Any]) -> Sequence[Wanted]:
+def _read_outputs(said: Mapping[str, Any]) -> Sequence[RequestedOutput]:
     binary = _parameters(said).get("binary_data_output") is True
     listed = said.get("outputs")
     if not listed:
         return _all(binary=binary)
     if not isinstance(listed, list):
         raise UndecodableError("'outputs' must be a list.")
-    wanted: list[Wanted] = []
+    wanted: list[RequestedOutput] = []
     for one in listed:
         name = one.get("name") if isinstance(one, dict) else None
         if name not in (PROBABILITIES, DIGIT):
@@ -396,12 +396,14 @@ def _read_outputs(said: Mapping[str, Any]) -> Sequence[Wanted]:
         classes = parameters.get("classification", 0)
         if type(classes) is not int or classes < 0 or (classes and name == DIGIT):
             raise UndecodableError(f"'classification' is a count, for {PROBABILITIES!r} only.")
-        wanted.append(Wanted(name, parameters.get("binary_data", binary) is True, min(classes, 10)))
+        wanted.append(
+            RequestedOutput(name, parameters.get("binary_data", binary) is True, min(classes, 10))
+        )
     return wanted
 
 
 def write_answer(
-    request: Request, model: Model, asked: Asked, probabilities: NDArray[np.float32]
+    request: Request, model: Model, asked: ParsedInferRequest, probabilities: NDArray[np.float32]
 ) -> Response:
     """Write the outputs that were asked for, in the order in which they were."""
     outputs, raw = [], b""
@@ -426,7 +428,7 @@ def write_answer(
 
 
 def _output(
-    wanted: Wanted, probabilities: NDArray[np.float32]
+    wanted: RequestedOutput, probabilities: NDArray[np.float32]
 ) -> tuple[str, list[int], list[Any], bytes]:
     """Return datatype, shape, JSON data and raw bytes of an output."""
     if wanted.classes:

@@ -20,7 +20,7 @@ from app.inference.runtime import Pixels
 SIDE = 28
 # What images may come in: the names of the Open Inference Protocol and NumPy's, little-endian.
 PIXEL_TYPES: Mapping[str, np.dtype[Any]] = {"UINT8": np.dtype("u1"), "FP32": np.dtype("<f4")}
-MOST_DIMENSIONS = 4
+MAX_DIMENSIONS = 4
 _LENGTH = struct.Struct("<I")
 
 
@@ -72,9 +72,9 @@ def _flattened(data: Any) -> tuple[NDArray[np.generic], list[int]]:
         lengths = set(map(len, data))
         if len(lengths) > 1:
             raise UndecodableError("The data is ragged: its lists differ in length.")
-        if len(sizes) == MOST_DIMENSIONS:
+        if len(sizes) == MAX_DIMENSIONS:
             raise UndecodableError(
-                f"The data is nested in more than the {MOST_DIMENSIONS} lists that are expected."
+                f"The data is nested in more than the {MAX_DIMENSIONS} lists that are expected."
             )
         sizes.append(lengths.pop())
         data = list(chain.from_iterable(data))

@@ -10,12 +10,11 @@ from fastapi import APIRouter, Request, Response
 from app.errors import UndecodableError
 from app.inference.runtime import Pixels
 from app.protocols import tensors
-from app.protocols.content import json_answer, read_content, read_json, shown
-from app.protocols.run import VERSION, VersionDep, find_model, read_digits, read_files
-from app.web import openapi
-from app.web.body import uncollected
-from app.web.deps import ServiceDep
-from app.web.protocol_schemas import (
+from app.protocols.encoding import json_answer, read_content, read_json, shown
+from app.protocols.inference import VERSION, VersionDep, find_model, read_digits, read_files
+from app.web.requests.body import uncollected
+from app.web.responses import openapi
+from app.web.schemas.protocols import (
     Dimension,
     ModelNames,
     ModelSignatures,
@@ -30,6 +29,7 @@ from app.web.protocol_schemas import (
     VersionError,
     VersionStatus,
 )
+from app.web.service import ServiceDep
 
 router = APIRouter(prefix="/v1", tags=["TensorFlow Serving"])
 INPUT, OUTPUT, SIGNATURE = "image", "probabilities", "serving_default"
@@ -39,7 +39,7 @@ _OF_VERSION = {"parameters": [VERSION]}
 
 
 @dataclass(frozen=True)
-class Asked:
+class ParsedPredictRequest:
     """A request to predict.
 
     Attributes:
@@ -96,7 +96,7 @@ async def predict(
 
 
 @uncollected
-def read_request(content: bytes, most_files: int) -> Asked:
+def read_request(content: bytes, most_files: int) -> ParsedPredictRequest:
     """Read a request's body.
 
     Args:
@@ -114,8 +114,8 @@ def read_request(content: bytes, most_files: int) -> Asked:
     if ("instances" in said) == ("inputs" in said):
         raise UndecodableError("Expected exactly one of 'instances' and 'inputs'.")
     if "instances" in said:
-        return Asked("predictions", *_read(_rows(said["instances"]), most_files))
-    return Asked("outputs", *_read(_column(said["inputs"]), most_files))
+        return ParsedPredictRequest("predictions", *_read(_rows(said["instances"]), most_files))
+    return ParsedPredictRequest("outputs", *_read(_column(said["inputs"]), most_files))
 
 
 @router.get(

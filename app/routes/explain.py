@@ -7,16 +7,20 @@ from pydantic import Field
 
 from app.errors import InvalidInputError
 from app.inspection.ablation import ablate
-from app.inspection.activations import look
+from app.inspection.activations import inspect_image
 from app.inspection.attribution import Method
-from app.inspection.explanation import Asked, explain
+from app.inspection.explanation import ExplainRequest, explain
 from app.inspection.neighbours import find_neighbours
 from app.render import diverging, enlarge, to_png
-from app.web import negotiate, openapi
-from app.web.body import read_one
-from app.web.deps import ImageQuery, ServiceDep
-from app.web.inspection_answers import ablation_answer, explanation_answer, neighbours_answer
-from app.web.inspection_schemas import AblationAnswer, ExplanationAnswer, NeighboursAnswer
+from app.web.requests.body import read_one
+from app.web.responses import content_negotiation, openapi
+from app.web.responses.inspection import ablation_answer, explanation_answer, neighbours_answer
+from app.web.schemas.inspection import (
+    AblationAnswer,
+    ExplanationAnswer,
+    NeighboursAnswer,
+)
+from app.web.service import ImageQuery, ServiceDep
 
 router = APIRouter(tags=["Inspect"])
 ENLARGED = 10  # times, of a map as a picture of its own
@@ -73,7 +77,7 @@ class NeighboursQuery(ImageQuery):
     response_model=ExplanationAnswer,
     responses={
         **openapi.image_errors("unknown-layer", "unsupported-layer"),
-        **negotiate.responses("npy", "png"),
+        **content_negotiation.responses("npy", "png"),
     },
     openapi_extra=openapi.one_image_body(),
 )
@@ -86,9 +90,9 @@ async def explain_answer(
     at random, and whether it differs on a network that has learned nothing.
     """
     model = await service.model(query.model)
-    form = negotiate.choose(request, query.format, ("json", "npy", "png"))
+    form = content_negotiation.choose(request, query.format, ("json", "npy", "png"))
     image = await read_one(request, service.limits)
-    asked = Asked(
+    asked = ExplainRequest(
         query.method,
         query.target,
         query.contrast,
@@ -101,14 +105,14 @@ async def explain_answer(
         found = explain(image, model, service.options(query), asked)
         values = found.attribution.values
         if form == "npy":
-            return negotiate.npy(values)
+            return content_negotiation.npy(values)
         if form == "png":
             limit = float(abs(values).max())
             content = to_png(enlarge(diverging(values, limit), ENLARGED))
-            return negotiate.png(content, {"X-Value-Limit": f"{limit:.9g}"})
+            return content_negotiation.png(content, {"X-Value-Limit": f"{limit:.9g}"})
         return explanation_answer(found, model, query.method)
 
-    return await service.slow.run_for(request, work)
+    return await service.inspection_pool.run_for(request, work)
 
 
 @router.post(
@@ -128,14 +132,14 @@ async def ablate_channels(
     image = await read_one(request, service.limits)
 
     def work() -> AblationAnswer:
-        seen = look(image, model, service.options(query))
+        seen = inspect_image(image, model, service.options(query))
         silent = [named] if named else [[channel] for channel in range(layer.channels)]
         baseline, *found = ablate(seen, layer, [[], *silent])
         target = seen.prediction.digit if query.target is None else query.target
         found.sort(key=lambda one: -abs(one.logits[target] - baseline.logits[target]))
         return ablation_answer(seen, layer, target, baseline, found)
 
-    return await service.slow.run_for(request, work)
+    return await service.inspection_pool.run_for(request, work)
 
 
 @router.post(
@@ -156,7 +160,7 @@ async def neighbours(
         found = find_neighbours(image, model, service.options(query), query.count)
         return neighbours_answer(found, model)
 
-    return await service.slow.run_for(request, work)
+    return await service.inspection_pool.run_for(request, work)
 
 
 def _channels(text: str | None) -> list[int]:

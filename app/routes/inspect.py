@@ -9,29 +9,29 @@ from pydantic import Field
 
 from app.errors import DigitscopeError, InvalidInputError
 from app.inference.registry import Model
-from app.inspection.activations import Look, Scale, look, make_sheet
+from app.inspection.activations import InspectedImage, Scale, inspect_image, make_sheet
 from app.inspection.comparison import compare
 from app.inspection.provenance import explain_unit, find_unit
 from app.network.network import Layer
 from app.recognise import ImageInput, Options
 from app.render import to_png
-from app.web import negotiate, openapi
-from app.web.answers import prediction_answer
-from app.web.body import read_many, read_one
-from app.web.deps import ImageQuery, ServiceDep
-from app.web.inspection_answers import (
+from app.web.requests.body import read_many, read_one
+from app.web.responses import content_negotiation, openapi
+from app.web.responses.inspection import (
     comparison_answer,
     inspection_answer,
     layer_name,
     numbers,
     unit_answer,
 )
-from app.web.inspection_schemas import (
+from app.web.responses.predictions import prediction_answer
+from app.web.schemas.inspection import (
     ActivationsAnswer,
     ComparisonAnswer,
     InspectionAnswer,
     UnitAnswer,
 )
+from app.web.service import ImageQuery, ServiceDep
 
 router = APIRouter(tags=["Inspect"])
 LayerPath = Annotated[
@@ -95,10 +95,10 @@ async def inspect(
     image = await read_one(request, service.limits)
 
     def work() -> InspectionAnswer:
-        seen = look(image, model, service.options(query))
+        seen = inspect_image(image, model, service.options(query))
         return inspection_answer(seen, sheets=query.include == "sheets", scale=query.scale)
 
-    return await service.slow.run_for(request, work)
+    return await service.inspection_pool.run_for(request, work)
 
 
 @router.post(
@@ -108,7 +108,7 @@ async def inspect(
     response_model=ActivationsAnswer,
     responses={
         **openapi.image_errors("unknown-layer"),
-        **negotiate.responses("npy", "npz", "png"),
+        **content_negotiation.responses("npy", "npz", "png"),
     },
     openapi_extra=openapi.one_image_body(),
 )
@@ -126,7 +126,7 @@ async def activations(
     model = await service.model(query.model)
     one = model.network.find(layer)
     several = _several(model, query.layers)
-    form = negotiate.choose(
+    form = content_negotiation.choose(
         request, query.format or ("npz" if several else None), ("npy", "json", "npz", "png")
     )
     if several and form != "npz":
@@ -136,16 +136,16 @@ async def activations(
     image = await read_one(request, service.limits)
 
     def work() -> Response | ActivationsAnswer:
-        seen = look(image, model, service.options(query))
+        seen = inspect_image(image, model, service.options(query))
         if form == "json":
             return _as_json(seen, one)
         if form == "png":
             return _as_png(seen.of(one), query.scale)
         if form == "npz":
-            return negotiate.npz({each.name: seen.of(each) for each in several or [one]})
-        return negotiate.npy(seen.of(one))
+            return content_negotiation.npz({each.name: seen.of(each) for each in several or [one]})
+        return content_negotiation.npy(seen.of(one))
 
-    return await service.slow.run_for(request, work)
+    return await service.inspection_pool.run_for(request, work)
 
 
 @router.post(
@@ -168,11 +168,11 @@ async def unit(
     image = await read_one(request, service.limits)
 
     def work() -> UnitAnswer:
-        seen = look(image, model, service.options(query))
+        seen = inspect_image(image, model, service.options(query))
         address = find_unit(seen, one, query.channel, query.y, query.x)
         return unit_answer(seen, explain_unit(seen, one, address))
 
-    return await service.slow.run_for(request, work)
+    return await service.inspection_pool.run_for(request, work)
 
 
 @router.post(
@@ -206,13 +206,13 @@ async def compare_two(
         looks = [_look(image, model, options) for image, model in zip(images, models, strict=True)]
         return comparison_answer(compare(*looks))
 
-    return await service.slow.run_for(request, work)
+    return await service.inspection_pool.run_for(request, work)
 
 
-def _look(image: ImageInput | DigitscopeError, model: Model, options: Options) -> Look:
+def _look(image: ImageInput | DigitscopeError, model: Model, options: Options) -> InspectedImage:
     if isinstance(image, DigitscopeError):
         raise image
-    return look(image, model, options)
+    return inspect_image(image, model, options)
 
 
 def _several(model: Model, names: str | None) -> list[Layer]:
@@ -223,7 +223,7 @@ def _several(model: Model, names: str | None) -> list[Layer]:
     return [model.network.find(name.strip()) for name in names.split(",")]
 
 
-def _as_json(seen: Look, layer: Layer) -> ActivationsAnswer:
+def _as_json(seen: InspectedImage, layer: Layer) -> ActivationsAnswer:
     return ActivationsAnswer(
         prediction=prediction_answer(seen.prediction, seen.model.bundle),
         layer=layer_name(layer),
@@ -235,4 +235,4 @@ def _as_json(seen: Look, layer: Layer) -> ActivationsAnswer:
 def _as_png(values: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]", scale: Scale) -> Response:
     made = make_sheet(values, scale)
     low, high = (",".join(f"{one:.9g}" for one in ends) for ends in (made.low, made.high))
-    return negotiate.png(to_png(made.pixels), {"X-Value-Min": low, "X-Value-Max": high})
+    return content_negotiation.png(to_png(made.pixels), {"X-Value-Min": low, "X-Value-Max": high})

@@ -12,10 +12,10 @@ from app.inspection.describe import describe_layers
 from app.inspection.weights import draw_weights
 from app.network.network import Layer
 from app.render import to_png
-from app.web import negotiate, openapi
-from app.web.deps import ServiceDep
-from app.web.inspection_answers import layer_name, layers_answer, model_name, numbers
-from app.web.inspection_schemas import LayersAnswer, WeightsAnswer
+from app.web.responses import content_negotiation, openapi
+from app.web.responses.inspection import layer_name, layers_answer, model_name, numbers
+from app.web.schemas.inspection import LayersAnswer, WeightsAnswer
+from app.web.service import ServiceDep
 
 router = APIRouter(tags=["Inspect"])
 LayerPath = Annotated[
@@ -56,7 +56,7 @@ async def list_layers(model: str, service: ServiceDep) -> LayersAnswer:
     response_model=WeightsAnswer,
     responses={
         **openapi.errors("unknown-model", "unknown-layer", "bad-parameter", "not-ready"),
-        **negotiate.responses("npz", "png"),
+        **content_negotiation.responses("npz", "png"),
     },
 )
 async def get_weights(
@@ -78,12 +78,12 @@ async def get_weights(
             f"The layer {one.name!r} ({one.kind}) has no weights.",
             valid=[other.name for other in found.network.layers if other.weights],
         )
-    form = negotiate.choose(request, query.format, ("npz", "json", "png"))
+    form = content_negotiation.choose(request, query.format, ("npz", "json", "png"))
     if form == "npz":
-        return negotiate.npz(one.weights)
+        return content_negotiation.npz(one.weights)
     if form == "png":
-        return await service.slow.run_for(request, _picture, one, query.name)
-    return await service.slow.run_for(request, _as_json, found, one)
+        return await service.inspection_pool.run_for(request, _picture, one, query.name)
+    return await service.inspection_pool.run_for(request, _as_json, found, one)
 
 
 def _picture(layer: Layer, name: str | None) -> Response:
@@ -94,7 +94,7 @@ def _picture(layer: Layer, name: str | None) -> Response:
         )
     values = layer.weights[name]
     limit = float(np.abs(values).max())
-    return negotiate.png(to_png(draw_weights(values)), {"X-Value-Limit": f"{limit:.9g}"})
+    return content_negotiation.png(to_png(draw_weights(values)), {"X-Value-Limit": f"{limit:.9g}"})
 
 
 def _as_json(model: Model, layer: Layer) -> WeightsAnswer:

@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter, Request
 
-from app.web import openapi
-from app.web.answers import model_details, model_summary
-from app.web.deps import ServiceDep
-from app.web.schemas import ModelDetails, ModelList, ModelSummary
+from app.web.responses import openapi
+from app.web.responses.predictions import model_details, model_summary
+from app.web.schemas.predictions import ModelDetails, ModelList, ModelSummary
+from app.web.service import ServiceDep
 
 router = APIRouter(tags=["Models"])
 
@@ -52,5 +52,5 @@ async def reload_model(request: Request, model: str, service: ServiceDep) -> Mod
     """
     service.admin.check(request)
     registry = service.registry
-    found = await service.reloads.run(registry.reload, model)
+    found = await service.reload_pool.run(registry.reload, model)
     return model_summary(found.bundle, default=model == registry.default)

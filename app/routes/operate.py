@@ -9,13 +9,13 @@ from pydantic import BaseModel
 
 from app.errors import StalledError
 from app.version import VERSION
-from app.web import openapi
-from app.web.deps import ServiceDep
-from app.web.metrics import MEDIA_TYPE
-from app.web.quick import QuickRoute
-from app.web.schemas import Health, Version
+from app.web.http.fast_routes import FastRoute
+from app.web.observability.metrics import MEDIA_TYPE
+from app.web.responses import openapi
+from app.web.schemas.predictions import Health, Version
+from app.web.service import ServiceDep
 
-router = APIRouter(tags=["Operate"], route_class=QuickRoute)
+router = APIRouter(tags=["Operate"], route_class=FastRoute)
 STALLED_S = 60.0  # longer than any deadline that makes sense
 BLANK = np.zeros((1, 28, 28), np.uint8)
 _LIBRARIES = ("ai-edge-litert", "fastapi", "numpy", "pillow", "pydantic", "starlette", "uvicorn")
@@ -34,12 +34,12 @@ async def livez(service: ServiceDep) -> Response:
     An idle process proves it by reading a blank image through the same lane. While models are being
     loaded, and under load, it is alive.
     """
-    stalled = max(service.fast.stalled_for(), service.beside.stalled_for())
+    stalled = max(service.prediction_pool.stalled_for(), service.micro_batcher.stalled_for())
     if stalled > STALLED_S:
         raise StalledError(f"No prediction came out for {stalled:.0f} s, and some wait.")
     if not stalled and service.registry.is_loaded(service.registry.default):
         model = service.registry.get(None)
-        await service.fast.run(model.runtime.predict, BLANK)
+        await service.prediction_pool.run(model.runtime.predict, BLANK)
     return _written(Health(status="alive"))
 
 
@@ -72,7 +72,7 @@ async def readyz(service: ServiceDep) -> Response:
 )
 async def metrics(service: ServiceDep) -> Response:
     """Give all counts of all worker processes in Prometheus's text format."""
-    text = await service.scrapes.run(service.metrics.text)
+    text = await service.metrics_pool.run(service.metrics.text)
     return Response(text, media_type=MEDIA_TYPE)
 
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from app.errors import NotFoundError
 from app.samples import sample_png
-from app.web.assets import make_asset, read_assets, serve
+from app.web.responses.static_files import make_asset, read_assets, serve
 
 FOLDER = Path(__file__).parents[1] / "page"
 DOCS_FILES = "/static-offline-docs"  # where fastapi-offline puts Swagger UI

@@ -3,16 +3,16 @@
 from fastapi import APIRouter, Request, Response
 
 from app.errors import DigitscopeError
-from app.recognise import Recognised
-from app.web import openapi
-from app.web.answers import prediction_texts
-from app.web.body import begin_many, read_one
-from app.web.deps import ImageQueryDep, ServiceDep
-from app.web.problems import Problem, problem
-from app.web.quick import QuickRoute
-from app.web.schemas import ItemError, PredictionAnswer
+from app.recognise import BatchResult
+from app.web.http.fast_routes import FastRoute
+from app.web.http.problem_details import Problem, problem
+from app.web.requests.body import begin_many, read_one
+from app.web.responses import openapi
+from app.web.responses.predictions import prediction_texts
+from app.web.schemas.predictions import ItemError, PredictionAnswer
+from app.web.service import ImageQueryDep, ServiceDep
 
-router = APIRouter(tags=["Recognise"], route_class=QuickRoute)
+router = APIRouter(tags=["Recognise"], route_class=FastRoute)
 
 
 @router.post(
@@ -44,7 +44,7 @@ async def predict_batch(request: Request, query: ImageQueryDep, service: Service
     model = await service.model(query.model)
     images, arrivals = await begin_many(request, service.limits)
 
-    def write(found: Recognised) -> bytes:
+    def write(found: BatchResult) -> bytes:
         texts = prediction_texts(found, model.bundle)
         for place, error in found.errors.items():
             texts.insert(place, _error_text(request, error))

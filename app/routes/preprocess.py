@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 
-from app.preprocessing import Explained, explain_preparation
-from app.web import openapi
-from app.web.answers import preparation_answer
-from app.web.body import read_one
-from app.web.deps import ImageQuery, ServiceDep
-from app.web.schemas import PreparationAnswer
+from app.preprocessing_report import Explained, explain_preparation
+from app.web.requests.body import read_one
+from app.web.responses import openapi
+from app.web.responses.predictions import preparation_answer
+from app.web.schemas.predictions import PreparationAnswer
+from app.web.service import ImageQuery, ServiceDep
 
 router = APIRouter(tags=["Recognise"])
 NPZ = "application/x-npz"
@@ -43,7 +43,7 @@ async def preprocess(
     """
     model = await service.model(query.model)
     image = await read_one(request, service.limits)
-    explained = await service.slow.run_for(
+    explained = await service.inspection_pool.run_for(
         request, explain_preparation, image, model, service.options(query)
     )
     if query.format == "npz":

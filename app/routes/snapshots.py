@@ -6,18 +6,18 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from app.errors import NotFoundError
-from app.inspection.activations import Scale, look
+from app.inspection.activations import Scale, inspect_image
 from app.inspection.snapshots import convolution_behind, follow, saved_epochs
-from app.web import openapi
-from app.web.body import read_one
-from app.web.deps import ImageQuery, ServiceDep
-from app.web.snapshot_answers import (
+from app.web.requests.body import read_one
+from app.web.responses import openapi
+from app.web.responses.snapshots import (
     SnapshotsAnswer,
     TrainingAnswer,
     moment_answer,
     snapshots_answer,
     training_answer,
 )
+from app.web.service import ImageQuery, ServiceDep
 
 router = APIRouter(tags=["Inspect"])
 
@@ -71,7 +71,7 @@ async def snapshots(
     image = await read_one(request, service.limits)
 
     def work() -> SnapshotsAnswer:
-        seen = look(image, model, service.options(query))
+        seen = inspect_image(image, model, service.options(query))
         behind = convolution_behind(model.network, layer)
         moments = [
             moment_answer(moment, layer, query.channel, query.scale)
@@ -80,4 +80,4 @@ async def snapshots(
         name = None if behind is None else model.network.layers[behind].name
         return snapshots_answer(seen, layer, name, moments)
 
-    return await service.slow.run_for(request, work)
+    return await service.inspection_pool.run_for(request, work)

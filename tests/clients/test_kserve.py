@@ -11,7 +11,7 @@ import pytest
 from app.inference.registry import Model
 from app.samples import sample_png
 from tests.conftest import Digits
-from tests.engine.server import Server
+from tests.server.process import Server
 
 
 @pytest.fixture(scope="module")

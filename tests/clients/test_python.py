@@ -14,7 +14,7 @@ import pytest
 
 from app.samples import sample_png
 from tests.conftest import PUBLISHED, Digits
-from tests.engine.server import Server
+from tests.server.process import Server
 
 MODEL = "classic"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app.inference.registry import Model
 from app.settings import REPOSITORY
-from tests.engine.server import Server
+from tests.server.process import Server
 
 HERE = Path(__file__).parent
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import REPOSITORY
-from tests.engine.server import Server, serving
+from tests.server.process import Server, serving
 
 BIN = Path(sys.executable).parent
 CONFIG = REPOSITORY / "tests" / "contract" / "schemathesis.toml"

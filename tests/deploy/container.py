@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.settings import REPOSITORY
-from tests.engine.server import PATIENCE_S, Client
 from tests.ports import free_port
+from tests.server.process import PATIENCE_S, Client
 
 SUITE = "bookworm"
 PACKAGES = "python3,python3-pip,python3-venv,ca-certificates"

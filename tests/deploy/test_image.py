@@ -13,7 +13,7 @@ from app.samples import sample_png
 from app.settings import REPOSITORY
 from app.version import VERSION
 from tests.deploy.container import Container, Images, lacking
-from tests.engine.server import eventually
+from tests.server.process import eventually
 
 BASE, IMAGE = "localhost/stand-in", "localhost/digitscope"
 SOURCE = "https://example.org/digitscope"

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from app.errors import UndecodableError
-from app.imaging.decode import LARGEST_TILE, decode
+from app.imaging.decode import MAX_TILE_PIXELS, decode
 from tests.imaging.files import saved
 
 LIMIT = 1_000_000
@@ -38,7 +38,7 @@ def _tiled(width: int, length: int) -> bytes:
 @pytest.mark.parametrize("side", [30_000, 60_000])
 def test_huge_tiles_are_refused(side: int) -> None:
     """A tile is decoded as a whole, so that its size counts and not what is cut out of it."""
-    with pytest.raises(UndecodableError, match=f"at most {LARGEST_TILE}"):
+    with pytest.raises(UndecodableError, match=f"at most {MAX_TILE_PIXELS}"):
         decode(_tiled(side, side), max_pixels=LIMIT)
 
 

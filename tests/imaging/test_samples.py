@@ -7,7 +7,7 @@ from app.errors import BlankImageError
 from app.imaging.decode import decode, from_pixels
 from app.imaging.prepare import candidates, prepare
 from app.inference.registry import Model
-from app.reading import read_page
+from app.page_reading import read_page
 from app.recognise import Options, recognise
 from tests.conftest import Digits
 from tests.imaging.samples import KINDS, encode, enlarge, photographed, sheet, tight

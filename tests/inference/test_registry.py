@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from app.bundle import TWIN_FILE, open_bundle, seal
+from app.bundle import COMPILED_FILE, open_bundle, seal
 from app.errors import BundleError
 from app.inference.registry import Registry
 from app.main import create_app
@@ -72,17 +72,19 @@ def test_quick_networks_have_an_interpreter_for_the_event_loop(models: Path) -> 
         registry.load()
         for name in ("classic", "dropconnect"):
             model = registry.get(name)
-            assert (model.reserved is not None) == quick
-            assert (model.at_once.runtime is not model.runtime) == quick
+            assert (model.event_loop_runtime is not None) == quick
+            assert (model.on_event_loop.runtime is not model.runtime) == quick
             expected = model.runtime.predict(image).logits
-            np.testing.assert_array_equal(expected, model.at_once.runtime.predict(image).logits)
+            np.testing.assert_array_equal(
+                expected, model.on_event_loop.runtime.predict(image).logits
+            )
         registry.close()
 
 
 def test_model_damaged_before_it_is_asked_for(models: Path) -> None:
     """Whoever asks for it is told why; the default goes on, and a mended bundle is served."""
     settings = Settings(model_dir=models, default_model="classic")
-    twin = models / "dropconnect" / TWIN_FILE
+    twin = models / "dropconnect" / COMPILED_FILE
     whole = twin.read_bytes()
     with TestClient(create_app(settings)) as client:
         registry = client.app_state["service"].registry
@@ -103,7 +105,7 @@ def test_refused_bundle_is_tried_again_when_it_has_changed(models: Path) -> None
     """Looking for changes costs nothing while a refused bundle lies there as it is."""
     served = Registry(models, "classic", interpreters=1)
     served.load()
-    twin = models / "classic" / TWIN_FILE
+    twin = models / "classic" / COMPILED_FILE
     whole = twin.read_bytes()
     seal(models / "classic", served.bundles["classic"].metadata)
     twin.write_bytes(whole[:-1])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.inference.registry import Model
-from app.inspection.activations import dead, look, make_sheet, saturated, statistics
+from app.inspection.activations import dead, inspect_image, make_sheet, saturated, statistics
 from app.recognise import Options
 from app.samples import sample_png
 from tests.conftest import Digits
@@ -12,7 +12,7 @@ from tests.conftest import Digits
 
 def test_look_is_what_the_network_received(classic: Model) -> None:
     """The first layers hold the prepared image, and the last the prediction."""
-    seen = look(sample_png(8), classic, Options())
+    seen = inspect_image(sample_png(8), classic, Options())
     np.testing.assert_allclose(seen.outputs["softmax"], seen.prediction.probabilities, atol=1e-6)
     np.testing.assert_array_equal(seen.image[..., 0], seen.prediction.prepared.pixels)
 

@@ -12,7 +12,7 @@ from app.inference.registry import Model
 from app.inspection import attribution
 from app.inspection.attribution import METHODS, Question, attribute, model_score, network_score
 from app.inspection.checks import deletion, similarity
-from app.inspection.explanation import Asked, explain
+from app.inspection.explanation import ExplainRequest, explain
 from app.recognise import Options
 from app.samples import sample_png
 from tests.conftest import Digits
@@ -182,7 +182,9 @@ def test_question_of_a_digit_against_itself_is_refused() -> None:
 
 def test_explanation_carries_its_checks(classic: Model) -> None:
     """A map comes with a deletion curve that beats random ones, and its randomised likeness."""
-    found = explain(sample_png(4), classic, Options(), Asked("integrated-gradients", steps=32))
+    found = explain(
+        sample_png(4), classic, Options(), ExplainRequest("integrated-gradients", steps=32)
+    )
     assert found.question == Question(4)
     assert found.deletion is not None
     assert found.randomised is not None
@@ -191,17 +193,21 @@ def test_explanation_carries_its_checks(classic: Model) -> None:
     assert found.deletion.area_by_map < found.deletion.area_at_random
     assert found.randomised.similarity is not None
     assert -1 <= found.randomised.similarity <= 1
-    again = explain(sample_png(4), classic, Options(), Asked("integrated-gradients", steps=32))
+    again = explain(
+        sample_png(4), classic, Options(), ExplainRequest("integrated-gradients", steps=32)
+    )
     np.testing.assert_array_equal(found.attribution.values, again.attribution.values)
     assert np.array_equal(found.deletion.at_random, again.deletion.at_random)
 
 
 def test_unchecked_and_empty_explanations_say_so(classic: Model) -> None:
     """Checks can be left out; integrated gradients of a black image are 0 everywhere."""
-    found = explain(sample_png(4), classic, Options(), Asked("gradient", checks=False))
+    found = explain(sample_png(4), classic, Options(), ExplainRequest("gradient", checks=False))
     assert (found.deletion, found.randomised, found.empty) == (None, None, False)
     black = np.zeros((28, 28), np.uint8)
-    empty = explain(black, classic, Options(preprocess="none"), Asked("integrated-gradients", 3))
+    empty = explain(
+        black, classic, Options(preprocess="none"), ExplainRequest("integrated-gradients", 3)
+    )
     assert empty.empty
     assert (empty.deletion, empty.randomised) == (None, None)
 

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from app.errors import NotFoundError, UnsupportedLayerError
-from app.inference.keras_runtime import KerasRuntime, compile_twin, layer_outputs
-from app.inference.litert import LiteRtRuntime
+from app.inference.keras_runtime import KerasRuntime, compile_model, layer_outputs
+from app.inference.litert_runtime import LiteRtRuntime
 from app.inference.registry import Model
 from app.network.functions import _NAMED
 from app.network.graph import IMAGE
@@ -83,7 +83,7 @@ def test_models_inside_a_model_are_laid_flat(
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorFlow's own, on its way to LiteRT
 def test_compiled_twin_flattens_models_inside(ensemble: keras.Model, digits: Digits) -> None:
     """The compiled signature `inspect` has the same paths and values as Keras."""
-    twin = LiteRtRuntime(compile_twin(ensemble), interpreters=1)
+    twin = LiteRtRuntime(compile_model(ensemble), interpreters=1)
     got = twin.inspect(digits.images[:3])
     expected = KerasRuntime(ensemble).inspect(digits.images[:3])
     assert set(got) == set(expected)
@@ -96,7 +96,7 @@ def test_logits_of_averaged_probabilities(digits: Digits) -> None:
     """Members that vote give logits whose softmax is the vote and whose energy is their mean."""
     keras.utils.set_random_seed(5)
     model, images = votes(), digits.images[:6]
-    twin = LiteRtRuntime(compile_twin(model), interpreters=1)
+    twin = LiteRtRuntime(compile_model(model), interpreters=1)
     for runtime in (KerasRuntime(model), twin):
         got = runtime.predict(images)
         expected = np.asarray(model(images[..., None].astype(np.float32), training=False))

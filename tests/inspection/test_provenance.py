@@ -6,7 +6,7 @@ import pytest
 from app.errors import InvalidInputError, NotFoundError
 from app.imaging.stages import Placement
 from app.inference.registry import Model
-from app.inspection.activations import Look, look
+from app.inspection.activations import InspectedImage, inspect_image
 from app.inspection.provenance import explain_unit, find_unit
 from app.inspection.receptive_field import Box, fields, on_upload, trace
 from app.network.graph import IMAGE
@@ -20,18 +20,18 @@ MODELS = ("classic", "kinds", "ensemble")
 @pytest.fixture(scope="module")
 def looks(
     classic: Model, kinds_model: Model, ensemble_model: Model, digits: Digits
-) -> dict[str, Look]:
+) -> dict[str, InspectedImage]:
     """One digit in each of the networks."""
-    found = {"classic": look(sample_png(4), classic, Options())}
+    found = {"classic": inspect_image(sample_png(4), classic, Options())}
     for name, model in (("kinds", kinds_model), ("ensemble", ensemble_model)):
         outputs = model.runtime.inspect(found["classic"].prediction.prepared.pixels[None])
         values = {layer: out[0] for layer, out in outputs.items()}
-        found[name] = Look(model, found["classic"].prediction, values)
+        found[name] = InspectedImage(model, found["classic"].prediction, values)
     return found
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_equation_gives_the_number(looks: dict[str, Look], name: str) -> None:
+def test_every_equation_gives_the_number(looks: dict[str, InspectedImage], name: str) -> None:
     """In every layer, corners and random units alike, the equation is right within 1e-4."""
     seen, rng = looks[name], np.random.default_rng(1)
     for layer in seen.model.network.layers:
@@ -47,7 +47,7 @@ def test_every_equation_gives_the_number(looks: dict[str, Look], name: str) -> N
 
 @pytest.mark.parametrize("name", MODELS)
 def test_what_lies_outside_the_traced_box_does_not_matter(
-    looks: dict[str, Look], digits: Digits, name: str
+    looks: dict[str, InspectedImage], digits: Digits, name: str
 ) -> None:
     """Changing every pixel outside a unit's box on the image leaves the unit as it was."""
     seen = looks[name]
@@ -115,7 +115,7 @@ def test_region_on_the_upload_covers_whole_pixels() -> None:
     assert (scaled.x, scaled.width) == (7 + 5 * 2.5 + 0.5, 5.0)
 
 
-def test_operands_and_channel_sums_add_up(looks: dict[str, Look]) -> None:
+def test_operands_and_channel_sums_add_up(looks: dict[str, InspectedImage]) -> None:
     """The products of a convolution sum to its channels' sums, and these to the value."""
     seen = looks["classic"]
     layer = seen.model.network.find("conv_2_1")
@@ -131,7 +131,7 @@ def test_operands_and_channel_sums_add_up(looks: dict[str, Look]) -> None:
     assert dense.value == pytest.approx(dense.channel_sums.sum())
 
 
-def test_left_out_address_is_the_strongest_unit(looks: dict[str, Look]) -> None:
+def test_left_out_address_is_the_strongest_unit(looks: dict[str, InspectedImage]) -> None:
     """What is not said of a unit's address is chosen where the layer is strongest."""
     seen = looks["classic"]
     layer = seen.model.network.find("relu_2_1")
@@ -142,7 +142,7 @@ def test_left_out_address_is_the_strongest_unit(looks: dict[str, Look]) -> None:
     assert find_unit(seen, layer, 9, 2, 3) == (2, 3, 9)
 
 
-def test_wrong_addresses_say_what_is_right(looks: dict[str, Look]) -> None:
+def test_wrong_addresses_say_what_is_right(looks: dict[str, InspectedImage]) -> None:
     """Units outside the layer are not found; half an address is refused."""
     seen = looks["classic"]
     conv, dense = (seen.model.network.find(name) for name in ("conv_2_2", "dense"))

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from app.bundle import BLIND_FILE
+from app.bundle import PRE_REFIT_FILE
 from app.errors import NotFoundError
 from app.inference.keras_runtime import KerasRuntime, load_keras
 from app.inference.registry import Model
-from app.inspection.activations import look
+from app.inspection.activations import inspect_image
 from app.inspection.snapshots import convolution_behind, follow, network_at, saved_epochs
 from app.recognise import Options
 from app.samples import sample_png
@@ -37,11 +37,11 @@ def test_weights_are_those_that_training_stored(classic: Model) -> None:
 
 def test_the_published_epoch_sees_what_came_before_the_refit(classic: Model) -> None:
     """Its snapshot gives the activations of that network, but for its 8 bits."""
-    seen = look(sample_png(7), classic, Options())
+    seen = inspect_image(sample_png(7), classic, Options())
     layer = classic.network.find("relu_1_2")
     moments = {moment.epoch: moment for moment in follow(seen, layer)}
     published = moments[classic.bundle.metadata.published_epoch]
-    before = KerasRuntime(load_keras(classic.bundle.read(BLIND_FILE)))
+    before = KerasRuntime(load_keras(classic.bundle.read(PRE_REFIT_FILE)))
     (expected,) = before.inspect(seen.prediction.prepared.pixels[None])[layer.name]
     assert np.abs(published.values - expected).max() < 0.03 * np.abs(expected).max()
     assert np.abs(moments[1].values - expected).max() > 0.3 * np.abs(expected).max()

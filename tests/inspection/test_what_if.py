@@ -8,7 +8,7 @@ from app.embeddings import Embeddings, distances, read_embeddings
 from app.errors import BundleError, InvalidInputError, NotFoundError
 from app.inference.registry import Model
 from app.inspection.ablation import ablate
-from app.inspection.activations import look
+from app.inspection.activations import inspect_image
 from app.inspection.comparison import compare
 from app.inspection.neighbours import find_neighbours
 from app.recognise import Options
@@ -19,7 +19,7 @@ def test_silent_channels_are_as_if_their_weights_were_0(
     classic: Model, classic_keras: keras.Model
 ) -> None:
     """Switching channels off gives what Keras gives with their outputs set to 0."""
-    seen = look(sample_png(4), classic, Options())
+    seen = inspect_image(sample_png(4), classic, Options())
     layer = classic.network.find("relu_1_2")
     got = ablate(seen, layer, [[], [3], [3, 17]])
     at = [one.name for one in classic_keras.layers].index("relu_1_2")
@@ -34,18 +34,18 @@ def test_silent_channels_are_as_if_their_weights_were_0(
 
 def test_nothing_silent_is_the_prediction_itself(classic: Model) -> None:
     """In every layer, a variant with nothing off is what the network says, and it stays so."""
-    seen = look(sample_png(7), classic, Options())
+    seen = inspect_image(sample_png(7), classic, Options())
     for layer in classic.network.layers[:-1]:
         (same,) = ablate(seen, layer, [[]])
         np.testing.assert_allclose(same.logits, seen.outputs["logits"], atol=2e-5)
     np.testing.assert_array_equal(
-        look(sample_png(7), classic, Options()).outputs["softmax"], seen.outputs["softmax"]
+        inspect_image(sample_png(7), classic, Options()).outputs["softmax"], seen.outputs["softmax"]
     )
 
 
 def test_ablation_in_one_branch_leaves_the_other(ensemble_model: Model, classic: Model) -> None:
     """In an ensemble, what lies beside the layer goes in unchanged."""
-    seen = look(sample_png(7), ensemble_model, Options())
+    seen = inspect_image(sample_png(7), ensemble_model, Options())
     network = ensemble_model.network
     layer = network.find("member_2/relu")
     off = list(range(layer.channels))
@@ -57,7 +57,7 @@ def test_ablation_in_one_branch_leaves_the_other(ensemble_model: Model, classic:
 
 def test_unknown_channels_are_named(classic: Model) -> None:
     """A channel that the layer lacks is not found, and the answer says which there are."""
-    seen = look(sample_png(7), classic, Options())
+    seen = inspect_image(sample_png(7), classic, Options())
     with pytest.raises(NotFoundError, match="no channel 32") as caught:
         ablate(seen, classic.network.find("relu_1_1"), [[1, 32]])
     assert caught.value.fields["valid"] == ["channel 0..31"]
@@ -65,7 +65,7 @@ def test_unknown_channels_are_named(classic: Model) -> None:
 
 def test_layers_behind_the_logits_are_not_switched_off(classic: Model) -> None:
     """Nothing changes the logits behind them: the answer says so."""
-    seen = look(sample_png(7), classic, Options())
+    seen = inspect_image(sample_png(7), classic, Options())
     with pytest.raises(InvalidInputError, match="'softmax'"):
         ablate(seen, classic.network.find("softmax"), [[1]])
 
@@ -124,7 +124,7 @@ def test_embeddings_come_back_from_their_file() -> None:
 
 def test_an_image_does_not_part_from_itself(classic: Model) -> None:
     """The same image twice is alike everywhere; two digits part somewhere."""
-    four, nine = (look(sample_png(digit), classic, Options()) for digit in (4, 9))
+    four, nine = (inspect_image(sample_png(digit), classic, Options()) for digit in (4, 9))
     same = compare(four, four)
     assert same.parted is None
     for one in same.layers:
@@ -141,7 +141,9 @@ def test_an_image_does_not_part_from_itself(classic: Model) -> None:
 
 def test_two_models_are_compared_where_names_meet(classic: Model, kinds_model: Model) -> None:
     """Layers of the same name are set side by side; the others are listed."""
-    first, second = (look(sample_png(4), model, Options()) for model in (classic, kinds_model))
+    first, second = (
+        inspect_image(sample_png(4), model, Options()) for model in (classic, kinds_model)
+    )
     found = compare(first, second)
     assert [one.layer.name for one in found.layers] == ["flatten", "logits", "softmax"]
     assert found.layers[0].cosine is None  # 1600 values against 12
@@ -153,7 +155,7 @@ def test_alignment_does_not_care_for_the_order_of_channels(classic: Model) -> No
     """Shuffled channels change the cosine and not the alignment."""
     from dataclasses import replace
 
-    seen = look(sample_png(4), classic, Options())
+    seen = inspect_image(sample_png(4), classic, Options())
     order = np.random.default_rng(4).permutation(32)
     shuffled = {**seen.outputs, "relu_1_1": seen.outputs["relu_1_1"][..., order]}
     found = compare(seen, replace(seen, outputs=shuffled))

@@ -14,7 +14,7 @@ from tritonclient.utils import InferenceServerException
 from app.inference.registry import Model
 from app.samples import sample_png
 from tests.conftest import PUBLISHED, Digits
-from tests.engine.server import Server
+from tests.server.process import Server
 
 
 @pytest.fixture

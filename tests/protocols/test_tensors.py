@@ -16,14 +16,14 @@ from app.protocols import oip, tensors, tfserving
 PIXELS = {"name": "image", "datatype": "UINT8", "shape": [1, 784], "data": [0] * 784}
 
 
-def _oip(tensor: dict[str, Any], raw: bytes = b"", **more: Any) -> oip.Asked:
+def _oip(tensor: dict[str, Any], raw: bytes = b"", **more: Any) -> oip.ParsedInferRequest:
     if raw:
         tensor = {**tensor, "parameters": {"binary_data_size": len(raw)}}
     head = json.dumps({"inputs": [tensor], **more}).encode()
     return oip.read_request(head + raw, str(len(head)), 10)
 
 
-def _tfs(**said: Any) -> tfserving.Asked:
+def _tfs(**said: Any) -> tfserving.ParsedPredictRequest:
     return tfserving.read_request(json.dumps(said).encode(), 10)
 
 

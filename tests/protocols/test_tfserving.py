@@ -11,7 +11,7 @@ import pytest
 from app.inference.registry import Model
 from app.samples import sample_png
 from tests.conftest import PUBLISHED, Digits
-from tests.engine.server import Answer, Server
+from tests.server.process import Answer, Server
 
 PREDICT = "/v1/models/classic:predict"
 VERSION = f"/v1/models/classic/versions/{PUBLISHED}"

@@ -8,8 +8,8 @@ from fastapi.testclient import TestClient
 
 from app.samples import sample_png
 from tests.conftest import Digits
-from tests.engine.server import metric
 from tests.forms import encode, npy
+from tests.server.process import metric
 
 NPY = {"Content-Type": "application/x-npy"}
 

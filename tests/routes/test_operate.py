@@ -9,8 +9,8 @@ from app.errors import StalledError
 from app.main import create_app
 from app.routes.operate import STALLED_S, livez
 from app.settings import Settings
-from app.web.work import Workers
-from tests.engine.server import metric
+from app.web.execution.thread_pool import BoundedThreadPool
+from tests.server.process import metric
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +21,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-class Stuck(Workers):
+class Stuck(BoundedThreadPool):
     """What has had work for long, and finished none."""
 
     def stalled_for(self) -> float:
@@ -29,7 +29,7 @@ class Stuck(Workers):
         return STALLED_S + 1
 
 
-@pytest.mark.parametrize("where", ["fast", "beside"])
+@pytest.mark.parametrize("where", ["prediction_pool", "micro_batcher"])
 async def test_process_that_is_stuck_is_not_alive(client: TestClient, where: str) -> None:
     """Whether in the threads or where quick networks run, work that is stuck for long is told."""
     service = client.app_state["service"]

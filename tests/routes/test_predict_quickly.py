@@ -11,9 +11,9 @@ from fastapi.testclient import TestClient
 from starlette.types import ASGIApp, Message
 
 from app.inference.registry import Model
-from app.web import beside
-from app.web.beside import Beside
-from app.web.deps import Service
+from app.web.execution import micro_batcher
+from app.web.execution.micro_batcher import MicroBatcher
+from app.web.service import Service
 from tests.forms import npy
 from tests.web.held import Held
 
@@ -72,9 +72,9 @@ class Site:
         """Serve with a quick model, held."""
         self.app, self.runtime = app, Held()
         self.runtime.go.clear()
-        quick = replace(model, runtime=self.runtime, reserved=None, seconds=50e-6)
+        quick = replace(model, runtime=self.runtime, event_loop_runtime=None, seconds=50e-6)
         registry = OneModel(quick)
-        self.service = replace(service, registry=registry, beside=Beside())
+        self.service = replace(service, registry=registry, micro_batcher=MicroBatcher())
         self.clients = 0
 
     async def ask(self, digit: int, **headers: str) -> Answer:
@@ -101,9 +101,9 @@ class Site:
 
     async def keep_busy(self) -> "asyncio.Future[list[Answer]]":
         """Return once the thread runs as many 1s as it takes, and more will have to wait."""
-        busy = asyncio.gather(*[self.ask(1) for _ in range(beside.MOST)])
+        busy = asyncio.gather(*[self.ask(1) for _ in range(micro_batcher.MAX_RUN)])
         for _ in range(3000):
-            if self.runtime.sizes == [beside.MOST]:
+            if self.runtime.sizes == [micro_batcher.MAX_RUN]:
                 return busy
             await asyncio.sleep(0.01)
         raise AssertionError("the thread never began")
@@ -118,7 +118,7 @@ def site(client: TestClient, classic: Model) -> Site:
 async def test_images_that_are_too_many_are_refused_at_once(site: Site) -> None:
     """With all places taken, others get 503 with Retry-After; all that wait get their digit."""
     busy = await site.keep_busy()
-    digits = [n % 10 for n in range(beside.MOST_WAITING)]
+    digits = [n % 10 for n in range(micro_batcher.MAX_WAITING)]
     waiting = asyncio.gather(*[site.ask(digit) for digit in digits])
     await asyncio.sleep(0)
     refused = await asyncio.gather(*[site.ask(3) for _ in range(20)])
@@ -127,8 +127,8 @@ async def test_images_that_are_too_many_are_refused_at_once(site: Site) -> None:
     assert refused[0].headers["retry-after"] == "1"
     site.runtime.go.set()
     assert [answer.json["digit"] for answer in await waiting] == digits
-    assert [answer.json["digit"] for answer in await busy] == [1] * beside.MOST
-    site.service.beside.close()
+    assert [answer.json["digit"] for answer in await busy] == [1] * micro_batcher.MAX_RUN
+    site.service.micro_batcher.close()
 
 
 async def test_image_that_waits_too_long_gets_its_deadline(site: Site) -> None:
@@ -141,8 +141,8 @@ async def test_image_that_waits_too_long_gets_its_deadline(site: Site) -> None:
     site.runtime.go.set()
     assert (await patient).json["digit"] == 4
     await busy
-    assert site.runtime.sizes == [beside.MOST, 1]
-    site.service.beside.close()
+    assert site.runtime.sizes == [micro_batcher.MAX_RUN, 1]
+    site.service.micro_batcher.close()
 
 
 async def test_image_whose_request_was_cancelled_is_not_run(site: Site) -> None:
@@ -156,5 +156,5 @@ async def test_image_whose_request_was_cancelled_is_not_run(site: Site) -> None:
     assert isinstance(found[1], asyncio.CancelledError)
     assert [found[at].json["digit"] for at in (0, 2)] == [6, 8]
     await busy
-    assert site.runtime.sizes == [beside.MOST, 2]
-    site.service.beside.close()
+    assert site.runtime.sizes == [micro_batcher.MAX_RUN, 2]
+    site.service.micro_batcher.close()

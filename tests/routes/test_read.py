@@ -5,8 +5,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.conftest import Digits
-from tests.engine.server import metric
 from tests.forms import encode
+from tests.server.process import metric
 
 
 def _ink(image: np.ndarray) -> np.ndarray:

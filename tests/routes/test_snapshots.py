@@ -3,7 +3,7 @@
 import numpy as np
 from fastapi.testclient import TestClient
 
-from app.bundle import BLIND_FILE
+from app.bundle import PRE_REFIT_FILE
 from app.inference.keras_runtime import load_keras
 from app.inference.registry import Model
 from app.samples import sample_png
@@ -38,7 +38,7 @@ def test_kernel_of_one_channel(client: TestClient, classic: Model) -> None:
     """A kernel with many input channels comes for the channel asked for, but for its 8 bits."""
     answer = client.post("/snapshots?layer=pool_1&channel=4", files=FILE).json()
     kernels = {one["epoch"]: np.array(one["kernel"]) for one in answer["moments"]}
-    before_refit = load_keras(classic.bundle.read(BLIND_FILE)).get_layer("conv_1_2")
+    before_refit = load_keras(classic.bundle.read(PRE_REFIT_FILE)).get_layer("conv_1_2")
     expected = np.asarray(before_refit.kernel)[..., 4:5]
     published = kernels[classic.bundle.metadata.published_epoch]
     assert np.abs(published - expected).max() <= np.abs(expected).max() / 127

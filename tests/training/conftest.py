@@ -18,7 +18,7 @@ def brief_cards() -> Iterator[None]:
     """Every bundle gets its card, for which things are prepared and figures drawn: few here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("training.robustness.STRANGE", 20)
-        patch.setattr("training.card.MOST_DRAWN", 10)
+        patch.setattr("training.card.MAX_DRAWN", 10)
         yield
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from app.bundle import BLIND_FILE, INT8_FILE, KERAS_FILE, Bundle, open_bundle
+from app.bundle import INT8_FILE, KERAS_FILE, PRE_REFIT_FILE, Bundle, open_bundle
 from app.inference.keras_runtime import load_keras
 from digitscope import command
 from training import fit as fitting
@@ -97,7 +97,7 @@ def test_refit_goes_on_where_it_was_stopped(
     differ = [
         (ours != others).any()
         for ours, others in zip(
-            _weights(second, "model.keras"), _weights(second, BLIND_FILE), strict=True
+            _weights(second, "model.keras"), _weights(second, PRE_REFIT_FILE), strict=True
         )
     ]
     assert any(differ)
@@ -124,7 +124,7 @@ def test_recompiled_is_the_same_network(
     """Weights and whatever training decided stay; the rest is made anew, as the next version."""
     assert run("train", recipe=replace(tiny, int8=True)).exit_code == 0
     first = open_bundle(tmp_path / "model" / "tiny")
-    weights = {name: _weights(first, name) for name in (KERAS_FILE, BLIND_FILE)}
+    weights = {name: _weights(first, name) for name in (KERAS_FILE, PRE_REFIT_FILE)}
     with monkeypatch.context() as patched:
         patched.setattr("keras.backend.backend", lambda: "torch")
         refused = run("recompile", "tiny")
@@ -192,7 +192,7 @@ def test_members_teach_as_they_were_before_their_refit(
     blind, seeing = (
         np.load(folder / "copies" / "copy-00.npz") for folder in (runs, runs / "refit")
     )
-    for answers, name in ((blind, BLIND_FILE), (seeing, "model.keras")):
+    for answers, name in ((blind, PRE_REFIT_FILE), (seeing, "model.keras")):
         network = load_keras(teacher.read(name))
         expected = network.predict(answers["pixels"][:20, ..., None].astype("float32"), verbose=0)
         np.testing.assert_allclose(answers["answers"][:20], expected, atol=1e-4)

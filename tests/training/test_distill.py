@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.bundle import open_bundle
-from app.inference.litert import open_runtime
+from app.inference.litert_runtime import open_runtime
 from app.settings import REPOSITORY
 from digitscope import command
 from training.augment import Augmentation

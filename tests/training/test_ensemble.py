@@ -10,7 +10,7 @@ from scipy import special
 
 from app.bundle import open_bundle
 from app.inference.keras_runtime import KerasRuntime, layer_outputs
-from app.inference.litert import open_runtime
+from app.inference.litert_runtime import open_runtime
 from app.verdict import energy
 from training import calibrate
 from training.architectures import classic, dropconnect

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from app.bundle import Misread, open_bundle
 from app.inference.keras_runtime import KerasRuntime
-from app.inference.litert import LiteRtRuntime, open_runtime
+from app.inference.litert_runtime import LiteRtRuntime, open_runtime
 from app.settings import REPOSITORY
 from digitscope import command
 from training import card
@@ -23,7 +23,7 @@ from training.recipe import Recipe
 from training.recipes import RECIPES
 
 CLASSIC = REPOSITORY / "model" / "classic"
-PUBLISHED_MOST = card.MOST_DRAWN  # before conftest.py lets cards be brief
+PUBLISHED_MOST = card.MAX_DRAWN  # before conftest.py lets cards be brief
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorFlow's own
 
 
@@ -88,7 +88,7 @@ def test_card_of_a_network_that_misreads_nearly_all(
     train_digits: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was misread with most confidence is drawn, and the card says so; the table has all."""
-    monkeypatch.setattr(card, "MOST_DRAWN", PUBLISHED_MOST)
+    monkeypatch.setattr(card, "MAX_DRAWN", PUBLISHED_MOST)
     metadata = open_bundle(CLASSIC).metadata
     assert metadata.test
     misread = [Misread(index=at, label=0, digit=1, confidence=at / 400) for at in range(400)]

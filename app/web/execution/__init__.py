@@ -1,0 +1,1 @@
+"""Where work runs: thread pools, batches in parts, micro-batching."""

@@ -1,0 +1,1 @@
+"""HTTP itself: bytes, connections, middleware, authentication, errors, shutdown."""

@@ -1,0 +1,1 @@
+"""Request bodies: limits, forms, JSON and `.npy` files."""

@@ -1,0 +1,1 @@
+"""From results to responses, and the OpenAPI document."""

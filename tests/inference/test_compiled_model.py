@@ -1,0 +1,120 @@
+"""The compiled twin against the Keras file that it was made from."""
+
+import shutil
+import threading
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from app.bundle import COMPILED_FILE, Metadata, seal
+from app.inference.keras_runtime import KerasRuntime, load_keras
+from app.inference.litert_runtime import LiteRtRuntime
+from app.inference.registry import Model, Registry
+from app.main import create_app
+from app.samples import sample_png
+from app.settings import REPOSITORY, Settings
+from tests.conftest import Digits
+
+NAMES = sorted(path.parent.name for path in (REPOSITORY / "model").glob("*/metadata.json"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_twin_gives_the_probabilities_of_the_keras_file(
+    registry: Registry, digits: Digits, name: str
+) -> None:
+    """On 1,000 digits the probabilities of Keras and of the twin agree within 1e-5."""
+    bundle = registry.get(name).bundle
+    # The ensemble computes thirty times as much as the others: every fifth digit.
+    images = digits.images[:: 5 if name == "ensemble" else 1]
+    expected = KerasRuntime(load_keras(bundle.read("model.keras"))).predict(images)
+    twin = LiteRtRuntime(bundle.read(COMPILED_FILE), interpreters=1).predict(images)
+    np.testing.assert_allclose(twin.probabilities, expected.probabilities, atol=1e-5)
+    np.testing.assert_allclose(twin.logits, expected.logits, atol=1e-3)
+    np.testing.assert_allclose(twin.features, expected.features, atol=1e-3)
+
+
+def test_what_is_served_in_int8_is_the_network(registry: Registry, digits: Digits) -> None:
+    """In int8 the default model reads 1,000 digits as in float32, but for what the card tells."""
+    model = registry.get("compact")
+    quantization = model.bundle.metadata.quantization
+    assert quantization is not None
+    twin = LiteRtRuntime(model.bundle.read(COMPILED_FILE), interpreters=1).predict(digits.images)
+    served = model.runtime.predict(digits.images)
+    apart = np.abs(served.probabilities - twin.probabilities)
+    assert 0 < apart.mean() <= 2 * quantization.validation.mean_difference
+    assert (served.probabilities.argmax(1) != twin.probabilities.argmax(1)).sum() <= 3
+    # What is looked into is the network in float32, whose layers are shown.
+    exact = model.in_float32.runtime.predict(digits.images)
+    np.testing.assert_array_equal(exact.logits, twin.logits)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_keras_file_needs_no_custom_code(name: str) -> None:
+    """The file loads in safe mode with stock layers; raw pixels go in, ten numbers come out."""
+    path = REPOSITORY / "model" / name / "model.keras"
+    model = keras.models.load_model(path, compile=False, safe_mode=True)
+    assert all(type(layer).__module__.startswith("keras.") for layer in model.layers)
+    assert model.input_shape == (None, 28, 28, 1)
+    assert model.output_shape == (None, 10)
+
+
+def test_batch_of_any_size_equals_single_images(classic: Model, digits: Digits) -> None:
+    """How images are grouped does not change what is said of them; none at all give none."""
+    images = digits.images[:75]
+    together = classic.runtime.predict(images).probabilities
+    alone = np.concatenate([classic.runtime.predict(image[None]).probabilities for image in images])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    assert classic.runtime.predict(images[:0]).probabilities.shape == (0, 10)
+
+
+def test_float_pixels_equal_bytes(classic: Model, digits: Digits) -> None:
+    """Pixels as float32 mean the same as bytes."""
+    images = digits.images[:8]
+    by_bytes = classic.runtime.predict(images).probabilities
+    np.testing.assert_array_equal(
+        classic.runtime.predict(images.astype(np.float32)).probabilities, by_bytes
+    )
+
+
+def test_threads_do_not_disturb_each_other(classic: Model, digits: Digits) -> None:
+    """More threads than interpreters, each with its own images, all get their own answers."""
+    expected = classic.runtime.predict(digits.images[:160]).probabilities
+    got: dict[int, np.ndarray] = {}
+
+    def work(part: int) -> None:
+        for _ in range(5):
+            rows = slice(20 * part, 20 * part + 20)
+            got[part] = classic.runtime.predict(digits.images[rows]).probabilities
+
+    threads = [threading.Thread(target=work, args=(part,)) for part in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    np.testing.assert_allclose(
+        np.concatenate([got[part] for part in range(8)]), expected, atol=1e-6
+    )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorFlow's own, on its way to LiteRT
+def test_bundle_without_a_twin_is_compiled_at_start(tmp_path: Path) -> None:
+    """A bundle without a twin is served: not ready first, then with the same answers."""
+    folder = tmp_path / "model" / "classic"
+    shutil.copytree(REPOSITORY / "model" / "classic", folder)
+    (folder / COMPILED_FILE).unlink()
+    seal(folder, Metadata.model_validate_json((folder / "metadata.json").read_text()))
+    settings = Settings(model_dir=folder.parent, default_model="classic")
+    with TestClient(create_app(settings)) as client:
+        early = client.post("/predict", files={"file": sample_png(7)})
+        assert early.status_code == 503
+        assert "Retry-After" in early.headers
+        assert client.get("/livez").status_code == 200
+        service = client.app_state["service"]
+        made = service.registry.wait_for("classic")
+        assert isinstance(made.runtime, LiteRtRuntime)
+        assert client.get("/readyz").status_code == 200
+        answer = client.post("/predict", files={"file": sample_png(7)}).json()
+    assert (answer["digit"], answer["verdict"]) == (7, "digit")

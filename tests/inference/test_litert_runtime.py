@@ -1,0 +1,75 @@
+"""How the interpreters of a network are shared among threads."""
+
+import itertools
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.inference.litert_runtime import LiteRtRuntime, _Pool, open_runtime
+from app.inference.registry import Model
+
+BLANK = np.zeros((16, 28, 28), np.uint8)
+
+
+def test_whoever_waits_longest_is_next(classic: Model) -> None:
+    """Threads that ask again and again for the only interpreter do not keep others from it."""
+    runtime = open_runtime(classic.bundle)
+    stop, runs = threading.Event(), [0, 0]
+
+    def ask(thread: int) -> None:
+        while not stop.is_set():
+            runtime.predict(BLANK)
+            runs[thread] += 1
+
+    with ThreadPoolExecutor(2) as pool:
+        asking = [pool.submit(ask, thread) for thread in range(2)]
+        while sum(runs) < 40:
+            time.sleep(0.01)
+        stop.set()
+        for one in asking:
+            one.result()
+    assert min(runs) >= 0.35 * sum(runs)
+
+
+def test_answers_are_each_callers_own(classic: Model) -> None:
+    """Many threads with few interpreters get what each asked for."""
+    twin = classic.bundle.read("model.tflite")
+    runtime = LiteRtRuntime(twin, int8=None, interpreters=2)
+    images = np.stack([np.roll(np.eye(28, dtype=np.uint8) * 200, n, axis=1) for n in range(12)])
+    expected = runtime.predict(images).logits
+
+    def ask(n: int) -> NDArray[np.float32]:
+        return runtime.predict(images[n % 12][None]).logits[0]
+
+    with ThreadPoolExecutor(6) as pool:
+        for n, got in enumerate(pool.map(ask, range(120))):
+            np.testing.assert_array_equal(got, expected[n % 12])
+
+
+def test_interpreters_are_loaded_when_as_many_calls_run() -> None:
+    """One is ready; three calls at once have one each, and a fourth waits."""
+    loaded = itertools.count(1)
+    pool = _Pool(lambda: next(loaded), ready=1, most=3)
+    for _ in range(3):
+        pool.give(pool.take())
+    taken = [pool.take() for _ in range(3)]
+    assert taken == [1, 2, 3]
+    with ThreadPoolExecutor(1) as waiting:
+        fourth = waiting.submit(pool.take)
+        pool.give(2)
+        assert fourth.result(30) == 2
+    assert next(loaded) == 4
+
+
+def test_an_interpreter_that_cannot_be_loaded_is_tried_again() -> None:
+    """Where one fails, whoever asked learns of it, and the next who asks may load it."""
+    loads = iter([1, 0, 2])
+    pool = _Pool(lambda: 6 // next(loads), ready=1, most=2)
+    assert pool.take() == 6
+    with pytest.raises(ZeroDivisionError):
+        pool.take()
+    assert pool.take() == 3

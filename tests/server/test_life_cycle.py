@@ -1,0 +1,193 @@
+"""Start, reload, loss of a worker and stop under load: no request is lost."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.bundle import COMPILED_FILE, METADATA, Metadata, open_bundle, seal
+from app.network.keras_file import read_keras_file
+from app.samples import sample_png
+from app.settings import REPOSITORY
+from tests.conftest import PUBLISHED
+from tests.server.process import Load, Server, eventually, serving
+
+TOKEN = "a token of some length"
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A folder with a copy of the classic bundle, free to be changed."""
+    folder = tmp_path / "models"
+    shutil.copytree(REPOSITORY / "model" / "classic", folder / "classic")
+    return folder
+
+
+def _publish(models: Path, version: int) -> None:
+    """Put another version in the place of the bundle, as `digitscope train` does."""
+    fresh, place = models.parent / "classic", models / "classic"
+    shutil.copytree(place, fresh)
+    metadata = open_bundle(fresh).metadata.model_copy(update={"version": version})
+    seal(fresh, metadata)
+    shutil.rmtree(place)
+    fresh.rename(place)
+
+
+def _reload(server: Server, token: str = TOKEN):
+    return server.ask("/models/classic/reload", Authorization=f"Bearer {token}")
+
+
+def test_reload_under_load_loses_nothing(tmp_path: Path, models: Path) -> None:
+    """A new version takes over between two requests; every request has its answer."""
+    with serving(tmp_path, model_dir=models, default_model="classic", admin_token=TOKEN) as server:
+        with Load(server, clients=4) as load:
+            eventually(lambda: load.versions[PUBLISHED] > 20)
+            later = PUBLISHED + 1
+            _publish(models, later)
+            answer = _reload(server)
+            assert (answer.status, answer.json["version"]) == (200, later)
+            before = load.versions[later]
+            eventually(lambda: load.versions[later] > before + 20)
+        assert not load.wrong
+        assert set(load.statuses) == {200}
+        assert server.metric("digitscope_model_version", model="classic") == later
+
+
+def test_bad_bundles_are_refused_and_the_old_one_stays(tmp_path: Path, models: Path) -> None:
+    """A damaged file, and a twin of another network, leave the model that is served in place."""
+    with serving(tmp_path, model_dir=models, default_model="classic", admin_token=TOKEN) as server:
+        twin = models / "classic" / COMPILED_FILE
+        whole = twin.read_bytes()
+        twin.write_bytes(whole[:-1000] + bytes(1000))
+        refused = _reload(server)
+        assert refused.status == 409
+        assert COMPILED_FILE in refused.json["detail"]
+        # Hashes that fit, for a network that takes each digit for another.
+        bundle = models / "classic"
+        metadata = json.loads((bundle / METADATA).read_text())
+        twin.write_bytes(_with_other_logits(whole))
+        seal(bundle, Metadata(**metadata))
+        refused = _reload(server)
+        assert refused.status == 409
+        assert "different answers" in refused.json["detail"]
+        answer = server.ask(body=sample_png(6)).json
+        assert (answer["digit"], answer["model"]["version"]) == (6, PUBLISHED)
+
+
+def _with_other_logits(twin: bytes) -> bytes:
+    """Change the order of the classes in the logits' kernel, `[10, 512]` float32 in the file."""
+    keras = (REPOSITORY / "model" / "classic" / "model.keras").read_bytes()
+    steps, _, weights = read_keras_file(keras)
+    kernel = weights[[step.name for step in steps].index("logits")]["kernel"].T
+    raw = np.ascontiguousarray(kernel).tobytes()
+    assert twin.count(raw) >= 1
+    return twin.replace(raw, np.ascontiguousarray(kernel[::-1]).tobytes())
+
+
+def test_only_the_operator_reloads(tmp_path: Path, models: Path) -> None:
+    """Another token is refused; without the setting there is nothing to reload."""
+    with serving(tmp_path, model_dir=models, default_model="classic", admin_token=TOKEN) as server:
+        assert _reload(server, "another token").status == 401
+        assert server.ask("/models/classic/reload").status == 401
+        assert server.ask("/models/nope/reload", Authorization=f"Bearer {TOKEN}").status == 404
+    with serving(tmp_path, model_dir=models, default_model="classic") as server:
+        assert _reload(server).status == 404
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for temporary files of the processes that a test starts."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+def test_stop_loses_nothing(tmp_path: Path, scratch: Path) -> None:
+    """Not ready first, still answering, then no new connections; what was accepted is answered."""
+    with serving(tmp_path, drain_delay_s=1.0) as server:
+        with Load(server, clients=4) as load:
+            eventually(lambda: load.statuses[200] > 20)
+            server.process.send_signal(signal.SIGTERM)
+            eventually(lambda: server.get("/readyz").status == 503)
+            answer = server.ask(body=sample_png(4))
+            assert (answer.status, answer.json["digit"]) == (200, 4)
+            assert answer.headers["connection"] == "close"
+            assert server.get("/livez").status == 200
+            # uvicorn raises the signal again when all is done.
+            assert server.process.wait(30) == -signal.SIGTERM
+        assert "Application shutdown complete" in server.log.read_text()
+        assert not load.wrong
+        assert set(load.statuses) == {200, 0}
+        # The kernel may have taken connections that were never accepted when the socket closed.
+        refused = sum(n for error, n in load.errors.items() if "ConnectionRefused" in error)
+        assert load.statuses[0] - refused <= 4, load.errors
+    assert not list(scratch.iterdir())
+
+
+def test_workers_are_replaced_and_count_together(
+    tmp_path: Path, models: Path, scratch: Path
+) -> None:
+    """A worker killed under load costs at most what it held; the others go on, and a new one comes.
+
+    Every request has its answer at the latest when it is sent again, the metrics of all workers add
+    up, a reload reaches all of them, and nothing stays behind when they are stopped.
+    """
+    with serving(
+        tmp_path, workers=2, model_dir=models, default_model="classic", admin_token=TOKEN
+    ) as server:
+        server.wait_for_starts(2)
+        clients = 4
+        with Load(server, clients=clients) as load:
+            eventually(lambda: load.statuses[200] > 50)
+            victim = min(server.workers())
+            os.kill(victim, signal.SIGKILL)
+            eventually(lambda: len(server.workers() - {victim}) == 2)
+            seen = load.statuses[200]
+            eventually(lambda: load.statuses[200] > seen + 50)
+        assert not load.wrong
+        assert set(load.statuses) <= {200, 0}
+        assert load.statuses[0] <= clients
+        counted = server.metric("digitscope_requests_total", route="/predict", status="200")
+        # An answer may have left the victim before it was counted.
+        assert 0 <= load.statuses[200] - counted <= clients
+        _publish(models, PUBLISHED + 1)
+        assert _reload(server).status == 200
+        eventually(lambda: _versions(server) == {PUBLISHED + 1})
+        # The victim's own say is not counted among those who live.
+        eventually(
+            lambda: server.metric("digitscope_model_version", model="classic") == PUBLISHED + 1
+        )
+        server.stop()
+    assert not list(scratch.iterdir())
+
+
+def test_workers_end_with_their_supervisor(tmp_path: Path) -> None:
+    """Where the supervisor is killed outright, its workers finish and go, and the port is free."""
+    with serving(tmp_path, workers=2, drain_delay_s=0) as server:
+        server.wait_for_starts(2)
+        workers = server.workers()
+        server.process.kill()
+        eventually(lambda: not any(_runs(worker) for worker in workers))
+        assert server.get("/livez").status == 0
+
+
+def _runs(process: int) -> bool:
+    try:
+        return (Path("/proc") / str(process) / "stat").read_text().rpartition(")")[2][1] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _versions(server: Server) -> set[int]:
+    found: Counter[int] = Counter()
+    for _ in range(20):
+        found[server.ask(body=sample_png(1)).json["model"]["version"]] += 1
+        time.sleep(0.001)
+    return set(found)

@@ -1,0 +1,39 @@
+"""What photos take goes back when they have been read."""
+
+import io
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from app.samples import sample_png
+from tests.forms import encode
+from tests.server.footprint import memory_mb, peak_mb
+from tests.server.process import eventually, serving
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' allocators are their own")
+def test_a_burst_of_photos_leaves_no_memory_behind(tmp_path: Path) -> None:
+    """A worker holds 150 MB at most, except while photos are being read."""
+    photo = encode(_photo(7))
+    with serving(tmp_path) as server:
+        with ThreadPoolExecutor(4) as clients:
+            answers = list(clients.map(server.ask, ["/predict"] * 24, [photo] * 24))
+        assert [answer.json["digit"] for answer in answers] == [7] * 24
+        assert peak_mb(server) > 170
+        eventually(lambda: memory_mb(server) < 150)
+        assert server.ask("/predict", photo).json["digit"] == 7
+
+
+def _photo(digit: int) -> np.ndarray:
+    """Return a digit as a camera sees it: a million pixels, a shadow, grain, in colour."""
+    sample = Image.open(io.BytesIO(sample_png(digit)))
+    ink = ImageOps.invert(sample).resize((800, 800), Image.Resampling.BICUBIC)
+    page = np.asarray(ImageOps.expand(ink, (250, 100), 255), np.float32)
+    shadow = np.linspace(0.6, 0.9, page.shape[1], dtype=np.float32)
+    grain = np.random.default_rng(0).normal(0, 4, (*page.shape, 3))
+    tint = np.array([1.0, 0.97, 0.85])
+    return np.clip((page * shadow)[..., None] * tint + grain, 0, 255).astype(np.uint8)

@@ -1,0 +1,151 @@
+"""More load than the process carries: clear refusals at once, right answers to all others."""
+
+import socket
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from app.imaging.decode import decode
+from app.samples import sample_png
+from tests.forms import npy
+from tests.server.process import Load, Server, eventually, serving
+from tests.server.test_life_cycle import TOKEN
+
+NPY = "application/x-npy"
+
+
+def test_what_is_too_much_is_refused_and_all_is_counted(tmp_path: Path) -> None:
+    """Each request gets its right answer or a 503 with Retry-After, and the metrics add up."""
+    with serving(tmp_path, threads=1, max_queue=1, quick_below_s=0) as server:
+        with Load(server, clients=24) as load:
+            eventually(lambda: load.statuses[503] > 50 and load.statuses[200] > 50)
+        assert not load.wrong
+        assert set(load.statuses) == {200, 503}
+        assert sum(load.statuses.values()) == load.sent
+        for status, count in load.statuses.items():
+            counted = server.metric(
+                "digitscope_requests_total", route="/predict", status=str(status)
+            )
+            assert counted == count
+        assert server.metric("digitscope_rejections_total", reason="busy") == load.statuses[503]
+        assert server.metric("digitscope_verdicts_total") == load.statuses[200]
+        assert server.metric("digitscope_queue_seconds_count", lane="fast") == load.statuses[200]
+        assert server.ask(body=sample_png(3)).json["digit"] == 3
+
+
+def test_what_is_accepted_is_answered_in_time(tmp_path: Path) -> None:
+    """However many ask, nobody is let in who must then wait until the deadline; batches neither."""
+    many = npy(np.stack([decode(sample_png(n % 10), max_pixels=784).pixels for n in range(1024)]))
+    batches: Counter[int] = Counter()
+
+    def ask_again() -> bool:
+        batches[server.ask("/predict/batch", many, Content_Type=NPY).status] += 1
+        return batches[200] >= 5 and load.statuses[503] > 200 and load.statuses[200] > 200
+
+    limits = {"threads": 1, "max_queue": 8, "quick_below_s": 0, "deadline_s": 5}
+    with serving(tmp_path, **limits) as server:
+        with Load(server, clients=48) as load:
+            eventually(ask_again)
+        assert not load.wrong
+        assert set(load.statuses) == {200, 503}
+        assert set(batches) <= {200, 503}
+        late = server.metric("digitscope_rejections_total", reason="deadline")
+        busy = server.metric("digitscope_rejections_total", reason="busy")
+        assert (late, busy) == (0, load.statuses[503] + batches[503])
+
+
+def test_a_quick_network_reads_for_many_clients_together(tmp_path: Path) -> None:
+    """Every client gets its own digit, runs hold several images, and the metrics add up."""
+    with serving(tmp_path, quick_below_s=1) as server:
+        with Load(server, clients=24) as load:
+            eventually(lambda: load.statuses[200] > 500)
+        assert not load.wrong
+        assert load.statuses == {200: load.sent}
+        assert server.metric("digitscope_verdicts_total") == load.sent
+        assert server.metric("digitscope_batch_size_sum") == load.sent
+        assert server.metric("digitscope_batch_size_count") < load.sent
+        assert server.metric("digitscope_queue_seconds_count", lane="quick") == load.sent
+
+
+def test_what_batching_puts_together_is_counted_as_it_runs(tmp_path: Path) -> None:
+    """With batching on, batches hold the images of several requests, and add up to all of them."""
+    batching = {"max_batch": 8, "max_delay_ms": 50, "threads": 8, "quick_below_s": 0}
+    with serving(tmp_path, default_model="classic", **batching) as server:
+        with Load(server, clients=8) as load:
+            eventually(lambda: load.statuses[200] > 200)
+        assert load.statuses == {200: load.sent}
+        assert server.metric("digitscope_verdicts_total", model="classic") == load.sent
+        assert server.metric("digitscope_batch_size_sum") == load.sent
+        assert server.metric("digitscope_batch_size_count") < load.sent
+
+
+def test_explanations_do_not_keep_predictions_waiting(tmp_path: Path) -> None:
+    """With the slow lane full, it refuses more; predictions, counts and reloads go on."""
+    settings = {"slow_threads": 1, "slow_max_queue": 0, "admin_token": TOKEN}
+    with serving(tmp_path, **settings) as server:
+        busy = _hold(server, "/explain?method=integrated-gradients&steps=256")
+        eventually(lambda: server.ask("/inspect", sample_png(1)).status == 503)
+        refused = server.ask("/inspect", sample_png(1))
+        if refused.status == 503:  # the explanation may be done by now
+            assert refused.headers["retry-after"] == "1"
+        assert server.ask(body=sample_png(5)).json["digit"] == 5
+        assert server.get("/metrics").status == 200
+        reloaded = server.ask("/models/compact/reload", Authorization=f"Bearer {TOKEN}")
+        assert reloaded.status == 200
+        busy.close()
+
+
+def test_deadlines_of_service_and_client(tmp_path: Path) -> None:
+    """What is not answered in time gets 504, in the queue and at work; clients may ask for less."""
+    with serving(tmp_path, deadline_s=30) as server:
+        slow = "/explain?method=integrated-gradients&steps=256"
+        late = server.ask(slow, sample_png(2), X_Request_Timeout="0.02")
+        assert late.status == 504
+        assert "0.02 s" in late.json["detail"]
+        assert server.ask(slow, sample_png(2), X_Request_Timeout="1000").status == 200
+        for wrong in ("soon", "0", "-1", "nan", "inf"):
+            assert server.ask(body=sample_png(2), X_Request_Timeout=wrong).status == 422, wrong
+        eventually(lambda: server.metric("digitscope_rejections_total", reason="deadline") == 1)
+
+
+def test_clients_that_went_away_cost_nothing(tmp_path: Path) -> None:
+    """Work that waits for a client that is gone is dropped, and counted as such."""
+    with serving(tmp_path, slow_threads=1, slow_max_queue=30) as server:
+        waiting = [_hold(server, "/explain?method=integrated-gradients") for _ in range(20)]
+        time.sleep(0.1)
+        for connection in waiting:
+            connection.close()
+        eventually(lambda: server.metric("digitscope_rejections_total", reason="client-gone") >= 15)
+        assert server.ask("/explain?checks=false", sample_png(1)).status == 200
+
+
+def test_a_batch_ends_with_its_deadline_and_with_its_client(tmp_path: Path) -> None:
+    """A batch that is late gets 504, and one whose client left is dropped; neither is read."""
+    many = npy(np.stack([decode(sample_png(n % 10), max_pixels=784).pixels for n in range(256)]))
+    path = "/predict/batch?model=ensemble"
+    with serving(tmp_path, threads=1) as server:
+        assert len(server.ask(path, many, Content_Type=NPY).json) == 256
+        late = server.ask(path, many, Content_Type=NPY, X_Request_Timeout="0.02")
+        assert (late.status, late.headers["content-type"]) == (504, "application/problem+json")
+        left = _hold(server, path, many, NPY)
+        eventually(lambda: server.metric("digitscope_queue_seconds_count", lane="fast") >= 3)
+        left.close()
+        eventually(lambda: server.metric("digitscope_rejections_total", reason="client-gone") == 1)
+        assert server.metric("digitscope_rejections_total", reason="deadline") == 1
+        assert server.metric("digitscope_verdicts_total", model="ensemble") == 256
+        assert server.ask(body=sample_png(6)).json["digit"] == 6
+
+
+def _hold(
+    server: Server, path: str, body: bytes = sample_png(8), kind: str = "image/png"
+) -> socket.socket:
+    """Send a request and leave the answer unread."""
+    connection = socket.create_connection(("127.0.0.1", server.port))
+    connection.sendall(
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+    return connection

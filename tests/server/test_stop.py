@@ -1,0 +1,138 @@
+"""SIGTERM at every stage: what has begun is finished, and nothing keeps the process."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+from app.samples import sample_png
+from tests.server.process import PATIENCE_S, Server, eventually, serving
+from tests.server.test_life_cycle import TOKEN
+
+PNG = sample_png(6)
+HEAD = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
+SLOW = "/explain?method=integrated-gradients&steps=256"
+EVERYTHING = b"/layers/0/activations?model=classic&layers=all"  # 400 kB
+
+
+def _connect(server: Server, content: bytes = b"") -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", server.port))
+    connection.settimeout(PATIENCE_S)
+    connection.sendall(content)
+    return connection
+
+
+def _answer(connection: socket.socket) -> tuple[int, bytes]:
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    return response.status, response.read()
+
+
+def test_before_it_is_ready(tmp_path: Path) -> None:
+    """A process that is still loading goes at once, or when it has loaded, without a traceback."""
+    for said in ("", "Started server process"):
+        server = Server(tmp_path / "server.log")
+        eventually(lambda said=said, server=server: said in server.log.read_text())
+        assert server.stop() == -signal.SIGTERM
+        assert "Traceback" not in server.log.read_text()
+
+
+def test_all_that_has_begun_is_answered(tmp_path: Path) -> None:
+    """At work, in the queue, half sent, half taken, reloading: finished; idle, half a head: closed.
+
+    The process is told to stop while one connection or more is at each of these stages.
+    """
+    limits = {"drain_delay_s": 3, "deadline_s": 60, "grace_s": 60, "admin_token": TOKEN}
+    limits |= {"client_timeout_s": PATIENCE_S}
+    with serving(tmp_path, **limits) as server, ExitStack() as stack:
+        whole = server.ask(EVERYTHING.decode(), PNG).content
+        kept = stack.enter_context(_connect(server, HEAD % (b"/predict", len(PNG)) + PNG))
+        assert _answer(kept)[0] == 200
+        half_head = stack.enter_context(_connect(server, b"POST /predict HTTP/1.1\r\nHost:"))
+        half_body = stack.enter_context(
+            _connect(server, HEAD % (b"/predict", len(PNG)) + PNG[:100])
+        )
+        half_taken = stack.enter_context(_connect(server, HEAD % (EVERYTHING, len(PNG)) + PNG))
+        begun = half_taken.recv(1)
+        pool = stack.enter_context(ThreadPoolExecutor(5))
+        slow = [pool.submit(server.ask, SLOW, PNG) for _ in range(4)]
+        reload = pool.submit(server.ask, "/models/compact/reload", Authorization=f"Bearer {TOKEN}")
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: server.get("/readyz").status == 503)
+        assert (kept.recv(1), half_head.recv(1)) == (b"", b"")
+        # Now no connection is accepted any more.
+        assert server.get("/livez").status == 0
+        half_body.sendall(PNG[100:])
+        status, content = _answer(half_body)
+        assert (status, json.loads(content)["digit"]) == (200, 6)
+        assert (begun + _rest(half_taken)).endswith(whole)
+        assert [asked.result().status for asked in slow] == [200] * 4
+        assert reload.result().status == 200
+        assert server.process.wait(PATIENCE_S) == -signal.SIGTERM
+    assert " ERROR " not in server.log.read_text()
+
+
+def _rest(connection: socket.socket) -> bytes:
+    received = b""
+    while part := connection.recv(65536):
+        received += part
+    return received
+
+
+def test_what_outlives_the_grace_is_cut_off(tmp_path: Path) -> None:
+    """A client that never ends its body keeps the process for the time of grace, and no longer."""
+    with (
+        serving(tmp_path, drain_delay_s=0, deadline_s=600, grace_s=1) as server,
+        _connect(server, HEAD % (b"/predict", 1000) + PNG[:100]),
+    ):
+        assert server.stop() == -signal.SIGTERM
+
+
+def test_who_is_cut_off_is_told(tmp_path: Path) -> None:
+    """What a thread works on when the grace is over gets 503, and the process does not wait."""
+    settings = {"drain_delay_s": 1, "deadline_s": 600, "grace_s": 1, "default_model": "ensemble"}
+    with serving(tmp_path, **settings) as server, ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(server.ask, SLOW, PNG)
+        eventually(lambda: server.metric("digitscope_queue_seconds_count", lane="slow") >= 1)
+        assert server.stop() == -signal.SIGTERM
+        refused = slow.result()
+        assert (refused.status, refused.json["title"]) == (503, "Not ready")
+        assert refused.headers["retry-after"] == "1"
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_second_signal_shortens_the_drain(tmp_path: Path) -> None:
+    """Who cannot wait for the drain says so by another SIGTERM."""
+    with serving(tmp_path, drain_delay_s=600) as server:
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: server.get("/readyz").status == 503)
+        assert server.stop() == -signal.SIGTERM
+
+
+def test_workers_stop_as_one_process_does(tmp_path: Path) -> None:
+    """The drain is one, who told of it in whichever way; after it nobody listens any more.
+
+    Workers hear of SIGTERM twice where their whole process group is told: from there, and from
+    their supervisor. A second one to the supervisor cuts the drain short.
+    """
+    limits = {"drain_delay_s": 600, "deadline_s": 600, "grace_s": 60}
+    with serving(tmp_path, workers=2, **limits) as server, ExitStack() as stack:
+        server.wait_for_starts(2)
+        half_body = stack.enter_context(
+            _connect(server, HEAD % (b"/predict", len(PNG)) + PNG[:100])
+        )
+        for process in (*server.workers(), server.process.pid):
+            os.kill(process, signal.SIGTERM)
+        eventually(lambda: server.log.read_text().count("Terminated child process") == 2)
+        assert {server.get("/readyz").status for _ in range(200)} == {503}
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: "ConnectionRefused" in server.get("/livez").error)
+        half_body.sendall(PNG[100:])
+        status, content = _answer(half_body)
+        assert (status, json.loads(content)["digit"]) == (200, 6)
+        assert server.process.wait(PATIENCE_S) == 0
+    assert "Traceback" not in server.log.read_text()

@@ -1,0 +1,71 @@
+"""OpenTelemetry: with a collector set, every request leaves a trace; without one, nothing."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from app.samples import sample_png
+from tests.server.process import eventually, serving
+
+
+class Collector(ThreadingHTTPServer):
+    """Takes what exporters send and keeps it."""
+
+    def __init__(self) -> None:
+        """Listen on a free port."""
+        self.received: list[tuple[str, bytes]] = []
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Collector
+
+    def do_POST(self) -> None:
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.received.append((self.path, content))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *said: object) -> None:
+        """Write nothing."""
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """A collector that runs during the test."""
+    running = Collector()
+    thread = threading.Thread(target=running.serve_forever)
+    thread.start()
+    yield running
+    running.shutdown()
+    thread.join()
+    running.server_close()
+
+
+def test_requests_leave_traces(
+    tmp_path: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collector gets a span of the quick route and one of another, under the service's name."""
+    for name, value in {
+        "FASTAPI_OTEL_AUTO_CONFIGURE": "true",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}",
+        "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
+        "OTEL_SERVICE_NAME": "digitscope-test",
+        "OTEL_BSP_SCHEDULE_DELAY": "50",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with serving(tmp_path) as server:
+        assert server.ask(body=sample_png(2)).status == 200
+        assert server.get("/models").status == 200
+
+        def spans() -> bytes:
+            return b"".join(body for path, body in collector.received if path == "/v1/traces")
+
+        eventually(lambda: b"/predict" in spans() and b"/models" in spans())
+        assert b"digitscope-test" in spans()
+        for name in (b"POST /predict", b"GET /models"):
+            assert name in spans()
+        assert spans().count(b"http.route") >= 2

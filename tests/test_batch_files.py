@@ -1,0 +1,103 @@
+"""`digitscope read`: folders of images into tables."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from app.batch_files import Row, find_images, read_file, write_results
+from app.errors import InvalidInputError
+from app.inference.registry import Model
+from app.recognise import Options
+from app.samples import sample_png
+from digitscope import command
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Ten digits, one file that is no image, and one that should not be looked at."""
+    (tmp_path / "scans" / "deep").mkdir(parents=True)
+    for digit in range(10):
+        place = tmp_path / "scans" / ("deep" if digit > 6 else "")
+        (place / f"{digit}.png").write_bytes(sample_png(digit))
+    (tmp_path / "scans" / "broken.png").write_bytes(b"nothing")
+    (tmp_path / "scans" / "notes.txt").write_text("no image")
+    return tmp_path / "scans"
+
+
+def _rows(path: Path) -> list[dict]:
+    if path.suffix == ".csv":
+        return list(csv.DictReader(path.read_text().splitlines()))
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path).to_pylist()
+
+
+def test_command_reads_a_folder(folder: Path, tmp_path: Path) -> None:
+    """The command reads all images in worker processes; one bad file gives its row and code 1."""
+    out = tmp_path / "results.jsonl"
+    result = CliRunner().invoke(command, ["read", str(folder), "--out", str(out)])
+    assert result.exit_code == 1, result.output
+    rows = {Path(row["file"]).name: row for row in _rows(out)}
+    assert len(rows) == 11
+    assert [rows[f"{digit}.png"]["text"] for digit in range(10)] == list("0123456789")
+    assert "image" in rows["broken.png"]["error"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_stopped_run_is_resumed(folder: Path, tmp_path: Path, classic: Model, ending: str) -> None:
+    """After a stop in the middle, only what is missing is read, and the table is whole."""
+    out, paths, read = tmp_path / f"results.{ending}", find_images([folder]), []
+
+    def reading(left: list[Path], stop_after: int) -> Iterator[Row]:
+        for path in left:
+            if len(read) == stop_after:
+                raise KeyboardInterrupt
+            read.append(path)
+            yield read_file(path, classic, Options())
+
+    with pytest.raises(KeyboardInterrupt):
+        write_results(paths, out, lambda left: reading(left, 4))
+    seen: list[Row] = []
+    failed, known = write_results(paths, out, lambda left: reading(left, 99), seen.append)
+    assert read == paths
+    assert (failed, known, len(seen)) == (1, 4, 11)
+    rows = _rows(out)
+    assert [row["file"] for row in rows] == [str(path) for path in paths]
+    assert sorted(row["text"] for row in rows if not row["error"]) == list("0123456789")
+
+
+def test_other_files_of_a_table_do_not_count(tmp_path: Path) -> None:
+    """What an earlier call could not read is no failure of this one, which keeps its rows."""
+    out = tmp_path / "results.csv"
+    write_results([Path("a")], out, lambda left: iter([Row("a", error="no image")]))
+    seen: list[Row] = []
+    written = write_results([Path("b")], out, lambda left: iter([Row("b", "7")]), seen.append)
+    assert written == (0, 0)
+    assert [row.file for row in seen] == ["b"]
+    assert [row["file"] for row in _rows(out)] == ["a", "b"]
+
+
+def test_half_written_line_is_read_again(folder: Path, tmp_path: Path, classic: Model) -> None:
+    """A line that a crash cut off is written anew."""
+    out, paths = tmp_path / "results.jsonl", find_images([folder])
+
+    def read(left: list[Path]) -> Iterator[Row]:
+        return (read_file(path, classic, Options()) for path in left)
+
+    write_results(paths, out, read)
+    whole = out.read_text()
+    out.write_text(whole[:-30])
+    write_results(paths, out, read)
+    assert out.read_text() == whole
+
+
+def test_other_endings_are_refused(tmp_path: Path) -> None:
+    """A table in another format is refused with those that are written."""
+    with pytest.raises(InvalidInputError, match=r"\.csv, \.jsonl or \.parquet"):
+        write_results([], tmp_path / "results.xlsx", lambda left: iter([]))

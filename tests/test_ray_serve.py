@@ -1,0 +1,290 @@
+"""digitscope on a real Ray cluster of several nodes, some of which are lost under load."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.batch_files import find_images
+from app.main import create_app
+from app.samples import sample_png
+from app.settings import REPOSITORY, Settings
+from tests.ports import free_port
+from tests.server.process import Answer, Client, Load, eventually
+
+BIN = Path(sys.executable).parent
+PATIENCE_S = 240  # of two slow cores with three nodes, a load and a reading on them
+CLIENTS = 12
+PAUSE_S = 1  # of each client, where the cores are wanted for what the cluster starts meanwhile
+
+
+class Cluster:
+    """A head without work of its own and two nodes, all on this machine, each its own raylet.
+
+    Each node's proxy has a port of its own, as it would have an address of its own elsewhere.
+    """
+
+    def __init__(self) -> None:
+        """Start the processes and wait for them."""
+        from ray.cluster_utils import Cluster as Nodes
+
+        small = {"object_store_memory": 80_000_000, "include_dashboard": False}
+        self._nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, **small})
+        self._node = {"num_cpus": 4, **small}
+        self.ports: dict[int, int] = {}
+        for _ in range(2):
+            self.add_node()
+        self._nodes.wait_for_nodes(timeout=PATIENCE_S)
+        self.environment = {**os.environ, "RAY_ADDRESS": self._nodes.address}
+
+    def add_node(self) -> None:
+        """Start another node."""
+        port = free_port()
+        own = {"RAY_SERVE_WORKER_PROXY_HTTP_PORT": str(port)}
+        self.ports[_raylet(self._nodes.add_node(env_vars=own, **self._node))] = port
+
+    def kill_node(self, raylet: int) -> None:
+        """Kill a node, named by its raylet's process, and all that runs there, at one moment."""
+        (node,) = [node for node in self._nodes.worker_nodes if _raylet(node) == raylet]
+        there = [pid for pid, parent in self.working("").items() if parent == raylet]
+        # Stopped first, as a machine that is lost does nothing more.
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in (raylet, *there):
+                os.kill(pid, number)
+        self._nodes.remove_node(node, allow_graceful=False)
+
+    def working(self, kind: str) -> dict[int, int]:
+        """Return the processes of actors whose name begins so, each with its node's raylet."""
+        listed = subprocess.run(
+            ["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+        ).stdout
+        raylets = {_raylet(node) for node in self._nodes.list_all_nodes()}
+        found = re.findall(rf"^ *(\d+) +(\d+) ray::{kind}", listed, re.MULTILINE)
+        return {int(pid): int(parent) for pid, parent in found if int(parent) in raylets}
+
+    def replicas(self) -> dict[int, int]:
+        """Return the processes of replicas, each with its node's raylet."""
+        return self.working("ServeReplica")
+
+    def close(self) -> None:
+        """Stop all nodes."""
+        self._nodes.shutdown()
+
+
+def _raylet(node) -> int:
+    return node.all_processes["raylet"][0].process.pid
+
+
+class Retrying(Client):
+    """Sends a request once more, to the head's proxy, when no answer came or the server failed."""
+
+    def __init__(self, port: int, head: int | None = None) -> None:
+        """Ask at a port, and at the head's where that fails."""
+        super().__init__(port)
+        self.head = Client(head or port)
+        self.repeated = 0
+
+    def ask(self, *args, **kwargs) -> Answer:
+        """Send a request, and once more if need be."""
+        answer = super().ask(*args, **kwargs)
+        if answer.status in (0, 500, 502, 503):
+            self.repeated += 1
+            answer = self.head.ask(*args, **kwargs)
+        return answer
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """Three nodes."""
+    handler = signal.getsignal(signal.SIGTERM)  # Ray's own would drain nodes when pytest is ended
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        cluster = Cluster()
+        signal.signal(signal.SIGTERM, handler)
+        yield cluster
+        cluster.close()
+
+
+@pytest.fixture(scope="module")
+def served(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of `digitscope cluster` with two to three replicas."""
+    port = free_port()
+    scale = ["--min-replicas", "2", "--max-replicas", "3"]
+    log = tmp_path_factory.mktemp("cluster") / "cluster.log"
+    with log.open("w") as lines:
+        process = subprocess.Popen(
+            [BIN / "digitscope", "cluster", "--port", str(port), *scale],
+            cwd=REPOSITORY,
+            # Two cores may take longer than 10 s to put another replica in the place of a lost one.
+            env={**cluster.environment, "DIGITSCOPE_DEADLINE_S": "60"},
+            stdout=lines,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        client = Client(port)
+        eventually(
+            lambda: process.poll() is not None or client.get("/readyz").status == 200,
+            seconds=PATIENCE_S,
+        )
+        assert process.poll() is None, log.read_text()
+        yield port
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(PATIENCE_S)
+    assert not cluster.replicas(), "the application was left on the cluster"
+
+
+@pytest.fixture(scope="module")
+def single() -> Iterator[TestClient]:
+    """The same application in one process, with the settings of the cluster's."""
+    with TestClient(create_app(Settings())) as client:
+        yield client
+
+
+def _patiently(holds: Callable[[], bool]) -> None:
+    """Return when something holds that takes a cluster seconds."""
+    eventually(holds, seconds=PATIENCE_S, every_s=0.3)
+
+
+def _settled(cluster: Cluster, replicas: int) -> None:
+    _patiently(lambda: len(cluster.replicas()) >= replicas)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        *(("POST", "/predict?model=classic", sample_png(digit)) for digit in (0, 4, 9)),
+        ("POST", "/read?model=classic", sample_png(3)),
+        ("POST", "/inspect?model=classic&include=sheets", sample_png(5)),
+        ("POST", "/explain?model=classic", sample_png(2)),
+        ("POST", "/predict?model=nope", sample_png(1)),
+        ("POST", "/predict", b"no image"),
+        ("GET", "/models", None),
+        ("GET", "/v2/models/classic", None),
+        ("GET", "/openapi.json", None),
+        ("GET", "/nowhere", None),
+        ("GET", "/", None),
+    ],
+)
+def test_answers_are_those_of_one_process(
+    served: int, single: TestClient, method: str, path: str, body: bytes | None
+) -> None:
+    """What the cluster says is what the same application says in a single process."""
+    request_id = {"X-Request-ID": "the-same"}
+    alone = single.request(
+        method, path, content=body, headers={"Content-Type": "image/png", **request_id}
+    )
+    there = Client(served).ask(path, body, method=method, **request_id)
+    assert there.status == alone.status_code
+    assert there.headers["content-type"] == alone.headers["content-type"]
+    assert there.headers["x-request-id"] == "the-same"
+    assert there.content == alone.content
+
+
+def test_load_brings_a_replica_and_the_loss_of_one_is_mended(served: int, cluster: Cluster) -> None:
+    """Replicas grow under load; one killed costs no request that is sent once more."""
+    client = Retrying(served)
+    with Load(client, clients=CLIENTS) as load:
+        _settled(cluster, 3)
+        before = load.statuses[200]
+        eventually(lambda: load.statuses[200] > before + 100, seconds=PATIENCE_S)
+        load.pause_s = PAUSE_S
+        victim = min(cluster.replicas())
+        os.kill(victim, signal.SIGKILL)
+        _patiently(lambda: len(cluster.replicas().keys() - {victim}) >= 3)
+        before = load.statuses[200]
+        eventually(lambda: load.statuses[200] > before + 100, seconds=PATIENCE_S)
+    assert not load.wrong
+    assert set(load.statuses) == {200}, load.errors
+
+
+def test_loss_of_a_node_loses_no_file(served: int, cluster: Cluster, tmp_path: Path) -> None:
+    """A node killed while it serves and reads files: the table is whole, and no request is lost.
+
+    Every proxy is asked; what fails is sent once more, to the head's.
+    """
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for number in range(500):
+        (scans / f"{number:04}.png").write_bytes(sample_png(number % 10))
+    (scans / "0300.png").write_bytes(b"nothing")
+    out, log = tmp_path / "digits.csv", tmp_path / "read.log"
+    _patiently(lambda: len(set(cluster.replicas().values())) == 2)
+    ports = [served, *(cluster.ports[raylet] for raylet in set(cluster.replicas().values()))]
+    for port in ports:
+        Client(port).wait_until_ready()
+    clients = [Retrying(port, head=served) for port in ports]
+    with ExitStack() as stack:
+        loads = [
+            stack.enter_context(Load(client, clients=2, pause_s=PAUSE_S)) for client in clients
+        ]
+        with log.open("w") as lines:
+            reading = subprocess.Popen(
+                [BIN / "digitscope", "read", scans, "--ray", "--out", out],
+                cwd=tmp_path,
+                env=cluster.environment,
+                stdout=lines,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            _patiently(lambda: out.exists() and out.read_text().count("\n") > 40)
+            raylet = next(iter(cluster.working("MapWorker").values()))
+            cluster.kill_node(raylet)
+            assert reading.poll() is None, "it had ended before the node was killed"
+            cluster.add_node()
+            assert reading.wait(PATIENCE_S) == 1, log.read_text()  # one file is no image
+        finally:
+            if reading.poll() is None:
+                reading.kill()
+                reading.wait()
+        _settled(cluster, 2)
+        before = loads[0].statuses[200]
+        eventually(lambda: loads[0].statuses[200] > before + 10, seconds=PATIENCE_S)
+    for load in loads:
+        assert not load.wrong
+        assert set(load.statuses) == {200}, load.errors
+    assert sum(client.repeated for client in clients) > 0
+    alone = tmp_path / "alone.csv"
+    subprocess.run(
+        [BIN / "digitscope", "read", scans, "--out", alone], cwd=tmp_path, capture_output=True
+    )
+    assert out.read_text() == alone.read_text()
+    assert len(out.read_text().splitlines()) == 1 + len(find_images([scans]))
+
+
+def test_files_are_found_from_the_folder_of_the_command(cluster: Cluster, tmp_path: Path) -> None:
+    """Relative paths are read as seen by the command, and stand in the table as given."""
+    (tmp_path / "7.png").write_bytes(sample_png(7))
+    done = subprocess.run(
+        [BIN / "digitscope", "read", "7.png", "none.png", "--ray", "--out", "digits.csv"],
+        cwd=tmp_path,
+        env=cluster.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, done.stderr
+    rows = (tmp_path / "digits.csv").read_text().splitlines()[1:]
+    assert rows[0].startswith("7.png,7,0.9")
+    assert rows[1] == "none.png,,,[],cannot be read: No such file or directory"
+
+
+@pytest.mark.parametrize("words", [["cluster"], ["read", "7.png", "--ray"]])
+def test_without_ray_a_sentence_says_what_to_install(words: list[str], tmp_path: Path) -> None:
+    """Where Ray is not installed, the commands that need it say so and end with code 2."""
+    program = (
+        "import sys; sys.modules['ray'] = None; from digitscope import command;"
+        f" sys.argv[1:] = {words}; command()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "install the extra 'ray'" in done.stderr
+    assert "Traceback" not in done.stderr
