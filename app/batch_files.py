@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from app.errors import DigitscopeError, InvalidInputError
+from app.imaging.formats import SUFFIXES
 from app.inference.registry import Model, Registry
 from app.page_reading import read_page
 from app.recognise import Options
@@ -20,7 +21,6 @@ from app.recognise import Options
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 COLUMNS = ("file", "text", "confidence", "digits", "error")
 _ready: list[tuple[Model, Options]] = []  # of this worker process; filled by `_start_worker`
 

@@ -18,10 +18,11 @@ from pydantic import ValidationError
 
 from app.batch_files import find_images, read_files, write_results
 from app.errors import BundleError, DigitscopeError
+from app.imaging.polarity import Polarity
 from app.inference.registry import Model, Registry
 from app.models import load_models, open_models
 from app.process_tuning import gc_frozen_imports
-from app.recognise import Options, Polarity, Preprocess, recognise
+from app.recognise import Options, Preprocess, recognise
 from app.settings import Settings
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from app.cancellation import check_cancelled
 from app.errors import DigitscopeError
 from app.imaging.decode import Upload, decode, from_pixels
-from app.imaging.polarity import DetectedPolarity
+from app.imaging.polarity import DetectedPolarity, Polarity
 from app.imaging.prepare import SIDE, as_is, candidates, is_mnist_shaped, is_plain, mnist_shaped
 from app.imaging.stages import Prepared
 from app.inference.registry import Model
@@ -27,7 +27,6 @@ from app.inference.runtime import Outputs, Pixels
 from app.verdict import Verdict, energy, judge
 
 Preprocess = Literal["auto", "none"]
-Polarity = Literal["auto", "dark-on-light", "light-on-dark"]
 # An encoded file, (28, 28) pixels with high ink, or what is decoded already.
 ImageInput = bytes | NDArray[np.uint8] | Upload
 # Many, or what is wrong with them; or the pixels of all, (N, 28, 28).

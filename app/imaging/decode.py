@@ -15,8 +15,8 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from app.errors import TooLargeError, UndecodableError
+from app.imaging.formats import FORMAT_NAMES, PILLOW_NAMES
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 # Longest side that is worked on: at 1600 px the digits of a full page still have the 20 px that a
 # network sees, and every later stage costs a fraction of a second.
 WORKING_SIDE = 1600
@@ -117,7 +117,7 @@ def decode(data: bytes, *, max_pixels: int) -> Upload:
     """Decode an image file.
 
     Args:
-        data: The file: PNG, JPEG, WebP, BMP, GIF (its first frame) or TIFF (its first page).
+        data: A file in one of `app.imaging.formats`; of a GIF or TIFF the first image is read.
         max_pixels: Largest width times height.
 
     Returns:
@@ -132,7 +132,7 @@ def decode(data: bytes, *, max_pixels: int) -> Upload:
         return upload
     _check_webp_size(data, max_pixels)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=PILLOW_NAMES) as image:
             _check_size(image.width, image.height, max_pixels)
             _check_tiles(image)
             _check_scans(image, data)
@@ -312,7 +312,7 @@ def _to_bytes(values: NDArray[np.generic], warnings: list[str]) -> NDArray[np.ui
 
 
 def _explain(data: bytes, error: BaseException) -> str:
-    expected = "expected PNG, JPEG, WebP, BMP, GIF or TIFF"
+    expected = f"expected {FORMAT_NAMES}"
     head = data[:512].lstrip()
     for magic, what in _KNOWN_OTHERS:
         if head.startswith(magic):

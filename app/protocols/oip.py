@@ -21,6 +21,7 @@ from app.protocols.inference import VersionDep, find_model, read_digits, read_fi
 from app.version import VERSION
 from app.web.requests.body import uncollected
 from app.web.responses import openapi
+from app.web.responses.content_negotiation import BINARY_SCHEMA
 from app.web.schemas.protocols import (
     InferenceResponse,
     ModelConfig,
@@ -45,7 +46,7 @@ _ERRORS = openapi.protocol_errors
 _VERSIONED = "/models/{model}/versions/{version}"
 _OF_VERSION = {"parameters": [OF_PATH]}
 _INFER: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": {"schema": openapi.BINARY}}},
+    200: {"content": {"application/octet-stream": {"schema": BINARY_SCHEMA}}},
     **_ERRORS(400, 404, 413, 415, 422, 503, 504),
 }
 

@@ -11,13 +11,13 @@ from fastapi import Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.imaging.decode import is_small
+from app.imaging.polarity import Polarity
 from app.inference.registry import Model, Registry
 from app.recognise import (
     BatchResult,
     ImageInput,
     Images,
     Options,
-    Polarity,
     Preprocess,
     decode_only,
     goes_unchanged,

@@ -37,6 +37,7 @@ from app.errors import (
     UndecodableError,
     UnsupportedMediaTypeError,
 )
+from app.imaging.formats import MEDIA_TYPE_ALIASES, MEDIA_TYPES
 from app.web.execution.thread_pool import all_of
 from app.web.requests.npy_reader import are_images, begins_images, read_npy
 
@@ -44,15 +45,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 ImageInput = bytes | NDArray[np.uint8]  # an encoded file, or (28, 28) pixels with high ink
 
-IMAGE_TYPES = (
-    "image/png",
-    "image/jpeg",
-    "image/webp",
-    "image/bmp",
-    "image/gif",
-    "image/tiff",
-    "application/octet-stream",
-)
+IMAGE_TYPES = (*MEDIA_TYPES, "application/octet-stream")
 NPY_TYPE, JSON_TYPE, FORM_TYPE = "application/x-npy", "application/json", "multipart/form-data"
 ONE_IMAGE_TYPES = (FORM_TYPE, *IMAGE_TYPES, JSON_TYPE, NPY_TYPE)
 MANY_IMAGES_TYPES = (FORM_TYPE, JSON_TYPE, NPY_TYPE)
@@ -298,8 +291,7 @@ def _item(entry: Any) -> ImageInput | DigitscopeError:
 def _media_type(request: Request, accepted: tuple[str, ...]) -> str:
     header = _header(request, b"content-type") or "application/octet-stream"
     kind = header.partition(";")[0].strip().lower()
-    if kind == "image/jpg":  # no registered type, but common
-        kind = "image/jpeg"
+    kind = MEDIA_TYPE_ALIASES.get(kind, kind)
     if kind not in accepted:
         hint = (
             " (curl's --data-binary sends this type unless told otherwise: add -H 'Content-Type:"

@@ -9,10 +9,9 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.web.responses.openapi import BINARY
-
 NPY, NPZ, PNG, JSON = "application/x-npy", "application/x-npz", "image/png", "application/json"
 TYPES = {"npy": NPY, "npz": NPZ, "png": PNG, "json": JSON}
+BINARY_SCHEMA = {"type": "string", "format": "binary"}  # OpenAPI schema of a binary body
 
 
 def choose(request: Request, asked: str | None, offered: Sequence[str]) -> str:
@@ -51,7 +50,7 @@ def _quality(parameters: str) -> float:
 
 def responses(*forms: str) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` entry of a route that also answers in these binary forms."""
-    return {200: {"content": {TYPES[form]: {"schema": BINARY} for form in forms}}}
+    return {200: {"content": {TYPES[form]: {"schema": BINARY_SCHEMA} for form in forms}}}
 
 
 def npy(values: np.ndarray[Any, Any], headers: Mapping[str, str] | None = None) -> Response:

@@ -14,20 +14,22 @@ from fastapi.openapi.utils import get_openapi
 
 from app import errors as tree
 from app.imaging.decode import decode
+from app.imaging.formats import FORMAT_NAMES
+from app.imaging.polarity import Polarity
 from app.inspection.activations import Scale
 from app.inspection.attribution import Method
-from app.recognise import Options, Polarity, Preprocess, recognise
+from app.recognise import Options, Preprocess, recognise
 from app.samples import sample_png
 from app.verdict import Verdict
 from app.web.http.auth import OPEN_PATHS
 from app.web.http.problem_details import MEDIA_TYPE, PROTOCOLS, Problem
 from app.web.requests import body
+from app.web.responses.content_negotiation import BINARY_SCHEMA
 from app.web.responses.predictions import prediction_answer
 from app.web.schemas.predictions import Precision
 from app.web.schemas.protocols import InferenceRequest, PredictRequest, ProtocolError
 from app.web.service import Service
 
-BINARY = {"type": "string", "format": "binary"}
 _PLACE = "#/components/schemas/"
 
 
@@ -36,8 +38,8 @@ def _named(name: str) -> dict[str, Any]:
 
 
 _IMAGE, _PROBLEM = _named("Image"), _named("Problem")
-_FILE = {**BINARY, "description": "An image."}
-_FILES = {"type": "array", "items": BINARY, "description": "Images, in order."}
+_FILE = {**BINARY_SCHEMA, "description": "An image."}
+_FILES = {"type": "array", "items": BINARY_SCHEMA, "description": "Images, in order."}
 _FORMS: Mapping[str, Mapping[str, Any]] = {
     "ImageForm": {"type": "object", "required": ["file"], "properties": {"file": _FILE}},
     "ImagesForm": {"type": "object", "required": ["files"], "properties": {"files": _FILES}},
@@ -60,7 +62,7 @@ EXAMPLE_DIGITS = (7, 3)  # as base64 and as pixels
 _EXAMPLES: dict[str, tuple[type[tree.DigitscopeError], str]] = {
     "not-an-image": (
         tree.UndecodableError,
-        "The body is no image: expected PNG, JPEG, WebP, BMP, GIF or TIFF.",
+        f"The body is no image: expected {FORMAT_NAMES}.",
     ),
     "not-json": (
         tree.UndecodableError,
@@ -191,7 +193,7 @@ def oip_body(*parameters: dict[str, Any]) -> dict[str, Any]:
     example = {"inputs": [{**tensor, "data": pixels.reshape(-1).tolist()}]}
     content = {
         body.JSON_TYPE: {"schema": _named("InferenceRequest"), "example": example},
-        "application/octet-stream": {"schema": BINARY},
+        "application/octet-stream": {"schema": BINARY_SCHEMA},
     }
     length = {
         "name": "Inference-Header-Content-Length",
@@ -229,7 +231,7 @@ def one_image_body() -> dict[str, Any]:
         body.JSON_TYPE: {"schema": _IMAGE, "examples": {**png, **pixels}},
     }
     # Any file last: where several types are one to a generator, its clients send the last.
-    content |= {kind: {"schema": BINARY} for kind in (body.NPY_TYPE, *body.IMAGE_TYPES)}
+    content |= {kind: {"schema": BINARY_SCHEMA} for kind in (body.NPY_TYPE, *body.IMAGE_TYPES)}
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -239,7 +241,7 @@ def many_images_body() -> dict[str, Any]:
     content = {
         body.FORM_TYPE: {"schema": _named("ImagesForm")},
         body.JSON_TYPE: {"schema": {"type": "array", "items": _IMAGE}, "example": listed},
-        body.NPY_TYPE: {"schema": BINARY},
+        body.NPY_TYPE: {"schema": BINARY_SCHEMA},
     }
     return {"requestBody": {"required": True, "content": content}}
 
