@@ -236,13 +236,7 @@ def _field(service: Service, digit: bytes, images: Path) -> str:
     _frame(upload, region["x"], region["y"], region["width"], region["height"])
     _bare(upload, "the upload")
     image.imshow(received, cmap="gray", extent=(0, 28, 28, 0))
-    _frame(
-        image,
-        box["left"],
-        box["top"],
-        box["right"] + 1 - box["left"],
-        box["bottom"] + 1 - box["top"],
-    )
+    _frame(image, box["x"], box["y"], box["width"], box["height"])
     _bare(image, "what the network received")
     unit = found["unit"]
     shown = _picture(
@@ -250,8 +244,9 @@ def _field(service: Service, digit: bytes, images: Path) -> str:
     )
     return (
         f"{shown}\nThe strongest unit of `pool_2` (row {unit['y']}, column {unit['x']}, channel"
-        f" {unit['channel']}, value {found['observed']:.3f}) sees rows {box['top']} to"
-        f" {box['bottom']} and columns {box['left']} to {box['right']} of the 28x28, which is"
+        f" {unit['channel']}, value {found['observed']:.3f}) sees rows {box['y']} to"
+        f" {box['y'] + box['height'] - 1} and columns {box['x']} to"
+        f" {box['x'] + box['width'] - 1} of the 28x28, which is"
         f" {region['width']:.0f}x{region['height']:.0f} pixels of the upload from"
         f" ({region['x']:.0f}, {region['y']:.0f}).\n"
     )

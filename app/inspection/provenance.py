@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.boxes import Box
 from app.errors import InvalidInputError, NotFoundError
 from app.inspection.activations import InspectedImage
 from app.inspection.describe import formula
-from app.inspection.receptive_field import Box, Region, on_upload, trace
+from app.inspection.receptive_field import on_upload, trace
 from app.network.functions import LINEAR, Array
 from app.network.graph import IMAGE
 from app.network.network import Layer, Network, operation_of
@@ -65,7 +66,7 @@ class Place:
     """The part of a layer's output that a unit depends on."""
 
     layer: Layer
-    box: Box
+    box: Box[int]
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ class Provenance:
     equation: Equation
     observed: float
     places: list[Place] = field(default_factory=list)
-    image: Box | None = None
-    upload: Region | None = None
+    image: Box[int] | None = None
+    upload: Box[float] | None = None
 
     @property
     def abs_error(self) -> float:

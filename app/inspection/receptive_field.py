@@ -7,6 +7,7 @@ steps of one layer. Knows layers' windows; knows nothing of weights or values.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from app.boxes import Box
 from app.imaging.stages import Placement
 from app.network.graph import IMAGE
 from app.network.network import Layer, Network
@@ -37,26 +38,6 @@ class Field:
     size: tuple[int, int]
     stride: tuple[int, int] | None
     offset: tuple[int, int] | None
-
-
-@dataclass(frozen=True)
-class Box:
-    """Rows `top` to `bottom` and columns `left` to `right`, the last ones included."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-
-@dataclass(frozen=True)
-class Region:
-    """A rectangle on the upload in its own pixels, from the left top corner of its first."""
-
-    x: float
-    y: float
-    width: float
-    height: float
 
 
 def fields(network: Network) -> list[Field]:
@@ -120,7 +101,7 @@ def _union(inputs: Sequence[Field], whole: Field) -> Field:
     return Field(size, inputs[0].stride, (tops, lefts))
 
 
-def trace(network: Network, layer: Layer, unit: tuple[int, ...]) -> dict[int, Box]:
+def trace(network: Network, layer: Layer, unit: tuple[int, ...]) -> dict[int, Box[int]]:
     """Follow one unit back to the image.
 
     Args:
@@ -133,7 +114,7 @@ def trace(network: Network, layer: Layer, unit: tuple[int, ...]) -> dict[int, Bo
         `IMAGE` that of the image. Layers without places are left out, and so is all that lies
         before a padding if the unit sees nothing else.
     """
-    boxes: dict[int, Box | None] = {layer.index: _own_box(layer, unit)}
+    boxes: dict[int, Box[int] | None] = {layer.index: _own_box(layer, unit)}
     single: dict[int, tuple[int, ...]] = {layer.index: unit}
     for at in range(layer.index, -1, -1):
         if at not in boxes:
@@ -147,23 +128,23 @@ def trace(network: Network, layer: Layer, unit: tuple[int, ...]) -> dict[int, Bo
     return {at: box for at, box in boxes.items() if box is not None}
 
 
-def _own_box(layer: Layer, unit: tuple[int, ...]) -> Box | None:
-    return Box(unit[0], unit[1], unit[0], unit[1]) if layer.spatial else None
+def _own_box(layer: Layer, unit: tuple[int, ...]) -> Box[int] | None:
+    return Box(unit[1], unit[0], 1, 1) if layer.spatial else None
 
 
-_Reach = tuple[int, Box | None, tuple[int, ...] | None]
+_Reach = tuple[int, Box[int] | None, tuple[int, ...] | None]
 
 
-def _reach(layer: Layer, box: Box | None, unit: tuple[int, ...] | None) -> list[_Reach]:
+def _reach(layer: Layer, box: Box[int] | None, unit: tuple[int, ...] | None) -> list[_Reach]:
     """Return, for each input, the part that a part of the output depends on."""
     found: list[_Reach] = []
     for source, shape in zip(layer.inputs, layer.input_shapes, strict=True):
-        whole = Box(0, 0, shape[0] - 1, shape[1] - 1) if len(shape) == 3 else None
+        whole = Box(0, 0, shape[1], shape[0]) if len(shape) == 3 else None
         exact = _same_unit(layer, unit, shape)
         if len(shape) != 3:
             found.append((source, None, exact))
         elif exact is not None:
-            found.append((source, Box(exact[0], exact[1], exact[0], exact[1]), exact))
+            found.append((source, Box(exact[1], exact[0], 1, 1), exact))
         elif box is None or layer.operation is None:
             found.append((source, whole, None))
         elif reached := _through(layer, box, shape):
@@ -185,53 +166,49 @@ def _same_unit(
     return None
 
 
-def _through(layer: Layer, box: Box, shape: tuple[int, ...]) -> Box | None:
+def _through(layer: Layer, box: Box[int], shape: tuple[int, ...]) -> Box[int] | None:
     """Return the box of the input behind a box of the output; None if that is all padding."""
     operation = layer.operation
     if isinstance(operation, Pad):
-        rows, columns = operation.rows[0], operation.columns[0]
-        moved = (box.top - rows, box.left - columns, box.bottom - rows, box.right - columns)
-        return _clipped(*moved, shape)
+        moved = Box(box.x - operation.columns[0], box.y - operation.rows[0], box.width, box.height)
+        return _clip(moved, shape)
     window = window_of(layer)
     if window is not None:
-        top, left = window.corner(shape, box.top, box.left)
-        bottom, right = window.corner(shape, box.bottom, box.right)
-        bottom += (window.size[0] - 1) * window.dilation[0]
-        right += (window.size[1] - 1) * window.dilation[1]
-        return _clipped(top, left, bottom, right, shape)
+        top, left = window.corner(shape, box.y, box.x)
+        bottom, right = window.corner(shape, box.bottom - 1, box.right - 1)
+        bottom += (window.size[0] - 1) * window.dilation[0] + 1
+        right += (window.size[1] - 1) * window.dilation[1] + 1
+        return _clip(Box(left, top, right - left, bottom - top), shape)
     if layer.shape[:2] == shape[:2]:
         return box
-    return Box(0, 0, shape[0] - 1, shape[1] - 1)
+    return Box(0, 0, shape[1], shape[0])
 
 
-def _clipped(top: int, left: int, bottom: int, right: int, shape: tuple[int, ...]) -> Box | None:
-    top, left = max(top, 0), max(left, 0)
-    bottom, right = min(bottom, shape[0] - 1), min(right, shape[1] - 1)
-    return Box(top, left, bottom, right) if top <= bottom and left <= right else None
+def _clip(box: Box[int], shape: tuple[int, ...]) -> Box[int] | None:
+    """Return the part of a box inside an array of `shape` (rows, columns, ...), or None."""
+    x, y = max(box.x, 0), max(box.y, 0)
+    width, height = min(box.right, shape[1]) - x, min(box.bottom, shape[0]) - y
+    return Box(x, y, width, height) if width > 0 and height > 0 else None
 
 
-def _join(box: Box | None, other: Box | None) -> Box | None:
+def _join(box: Box[int] | None, other: Box[int] | None) -> Box[int] | None:
+    """Return the smallest box that contains both."""
     if box is None or other is None:
         return box or other
-    return Box(
-        min(box.top, other.top),
-        min(box.left, other.left),
-        max(box.bottom, other.bottom),
-        max(box.right, other.right),
-    )
+    x, y = min(box.x, other.x), min(box.y, other.y)
+    right, bottom = max(box.right, other.right), max(box.bottom, other.bottom)
+    return Box(x, y, right - x, bottom - y)
 
 
-def on_upload(box: Box, placement: Placement) -> Region:
-    """Return where a box of the 28x28 lies on the upload.
+def on_upload(box: Box[int], placement: Placement) -> Box[float]:
+    """Return where a box of the 28x28 lies on the upload, in the upload's pixels.
 
-    `Placement` maps centres of pixels to centres of pixels; the region reaches to their edges. It
-    may reach over the upload's border, where the preparation added margin.
+    `Placement` maps centres of pixels to centres of pixels; the result reaches to their edges. It
+    may extend past the upload's border where the preparation added a margin.
     """
-    top = placement.offset_y + placement.scale_y * (box.top - 0.5) + 0.5
-    left = placement.offset_x + placement.scale_x * (box.left - 0.5) + 0.5
-    return Region(
-        x=left,
-        y=top,
-        width=placement.scale_x * (box.right - box.left + 1),
-        height=placement.scale_y * (box.bottom - box.top + 1),
+    return Box(
+        x=placement.offset_x + placement.scale_x * (box.x - 0.5) + 0.5,
+        y=placement.offset_y + placement.scale_y * (box.y - 0.5) + 0.5,
+        width=placement.scale_x * box.width,
+        height=placement.scale_y * box.height,
     )

@@ -8,18 +8,18 @@ const SIDE = 196;
 /** Draw both; beside them stands in words what is framed. */
 export function drawFields(where, { trace }) {
   if (!trace.image) { fill(where, h("p.notes", "It sees only padding around the picture.")); return; }
-  const { top, left, bottom, right } = trace.image;
-  const small = framed(state.small, 28, 28, { x: left, y: top, width: right - left + 1, height: bottom - top + 1 });
+  const { x, y, width, height } = trace.image;
+  const small = framed(state.small, 28, 28, trace.image);
   const { picture } = state.source;
   // The frame is in pixels of what was sent, which may be smaller than the picture.
   const part = picture.width / state.prepared.prediction.input.width;
   const { upload } = trace;
   const box = upload && { x: upload.x * part, y: upload.y * part, width: upload.width * part, height: upload.height * part };
   const large = framed(picture, picture.width, picture.height, box);
-  const size = `${bottom - top + 1} × ${right - left + 1}`;
-  const whole = bottom - top === 27 && right - left === 27;
+  const size = `${height} × ${width}`;
+  const whole = width === 28 && height === 28;
   fill(where,
-    h("figure", small, h("figcaption", whole ? "On the 28 × 28: it depends on all of it." : `On the 28 × 28: ${size} pixels, from ${place(top, left)}.`)),
+    h("figure", small, h("figcaption", whole ? "On the 28 × 28: it depends on all of it." : `On the 28 × 28: ${size} pixels, from ${place(y, x)}.`)),
     h("figure", large, h("figcaption", "On the picture as it came.")));
 }
 

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from app.boxes import Box
 from app.errors import InvalidInputError, NotFoundError
 from app.imaging.stages import Placement
 from app.inference.registry import Model
 from app.inspection.activations import InspectedImage, inspect_image
 from app.inspection.provenance import explain_unit, find_unit
-from app.inspection.receptive_field import Box, fields, on_upload, trace
+from app.inspection.receptive_field import fields, on_upload, trace
 from app.network.graph import IMAGE
 from app.recognise import Options
 from app.samples import sample_png
@@ -61,7 +62,7 @@ def test_what_lies_outside_the_traced_box_does_not_matter(
         box = trace(network, layer, unit).get(IMAGE)
         changed = noise.copy()
         if box is not None:
-            rows, columns = slice(box.top, box.bottom + 1), slice(box.left, box.right + 1)
+            rows, columns = slice(box.y, box.bottom), slice(box.x, box.right)
             changed[rows, columns] = image[rows, columns]
         after = network.forward(changed[None])[layer.index][0][unit]
         np.testing.assert_allclose(after, before[layer.index][0][unit], rtol=1e-5, atol=1e-5)
@@ -93,7 +94,7 @@ def test_field_and_trace_agree_away_from_the_border(classic: Model) -> None:
             continue
         y, x = layer.shape[0] // 2, layer.shape[1] // 2
         top, left = (field.offset[axis] + field.stride[axis] * at for axis, at in ((0, y), (1, x)))
-        expected = Box(top, left, top + field.size[0] - 1, left + field.size[1] - 1)
+        expected = Box(left, top, width=field.size[1], height=field.size[0])
         assert trace(network, layer, (y, x, 0))[IMAGE] == expected
 
 
@@ -108,9 +109,9 @@ def test_flattened_unit_is_traced_to_its_place(classic: Model) -> None:
 
 def test_region_on_the_upload_covers_whole_pixels() -> None:
     """Pixel (y, x) of the 28x28 covers a square of the upload around its own centre."""
-    same = on_upload(Box(0, 0, 27, 27), Placement(1.0, 1.0, 0.0, 0.0))
+    same = on_upload(Box(0, 0, 28, 28), Placement(1.0, 1.0, 0.0, 0.0))
     assert (same.x, same.y, same.width, same.height) == (0.0, 0.0, 28.0, 28.0)
-    scaled = on_upload(Box(2, 3, 4, 3), Placement(10.0, 5.0, 100.0, 7.0))
+    scaled = on_upload(Box(3, 2, width=1, height=3), Placement(10.0, 5.0, 100.0, 7.0))
     assert (scaled.y, scaled.height) == (100 + 10 * 1.5 + 0.5, 30.0)
     assert (scaled.x, scaled.width) == (7 + 5 * 2.5 + 0.5, 5.0)
 

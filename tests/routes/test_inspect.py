@@ -163,7 +163,9 @@ def test_unit_is_traced_to_the_upload(client: TestClient) -> None:
     assert answer["abs_error"] <= 1e-4
     assert len(answer["channel_sums"]) == 32
     assert sum(answer["channel_sums"]) == pytest.approx(answer["reconstructed"])
-    assert answer["trace"]["image"] == {"top": 11, "left": 11, "bottom": 15, "right": 15}
+    box = {"x": 11, "y": 11, "width": 5, "height": 5}
+    deprecated = {"top": 11, "left": 11, "bottom": 15, "right": 15}
+    assert answer["trace"]["image"] == box | deprecated
     assert [place["name"] for place in answer["trace"]["layers"]][-1] == "normalise"
     placement = client.post("/preprocess", files={"file": encode(page)}).json()["placement"]
     region = answer["trace"]["upload"]

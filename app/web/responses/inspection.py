@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.boxes import Box
 from app.inference.registry import Model
 from app.inspection.ablation import Ablation
 from app.inspection.activations import (
@@ -25,7 +26,6 @@ from app.inspection.describe import Description, plain_config
 from app.inspection.explanation import Explanation
 from app.inspection.neighbours import Neighbour, Neighbourhood
 from app.inspection.provenance import Provenance
-from app.inspection.receptive_field import Box, Region
 from app.network.network import Layer, Network
 from app.render import diverging, to_png
 from app.web.responses.predictions import prediction_answer
@@ -226,12 +226,21 @@ def _list(values: Numbers | None) -> list[float] | None:
     return None if values is None else [float(value) for value in values]
 
 
-def _box(box: Box) -> BoxOnImage:
-    return BoxOnImage(top=box.top, left=box.left, bottom=box.bottom, right=box.right)
+def _box(box: Box[int]) -> BoxOnImage:
+    return BoxOnImage(
+        x=box.x,
+        y=box.y,
+        width=box.width,
+        height=box.height,
+        top=box.y,
+        left=box.x,
+        bottom=box.bottom - 1,
+        right=box.right - 1,
+    )
 
 
-def _region(region: Region) -> RegionOnUpload:
-    return RegionOnUpload(x=region.x, y=region.y, width=region.width, height=region.height)
+def _region(box: Box[float]) -> RegionOnUpload:
+    return RegionOnUpload(x=box.x, y=box.y, width=box.width, height=box.height)
 
 
 def ablation_answer(

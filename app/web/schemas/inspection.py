@@ -145,21 +145,25 @@ class ActivationsAnswer(_Answer):
 
 
 class BoxOnImage(_Answer):
-    """Rows `top` to `bottom` and columns `left` to `right`, the last ones included."""
+    """A rectangle of whole pixels on the 28x28, or of units in a layer's output."""
 
-    top: int
-    left: int
-    bottom: int
-    right: int
+    x: int = Field(description="First column.")
+    y: int = Field(description="First row.")
+    width: int = Field(description="Number of columns.")
+    height: int = Field(description="Number of rows.")
+    top: int = Field(deprecated=True, description="First row. Use `y`.")
+    left: int = Field(deprecated=True, description="First column. Use `x`.")
+    bottom: int = Field(deprecated=True, description="Last row, inclusive. Use `y` and `height`.")
+    right: int = Field(deprecated=True, description="Last column, inclusive. Use `x` and `width`.")
 
 
 class RegionOnUpload(_Answer):
-    """A rectangle in the upload's own pixels; may reach over its border."""
+    """A rectangle in the upload's own pixels; may extend past its border."""
 
-    x: float
-    y: float
-    width: float
-    height: float
+    x: float = Field(description="Left edge, in pixels from the upload's left edge.")
+    y: float = Field(description="Top edge, in pixels from the upload's top edge.")
+    width: float = Field(description="Width, in pixels.")
+    height: float = Field(description="Height, in pixels.")
 
 
 class UnitAddress(_Answer):
