@@ -1,36 +1,40 @@
-"""Cancellation of work that runs in a thread.
+"""Cancellation of work that runs in a thread, and the callable that says when to cancel it.
 
 The thread pool opens a `cancel_scope` around the work; long work calls `check_cancelled` between
-its steps. Knows threads; knows nothing of requests.
+its steps. Knows threads; knows nothing of HTTP.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+
+# Returns once the caller no longer waits for the result. The HTTP layer makes one from a request;
+# another protocol makes one from its own connection.
+Disconnected = Callable[[], Awaitable[None]]
 
 _cancelled: ContextVar[threading.Event | None] = ContextVar("cancelled", default=None)
 
 
 class WorkCancelled(Exception):
-    """The work has ended early because its client has gone or its deadline has passed."""
+    """The work ended early because its client disconnected or its deadline passed."""
 
 
 @contextmanager
 def cancel_scope(cancelled: threading.Event) -> Iterator[None]:
-    """Let `check_cancelled` raise in this thread once `cancelled` is set."""
-    before = _cancelled.set(cancelled)
+    """Make `check_cancelled` raise in this thread once `cancelled` is set."""
+    outer = _cancelled.set(cancelled)
     try:
         yield
     finally:
-        _cancelled.reset(before)
+        _cancelled.reset(outer)
 
 
 def check_cancelled() -> None:
-    """Raise if the work of this thread is cancelled.
+    """Raise if the work of this thread is cancelled; do nothing outside a `cancel_scope`.
 
     Raises:
-        WorkCancelled: The client has gone, or the deadline has passed.
+        WorkCancelled: The client disconnected, or the deadline passed.
     """
     cancelled = _cancelled.get()
     if cancelled is not None and cancelled.is_set():

@@ -42,6 +42,7 @@ from app.web.observability import logs
 from app.web.observability.metrics import Metrics
 from app.web.requests.body import Limits
 from app.web.responses import openapi
+from app.web.responses.predictions import prediction_texts
 from app.web.service import Service
 
 log = logging.getLogger(__name__)
@@ -146,7 +147,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     for router in routers:
         app.include_router(router)
     problem_details.install(app)
-    openapi.install(app, lambda: running[0] if running else None)
+    openapi.install(app, lambda: running[0].registry if running else None)
     _surround(app, routers, around, traced)
     return app
 
@@ -184,7 +185,9 @@ def _open(settings: Settings, registry: Registry, metrics: Metrics, drain: Drain
         inspection_pool=pool("slow", settings.slow_threads, settings.slow_max_queue),
         reload_pool=pool("reloads", 1, settings.slow_max_queue),
         metrics_pool=pool("scrapes", 1, settings.slow_max_queue, None),
-        micro_batcher=MicroBatcher(on_wait=metrics.on_wait_of_all("quick"), on_run=metrics.read),
+        micro_batcher=MicroBatcher(
+            prediction_texts, on_wait=metrics.on_wait_of_all("quick"), on_run=metrics.read
+        ),
         limits=Limits(settings.max_body_bytes, settings.max_batch_items),
         max_pixels=settings.max_pixels,
         metrics=metrics,

@@ -12,6 +12,7 @@ from app.errors import NotFoundError
 from app.inference.registry import Model
 from app.inference.runtime import Pixels
 from app.recognise import BatchResult, Options
+from app.web.http.disconnect import disconnected
 from app.web.service import Service
 
 # What the document says of a path's version, which `VersionDep` reads.
@@ -53,7 +54,9 @@ async def read_digits(
 ) -> NDArray[np.float32]:
     """Return probabilities `[N, 10]` of digits `[N, 28, 28]` as they are, without preparation."""
     options = Options(preprocess="none")
-    parts = await service.recognise_many(request, pixels, model, options, _probabilities)
+    parts = await service.recognise_many(
+        pixels, model, options, _probabilities, disconnected=disconnected(request)
+    )
     return np.concatenate(parts)
 
 
@@ -66,7 +69,9 @@ async def read_files(
         DigitscopeError: The first error that some file gives, with its place.
     """
     options = Options(max_pixels=service.max_pixels)
-    parts = await service.recognise_many(request, list(files), model, options, lambda found: found)
+    parts = await service.recognise_many(
+        list(files), model, options, lambda result: result, disconnected=disconnected(request)
+    )
     before = 0
     for part in parts:
         for place, error in part.errors.items():

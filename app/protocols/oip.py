@@ -19,6 +19,7 @@ from app.protocols.encoding import answer, json_answer, read_content, read_json,
 from app.protocols.inference import VERSION as OF_PATH
 from app.protocols.inference import VersionDep, find_model, read_digits, read_files
 from app.version import VERSION
+from app.web.dependencies import ServiceDep
 from app.web.requests.body import uncollected
 from app.web.responses import openapi
 from app.web.responses.content_negotiation import BINARY_SCHEMA
@@ -35,7 +36,6 @@ from app.web.schemas.protocols import (
     TensorConfig,
     TensorMetadata,
 )
-from app.web.service import ServiceDep
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
 HEADER = "inference-header-content-length"

@@ -12,6 +12,7 @@ from app.inference.runtime import Pixels
 from app.protocols import tensors
 from app.protocols.encoding import json_answer, read_content, read_json, shown
 from app.protocols.inference import VERSION, VersionDep, find_model, read_digits, read_files
+from app.web.dependencies import ServiceDep
 from app.web.requests.body import uncollected
 from app.web.responses import openapi
 from app.web.schemas.protocols import (
@@ -29,7 +30,6 @@ from app.web.schemas.protocols import (
     VersionError,
     VersionStatus,
 )
-from app.web.service import ServiceDep
 
 router = APIRouter(prefix="/v1", tags=["TensorFlow Serving"])
 INPUT, OUTPUT, SIGNATURE = "image", "probabilities", "serving_default"

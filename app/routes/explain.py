@@ -12,6 +12,8 @@ from app.inspection.attribution import Method
 from app.inspection.explanation import ExplainRequest, explain
 from app.inspection.neighbours import find_neighbours
 from app.render import diverging, enlarge, to_png
+from app.web.dependencies import ServiceDep
+from app.web.http.disconnect import disconnected
 from app.web.requests.body import read_one
 from app.web.responses import content_negotiation, openapi
 from app.web.responses.inspection import ablation_answer, explanation_answer, neighbours_answer
@@ -20,7 +22,7 @@ from app.web.schemas.inspection import (
     ExplanationAnswer,
     NeighboursAnswer,
 )
-from app.web.service import ImageQuery, ServiceDep
+from app.web.schemas.query import ImageQuery
 
 router = APIRouter(tags=["Inspect"])
 ENLARGED = 10  # times, of a map as a picture of its own
@@ -112,7 +114,7 @@ async def explain_answer(
             return content_negotiation.png(content, {"X-Value-Limit": f"{limit:.9g}"})
         return explanation_answer(found, model, query.method)
 
-    return await service.inspection_pool.run_for(request, work)
+    return await service.inspection_pool.run_until(disconnected(request), work)
 
 
 @router.post(
@@ -139,7 +141,7 @@ async def ablate_channels(
         found.sort(key=lambda one: -abs(one.logits[target] - baseline.logits[target]))
         return ablation_answer(seen, layer, target, baseline, found)
 
-    return await service.inspection_pool.run_for(request, work)
+    return await service.inspection_pool.run_until(disconnected(request), work)
 
 
 @router.post(
@@ -160,7 +162,7 @@ async def neighbours(
         found = find_neighbours(image, model, service.options(query), query.count)
         return neighbours_answer(found, model)
 
-    return await service.inspection_pool.run_for(request, work)
+    return await service.inspection_pool.run_until(disconnected(request), work)
 
 
 def _channels(text: str | None) -> list[int]:

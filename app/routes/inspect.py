@@ -15,6 +15,8 @@ from app.inspection.provenance import explain_unit, find_unit
 from app.network.network import Layer
 from app.recognise import ImageInput, Options
 from app.render import to_png
+from app.web.dependencies import ServiceDep
+from app.web.http.disconnect import disconnected
 from app.web.requests.body import read_many, read_one
 from app.web.responses import content_negotiation, openapi
 from app.web.responses.inspection import (
@@ -31,7 +33,7 @@ from app.web.schemas.inspection import (
     InspectionAnswer,
     UnitAnswer,
 )
-from app.web.service import ImageQuery, ServiceDep
+from app.web.schemas.query import ImageQuery
 
 router = APIRouter(tags=["Inspect"])
 LayerPath = Annotated[
@@ -98,7 +100,7 @@ async def inspect(
         seen = inspect_image(image, model, service.options(query))
         return inspection_answer(seen, sheets=query.include == "sheets", scale=query.scale)
 
-    return await service.inspection_pool.run_for(request, work)
+    return await service.inspection_pool.run_until(disconnected(request), work)
 
 
 @router.post(
@@ -145,7 +147,7 @@ async def activations(
             return content_negotiation.npz({each.name: seen.of(each) for each in several or [one]})
         return content_negotiation.npy(seen.of(one))
 
-    return await service.inspection_pool.run_for(request, work)
+    return await service.inspection_pool.run_until(disconnected(request), work)
 
 
 @router.post(
@@ -172,7 +174,7 @@ async def unit(
         address = find_unit(seen, one, query.channel, query.y, query.x)
         return unit_answer(seen, explain_unit(seen, one, address))
 
-    return await service.inspection_pool.run_for(request, work)
+    return await service.inspection_pool.run_until(disconnected(request), work)
 
 
 @router.post(
@@ -206,7 +208,7 @@ async def compare_two(
         looks = [_look(image, model, options) for image, model in zip(images, models, strict=True)]
         return comparison_answer(compare(*looks))
 
-    return await service.inspection_pool.run_for(request, work)
+    return await service.inspection_pool.run_until(disconnected(request), work)
 
 
 def _look(image: ImageInput | DigitscopeError, model: Model, options: Options) -> InspectedImage:

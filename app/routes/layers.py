@@ -12,10 +12,11 @@ from app.inspection.describe import describe_layers
 from app.inspection.weights import draw_weights
 from app.network.network import Layer
 from app.render import to_png
+from app.web.dependencies import ServiceDep
+from app.web.http.disconnect import disconnected
 from app.web.responses import content_negotiation, openapi
 from app.web.responses.inspection import layer_name, layers_answer, model_name, numbers
 from app.web.schemas.inspection import LayersAnswer, WeightsAnswer
-from app.web.service import ServiceDep
 
 router = APIRouter(tags=["Inspect"])
 LayerPath = Annotated[
@@ -82,8 +83,10 @@ async def get_weights(
     if form == "npz":
         return content_negotiation.npz(one.weights)
     if form == "png":
-        return await service.inspection_pool.run_for(request, _picture, one, query.name)
-    return await service.inspection_pool.run_for(request, _as_json, found, one)
+        return await service.inspection_pool.run_until(
+            disconnected(request), _picture, one, query.name
+        )
+    return await service.inspection_pool.run_until(disconnected(request), _as_json, found, one)
 
 
 def _picture(layer: Layer, name: str | None) -> Response:

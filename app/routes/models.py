@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter, Request
 
+from app.web.dependencies import ServiceDep
 from app.web.responses import openapi
 from app.web.responses.predictions import model_details, model_summary
 from app.web.schemas.predictions import ModelDetails, ModelList, ModelSummary
-from app.web.service import ServiceDep
 
 router = APIRouter(tags=["Models"])
 

@@ -9,11 +9,11 @@ from pydantic import BaseModel
 
 from app.errors import StalledError
 from app.version import VERSION
+from app.web.dependencies import ServiceDep
 from app.web.http.fast_routes import FastRoute
 from app.web.observability.metrics import MEDIA_TYPE
 from app.web.responses import openapi
 from app.web.schemas.predictions import Health, Version
-from app.web.service import ServiceDep
 
 router = APIRouter(tags=["Operate"], route_class=FastRoute)
 STALLED_S = 60.0  # longer than any deadline that makes sense

@@ -4,13 +4,15 @@ from fastapi import APIRouter, Request, Response
 
 from app.errors import DigitscopeError
 from app.recognise import BatchResult
+from app.web.dependencies import ImageQueryDep, ServiceDep
+from app.web.http.disconnect import disconnected
 from app.web.http.fast_routes import FastRoute
-from app.web.http.problem_details import Problem, problem
+from app.web.http.problem_details import problem
 from app.web.requests.body import begin_many, read_one
 from app.web.responses import openapi
 from app.web.responses.predictions import prediction_texts
 from app.web.schemas.predictions import ItemError, PredictionAnswer
-from app.web.service import ImageQueryDep, ServiceDep
+from app.web.schemas.problem import Problem
 
 router = APIRouter(tags=["Recognise"], route_class=FastRoute)
 
@@ -27,7 +29,13 @@ async def predict(request: Request, query: ImageQueryDep, service: ServiceDep) -
     """Say which digit an image shows, how sure that is, and whether it is a digit at all."""
     model = await service.model(query.model)
     image = await read_one(request, service.limits)
-    text = await service.recognise(request, image, model, service.options(query))
+    text = await service.recognise(
+        image,
+        model,
+        service.options(query),
+        disconnected=disconnected(request),
+        client=request.scope.get("client"),
+    )
     return Response(text, media_type="application/json")
 
 
@@ -51,7 +59,9 @@ async def predict_batch(request: Request, query: ImageQueryDep, service: Service
         return ",".join(texts).encode()
 
     options = service.options(query)
-    parts = await service.recognise_many(request, images, model, options, write, arrivals)
+    parts = await service.recognise_many(
+        images, model, options, write, disconnected=disconnected(request), arrivals=arrivals
+    )
     return Response(b"[%b]" % b",".join(parts), media_type="application/json")
 
 

@@ -7,11 +7,13 @@ import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 
 from app.preprocessing_report import Explained, explain_preparation
+from app.web.dependencies import ServiceDep
+from app.web.http.disconnect import disconnected
 from app.web.requests.body import read_one
 from app.web.responses import openapi
 from app.web.responses.predictions import preparation_answer
 from app.web.schemas.predictions import PreparationAnswer
-from app.web.service import ImageQuery, ServiceDep
+from app.web.schemas.query import ImageQuery
 
 router = APIRouter(tags=["Recognise"])
 NPZ = "application/x-npz"
@@ -43,8 +45,8 @@ async def preprocess(
     """
     model = await service.model(query.model)
     image = await read_one(request, service.limits)
-    explained = await service.inspection_pool.run_for(
-        request, explain_preparation, image, model, service.options(query)
+    explained = await service.inspection_pool.run_until(
+        disconnected(request), explain_preparation, image, model, service.options(query)
     )
     if query.format == "npz":
         return Response(_as_npz(explained), media_type=NPZ)

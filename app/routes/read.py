@@ -3,11 +3,12 @@
 from fastapi import APIRouter, Request
 
 from app.page_reading import read_page
+from app.web.dependencies import ImageQueryDep, ServiceDep
+from app.web.http.disconnect import disconnected
 from app.web.requests.body import read_one
 from app.web.responses import openapi
 from app.web.responses.predictions import page_answer
 from app.web.schemas.predictions import PageAnswer
-from app.web.service import ImageQueryDep, ServiceDep
 
 router = APIRouter(tags=["Recognise"])
 
@@ -27,8 +28,8 @@ async def read(request: Request, query: ImageQueryDep, service: ServiceDep) -> P
     """
     model = await service.model(query.model)
     image = await read_one(request, service.limits)
-    page = await service.inspection_pool.run_for(
-        request, read_page, image, model, service.options(query)
+    page = await service.inspection_pool.run_until(
+        disconnected(request), read_page, image, model, service.options(query)
     )
     digits = [digit for line in page.lines for digit in line]
     verdicts, confidences = [one.verdict for one in digits], [one.confidence for one in digits]

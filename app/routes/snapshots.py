@@ -8,6 +8,8 @@ from pydantic import Field
 from app.errors import NotFoundError
 from app.inspection.activations import Scale, inspect_image
 from app.inspection.snapshots import convolution_behind, follow, saved_epochs
+from app.web.dependencies import ServiceDep
+from app.web.http.disconnect import disconnected
 from app.web.requests.body import read_one
 from app.web.responses import openapi
 from app.web.responses.snapshots import (
@@ -17,7 +19,7 @@ from app.web.responses.snapshots import (
     snapshots_answer,
     training_answer,
 )
-from app.web.service import ImageQuery, ServiceDep
+from app.web.schemas.query import ImageQuery
 
 router = APIRouter(tags=["Inspect"])
 
@@ -80,4 +82,4 @@ async def snapshots(
         name = None if behind is None else model.network.layers[behind].name
         return snapshots_answer(seen, layer, name, moments)
 
-    return await service.inspection_pool.run_for(request, work)
+    return await service.inspection_pool.run_until(disconnected(request), work)

@@ -1,60 +1,63 @@
-"""What routes ask for: the service's state and the parameters of a route with an image."""
+"""The state of one serving process, and the recognition that its routes and protocols share.
+
+Knows models, thread pools and metrics. Knows nothing of HTTP requests: callers hand in a callable
+that returns when their client disconnects (`app.cancellation.Disconnected`).
+"""
 
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
-from typing import Annotated, TypeVar, cast
+from typing import TypeVar
 
 import numpy as np
-from fastapi import Depends, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
 
+from app.cancellation import Disconnected
 from app.imaging.decode import is_small
-from app.imaging.polarity import Polarity
-from app.inference.registry import Model, Registry
+from app.inference.registry import BATCHES, Model, Registry
 from app.recognise import (
     BatchResult,
     ImageInput,
     Images,
     Options,
-    Preprocess,
     decode_only,
     goes_unchanged,
     recognise_many,
 )
 from app.web.execution.micro_batcher import MicroBatcher
+from app.web.execution.parallel_batch import run_batch
 from app.web.execution.thread_pool import BoundedThreadPool
 from app.web.http.auth import Admin
 from app.web.http.shutdown import Drain
 from app.web.observability.metrics import Metrics
 from app.web.requests.body import Limits
 from app.web.responses.predictions import prediction_texts
+from app.web.schemas.query import ImageQuery
 
 T = TypeVar("T")
-# Of a batch of files, what a thread reads before it looks at what else waits: each may be a photo.
-FILES = 32
+MAX_FILES_PER_PART = 32  # files; each may be a photo, and other calls wait until a part is done
 
 
 @dataclass(frozen=True)
 class Service:
-    """What one process serves with; made by the lifespan.
+    """What one process serves with; the application's lifespan creates it.
 
     Attributes:
         registry: The models.
-        fast: The lane of predictions.
-        slow: The lane of pages, inspections and explanations, so that they never keep predictions
-            waiting.
-        reloads: The lane of new bundles, which wait for no explanation.
-        scrapes: Likewise of counts: those who watch see most when most is asked.
-        beside: Where quick networks run.
-        limits: Largest bodies.
-        max_pixels: Largest images.
-        metrics: What is counted.
-        drain: Whether the process is about to stop.
-        admin: Who may reload models.
-        quick_below_s: A network that takes at most this long for an image is quick.
-        turn: What threads that share a batch hold in turn (`recognise_many`).
+        prediction_pool: Threads for predictions.
+        inspection_pool: Threads for pages, inspections and explanations. Predictions never wait
+            for them.
+        reload_pool: Thread that loads models. A reload never waits for an explanation.
+        metrics_pool: Thread that writes the metrics page. It is answered even under full load.
+        micro_batcher: Runs fast networks on the event loop, or in a thread beside it.
+        limits: Largest request body and most images in one request.
+        max_pixels: Largest image, width times height.
+        metrics: The counters of this process.
+        drain: Whether the process is shutting down.
+        admin: Checks the admin token.
+        quick_below_s: A network that takes at most so many seconds for an image is fast enough for
+            the micro-batcher.
+        numpy_lock: Held by the threads of a batch while they work with NumPy (`recognise_many`).
     """
 
     registry: Registry
@@ -71,19 +74,19 @@ class Service:
     quick_below_s: float
     numpy_lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def options(self, query: "ImageQuery") -> Options:
-        """Join a request's parameters with the limits of the service."""
+    def options(self, query: ImageQuery) -> Options:
+        """Combine a request's query parameters with the limits of the service."""
         return Options(
             preprocess=query.preprocess, polarity=query.polarity, max_pixels=self.max_pixels
         )
 
     async def model(self, name: str | None) -> Model:
-        """Return the model of this name, or the default for None, once it is loaded.
+        """Return the model `name`, or the default model for None; load it if needed.
 
         Raises:
-            NotFoundError: There is no such model.
-            NotReadyError: It is still being compiled, or it cannot be loaded.
-            QueueFullError: It would have to be loaded, and too many wait for that.
+            NotFoundError: There is no model of this name.
+            NotReadyError: The model is being compiled, or could not be loaded.
+            QueueFullError: The model must be loaded, and too many loads are waiting.
         """
         if self.registry.is_loaded(name):
             return self.registry.get(name)
@@ -91,89 +94,91 @@ class Service:
         return await self.reload_pool.run(self.registry.get, name)
 
     async def recognise(
-        self, request: Request, image: ImageInput, model: Model, options: Options
+        self,
+        image: ImageInput,
+        model: Model,
+        options: Options,
+        *,
+        disconnected: Disconnected,
+        client: object,
     ) -> str:
-        """Read one image in the fast lane; a 28x28 for a quick network without that way.
+        """Recognise one image: a 28x28 with a fast network on the event loop, others in a thread.
 
-        To hand work to a thread and back takes longer than to decode a 28x28, or than a quick
-        network (docs/performance.md).
+        Args:
+            image: The image.
+            model: The network.
+            options: How the image is read.
+            disconnected: Returns once the client has gone.
+            client: Identifies the client's connection.
 
         Returns:
             A `PredictionAnswer` as JSON.
+
+        Raises:
+            DigitscopeError: The image cannot be read, or the queue is full.
+            WorkCancelled: The client disconnected.
         """
-        if model.seconds <= self.quick_below_s and (
-            not isinstance(image, bytes) or is_small(image)
-        ):
+        # A round trip to a thread takes longer than to decode a 28x28 (docs/performance.md).
+        is_fast = model.seconds <= self.quick_below_s
+        if is_fast and (not isinstance(image, bytes) or is_small(image)):
             began = time.perf_counter()
             image = decode_only(image, options)
             if goes_unchanged(image, options):
-                spent = time.perf_counter() - began
-                return await self.micro_batcher.run(
-                    image, model, request.scope.get("client"), spent
-                )
+                decode_s = time.perf_counter() - began
+                return await self.micro_batcher.run(image, model, client, decode_s)
 
-        def read() -> tuple[BatchResult, list[str]]:
-            found = recognise_many([image], model, options)
-            return found, prediction_texts(found, model.bundle)
+        def work() -> tuple[BatchResult, list[str]]:
+            result = recognise_many([image], model, options)
+            return result, prediction_texts(result, model.bundle)
 
-        found, texts = await self.prediction_pool.run_for(request, read)
-        for error in found.errors.values():
+        result, texts = await self.prediction_pool.run_until(disconnected, work)
+        for error in result.errors.values():
             raise error
-        self.metrics.read([found], model)
+        self.metrics.read([result], model)
         return texts[0]
 
     async def recognise_many(
         self,
-        request: Request,
         images: Images,
         model: Model,
         options: Options,
         write: Callable[[BatchResult], T],
+        *,
+        disconnected: Disconnected,
         arrivals: AsyncGenerator[int, None] | None = None,
     ) -> list[T]:
-        """Read many images in the fast lane, in parts on all of its threads, as they arrive.
+        """Recognise many images in parts, on all prediction threads, while they still arrive.
 
-        With `arrivals`, a list grows as these say.
+        Args:
+            images: The images. With `arrivals`, a list grows and an array fills meanwhile.
+            model: The network.
+            options: How the images are read.
+            write: Makes the response of one part; called in the threads.
+            disconnected: Returns once the client has gone.
+            arrivals: Yields how many images have arrived; None if all have.
 
         Returns:
-            What `write`, called in these threads, makes of each part, in order.
+            The results of `write`, in order.
+
+        Raises:
+            QueueFullError: The queue is full; nothing was started.
+            WorkCancelled: The client disconnected.
         """
 
-        def read(part: slice) -> tuple[BatchResult, T]:
-            found = recognise_many(images[part], model, options, self.numpy_lock)
+        def work(part: slice) -> tuple[BatchResult, T]:
+            result = recognise_many(images[part], model, options, self.numpy_lock)
             with self.numpy_lock:
-                return found, write(found)
+                return result, write(result)
 
-        array = isinstance(images, np.ndarray)
-        most = model.part if array else min(model.part, FILES)
-        count = len(images) if array or arrivals is None else None
-        parts = await self.prediction_pool.run_parts_for(
-            request, read, count, most=most, arrivals=arrivals
+        is_array = isinstance(images, np.ndarray)
+        parts = await run_batch(
+            self.prediction_pool,
+            disconnected,
+            work,
+            len(images) if is_array or arrivals is None else None,
+            max_part=model.part if is_array else min(model.part, MAX_FILES_PER_PART),
+            run_size=BATCHES[0],
+            arrivals=arrivals,
         )
-        self.metrics.read([found for found, _ in parts], model)
+        self.metrics.read([result for result, _ in parts], model)
         return [written for _, written in parts]
-
-
-class ImageQuery(BaseModel):
-    """The query parameters of every route that takes an image."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: str | None = Field(None, description="Name of the model; the default model if left out.")
-    preprocess: Preprocess = Field(
-        "auto",
-        description=(
-            "`auto` prepares the image as MNIST was made; `none` takes a 28x28 image as it is."
-        ),
-    )
-    polarity: Polarity = Field(
-        "auto", description="Whether the ink is darker or lighter than its ground."
-    )
-
-
-async def _service(request: Request) -> Service:
-    return cast(Service, request.state.service)
-
-
-ServiceDep = Annotated[Service, Depends(_service)]
-ImageQueryDep = Annotated[ImageQuery, Query()]

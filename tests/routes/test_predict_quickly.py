@@ -13,9 +13,10 @@ from starlette.types import ASGIApp, Message
 from app.inference.registry import Model
 from app.web.execution import micro_batcher
 from app.web.execution.micro_batcher import MicroBatcher
+from app.web.responses.predictions import prediction_texts
 from app.web.service import Service
 from tests.forms import npy
-from tests.web.held import Held
+from tests.web.paused_runtime import PausedRuntime
 
 pytestmark = pytest.mark.anyio
 
@@ -70,11 +71,13 @@ class Site:
 
     def __init__(self, app: ASGIApp, service: Service, model: Model) -> None:
         """Serve with a quick model, held."""
-        self.app, self.runtime = app, Held()
+        self.app, self.runtime = app, PausedRuntime()
         self.runtime.go.clear()
         quick = replace(model, runtime=self.runtime, event_loop_runtime=None, seconds=50e-6)
         registry = OneModel(quick)
-        self.service = replace(service, registry=registry, micro_batcher=MicroBatcher())
+        self.service = replace(
+            service, registry=registry, micro_batcher=MicroBatcher(prediction_texts)
+        )
         self.clients = 0
 
     async def ask(self, digit: int, **headers: str) -> Answer:

@@ -1,12 +1,15 @@
-"""Quick networks, run beside the event loop on all images that wait, in one go.
+"""Micro-batching: runs the images of concurrent requests through a fast network together.
 
-Images gather for as long as each turn of the event loop brings another, so nobody waits for what
-has not come yet. A few run on the event loop, because the way to a thread and back takes longer. As
-many as take `APART_S` are run by a thread, and the loop, since the network needs no Python, goes on
-reading requests and sending answers; the thread takes what arrives meanwhile, run after run, until
-there are only a few again. Its runs are short, so that the answers of one are sent and the next
-requests are read during the next. Loop and thread never run at the same time, and have an
-interpreter for themselves: the loop may not wait until an explanation gives one back.
+Images collect while each iteration of the event loop brings another one, so no image waits for
+requests that may never come. A few images run on the event loop itself, because a round trip to a
+thread takes longer than the network. Many images (`MIN_THREAD_RUN_S`) run in one thread. LiteRT
+releases the interpreter lock, so the event loop reads requests and sends responses meanwhile. The
+thread makes short runs and takes whatever has arrived since the last one, until few images are
+left. Loop and thread never run a network at the same time. They use an interpreter of their own,
+because the event loop must not wait until an explanation releases one.
+
+docs/performance.md has the figures ("Beside the event loop"). Knows models and asyncio; knows
+nothing of HTTP or JSON.
 """
 
 import asyncio
@@ -17,115 +20,133 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from app.bundle import Bundle
 from app.errors import QueueFullError
 from app.imaging.decode import Upload
 from app.inference.registry import Model
 from app.recognise import BatchResult, recognise_unchanged
-from app.web.responses.predictions import prediction_texts
 
-MAX_RUN = 16  # images of a run; more are no faster (docs/performance.md), and the first would wait
-APART_S, RUN_S = 0.0008, 0.0024  # the shortest run that a thread is for, and its longest
-MAX_WAITING = 1024  # images; the last waits some 50 ms for a network of 50 us
+MAX_RUN = 16  # images; a larger run is no faster, and its first image would wait longer
+MIN_THREAD_RUN_S = 0.0008  # seconds; below this the round trip to the thread costs more
+MAX_THREAD_RUN_S = 0.0024  # seconds; the responses of one run are sent during the next
+MAX_WAITING = 1024  # images; the last one waits about 50 ms at 50 us each
 
 _Outcome = tuple[BatchResult, list[str]] | Exception
 
 
 @dataclass(frozen=True)
 class _Call:
+    """One image that waits for its run.
+
+    Attributes:
+        upload: The decoded image.
+        model: The network to run.
+        decode_s: Seconds that decoding took.
+        queued_at: When the image was queued, by `time.perf_counter`.
+        text: Future of the response's text.
+    """
+
     upload: Upload
     model: Model
-    seconds: float
-    since: float
+    decode_s: float
+    queued_at: float
     text: asyncio.Future[str]
 
 
 class MicroBatcher:
-    """Runs the images of concurrent requests through a quick network."""
+    """Runs the images of concurrent requests through a fast network."""
 
     def __init__(
         self,
+        write: Callable[[BatchResult, Bundle], list[str]],
         *,
         on_wait: Callable[[Sequence[float]], None] = lambda seconds: None,
-        on_run: Callable[[Sequence[BatchResult], Model], None] = lambda found, model: None,
+        on_run: Callable[[Sequence[BatchResult], Model], None] = lambda results, model: None,
     ) -> None:
-        """Tell `on_wait` how long the images of a run waited, and `on_run` what came out of it."""
-        self._on_wait, self._on_run = on_wait, on_run
+        """Create the batcher and its thread.
+
+        Args:
+            write: Returns one text for each image of a result; called where the network ran.
+            on_wait: Called before each run with the seconds that each of its images waited.
+            on_run: Called on the event loop after each run, with its result.
+        """
+        self._write, self._on_wait, self._on_run = write, on_wait, on_run
         self._waiting: deque[_Call] = deque()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beside")
-        self._due = False  # whether `_turn` will be called
-        self._seen = 0  # images that waited a turn ago
-        self._last: object = None  # connection of the last image
-        self._running_since: float | None = None  # in the thread
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="micro-batch")
+        self._is_scheduled = False  # whether the event loop will call `_on_iteration`
+        self._waiting_before = 0  # images that waited one iteration ago
+        self._last_client: object = None
+        self._thread_run_since: float | None = None  # None while the thread is idle
 
-    async def run(self, upload: Upload, model: Model, client: object, seconds: float = 0.0) -> str:
-        """Return what the network says of an image, as the JSON of a `PredictionAnswer`.
+    async def run(self, upload: Upload, model: Model, client: object, decode_s: float = 0.0) -> str:
+        """Recognise one image and return the text that `write` makes of the result.
 
-        When the waiting task is cancelled, an image that still waits is dropped.
+        If the waiting task is cancelled, a queued image is dropped.
 
         Args:
             upload: An image that goes to the network unchanged.
             model: The network.
-            client: The connection that it came on.
-            seconds: What it took to decode.
+            client: Identifies the connection. If it is that of the previous image, and none is
+                waiting, the image runs at once: one connection has one request at a time.
+            decode_s: Seconds that decoding the image took.
 
         Raises:
-            QueueFullError: Too many images wait already.
+            QueueFullError: `MAX_WAITING` images are waiting already.
         """
         if len(self._waiting) >= MAX_WAITING:
-            raise QueueFullError(f"{MAX_WAITING} images wait already; try again in a second.")
+            raise QueueFullError(f"{MAX_WAITING} images are waiting; try again in a second.")
         loop = asyncio.get_running_loop()
-        again, self._last = client == self._last, client
-        if again and not (self._waiting or self._running_since):
-            # One client that sends one after the other: no other will come in this turn.
-            found, texts = _recognise([upload], model, seconds)
+        is_same_client, self._last_client = client == self._last_client, client
+        if is_same_client and not (self._waiting or self._thread_run_since):
+            result, texts = self._recognise([upload], model, decode_s)
             self._on_wait((0.0,))
-            self._on_run([found], model.on_event_loop)
+            self._on_run([result], model.on_event_loop)
             return texts[0]
-        call = _Call(upload, model, seconds, time.perf_counter(), loop.create_future())
+        call = _Call(upload, model, decode_s, time.perf_counter(), loop.create_future())
         self._waiting.append(call)
-        self._wait_a_turn(loop)
+        self._schedule(loop)
         return await call.text
 
     def stalled_for(self) -> float:
-        """Return for how many seconds the thread has been running the network; 0 if it is not."""
-        return time.monotonic() - self._running_since if self._running_since else 0.0
+        """Return the seconds since the thread began its current run; 0 if it is idle."""
+        return time.monotonic() - self._thread_run_since if self._thread_run_since else 0.0
 
     def close(self) -> None:
-        """Wait for the thread."""
+        """Wait until the thread has ended."""
         self._thread.shutdown(wait=True)
 
-    def _wait_a_turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let `_turn` be called, once, after what has come in by now has been read."""
-        if not (self._due or self._running_since):
-            self._due = True
-            loop.call_soon(self._turn)
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Call `_on_iteration` once, after the event loop has read what has arrived by now."""
+        if not (self._is_scheduled or self._thread_run_since):
+            self._is_scheduled = True
+            loop.call_soon(self._on_iteration)
 
-    def _turn(self) -> None:
-        """Run what waits, unless this turn has brought another and there is room for more."""
-        loop, self._due = asyncio.get_running_loop(), False
-        if self._many():
-            self._seen, self._running_since = 0, time.monotonic()
+    def _on_iteration(self) -> None:
+        """Run the waiting images, unless this iteration brought another and there is room."""
+        loop, self._is_scheduled = asyncio.get_running_loop(), False
+        if self._needs_thread():
+            self._waiting_before, self._thread_run_since = 0, time.monotonic()
             self._thread.submit(self._work, loop)
-        elif self._seen < len(self._waiting):
-            self._seen = len(self._waiting)
-            self._wait_a_turn(loop)
+        elif self._waiting_before < len(self._waiting):
+            self._waiting_before = len(self._waiting)
+            self._schedule(loop)
         else:
-            self._seen = 0
+            self._waiting_before = 0
             if calls := self._take(MAX_RUN):
-                self._finish(calls, _run(calls))
+                self._finish(calls, self._run(calls))
             if self._waiting:
-                self._wait_a_turn(loop)
+                self._schedule(loop)
 
-    def _many(self) -> bool:
-        """Tell whether enough images wait for a run in the thread."""
-        return bool(self._waiting) and len(self._waiting) >= _images(
-            self._waiting[0].model, APART_S
-        )
+    def _needs_thread(self) -> bool:
+        """Return whether enough images wait for a run in the thread."""
+        if not self._waiting:
+            return False
+        return len(self._waiting) >= _images_in(MIN_THREAD_RUN_S, self._waiting[0].model)
 
-    def _take(self, most: int) -> list[_Call]:
-        """Take those that have waited longest, all of one model, and drop who is gone."""
+    def _take(self, max_images: int) -> list[_Call]:
+        """Take the oldest waiting images of one model; drop those whose request was cancelled."""
         calls: list[_Call] = []
-        while self._waiting and len(calls) < most:
+        while self._waiting and len(calls) < max_images:
             if calls and self._waiting[0].model is not calls[0].model:
                 break
             call = self._waiting.popleft()
@@ -133,55 +154,59 @@ class MicroBatcher:
                 calls.append(call)
         if calls:
             now = time.perf_counter()
-            self._on_wait([now - call.since for call in calls])
+            self._on_wait([now - call.queued_at for call in calls])
         return calls
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Run what waits, in the thread; the event loop takes none meanwhile."""
-        half = 0
-        while self._many():
-            self._running_since = time.monotonic()
-            model = self._waiting[0].model
-            # Not all at once: the loop would have nothing to do until it has all answers to send.
-            half = max(half, math.ceil(len(self._waiting) / 2))
-            most = max(_images(model, APART_S), min(half, _images(model, RUN_S)))
-            if calls := self._take(most):
-                loop.call_soon_threadsafe(self._finish, calls, _run(calls))
-        loop.call_soon_threadsafe(self._came_back)
+        """Run the waiting images in the thread until few are left; the loop takes none meanwhile.
 
-    def _came_back(self) -> None:
-        self._running_since = None
+        A run has at most half of the images that wait: the event loop sends the responses of one
+        half while the other half runs.
+        """
+        half = 0
+        while self._needs_thread():
+            self._thread_run_since = time.monotonic()
+            model = self._waiting[0].model
+            half = max(half, math.ceil(len(self._waiting) / 2))
+            max_images = max(
+                _images_in(MIN_THREAD_RUN_S, model), min(half, _images_in(MAX_THREAD_RUN_S, model))
+            )
+            if calls := self._take(max_images):
+                loop.call_soon_threadsafe(self._finish, calls, self._run(calls))
+        loop.call_soon_threadsafe(self._on_thread_idle)
+
+    def _on_thread_idle(self) -> None:
+        self._thread_run_since = None
         if self._waiting:
-            self._wait_a_turn(asyncio.get_running_loop())
+            self._schedule(asyncio.get_running_loop())
 
     def _finish(self, calls: list[_Call], outcome: _Outcome) -> None:
+        """Resolve the futures of one run, on the event loop."""
         if isinstance(outcome, Exception):
             for call in calls:
                 if not call.text.done():
                     call.text.set_exception(outcome)
             return
-        found, texts = outcome
+        result, texts = outcome
         for call, text in zip(calls, texts, strict=True):
             if not call.text.done():
                 call.text.set_result(text)
-        self._on_run([found], calls[0].model.on_event_loop)
+        self._on_run([result], calls[0].model.on_event_loop)
+
+    def _run(self, calls: list[_Call]) -> _Outcome:
+        decode_s = sum(call.decode_s for call in calls) / len(calls)
+        try:
+            return self._recognise([call.upload for call in calls], calls[0].model, decode_s)
+        except Exception as error:  # noqa: BLE001 - each caller of the run raises it
+            return error
+
+    def _recognise(
+        self, uploads: list[Upload], model: Model, decode_s: float
+    ) -> tuple[BatchResult, list[str]]:
+        result = recognise_unchanged(uploads, model.on_event_loop, seconds=decode_s)
+        return result, self._write(result, model.bundle)
 
 
-def _images(model: Model, seconds: float) -> int:
-    """Return how many images a run has that takes so long, 1..`MAX_RUN`."""
+def _images_in(seconds: float, model: Model) -> int:
+    """Return the size of a run that takes about `seconds`, 1..`MAX_RUN` images."""
     return min(MAX_RUN, math.ceil(seconds / model.seconds))
-
-
-def _run(calls: list[_Call]) -> _Outcome:
-    seconds = sum(call.seconds for call in calls) / len(calls)
-    try:
-        return _recognise([call.upload for call in calls], calls[0].model, seconds)
-    except Exception as error:  # noqa: BLE001 - every caller learns of it
-        return error
-
-
-def _recognise(
-    uploads: list[Upload], model: Model, seconds: float
-) -> tuple[BatchResult, list[str]]:
-    found = recognise_unchanged(uploads, model.on_event_loop, seconds=seconds)
-    return found, prediction_texts(found, model.bundle)

@@ -20,7 +20,8 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from app.web.http.problem_details import MEDIA_TYPE, Problem
+from app.web.http.problem_details import MEDIA_TYPE
+from app.web.schemas.problem import Problem
 
 MAX_HEAD_BYTES = 64 * 1024  # browsers send some 1 kB; so much is read in a row without a body
 MIN_TAKEN_BYTES = 64 * 1024  # of an answer, while the patience lasts

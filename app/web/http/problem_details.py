@@ -7,54 +7,17 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from app import errors
+from app.cancellation import WorkCancelled
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 PROTOCOLS = re.compile(r"/v[12](/|$)")  # industry protocols have an error form of their own
 GONE = 499  # nginx's status for a client that went away before its answer
-
-
-# Members that a problem has only where they help.
-_MORE: dict[str, Any] = {
-    "valid": {
-        "type": "array",
-        "items": {"type": "string"},
-        "description": "What would have been taken.",
-    },
-    "errors": {
-        "type": "array",
-        "items": {"type": "object"},
-        "description": "Each fault with its place, `loc`, and a sentence, `msg`.",
-    },
-}
-
-
-def _show_more(schema: dict[str, Any]) -> None:
-    schema["properties"] |= _MORE
-
-
-class Problem(BaseModel):
-    """What went wrong, in the form of RFC 9457."""
-
-    model_config = ConfigDict(extra="allow", json_schema_extra=_show_more)
-
-    type: str = Field(
-        description="Identifies the kind of problem.",
-        examples=["urn:digitscope:problem:blank-image"],
-    )
-    title: str = Field(description="The kind of problem in words.")
-    status: int = Field(description="The HTTP status.")
-    detail: str = Field(description="What was expected and what came.")
-    instance: str = Field(description="The path that was asked for.")
-    request_id: str = Field(
-        description="The id of the request, also in the header X-Request-ID and in the log."
-    )
 
 
 def problem(request: Request, error: errors.DigitscopeError) -> dict[str, Any]:
@@ -91,8 +54,8 @@ def respond(request: Request, error: Exception) -> Response:
         return _invalid_parameters(request, error)
     if isinstance(error, HTTPException):
         return _http(request, error)
-    if isinstance(error, ClientDisconnect):
-        # A status for the log and the metrics (nginx's), where nobody is left to answer.
+    if isinstance(error, (ClientDisconnect, WorkCancelled)):
+        # Nobody receives this response; its status goes to the log and the metrics.
         return Response(status_code=GONE)
     log.error("request %s failed", request.state.request_id, exc_info=error)
     return answer(
@@ -110,6 +73,7 @@ def install(app: FastAPI) -> None:
         RequestValidationError,
         HTTPException,
         ClientDisconnect,
+        WorkCancelled,
         Exception,
     ):
         app.add_exception_handler(kind, respond)

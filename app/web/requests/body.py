@@ -38,7 +38,6 @@ from app.errors import (
     UnsupportedMediaTypeError,
 )
 from app.imaging.formats import MEDIA_TYPE_ALIASES, MEDIA_TYPES
-from app.web.execution.thread_pool import all_of
 from app.web.requests.npy_reader import are_images, begins_images, read_npy
 
 P = ParamSpec("P")
@@ -137,7 +136,7 @@ class Arriving(NamedTuple):
     """
 
     images: list[ImageInput | DigitscopeError] | NDArray[np.uint8]
-    arrivals: AsyncGenerator[int, None]
+    arrivals: AsyncGenerator[int, None] | None
 
 
 async def read_one(request: Request, limits: Limits) -> ImageInput:
@@ -200,7 +199,7 @@ async def begin_many(request: Request, limits: Limits) -> Arriving:
         return Arriving(files, _collect(files, request, limits))
     if kind == JSON_TYPE:
         items = await read_many(request, limits)
-        return Arriving(items, all_of(len(items)))
+        return Arriving(items, None)
     said, chunks = _header(request, b"content-length"), _limited(request, limits)
     length = int(said) if said.isdecimal() else None
     head, begun = b"", None
@@ -211,7 +210,7 @@ async def begin_many(request: Request, limits: Limits) -> Arriving:
     if not begun or len(head) == length:
         images = _images_of_npy(b"".join([head, *[chunk async for chunk in chunks]]))
         _check_count(len(images), limits)
-        return Arriving(images, all_of(len(images)))
+        return Arriving(images, None)
     count, start = begun
     _check_count(count, limits)
     images = np.empty((count, 28, 28), np.uint8)

@@ -16,19 +16,20 @@ from app import errors as tree
 from app.imaging.decode import decode
 from app.imaging.formats import FORMAT_NAMES
 from app.imaging.polarity import Polarity
+from app.inference.registry import Registry
 from app.inspection.activations import Scale
 from app.inspection.attribution import Method
 from app.recognise import Options, Preprocess, recognise
 from app.samples import sample_png
 from app.verdict import Verdict
 from app.web.http.auth import OPEN_PATHS
-from app.web.http.problem_details import MEDIA_TYPE, PROTOCOLS, Problem
+from app.web.http.problem_details import MEDIA_TYPE, PROTOCOLS
 from app.web.requests import body
 from app.web.responses.content_negotiation import BINARY_SCHEMA
 from app.web.responses.predictions import prediction_answer
 from app.web.schemas.predictions import Precision
+from app.web.schemas.problem import Problem
 from app.web.schemas.protocols import InferenceRequest, PredictRequest, ProtocolError
-from app.web.service import Service
 
 _PLACE = "#/components/schemas/"
 
@@ -268,8 +269,8 @@ def _example(digit: int, form: str) -> dict[str, Any]:
     }
 
 
-def install(app: FastAPI, service: Callable[[], Service | None]) -> None:
-    """Make an app publish its document, with real answers once `service` gives a service."""
+def install(app: FastAPI, registry: Callable[[], Registry | None]) -> None:
+    """Make an app publish its document, with real answers once `registry` returns the models."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema:
@@ -296,8 +297,8 @@ def install(app: FastAPI, service: Callable[[], Service | None]) -> None:
         _drop_framework_errors(made)
         _add_what_comes_anywhere(made)
         _name_choices(made)
-        if running := service():
-            _show_real_answers(made, running)
+        if models := registry():
+            _show_real_answers(made, models)
             app.openapi_schema = made
         return made
 
@@ -352,9 +353,9 @@ def _name_choices(made: dict[str, Any]) -> None:
         made["components"]["schemas"][name] = {"type": "string", "enum": list(choices)}
 
 
-def _show_real_answers(made: dict[str, Any], service: Service) -> None:
+def _show_real_answers(made: dict[str, Any], models: Registry) -> None:
     try:
-        model = service.registry.get(None)
+        model = models.get(None)
     except tree.NotReadyError:
         return
     answers = {

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.bundle import Evaluation, Metadata
 from app.verdict import Verdict
-from app.web.http.problem_details import Problem
+from app.web.schemas.problem import Problem
 
 Precision = Literal["float32", "int8"]
 
