@@ -1,6 +1,6 @@
 /** The service's HTTP API, and whether it can be reached. Addresses are relative to the page. */
 
-import { state, tell } from "./state.js";
+import { state, emit } from "./state.js";
 
 /** What the service answered instead of what was asked for (RFC 9457). */
 export class Problem extends Error {
@@ -23,7 +23,7 @@ export function address(route, query = {}) {
 }
 
 /** Ask a route and return the response; a failure becomes a `Problem`, a lost server is told. */
-async function ask(route, { query, body, signal, method }) {
+async function request(route, { query, body, signal, method }) {
   const plain = body && !(body instanceof Blob);
   let response;
   try {
@@ -34,7 +34,7 @@ async function ask(route, { query, body, signal, method }) {
       signal,
     });
   } catch (error) {
-    if (error.name !== "AbortError") lose();
+    if (error.name !== "AbortError") reportLost();
     throw error;
   }
   if (!response.ok) {
@@ -45,7 +45,7 @@ async function ask(route, { query, body, signal, method }) {
 }
 
 /** Get a document. */
-export const get = async (route, query, signal) => (await ask(route, { query, signal })).json();
+export const get = async (route, query, signal) => (await request(route, { query, signal })).json();
 
 /** The parameters of the present model; pixels that are a 28x28 already are not prepared again. */
 function imageQuery(query, body) {
@@ -54,34 +54,34 @@ function imageQuery(query, body) {
 
 /** Send the present image, or `body`, and get a document. */
 export async function send(route, query = {}, signal = undefined, body = state.source.body) {
-  return (await ask(route, { query: imageQuery(query, body), body, signal })).json();
+  return (await request(route, { query: imageQuery(query, body), body, signal })).json();
 }
 
 /** Send the present image and get a file's bytes. */
 export async function sendForBytes(route, query, signal, body = state.source.body) {
-  return (await ask(route, { query: imageQuery(query, body), body, signal })).arrayBuffer();
+  return (await request(route, { query: imageQuery(query, body), body, signal })).arrayBuffer();
 }
 
 /** Get a file's bytes. */
-export const getBytes = async (route, query, signal) => (await ask(route, { query, signal })).arrayBuffer();
+export const getBytes = async (route, query, signal) => (await request(route, { query, signal })).arrayBuffer();
 
 let lost = false;
-function lose() {
+function reportLost() {
   if (lost) return;
   lost = true;
-  tell("lost");
-  knock(500);
+  emit("lost");
+  waitUntilReady(500);
 }
 
-async function knock(wait) {
+async function waitUntilReady(wait) {
   await new Promise((resolve) => { setTimeout(resolve, wait); });
   try {
     const answer = await fetch(address("readyz"), { cache: "no-store" });
     if (!answer.ok) throw new Error("not ready");
     lost = false;
-    tell("back");
+    emit("back");
   } catch {
-    knock(Math.min(wait * 1.5, 4000));
+    waitUntilReady(Math.min(wait * 1.5, 4000));
   }
 }
 

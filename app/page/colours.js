@@ -69,7 +69,7 @@ export function colours(map) {
 export const neutral = () => (DARK.matches ? 0xff4a443f : 0xffc9cdd0);
 
 /** Call a function when the colour scheme changes. */
-export const onScheme = (hear) => DARK.addEventListener("change", hear);
+export const onColourScheme = (listener) => DARK.addEventListener("change", listener);
 
 /** Choose a map and its ends: diverging and symmetric about 0 where there is anything below 0. */
 export function scaleOf(low, high) {

@@ -2,9 +2,9 @@
 
 import { send } from "./api.js";
 import { byId, fill, h, number, percent } from "./dom.js";
-import { openInCard } from "./layers.js";
-import { paintValues } from "./picture.js";
-import { live, state } from "./state.js";
+import { openChannelInCard } from "./layers.js";
+import { paintValues } from "./heatmaps.js";
+import { updateWhenVisible, state } from "./state.js";
 
 let pinned = null;
 
@@ -14,7 +14,7 @@ export function startCompare() {
   const unpin = h("button", { type: "button", disabled: true, on: { click: () => { pinned = null; unpin.disabled = true; show.refresh(); } } }, "Take the pin out");
   const pin = h("button", { type: "button", on: { click: () => { pinned = state.prepared?.pixels ?? null; unpin.disabled = !pinned; show.refresh(); } } }, "Pin this image");
   fill(byId("compare-body"), h("div.row", pin, unpin), body);
-  const show = live(byId("compare-body"), async (signal) => {
+  const show = updateWhenVisible(byId("compare-body"), async (signal) => {
     if (!pinned) { fill(body, h("p.notes", "Pin the image, then draw or choose another. The two are shown to the network side by side.")); return; }
     const now = state.prepared.pixels;
     const answer = await send("compare", {}, signal, [{ pixels: pinned }, { pixels: now }]);
@@ -31,7 +31,7 @@ function comparison({ predictions, layers, text }, now) {
   const row = (one) => {
     const bar = h("span.bar");
     bar.style.width = `${100 * Math.max(0, one.cosine ?? 0)}%`;
-    const channels = one.channels.slice(0, 3).map((channel) => h("button.link", { type: "button", aria: { label: `Channel ${channel} of ${one.layer.name}` }, on: { click: () => openInCard(one.layer.name, channel) } }, channel));
+    const channels = one.channels.slice(0, 3).map((channel) => h("button.link", { type: "button", aria: { label: `Channel ${channel} of ${one.layer.name}` }, on: { click: () => openChannelInCard(one.layer.name, channel) } }, channel));
     return h("tr", h("th", { scope: "row" }, one.layer.name), h("td.track", h("span.rail", bar)), h("td", number(one.cosine, 3)), h("td", number(one.relative_distance, 3)), h("td", channels));
   };
   return [

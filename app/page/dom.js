@@ -75,11 +75,11 @@ export const shape = (sizes) => sizes.join(" × ");
 export const aDigit = (digit) => `${digit === 8 ? "an" : "a"} ${digit}`;
 
 /** A place in words. */
-export const place = (y, x) => `row ${y}, column ${x}`;
+export const position = (y, x) => `row ${y}, column ${x}`;
 
 let pending = 0;
 /** Have a sentence spoken by screen readers, the last one if several come at once. */
-export function say(text) {
+export function announce(text) {
   clearTimeout(pending);
   pending = setTimeout(() => { byId("live").textContent = text; }, 150);
 }
@@ -94,7 +94,7 @@ export function table(caption, head, rows) {
 }
 
 /** Make a disclosure whose content is made when it is first opened. */
-export function disclose(summary, make) {
+export function disclosure(summary, make) {
   const body = h("div");
   const details = h("details", h("summary", summary), body);
   details.addEventListener("toggle", () => { if (details.open) fill(body, make()); });
@@ -102,10 +102,10 @@ export function disclose(summary, make) {
 }
 
 /** Whether movement is to be kept down. */
-export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+export const prefersReducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 /** Have a file saved by the browser. */
-export function save(blob, name) {
+export function download(blob, name) {
   const link = h("a", { href: URL.createObjectURL(blob), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);

@@ -1,13 +1,13 @@
 /** The network as it learned: kernels, activations and answer after each saved epoch. */
 
 import { get, send } from "./api.js";
-import { makeBars } from "./answer.js";
-import { onScheme, scaleOf } from "./colours.js";
-import { aDigit, byId, calm, disclose, fill, h, number, percent, table } from "./dom.js";
+import { probabilityBars } from "./prediction.js";
+import { onColourScheme, scaleOf } from "./colours.js";
+import { aDigit, byId, prefersReducedMotion, disclosure, fill, h, number, percent, table } from "./dom.js";
 import { Grid } from "./grid.js";
-import { legend, paintSheet, readSheet } from "./picture.js";
+import { legend, paintSheet, readSheet } from "./heatmaps.js";
 import { curve } from "./plot.js";
-import { live, state, withNetwork } from "./state.js";
+import { updateWhenVisible, state, onNetwork } from "./state.js";
 
 const parts = {};
 let training = null;
@@ -21,14 +21,14 @@ export function startEpochs() {
   parts.play = h("button", { type: "button", on: { click: play } }, "Play");
   parts.plot = h("div");
   const body = h("tbody");
-  parts.bars = makeBars(body);
+  parts.bars = probabilityBars(body);
   parts.kernels = new Grid({ label: "Kernels of the convolution at this epoch", gap: 1, describe: describeKernel });
   parts.maps = new Grid({ label: "Channels of the layer at this epoch", gap: 1, describe: describeMap });
   parts.kernelTitle = h("h4");
   parts.mapTitle = h("h4");
   parts.kernelBox = h("div", parts.kernelTitle, parts.kernels.element);
   parts.table = h("div");
-  parts.now = disclose("Table of this epoch's kernels and channels", tablesNow);
+  parts.now = disclosure("Table of this epoch's kernels and channels", tablesNow);
   parts.content = h("div",
     h("div.row", h("label.slider", "Epoch ", parts.slider), parts.play, h("label", "Layer ", parts.layer)),
     parts.said,
@@ -36,11 +36,11 @@ export function startEpochs() {
     h("div.columns", parts.kernelBox, h("div", parts.mapTitle, parts.maps.element)), parts.now, parts.table);
   parts.none = h("p.notes", { hidden: true });
   fill(byId("epochs-body"), parts.none, parts.content);
-  withNetwork(() => { training = null; course = null; });
-  const follow = live(byId("epochs-body"), load);
+  onNetwork(() => { training = null; course = null; });
+  const follow = updateWhenVisible(byId("epochs-body"), load);
   parts.layer.addEventListener("change", () => follow.refresh());
   parts.slider.addEventListener("input", show);
-  onScheme(() => course && show());
+  onColourScheme(() => course && show());
 }
 
 async function load(signal) {
@@ -52,7 +52,7 @@ async function load(signal) {
   if (signal.aborted) return;
   course = { ...answer, sheets };
   show();
-  fill(parts.table, disclose("Table of the epochs", () => table("The answer, epoch by epoch", ["epoch", "read as", `probability of ${state.answer.digit}`, "misread in validation", "loss in training"],
+  fill(parts.table, disclosure("Table of the epochs", () => table("The answer, epoch by epoch", ["epoch", "read as", `probability of ${state.answer.digit}`, "misread in validation", "loss in training"],
     answer.moments.map((moment) => [moment.epoch, moment.digit, percent(moment.probabilities[state.answer.digit]), percent(1 - figures(moment).val_accuracy), number(figures(moment).loss, 3)]))));
 }
 
@@ -173,7 +173,7 @@ function play() {
     slider.value = String(Number(slider.value) + 1);
     show();
     if (slider.value === slider.max) stop();
-  }, calm() ? 1500 : 600);
+  }, prefersReducedMotion() ? 1500 : 600);
 }
 
 function stop() {

@@ -30,11 +30,11 @@ export class Grid {
     this.legend = h("div");
     this.element = h("div.grid", h("div.stack", this.canvas, this.badges, this.overlay), h("div.foot", this.legend, this.readout));
     this.stack = this.element.firstChild;
-    this.overlay.addEventListener("keydown", (event) => this.#key(event));
-    this.overlay.addEventListener("pointermove", (event) => this.#hover(event));
-    this.overlay.addEventListener("pointerleave", () => { this.#tell(this.at, document.activeElement === this.overlay); });
-    this.overlay.addEventListener("click", (event) => this.#click(event));
-    this.overlay.addEventListener("focus", () => this.#tell(this.at, true));
+    this.overlay.addEventListener("keydown", (event) => this.#onKey(event));
+    this.overlay.addEventListener("pointermove", (event) => this.#onPointerMove(event));
+    this.overlay.addEventListener("pointerleave", () => { this.#showCell(this.at, document.activeElement === this.overlay); });
+    this.overlay.addEventListener("click", (event) => this.#onClick(event));
+    this.overlay.addEventListener("focus", () => this.#showCell(this.at, true));
   }
 
   /** Say how many cells there are, how many in a row, and the size of one in pixels of the canvas. */
@@ -42,7 +42,7 @@ export class Grid {
     Object.assign(this, { size, columns, cellHeight, cellWidth, at: Math.min(this.at, size - 1) });
     this.overlay.setAttribute("aria-rowcount", Math.ceil(size / columns));
     this.overlay.setAttribute("aria-colcount", Math.min(columns, size));
-    this.#place();
+    this.#placeCursor();
   }
 
   /** Enlarge the canvas to a width in CSS pixels. */
@@ -54,7 +54,7 @@ export class Grid {
   mark(places, word) {
     this.badges.replaceChildren(...places.map((at) => {
       const badge = h("span.badge", word);
-      this.#position(badge, at);
+      this.#placeElement(badge, at);
       return badge;
     }));
   }
@@ -62,15 +62,15 @@ export class Grid {
   /** Put the cursor on a cell. */
   select(at) {
     this.at = at;
-    this.#place();
-    this.#tell(at, true);
+    this.#placeCursor();
+    this.#showCell(at, true);
   }
 
   focus() {
     this.overlay.focus();
   }
 
-  #position(element, at) {
+  #placeElement(element, at) {
     const row = Math.floor(at / this.columns);
     const column = at % this.columns;
     const rows = Math.ceil(this.size / this.columns);
@@ -82,8 +82,8 @@ export class Grid {
     element.style.width = `${(100 * this.cellWidth) / width}%`;
   }
 
-  #place() {
-    this.#position(this.cell, this.at);
+  #placeCursor() {
+    this.#placeElement(this.cell, this.at);
     this.row.setAttribute("aria-rowindex", Math.floor(this.at / this.columns) + 1);
     this.cell.setAttribute("aria-colindex", (this.at % this.columns) + 1);
     this.cell.firstChild.textContent = this.size ? this.describe(this.at) : "";
@@ -91,15 +91,15 @@ export class Grid {
 
   /** Say a cell's words anew, after its value changed. */
   refresh() {
-    this.#place();
+    this.#placeCursor();
   }
 
-  #tell(at, there) {
+  #showCell(at, there) {
     this.readout.textContent = there && this.size ? this.describe(at) : "\u00a0";
     if (there && this.size) this.move?.(at);
   }
 
-  #under(event) {
+  #cellAt(event) {
     const box = this.overlay.getBoundingClientRect();
     const rows = Math.ceil(this.size / this.columns);
     const column = Math.floor(((event.clientX - box.left) / box.width) * this.columns);
@@ -108,19 +108,19 @@ export class Grid {
     return column >= 0 && column < this.columns && at >= 0 && at < this.size ? at : null;
   }
 
-  #hover(event) {
-    const at = this.#under(event);
-    if (at !== null) this.#tell(at, true);
+  #onPointerMove(event) {
+    const at = this.#cellAt(event);
+    if (at !== null) this.#showCell(at, true);
   }
 
-  #click(event) {
-    const at = this.#under(event);
+  #onClick(event) {
+    const at = this.#cellAt(event);
     if (at === null) return;
     this.select(at);
     this.open?.(at);
   }
 
-  #key(event) {
+  #onKey(event) {
     if (!this.size) return;
     const start = this.at - (this.at % this.columns);
     const steps = {

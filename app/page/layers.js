@@ -1,12 +1,12 @@
 /** The layers, a card each: what it does, its shape, its channels as a sheet, its figures. */
 
 import { get, send } from "./api.js";
-import { onScheme, scaleOf } from "./colours.js";
-import { byId, count, disclose, fill, h, number, percent, shape, table } from "./dom.js";
+import { onColourScheme, scaleOf } from "./colours.js";
+import { byId, count, disclosure, fill, h, number, percent, shape, table } from "./dom.js";
 import { Grid } from "./grid.js";
-import { ends, legend, paintSheet, paintValues, readSheet } from "./picture.js";
-import { live, on, state } from "./state.js";
-import { takeLayer } from "./take.js";
+import { extent, legend, paintSheet, paintValues, readSheet } from "./heatmaps.js";
+import { updateWhenVisible, on, state } from "./state.js";
+import { layerDownloads } from "./downloads.js";
 
 const HANDED_ON = ["ZeroPadding2D", "Dropout", "Flatten", "Identity", "SpatialDropout2D", "GaussianNoise"];
 let cards = [];
@@ -14,10 +14,10 @@ let seen = null; // the last answer of /inspect
 
 /** Wire the section; cards are made when a model is chosen. */
 export function startLayers() {
-  const follow = live(byId("cards"), inspect);
+  const follow = updateWhenVisible(byId("cards"), inspect);
   byId("scale").addEventListener("change", () => follow.refresh());
   on("network", makeCards);
-  onScheme(paintAll);
+  onColourScheme(paintAll);
   let width = 0;
   new ResizeObserver(([entry]) => {
     if (Math.abs(entry.contentRect.width - width) < 2) return;
@@ -90,8 +90,8 @@ class Card {
       h("p.formula", h("code", layer.formula)),
       facts(layer),
       this.few ? this.table : this.holder,
-      h("div.under", this.badges, h("div.tools", ...takeLayer(layer))),
-      this.few ? null : disclose("Table of the figures", () => this.#table()),
+      h("div.under", this.badges, h("div.tools", ...layerDownloads(layer))),
+      this.few ? null : disclosure("Table of the figures", () => this.#table()),
       this.panel);
   }
 
@@ -137,7 +137,7 @@ class Card {
   #paintUnits(room) {
     const { values } = this.activity;
     const columns = values.length >= 1024 ? 64 : 32;
-    const scale = scaleOf(...ends(values));
+    const scale = scaleOf(...extent(values));
     paintValues(this.grid.canvas, values, columns, scale);
     this.grid.lay(values.length, columns);
     this.grid.setWidth(Math.min(room, columns * (columns === 64 ? 9 : 14)));
@@ -175,7 +175,7 @@ class Card {
     const values = soft ? raised.map((one) => one / sum) : this.activity.values;
     const best = values.indexOf(Math.max(...values));
     const choose = (at) => h("button.link", { type: "button", aria: { label: `How unit ${at} comes about` }, on: { click: () => this.open(at) } }, number(values[at]));
-    const [low, high] = ends(values);
+    const [low, high] = extent(values);
     const rows = values.map((value, at) => h(at === best ? "tr.best" : "tr", h("th", { scope: "row" }, at),
       soft ? [h("td", number(before[at])), h("td", number(raised[at]))] : null, h("td", choose(at)), h("td.track", signedBar(value, low, high))));
     const total = soft ? h("tfoot", h("tr", h("th", { scope: "row" }, "sum"), h("td", ""), h("td", number(sum)), h("td", "1"), h("td", ""))) : null;
@@ -186,7 +186,7 @@ class Card {
 
   /** Open a channel, or a unit of a layer without places. */
   async open(at) {
-    const { openChannel } = await import("./channel.js");
+    const { openChannel } = await import("./channel_panel.js");
     this.channel?.close();
     this.channel = openChannel(this.layer, at, this.panel, () => {
       this.channel = null;
@@ -197,7 +197,7 @@ class Card {
 }
 
 /** Have a card open a channel or unit from elsewhere. */
-export function openInCard(name, at) {
+export function openChannelInCard(name, at) {
   const card = cards.find((one) => one.layer.name === name);
   card?.open(at);
   card?.element.scrollIntoView({ block: "start" });

@@ -1,21 +1,21 @@
 /** Starts the page: which network, which image, and what hears of what. */
 
 import { get } from "./api.js";
-import { startAnswer } from "./answer.js";
-import { byId, fill, say } from "./dom.js";
-import { startFilm } from "./film.js";
-import { startIntake, takePixels } from "./intake.js";
+import { startPrediction } from "./prediction.js";
+import { byId, fill, announce } from "./dom.js";
+import { startStages } from "./stages.js";
+import { startImageInput, showPixels } from "./image_input.js";
 import { startLayers } from "./layers.js";
 import { chooseModel, listModels, startModels } from "./models.js";
-import { startPad } from "./pad.js";
-import { readSoon, readWholly } from "./reader.js";
-import { on, soon, state, tell } from "./state.js";
-import { readLink, startTake } from "./take.js";
+import { startDrawingSurface } from "./drawing_surface.js";
+import { recogniseSoon, recogniseFully } from "./recognise.js";
+import { on, loadWhenNear, state, emit } from "./state.js";
+import { readLink, startDownloads } from "./downloads.js";
 
 const banner = byId("banner");
 let hiding = 0;
 
-function announce(text, kind, lasting) {
+function showBanner(text, kind, lasting) {
   clearTimeout(hiding);
   fill(banner, text);
   banner.dataset.kind = kind;
@@ -27,64 +27,64 @@ function startBanner() {
   let lost = false;
   on("lost", () => {
     lost = true;
-    announce("The service does not answer. Your drawing is safe here; the page asks again until it does.", "lost", true);
+    showBanner("The service does not answer. Your drawing is safe here; the page asks again until it does.", "lost", true);
   });
   on("back", async () => {
     lost = false;
-    announce("The service is back.", "done", false);
+    showBanner("The service is back.", "done", false);
     await begin(wanted);
   });
   on("revision", () => { if (banner.dataset.kind === "error") banner.hidden = true; });
-  on("error", (error) => { if (!lost) announce(error.message, "error", false); });
-  on("done", (text) => { announce(text, "done", false); say(text); });
+  on("error", (error) => { if (!lost) showBanner(error.message, "error", false); });
+  on("done", (text) => { showBanner(text, "done", false); announce(text); });
 }
 
 /** Learn which networks there are, if that is not known yet, and read what is on the surface. */
 async function begin(wanted = null) {
   if (state.model) {
-    await readWholly();
+    await recogniseFully();
     return;
   }
   // The default network's answer need not wait for the list of networks.
-  const reading = wanted ? null : readWholly();
+  const reading = wanted ? null : recogniseFully();
   listModels(await get("models"));
   await chooseModel(wanted);
-  await (reading ?? readWholly());
+  await (reading ?? recogniseFully());
 }
 
 async function fromLink() {
   try {
     const { pixels, model } = await readLink(location.hash);
-    if (pixels) await takePixels(pixels);
+    if (pixels) await showPixels(pixels);
     return model;
   } catch (error) {
-    tell("error", error.message.startsWith("The link") ? error : new Error("The link is damaged and cannot be read."));
+    emit("error", error.message.startsWith("The link") ? error : new Error("The link is damaged and cannot be read."));
     return null;
   }
 }
 
 startBanner();
-startAnswer();
-startFilm();
+startPrediction();
+startStages();
 startLayers();
-startModels(readWholly);
-startTake();
-startIntake();
+startModels(recogniseFully);
+startDownloads();
+startImageInput();
 let begun = false; // before that, what is on the surface is read once, by the beginning itself
-startPad(() => begun && readSoon(), () => begun && readWholly());
+startDrawingSurface(() => begun && recogniseSoon(), () => begun && recogniseFully());
 addEventListener("hashchange", async () => {
   const model = await fromLink();
   if (!model || model === state.model) return;
   await chooseModel(model);
-  await readWholly();
+  await recogniseFully();
 });
 performance.mark("surface-ready");
 const wanted = await fromLink();
 begun = true;
-await begin(wanted).catch((error) => tell("error", error));
+await begin(wanted).catch((error) => emit("error", error));
 // Only now, with the cards in their places, is it known what is far down.
-soon(byId("why"), async () => (await import("./why.js")).startWhy());
-soon(byId("whatif"), async () => (await import("./whatif.js")).startWhatIf());
-soon(byId("whatif"), async () => (await import("./compare.js")).startCompare());
-soon(byId("models"), async () => (await import("./epochs.js")).startEpochs());
+loadWhenNear(byId("why"), async () => (await import("./explanation.js")).startExplanation());
+loadWhenNear(byId("whatif"), async () => (await import("./ablation.js")).startAblation());
+loadWhenNear(byId("whatif"), async () => (await import("./compare.js")).startCompare());
+loadWhenNear(byId("models"), async () => (await import("./epochs.js")).startEpochs());
 document.documentElement.dataset.ready = "true";

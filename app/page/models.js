@@ -1,15 +1,15 @@
 /** Every network of the service on the same digit, and the choice of one. */
 
 import { send } from "./api.js";
-import { inWords, makeBars } from "./answer.js";
+import { describePrediction, probabilityBars } from "./prediction.js";
 import { byId, count, fill, h, number } from "./dom.js";
 import { describeNetwork } from "./layers.js";
-import { live, state, tell } from "./state.js";
+import { updateWhenVisible, state, emit } from "./state.js";
 
 /** Wire the choice and the section; `read` reads the image anew with the chosen network. */
 export function startModels(read) {
   byId("model").addEventListener("change", (event) => chooseModel(event.target.value).then(read));
-  live(byId("models-body"), async (signal) => {
+  updateWhenVisible(byId("models-body"), async (signal) => {
     const answers = await Promise.all(state.models.map((model) => send("predict", { model: model.name }, signal).catch((error) => {
       if (error.name === "AbortError") throw error;
       return error;
@@ -32,18 +32,18 @@ export async function chooseModel(name) {
   const network = await describeNetwork(known);
   Object.assign(state, { model: known, network });
   byId("model").value = known;
-  tell("network", network);
+  emit("network", network);
 }
 
 function card(model, answer, read) {
   const chosen = model.name === state.model;
   const body = h("tbody");
-  const bars = makeBars(body);
+  const bars = probabilityBars(body);
   const failed = answer instanceof Error;
   if (!failed) bars.show(answer.probabilities);
   return h(chosen ? "article.model.chosen" : "article.model", { data: { model: model.name } },
     h("h3", model.name, h("span.version", ` version ${model.version}`)),
-    failed ? h("p", answer.message) : h("p.outcome", inWords(answer)[0]),
+    failed ? h("p", answer.message) : h("p.outcome", describePrediction(answer)[0]),
     failed ? null : h("table.bars", h("caption.visually-hidden", `Probabilities by ${model.name}`), body),
     h("dl.shape", h("div", h("dt", "learned numbers"), h("dd", count(model.parameters))), h("div", h("dt", "multiplications"), h("dd", count(model.multiply_adds))),
       h("div", h("dt", "its answers come in"), h("dd", model.precision)),

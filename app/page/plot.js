@@ -1,6 +1,6 @@
 /** Small line plots, as SVG, each with a table of its numbers. */
 
-import { disclose, h, number, table } from "./dom.js";
+import { disclosure, h, number, table } from "./dom.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [320, 170, 44, 34, 10];
@@ -42,7 +42,7 @@ export function curve({ label, x, across, lines, log = false }) {
     text((LEFT + WIDTH) / 2, HEIGHT - 6, across), marker,
     ...lines.map((line) => svg("path", { class: `line ${line.kind}`, d: line.values.map((value, at) => `${at ? "L" : "M"}${toX(x[at]).toFixed(1)} ${toY(value).toFixed(1)}`).join("") })));
   const element = h("div.plotted", h("p.key", label, ": ", lines.map((line) => h(`span.${line.kind}`, line.name))), drawing,
-    disclose("Table", () => table(label, [across, ...lines.map((line) => line.name)], x.map((value, at) => [number(value, 3), ...lines.map((line) => number(line.values[at]))]))));
+    disclosure("Table", () => table(label, [across, ...lines.map((line) => line.name)], x.map((value, at) => [number(value, 3), ...lines.map((line) => number(line.values[at]))]))));
   element.mark = (value) => {
     marker.setAttribute("x1", toX(value));
     marker.setAttribute("x2", toX(value));

@@ -1,4 +1,4 @@
-/** What the parts of the page share, and how they hear of changes. */
+/** What the parts of the page share, and how they listener of changes. */
 
 /**
  * - source: what is read: `{ body: Blob | {pixels}, picture: ImageBitmap }`
@@ -12,27 +12,27 @@ export const state = {
 };
 
 /** The status of a service that has too much to do, and when to ask it again. */
-export const BUSY = 503;
-export const AGAIN_MS = 1500;
+export const SERVICE_UNAVAILABLE = 503;
+export const RETRY_DELAY_MS = 1500;
 
 const events = new EventTarget();
 
 /** Call a function whenever something is told. */
-export const on = (name, hear) => events.addEventListener(name, (event) => hear(event.detail));
+export const on = (name, listener) => events.addEventListener(name, (event) => listener(event.detail));
 
 /** Call a function with the network, now if there is one and whenever another is chosen. */
-export function withNetwork(hear) {
-  if (state.network) hear(state.network);
-  on("network", hear);
+export function onNetwork(listener) {
+  if (state.network) listener(state.network);
+  on("network", listener);
 }
 
 /** Tell all who listen. */
-export const tell = (name, detail) => events.dispatchEvent(new CustomEvent(name, { detail }));
+export const emit = (name, detail) => events.dispatchEvent(new CustomEvent(name, { detail }));
 
 /** Make everything that was derived from image and model out of date. */
-export function outdate() {
+export function startRevision() {
   state.revision += 1;
-  tell("revision", state.revision);
+  emit("revision", state.revision);
 }
 
 // Measured, because an observer's last word may be from before the page grew.
@@ -42,11 +42,11 @@ function inView(element) {
 }
 
 /** Load a part of the page shortly before its section comes into view. */
-export function soon(section, load) {
+export function loadWhenNear(section, load) {
   const observer = new IntersectionObserver(([entry]) => {
     if (!entry.isIntersecting) return;
     observer.disconnect();
-    load().catch((error) => tell("error", error));
+    load().catch((error) => emit("error", error));
   }, { rootMargin: "600px" });
   observer.observe(section);
 }
@@ -58,7 +58,7 @@ export function soon(section, load) {
  * @param {(signal: AbortSignal) => Promise<void>} work Aborted when the next revision or network comes.
  * @returns {{refresh: () => void}} To run it again though nothing has changed elsewhere.
  */
-export function live(element, work) {
+export function updateWhenVisible(element, work) {
   let done = -1;
   let running = null;
   async function check() {
@@ -74,9 +74,9 @@ export function live(element, work) {
       if (running === mine) element.dataset.revision = revision;
     } catch (error) {
       if (error.name === "AbortError") return;
-      tell("error", error);
+      emit("error", error);
       done = -1;
-      if (error.status === BUSY) setTimeout(check, AGAIN_MS);
+      if (error.status === SERVICE_UNAVAILABLE) setTimeout(check, RETRY_DELAY_MS);
     } finally {
       if (running === mine) element.removeAttribute("aria-busy");
     }

@@ -4,7 +4,7 @@
  * A drawing is never changed, only replaced, so that undoing is going back to the one before.
  */
 
-import { bytes } from "./picture.js";
+import { decodeBase64 } from "./heatmaps.js";
 
 export const SIDE = 280;
 
@@ -81,5 +81,5 @@ export function toPng(drawing) {
   canvas.width = SIDE;
   canvas.height = SIDE;
   drawAll(canvas, drawing);
-  return new Blob([bytes(canvas.toDataURL("image/png").split(",")[1])], { type: "image/png" });
+  return new Blob([decodeBase64(canvas.toDataURL("image/png").split(",")[1])], { type: "image/png" });
 }

@@ -7,7 +7,7 @@ const scratch = document.createElement("canvas");
 const scratchContext = scratch.getContext("2d", { willReadFrequently: true });
 
 /** Bytes of base64. */
-export const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+export const decodeBase64 = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
 /** The address of a PNG that came as base64. */
 export const pngUrl = (text) => `data:image/png;base64,${text}`;
@@ -20,7 +20,7 @@ export const pngUrl = (text) => `data:image/png;base64,${text}`;
  *   The tiles' pixels, 0..255, and what 0 and 255 stand for in each.
  */
 export async function readSheet(sheet) {
-  const blob = new Blob([bytes(sheet.png)], { type: "image/png" });
+  const blob = new Blob([decodeBase64(sheet.png)], { type: "image/png" });
   const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
   scratch.width = bitmap.width;
   scratch.height = bitmap.height;
@@ -103,7 +103,7 @@ export function paintValues(canvas, values, columns, scale) {
 }
 
 /** The smallest and the largest of numbers. */
-export function ends(values) {
+export function extent(values) {
   let low = Infinity;
   let high = -Infinity;
   for (const value of values) {

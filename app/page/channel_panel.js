@@ -1,14 +1,14 @@
 /** One channel, enlarged, with its kernel; and the pixel chosen in it, traced back. */
 
 import { getBytes, sendForBytes } from "./api.js";
-import { readNpy, readNpz } from "./arrays.js";
-import { onScheme, scaleOf } from "./colours.js";
-import { disclose, fill, h, number, place, say, table } from "./dom.js";
+import { readNpy, readNpz } from "./numpy_files.js";
+import { onColourScheme, scaleOf } from "./colours.js";
+import { disclosure, fill, h, number, position, announce, table } from "./dom.js";
 import { Grid } from "./grid.js";
 import { matrix } from "./matrix.js";
-import { ends, legend, paintSheet, paintValues } from "./picture.js";
-import { state, tell } from "./state.js";
-import { Trace } from "./trace.js";
+import { extent, legend, paintSheet, paintValues } from "./heatmaps.js";
+import { state, emit } from "./state.js";
+import { UnitTrace } from "./unit_trace.js";
 
 const KEEPS_CHANNELS = ["BatchNormalization", "ReLU", "LeakyReLU", "Activation", "MaxPooling2D", "AveragePooling2D", "ZeroPadding2D", "Dropout", "SpatialDropout2D", "GaussianNoise", "Identity", "PReLU", "ELU"];
 const weights = new Map();
@@ -35,7 +35,7 @@ class Panel {
     this.title = h("h4", { tabindex: "-1" });
     this.facts = h("p.notes");
     this.kernel = h("div.kernel");
-    this.trace = new Trace();
+    this.trace = new UnitTrace();
     this.map = new Grid({
       label: `${layer.name}: pixels of the channel`,
       describe: (at) => this.#describe(at),
@@ -45,7 +45,7 @@ class Panel {
     this.element = h("section.panel", { aria: { label: `${layer.name} in detail` } },
       h("header", this.title, h("div.tools", step(-1, "← before"), step(1, "next →"), h("button", { type: "button", on: { click: () => this.close(true) } }, "Close"))),
       this.facts,
-      this.spatial ? h("div.pair", h("div.map-side", h("h5", "What it found, where"), this.map.element, disclose("Table of the values", () => this.#table())), this.kernel) : null,
+      this.spatial ? h("div.pair", h("div.map-side", h("h5", "What it found, where"), this.map.element, disclosure("Table of the values", () => this.#table())), this.kernel) : null,
       this.trace.element);
     this.element.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
@@ -54,7 +54,7 @@ class Panel {
     });
     this.element.hidden = true;
     fill(where, this.element);
-    onScheme(() => { if (this.values && !this.gone) this.#paint(); });
+    onColourScheme(() => { if (this.values && !this.gone) this.#paint(); });
   }
 
   /** Take the panel away; `back` puts the focus where it came from. */
@@ -78,7 +78,7 @@ class Panel {
       this.element.hidden = false;
       if (first) (this.spatial ? this.map : this.title).focus();
     } catch (error) {
-      if (!this.gone) tell("error", error);
+      if (!this.gone) emit("error", error);
     }
   }
 
@@ -99,9 +99,9 @@ class Panel {
     }
     const [height, width, channels] = this.values.shape;
     this.plane = Float32Array.from({ length: height * width }, (_, at) => this.values.data[at * channels + this.channel]);
-    const [low, high] = ends(this.plane);
+    const [low, high] = extent(this.plane);
     const strongest = this.plane.indexOf(high);
-    const where = place(Math.floor(strongest / width), strongest % width);
+    const where = position(Math.floor(strongest / width), strongest % width);
     fill(this.facts, low === high
       ? `Every value is ${number(low)}: for this digit the channel has nothing to say.`
       : `Smallest ${number(low)}, largest ${number(high)} (${where}). Choose a pixel to see where its number comes from.`);
@@ -113,7 +113,7 @@ class Panel {
   #paint() {
     if (!this.spatial) return;
     const [height, width] = this.values.shape;
-    const [low, high] = ends(this.plane);
+    const [low, high] = extent(this.plane);
     const scale = low === high ? { map: "diverging", low: -1, high: 1 } : scaleOf(low, high);
     paintValues(this.map.canvas, low === high ? this.plane.map(() => 0) : this.plane, width, scale);
     this.map.lay(height * width, width);
@@ -124,14 +124,14 @@ class Panel {
   #choose(at, spoken) {
     const [, width] = this.values.shape;
     this.map.select(at);
-    if (spoken) say(this.#describe(at));
+    if (spoken) announce(this.#describe(at));
     this.trace.start(this.layer.name, { channel: this.channel, y: Math.floor(at / width), x: at % width });
   }
 
   #describe(at) {
     if (!this.plane) return "";
     const [, width] = this.values.shape;
-    return `${place(Math.floor(at / width), at % width)}: ${number(this.plane[at])}`;
+    return `${position(Math.floor(at / width), at % width)}: ${number(this.plane[at])}`;
   }
 
   #table() {
@@ -145,7 +145,7 @@ class Panel {
     const source = convolutionBehind(this.layer);
     if (!source) { fill(this.kernel); return; }
     const { channel } = this;
-    const kernel = await kernelOf(source.name).catch((error) => { tell("error", error); });
+    const kernel = await kernelOf(source.name).catch((error) => { emit("error", error); });
     if (!kernel || this.gone || channel !== this.channel) return;
     fill(this.kernel, h("h5", source.name === this.layer.name ? "Its kernel" : `The kernel behind it, in ${source.name}`), ...drawKernel(kernel, channel));
   }
@@ -173,7 +173,7 @@ async function kernelOf(name) {
 function drawKernel({ shape: [rows, columns, inputs, outputs], data }, channel) {
   const weight = (y, x, input) => data[((y * columns + x) * inputs + input) * outputs + channel];
   const all = Float32Array.from({ length: rows * columns * inputs }, (_, at) => weight(Math.floor(at / columns) % rows, at % columns, Math.floor(at / (rows * columns))));
-  const [low, high] = ends(all);
+  const [low, high] = extent(all);
   const scale = { ...scaleOf(-Math.max(-low, high), Math.max(-low, high)), map: "diverging" };
   const size = rows * columns;
   if (inputs === 1) {
@@ -193,6 +193,6 @@ function drawKernel({ shape: [rows, columns, inputs, outputs], data }, channel) 
   grid.setWidth(8 * 32);
   fill(grid.legend, legend(scale));
   return [grid.element, h("p.notes", `${inputs} tables of ${rows} × ${columns}: one for each channel of the layer before.`),
-    disclose("Table of the weights", () => table("Weights by input channel", ["input channel", ...Array.from({ length: size }, (_, at) => `${Math.floor(at / columns)}, ${at % columns}`)],
+    disclosure("Table of the weights", () => table("Weights by input channel", ["input channel", ...Array.from({ length: size }, (_, at) => `${Math.floor(at / columns)}, ${at % columns}`)],
       Array.from({ length: inputs }, (_, input) => [input, ...Array.from(all.subarray(input * size, (input + 1) * size), (value) => number(value, 3))])))];
 }

@@ -1,10 +1,10 @@
 /** The answer: the digit, ten bars with numbers, the runner-up and the verdict in words. */
 
-import { aDigit, byId, fill, h, number, percent, say } from "./dom.js";
+import { aDigit, byId, fill, h, number, percent, announce } from "./dom.js";
 import { on, state } from "./state.js";
 
 /** Rows of a table of bars; `show(probabilities)` moves them. */
-export function makeBars(body, { before = false } = {}) {
+export function probabilityBars(body, { before = false } = {}) {
   const rows = Array.from({ length: 10 }, (_, digit) => {
     const bar = h("span.bar");
     const ghost = before ? h("span.ghost") : null;
@@ -29,7 +29,7 @@ export function makeBars(body, { before = false } = {}) {
 }
 
 /** The answer in a sentence, and what stands beside it in another. */
-export function inWords(answer) {
+export function describePrediction(answer) {
   const { digit, runner_up: second, probabilities, verdict } = answer;
   const [sure, less] = [digit, second].map((one) => percent(probabilities[one]).replace("> ", "more than ").replace("< ", "less than "));
   const next = `Next comes ${second}, with ${less}.`;
@@ -39,12 +39,12 @@ export function inWords(answer) {
 }
 
 /** Show every answer that comes. */
-export function startAnswer() {
-  const bars = makeBars(byId("bars").tBodies[0]);
+export function startPrediction() {
+  const bars = probabilityBars(byId("bars").tBodies[0]);
   bars.show(Array(10).fill(0));
   on("answer", (answer) => {
     state.answer = answer;
-    const [sentence, more] = inWords(answer);
+    const [sentence, more] = describePrediction(answer);
     fill(byId("digit"), answer.verdict === "not-a-digit" ? "–" : answer.digit);
     byId("digit").dataset.verdict = answer.verdict;
     fill(byId("verdict"), sentence);
@@ -55,7 +55,7 @@ export function startAnswer() {
   });
   on("revision", () => {
     delete document.body.dataset.stale;
-    if (state.answer) say(inWords(state.answer).join(" "));
+    if (state.answer) announce(describePrediction(state.answer).join(" "));
   });
   const none = (sentence, more) => {
     fill(byId("digit"), "·");
@@ -65,7 +65,7 @@ export function startAnswer() {
     if (state.prepared) document.body.dataset.stale = "true";
     bars.show(Array(10).fill(0));
     delete byId("answer").dataset.digit;
-    say(sentence);
+    announce(sentence);
   };
   on("blank", (error) => (error ? none("No digit is seen.", error.message) : none("Nothing is drawn yet.", "Draw a digit, or choose one of the samples.")));
   on("unread", (error) => none("This could not be read.", error.message));

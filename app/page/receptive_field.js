@@ -1,12 +1,12 @@
 /** The part of the 28x28 and of the upload that one unit depends on. */
 
-import { fill, h, place } from "./dom.js";
+import { fill, h, position } from "./dom.js";
 import { state } from "./state.js";
 
 const SIDE = 196;
 
 /** Draw both; beside them stands in words what is framed. */
-export function drawFields(where, { trace }) {
+export function drawReceptiveField(where, { trace }) {
   if (!trace.image) { fill(where, h("p.notes", "It sees only padding around the picture.")); return; }
   const { x, y, width, height } = trace.image;
   const small = framed(state.small, 28, 28, trace.image);
@@ -19,7 +19,7 @@ export function drawFields(where, { trace }) {
   const size = `${height} × ${width}`;
   const whole = width === 28 && height === 28;
   fill(where,
-    h("figure", small, h("figcaption", whole ? "On the 28 × 28: it depends on all of it." : `On the 28 × 28: ${size} pixels, from ${place(y, x)}.`)),
+    h("figure", small, h("figcaption", whole ? "On the 28 × 28: it depends on all of it." : `On the 28 × 28: ${size} pixels, from ${position(y, x)}.`)),
     h("figure", large, h("figcaption", "On the picture as it came.")));
 }
 

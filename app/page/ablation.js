@@ -1,33 +1,33 @@
 /** What if: channels switched off, and the bars before and after. */
 
 import { send } from "./api.js";
-import { makeBars } from "./answer.js";
-import { aDigit, byId, fill, h, number, percent, say, table } from "./dom.js";
-import { live, state, withNetwork } from "./state.js";
+import { probabilityBars } from "./prediction.js";
+import { aDigit, byId, fill, h, number, percent, announce, table } from "./dom.js";
+import { updateWhenVisible, state, onNetwork } from "./state.js";
 
 const GOOD = ["Conv2D", "BatchNormalization", "ReLU", "MaxPooling2D", "Dense", "Activation"];
 const off = new Set();
 let ranked = [];
 
 /** Wire the section. */
-export function startWhatIf() {
+export function startAblation() {
   const layer = h("select", { id: "off-layer" });
   const list = h("div.switches", { role: "group", aria: { label: "Channels of the layer" } });
   const said = h("p.outcome", { aria: { live: "polite" } });
   const body = h("tbody");
-  const bars = makeBars(body, { before: true });
+  const bars = probabilityBars(body, { before: true });
   const reset = h("button", { type: "button", on: { click: () => { off.clear(); show.refresh(); } } }, "All on");
   const order = h("div");
   fill(byId("whatif-body"),
     h("div.row", h("label", "Layer ", layer), reset),
     h("div.columns", h("div", list), h("div", h("table.bars", h("caption", "With the channels off; the mark is where the bar was"), body), said)), order);
-  withNetwork(({ layers }) => {
+  onNetwork(({ layers }) => {
     fill(layer, layers.filter((one) => GOOD.includes(one.type) && one.computable && one.output_shape.at(-1) > 10).map((one) => h("option", { value: one.name }, `${one.name} (${one.output_shape.at(-1)})`)));
     const preferred = layers.find((one) => one.type === "ReLU" && one.output_shape.length === 3);
     if (preferred) layer.value = preferred.name;
     off.clear();
   });
-  const show = live(byId("whatif-body"), async (signal) => {
+  const show = updateWhenVisible(byId("whatif-body"), async (signal) => {
     if (!layer.value) { fill(list, "The arithmetic of this network is not known to the service."); return; }
     const one = await send("ablate", { layer: layer.value }, signal);
     ranked = one.ablations;
@@ -66,7 +66,7 @@ function switches(apply, layer) {
   return byChannel.map(({ channels: [channel], logit_change: change }) => {
     const button = h("button", {
       type: "button", data: { channel, change }, aria: { pressed: "true", label: `Channel ${channel} of ${layer}; without it the score changes by ${number(change, 2)}` },
-      on: { click() { if (!off.delete(channel)) off.add(channel); say(off.has(channel) ? `Channel ${channel} off.` : `Channel ${channel} on.`); apply(); } },
+      on: { click() { if (!off.delete(channel)) off.add(channel); announce(off.has(channel) ? `Channel ${channel} off.` : `Channel ${channel} on.`); apply(); } },
     }, channel, h("span.line"));
     return button;
   });

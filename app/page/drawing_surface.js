@@ -1,6 +1,6 @@
 /** The surface to draw on, by mouse, touch, pen and keyboard, with undo. Knows nothing of reading. */
 
-import { byId, calm, say } from "./dom.js";
+import { byId, prefersReducedMotion, announce } from "./dom.js";
 import { drawAll, drawStroke, EMPTY, FIRST, ink, SIDE } from "./strokes.js";
 
 const STEP = 10; // units; one pixel of the 28x28
@@ -15,10 +15,10 @@ let changed = () => {};
 let settled = () => {};
 
 /** What is on the surface: the drawing, and the file it shows unchanged, if it does. */
-export const content = () => ({ drawing, source });
+export const surfaceContent = () => ({ drawing, source });
 
 /** Start: `onChange` hears of every change while drawing, `onSettle` of the end of a stroke. */
-export function startPad(onChange, onSettle) {
+export function startDrawingSurface(onChange, onSettle) {
   changed = onChange;
   settled = onSettle;
   canvas.addEventListener("pointerdown", begin);
@@ -29,12 +29,12 @@ export function startPad(onChange, onSettle) {
   canvas.addEventListener("keyup", showPen);
   canvas.addEventListener("blur", () => { hidePen(); liftPen(); });
   byId("undo").addEventListener("click", undo);
-  byId("clear").addEventListener("click", () => { replace(EMPTY, null); say("Cleared."); });
+  byId("clear").addEventListener("click", () => { replaceDrawing(EMPTY, null); announce("Cleared."); });
   redraw();
 }
 
 /** Put something else on the surface; undo brings back what was there. */
-export function replace(next, from) {
+export function replaceDrawing(next, from) {
   past.push({ drawing, source });
   if (past.length > 100) past.shift();
   drawing = next;
@@ -46,12 +46,12 @@ export function replace(next, from) {
 
 function undo() {
   const before = past.pop();
-  if (!before) { say("Nothing to undo."); return; }
+  if (!before) { announce("Nothing to undo."); return; }
   ({ drawing, source } = before);
   redraw();
   changed();
   settled();
-  say("Undone.");
+  announce("Undone.");
 }
 
 function redraw() {
@@ -118,7 +118,7 @@ function showPen() {
   pen.classList.toggle("down", cursor.down);
   pen.style.left = `${(100 * cursor.x) / SIDE}%`;
   pen.style.top = `${(100 * cursor.y) / SIDE}%`;
-  pen.style.transition = calm() ? "none" : "";
+  pen.style.transition = prefersReducedMotion() ? "none" : "";
 }
 
 function liftPen() {
@@ -136,16 +136,16 @@ function key(event) {
     const inside = (value) => Math.min(SIDE - STEP, Math.max(STEP, value));
     cursor = { ...cursor, x: inside(cursor.x + right), y: inside(cursor.y + down) };
     if (cursor.down) extend([{ x: cursor.x, y: cursor.y, force: 1 }]);
-    say(`Column ${Math.round(cursor.x / STEP)}, row ${Math.round(cursor.y / STEP)}${cursor.down ? ", drawing" : ""}`);
+    announce(`Column ${Math.round(cursor.x / STEP)}, row ${Math.round(cursor.y / STEP)}${cursor.down ? ", drawing" : ""}`);
   } else if (event.key === " ") {
     event.preventDefault();
     if (cursor.down) {
       liftPen();
-      say("Pen lifted.");
+      announce("Pen lifted.");
     } else {
       cursor = { ...cursor, down: true };
       startStroke({ x: cursor.x, y: cursor.y, force: 1 });
-      say("Pen down.");
+      announce("Pen down.");
     }
   } else if (event.key === "z" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();

@@ -1,12 +1,12 @@
 /** Why this digit: the attribution on the digit, its checks, and the training digits like it. */
 
 import { send } from "./api.js";
-import { onScheme } from "./colours.js";
-import { aDigit, byId, disclose, fill, h, number, place, table } from "./dom.js";
+import { onColourScheme } from "./colours.js";
+import { aDigit, byId, disclosure, fill, h, number, position, table } from "./dom.js";
 import { Grid } from "./grid.js";
-import { legend, paintValues, pngUrl } from "./picture.js";
+import { legend, paintValues, pngUrl } from "./heatmaps.js";
 import { curve } from "./plot.js";
-import { live, state } from "./state.js";
+import { updateWhenVisible, state } from "./state.js";
 
 const METHODS = {
   "integrated-gradients": ["Integrated gradients", "Fades the digit in from black and adds up, for each pixel, how the score answered. The map adds up to the whole change of the score."],
@@ -18,7 +18,7 @@ const METHODS = {
 let found = null;
 
 /** Wire the section. */
-export function startWhy() {
+export function startExplanation() {
   const digits = (first) => [h("option", { value: "" }, first), ...Array.from({ length: 10 }, (_, digit) => h("option", { value: String(digit) }, digit))];
   const method = h("select", { id: "why-method" }, Object.entries(METHODS).map(([value, [name]]) => h("option", { value }, name)));
   const target = h("select", { id: "why-target" }, digits("what was read"));
@@ -29,8 +29,8 @@ export function startWhy() {
   fill(byId("why-body"),
     h("div.row", h("label", "Method ", method), h("label", "Why ", target), h("label", "and not ", contrast)),
     about, result, h("h3", "What it resembles"), alike);
-  const map = new Grid({ label: "Attribution of each pixel", describe: (at) => `${place(Math.floor(at / 28), at % 28)}: ${number(found?.map.flat()[at])}` });
-  const show = live(result, async (signal) => {
+  const map = new Grid({ label: "Attribution of each pixel", describe: (at) => `${position(Math.floor(at / 28), at % 28)}: ${number(found?.map.flat()[at])}` });
+  const show = updateWhenVisible(result, async (signal) => {
     fill(about, METHODS[method.value][1]);
     const answer = await send("explain", { method: method.value, target: target.value || null, contrast: contrast.value || null }, signal);
     found = answer;
@@ -38,9 +38,9 @@ export function startWhy() {
     for (const option of target.options) option.disabled = option.value !== "" && option.value === contrast.value;
     fill(result, explanation(answer, map));
   });
-  live(alike, async (signal) => fill(alike, neighbours(await send("neighbours", { count: 8 }, signal))));
+  updateWhenVisible(alike, async (signal) => fill(alike, neighbours(await send("neighbours", { count: 8 }, signal))));
   for (const control of [method, target, contrast]) control.addEventListener("change", () => show.refresh());
-  onScheme(() => found && paint(map, found));
+  onColourScheme(() => found && paint(map, found));
 }
 
 function paint(map, answer) {
@@ -95,7 +95,7 @@ function explanation(answer, map) {
   ];
 }
 
-const mapTable = (caption, rows) => disclose(`Table: ${caption.toLowerCase()}`, () => table(caption, ["row", ...Array(28).keys()], rows.map((row, y) => [y, ...row.map((value) => number(value, 2))])));
+const mapTable = (caption, rows) => disclosure(`Table: ${caption.toLowerCase()}`, () => table(caption, ["row", ...Array(28).keys()], rows.map((row, y) => [y, ...row.map((value) => number(value, 2))])));
 
 function honesty({ checks: { deletion, randomised }, completeness, target, contrast }, limit) {
   const shuffled = h("canvas", { role: "img", aria: { label: "The map of a network with shuffled weights" } });

@@ -1,30 +1,30 @@
 /** Take away: pictures, arrays, commands, and a link that holds the 28x28 itself. */
 
 import { address, curl, sendForBytes } from "./api.js";
-import { bytes } from "./picture.js";
-import { byId, fill, h, save, say } from "./dom.js";
-import { state, tell } from "./state.js";
+import { decodeBase64 } from "./heatmaps.js";
+import { byId, fill, h, download, announce } from "./dom.js";
+import { state, emit } from "./state.js";
 
 /** Wire the section. */
-export function startTake() {
+export function startDownloads() {
   const link = h("button.main", { type: "button", on: { click: () => copyLink(shown) } }, "Copy a link to this digit");
   const shown = h("input", { type: "text", readonly: "", id: "permalink", aria: { label: "Link to this digit" }, hidden: true });
   const button = (text, act) => h("button", { type: "button", on: { click: () => guarded(act) } }, text);
   fill(byId("take-body"), h("div.tools", link,
-    button("The 28 × 28 as PNG", () => save(new Blob([bytes(state.prepared.image)], { type: "image/png" }), "digit-28x28.png")),
-    button("All activations as .npz", async () => save(new Blob([await sendForBytes("layers/0/activations", { layers: "all", format: "npz" })]), `${state.model}-activations.npz`)),
-    button("The stages as .npz", async () => save(new Blob([await sendForBytes("preprocess", { format: "npz" })]), "preparation.npz")),
+    button("The 28 × 28 as PNG", () => download(new Blob([decodeBase64(state.prepared.image)], { type: "image/png" }), "digit-28x28.png")),
+    button("All activations as .npz", async () => download(new Blob([await sendForBytes("layers/0/activations", { layers: "all", format: "npz" })]), `${state.model}-activations.npz`)),
+    button("The stages as .npz", async () => download(new Blob([await sendForBytes("preprocess", { format: "npz" })]), "preparation.npz")),
     button("Copy the prediction as curl", () => copy(curl("predict"), "The command")),
     button("Copy the inspection as curl", () => copy(curl("inspect"), "The command"))), shown);
 }
 
 /** Buttons for one layer. */
-export function takeLayer(layer) {
+export function layerDownloads(layer) {
   const button = (text, label, act) => h("button.small", { type: "button", aria: { label: `${text}: ${layer.name} ${label}` }, on: { click: () => guarded(act) } }, text);
   const route = `layers/${layer.name}/activations`;
   return [
-    button("PNG", "as a sheet", async () => save(new Blob([await sendForBytes(route, { format: "png" })], { type: "image/png" }), `${layer.name}.png`)),
-    button(".npz", "exactly", async () => save(new Blob([await sendForBytes(route, { format: "npz" })]), `${layer.name}.npz`)),
+    button("PNG", "as a sheet", async () => download(new Blob([await sendForBytes(route, { format: "png" })], { type: "image/png" }), `${layer.name}.png`)),
+    button(".npz", "exactly", async () => download(new Blob([await sendForBytes(route, { format: "npz" })]), `${layer.name}.npz`)),
     button("curl", "as a command", () => copy(`${curl(route, { format: "npz" })} -o ${layer.name.replaceAll("/", "-")}.npz`, "The command")),
   ];
 }
@@ -33,16 +33,16 @@ async function guarded(act) {
   try {
     if (state.prepared) await act();
   } catch (error) {
-    tell("error", error);
+    emit("error", error);
   }
 }
 
 async function copy(text, what) {
   try {
     await navigator.clipboard.writeText(text);
-    tell("done", `${what} is on the clipboard.`);
+    emit("done", `${what} is on the clipboard.`);
   } catch {
-    tell("error", new Error(`The browser does not let this page write to the clipboard. ${what}: ${text}`));
+    emit("error", new Error(`The browser does not let this page write to the clipboard. ${what}: ${text}`));
   }
 }
 
@@ -53,7 +53,7 @@ async function copyLink(shown) {
   shown.value = url;
   shown.select();
   await copy(url, "The link");
-  say("The link is on the clipboard.");
+  announce("The link is on the clipboard.");
 }
 
 /** A link to the present 28x28 and network: the pixels, compressed, stand behind the `#`. */
@@ -76,7 +76,7 @@ export async function readLink(hash) {
   const parameters = new URLSearchParams(hash.replace(/^#/, ""));
   const text = parameters.get("d");
   if (!text) return { pixels: null, model: null };
-  const values = await through(new DecompressionStream("deflate-raw"), bytes(text.replaceAll("-", "+").replaceAll("_", "/")));
+  const values = await through(new DecompressionStream("deflate-raw"), decodeBase64(text.replaceAll("-", "+").replaceAll("_", "/")));
   if (values.length !== 784) throw new Error("The link is damaged: it does not hold 28 × 28 pixels.");
   return { pixels: Array.from({ length: 28 }, (_, y) => Array.from(values.subarray(28 * y, 28 * y + 28))), model: parameters.get("m") };
 }

@@ -5,56 +5,56 @@
  */
 
 import { Problem, send } from "./api.js";
-import { content } from "./pad.js";
-import { AGAIN_MS, BUSY, outdate, state, tell } from "./state.js";
+import { surfaceContent } from "./drawing_surface.js";
+import { RETRY_DELAY_MS, SERVICE_UNAVAILABLE, startRevision, state, emit } from "./state.js";
 import { toPng } from "./strokes.js";
 
-const WHILE_DRAWING_MS = 80;
+const MIN_INTERVAL_MS = 80;
 let quick = null;
 let whole = null;
 let waiting = 0;
 let last = 0;
 
 /** Read what is on the surface, not more often than every 80 ms. */
-export function readSoon() {
+export function recogniseSoon() {
   if (waiting) return;
   waiting = setTimeout(() => {
     waiting = 0;
     last = performance.now();
-    readQuickly();
-  }, Math.max(0, last + WHILE_DRAWING_MS - performance.now()));
+    predictQuickly();
+  }, Math.max(0, last + MIN_INTERVAL_MS - performance.now()));
 }
 
 function bodyNow() {
-  const { drawing, source } = content();
+  const { drawing, source } = surfaceContent();
   return source ? source.body : toPng(drawing);
 }
 
 /** Whether there is nothing to ask about; what was asked before is dropped. */
 function isEmpty() {
-  const { drawing, source } = content();
+  const { drawing, source } = surfaceContent();
   if (source || drawing.ground || drawing.strokes.length) return false;
   quick?.abort();
   whole?.abort();
-  tell("blank");
+  emit("blank");
   return true;
 }
 
-async function readQuickly() {
+async function predictQuickly() {
   if (isEmpty()) return;
   quick?.abort();
   const mine = new AbortController();
   quick = mine;
   try {
     const answer = await send("predict", {}, mine.signal, bodyNow());
-    if (quick === mine) tell("answer", answer);
+    if (quick === mine) emit("answer", answer);
   } catch (error) {
     report(error, mine);
   }
 }
 
 /** Read what is on the surface with every stage of its preparation, and have all parts follow. */
-export async function readWholly() {
+export async function recogniseFully() {
   clearTimeout(waiting);
   waiting = 0;
   if (isEmpty()) return;
@@ -63,7 +63,7 @@ export async function readWholly() {
   const mine = new AbortController();
   whole = mine;
   try {
-    const { source } = content();
+    const { source } = surfaceContent();
     const body = bodyNow();
     const [prepared, picture] = await Promise.all([
       send("preprocess", {}, mine.signal, body), source?.picture ?? createImageBitmap(body),
@@ -71,8 +71,8 @@ export async function readWholly() {
     const small = await createImageBitmap(greyImage(prepared.pixels));
     if (mine.signal.aborted) return;
     Object.assign(state, { source: { body, picture }, prepared, small });
-    tell("answer", prepared.prediction);
-    outdate();
+    emit("answer", prepared.prediction);
+    startRevision();
   } catch (error) {
     report(error, mine);
   }
@@ -87,8 +87,8 @@ export function greyImage(rows) {
 
 function report(error, mine) {
   if (mine.signal.aborted || error.name === "AbortError") return;
-  if (error instanceof Problem && error.kind === "blank-image") tell("blank", error);
-  else if (error instanceof Problem) tell("unread", error);
-  else tell("error", error);
-  if (error.status === BUSY) setTimeout(readWholly, AGAIN_MS);
+  if (error instanceof Problem && error.kind === "blank-image") emit("blank", error);
+  else if (error instanceof Problem) emit("unread", error);
+  else emit("error", error);
+  if (error.status === SERVICE_UNAVAILABLE) setTimeout(recogniseFully, RETRY_DELAY_MS);
 }

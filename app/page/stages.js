@@ -1,7 +1,7 @@
 /** What the network received: the preparation as a filmstrip, and what each stage is worth. */
 
-import { byId, disclose, fill, h, number, percent, table } from "./dom.js";
-import { pngUrl } from "./picture.js";
+import { byId, disclosure, fill, h, number, percent, table } from "./dom.js";
+import { pngUrl } from "./heatmaps.js";
 import { on, state } from "./state.js";
 
 const TITLES = {
@@ -10,7 +10,7 @@ const TITLES = {
 };
 
 /** Draw the filmstrip whenever an image was prepared. */
-export function startFilm() {
+export function startStages() {
   on("revision", () => {
     if (!state.prepared) return;
     byId("received").dataset.revision = state.revision;
@@ -21,8 +21,8 @@ export function startFilm() {
     fill(byId("film"), frames);
     fill(byId("without"), passthrough
       ? h("p.notes", "This picture came as 28 × 28 and goes to the network as it is. Draw on it, or upload a photo, and the stages show what they do.")
-      : disclose("Table: what would be read without each of them", () => worth(without, prediction)),
-    disclose("Table of the 28 × 28 grey levels", () => table("What the network received", ["row", ...Array(28).keys()], state.prepared.pixels.map((row, y) => [y, ...row]))));
+      : disclosure("Table: what would be read without each of them", () => worth(without, prediction)),
+    disclosure("Table of the 28 × 28 grey levels", () => table("What the network received", ["row", ...Array(28).keys()], state.prepared.pixels.map((row, y) => [y, ...row]))));
   });
 }
 

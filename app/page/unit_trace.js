@@ -2,14 +2,14 @@
 
 import { send } from "./api.js";
 import { scaleOf } from "./colours.js";
-import { fill, h, number, operand, place, table } from "./dom.js";
-import { drawFields } from "./field.js";
+import { fill, h, number, operand, position, table } from "./dom.js";
+import { drawReceptiveField } from "./receptive_field.js";
 import { matrix } from "./matrix.js";
-import { ends } from "./picture.js";
-import { tell } from "./state.js";
+import { extent } from "./heatmaps.js";
+import { emit } from "./state.js";
 
 /** Steps from a unit back to the pixels; each names the strongest of what entered it. */
-export class Trace {
+export class UnitTrace {
   constructor() {
     this.steps = h("ol.trace");
     this.fields = h("div.fields");
@@ -40,11 +40,11 @@ export class Trace {
       const step = h("li.step", explain(found, (to) => this.#from(found, to)));
       if (this.path.length === 1) fill(this.steps, step);
       else this.steps.append(step);
-      if (this.path.length === 1) drawFields(this.fields, found);
+      if (this.path.length === 1) drawReceptiveField(this.fields, found);
       this.all.hidden = sourceOf(found) === null || sourceOf(found).layer === "image";
       return found;
     } catch (error) {
-      if (error.name !== "AbortError") tell("error", error);
+      if (error.name !== "AbortError") emit("error", error);
       return null;
     }
   }
@@ -113,7 +113,7 @@ const inside = ({ corner, input_channels: [from] }, { dy, dx, input }) => ({ cha
 /** One step: which unit, its equation worked out, and ways on. */
 function explain(found, go) {
   const { layer, unit } = found;
-  const where = unit.y === null ? `unit ${unit.channel}` : `channel ${unit.channel}, ${place(unit.y, unit.x)}`;
+  const where = unit.y === null ? `unit ${unit.channel}` : `channel ${unit.channel}, ${position(unit.y, unit.x)}`;
   const to = sourceOf(found);
   const end = to?.layer === "image";
   return [
@@ -122,7 +122,7 @@ function explain(found, go) {
     ...working(found, go),
     h("p.sum", { data: { reconstructed: found.reconstructed, observed: found.observed } },
       h("b", `= ${number(found.reconstructed, 6)}`), ` worked out here; the network gave ${number(found.observed, 6)}; they differ by ${number(found.abs_error, 2)}.`),
-    end ? h("p.notes", `This is the end of the trace: ${place(to.unit.y, to.unit.x)} of the 28 × 28 has the grey level ${number(found.operands.x)}.`)
+    end ? h("p.notes", `This is the end of the trace: ${position(to.unit.y, to.unit.x)} of the 28 × 28 has the grey level ${number(found.operands.x)}.`)
       : to && h("button", { type: "button", on: { click: () => go(to) } }, `Step back to ${to.layer}: what weighed most`),
   ];
 }
@@ -161,7 +161,7 @@ function convolution(found, go) {
 function product({ patch, kernel, products, input_channels: [from] }, input, choose, sums) {
   const plane = (array) => array.map((row) => row.map((cell) => cell[input]));
   const [values, weights, results] = [patch, kernel, products].map(plane);
-  const scale = (rows) => { const [low, high] = ends(rows.flat()); const limit = Math.max(-low, high) || 1; return scaleOf(low < 0 ? -limit : 0, limit); };
+  const scale = (rows) => { const [low, high] = extent(rows.flat()); const limit = Math.max(-low, high) || 1; return scaleOf(low < 0 ? -limit : 0, limit); };
   const symmetric = (rows) => { const limit = Math.max(...rows.flat().map(Math.abs)) || 1; return { map: "diverging", low: -limit, high: limit }; };
   return h("div.working",
     matrix(values, scale(values), `input ${from + input}`, choose), h("span.sign", "×"),
@@ -194,5 +194,5 @@ function window({ operands, inputs, unit }, go) {
     const [y, x] = places[at];
     const won = winner && winner[0] === y && winner[1] === x;
     return h(won ? "button.won" : "button", { type: "button", on: { click: () => go({ layer: inputs[0], unit: { channel: unit.channel, y, x } }) } }, h("small", `${y}, ${x}`), number(value));
-  })), h("p.equation", winner ? `The largest of ${values.length}: ${number(Math.max(...values))}, from ${place(...winner)}.` : `The mean of ${values.length}.`)];
+  })), h("p.equation", winner ? `The largest of ${values.length}: ${number(Math.max(...values))}, from ${position(...winner)}.` : `The mean of ${values.length}.`)];
 }
