@@ -16,8 +16,8 @@ from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.requests.body import read_one
 from app.web.responses import content_negotiation, openapi
-from app.web.responses.inspection import ablation_answer, explanation_answer, neighbours_answer
-from app.web.schemas.inspection import (
+from app.web.responses.explanations import ablation_answer, explanation_answer, neighbours_answer
+from app.web.schemas.explanations import (
     AblationAnswer,
     ExplanationAnswer,
     NeighboursAnswer,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from app.errors import DigitscopeError, InvalidInputError
@@ -15,17 +15,14 @@ from app.inspection.provenance import explain_unit, find_unit
 from app.network.network import Layer
 from app.recognise import ImageInput, Options
 from app.render import to_png
+from app.routes.layers import LayerPath
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.requests.body import read_many, read_one
 from app.web.responses import content_negotiation, openapi
-from app.web.responses.inspection import (
-    comparison_answer,
-    inspection_answer,
-    layer_name,
-    numbers,
-    unit_answer,
-)
+from app.web.responses.inspection import comparison_answer, inspection_answer, unit_answer
+from app.web.responses.json_arrays import rounded_list
+from app.web.responses.layers import layer_name
 from app.web.responses.predictions import prediction_answer
 from app.web.schemas.inspection import (
     ActivationsAnswer,
@@ -36,10 +33,6 @@ from app.web.schemas.inspection import (
 from app.web.schemas.query import ImageQuery
 
 router = APIRouter(tags=["Inspect"])
-LayerPath = Annotated[
-    str,
-    Path(description="Name or index of the layer, such as `relu_1_1` or 4.", examples=["relu_1_1"]),
-]
 
 
 class InspectQuery(ImageQuery):
@@ -230,7 +223,7 @@ def _as_json(seen: InspectedImage, layer: Layer) -> ActivationsAnswer:
         prediction=prediction_answer(seen.prediction, seen.model.bundle),
         layer=layer_name(layer),
         shape=list(layer.shape),
-        values=numbers(seen.of(layer)),
+        values=rounded_list(seen.of(layer)),
     )
 
 

@@ -15,13 +15,14 @@ from app.render import to_png
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.responses import content_negotiation, openapi
-from app.web.responses.inspection import layer_name, layers_answer, model_name, numbers
-from app.web.schemas.inspection import LayersAnswer, WeightsAnswer
+from app.web.responses.json_arrays import rounded_list
+from app.web.responses.layers import layer_name, layers_answer, model_name
+from app.web.schemas.layers import LayersAnswer, WeightsAnswer
 
 router = APIRouter(tags=["Inspect"])
 LayerPath = Annotated[
     str,
-    Path(description="Name or index of the layer, such as `conv_1_1` or 2.", examples=["conv_1_1"]),
+    Path(description="Name or index of the layer, such as `relu_1_1` or 4.", examples=["relu_1_1"]),
 ]
 
 
@@ -104,5 +105,5 @@ def _as_json(model: Model, layer: Layer) -> WeightsAnswer:
     return WeightsAnswer(
         model=model_name(model),
         layer=layer_name(layer),
-        weights={name: numbers(values) for name, values in layer.weights.items()},
+        weights={name: rounded_list(values) for name, values in layer.weights.items()},
     )

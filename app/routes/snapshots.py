@@ -12,14 +12,9 @@ from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.requests.body import read_one
 from app.web.responses import openapi
-from app.web.responses.snapshots import (
-    SnapshotsAnswer,
-    TrainingAnswer,
-    moment_answer,
-    snapshots_answer,
-    training_answer,
-)
+from app.web.responses.snapshots import moment_answer, snapshots_answer, training_answer
 from app.web.schemas.query import ImageQuery
+from app.web.schemas.snapshots import SnapshotsAnswer, TrainingAnswer
 
 router = APIRouter(tags=["Inspect"])
 

@@ -126,16 +126,16 @@ def test_an_image_does_not_part_from_itself(classic: Model) -> None:
     """The same image twice is alike everywhere; two digits part somewhere."""
     four, nine = (inspect_image(sample_png(digit), classic, Options()) for digit in (4, 9))
     same = compare(four, four)
-    assert same.parted is None
+    assert same.diverging is None
     for one in same.layers:
         assert one.cosine == pytest.approx(1)
-        assert (one.distance, one.largest, one.channels) == (0, 0, ())
+        assert (one.relative_distance, one.max_difference, one.channels) == (0, 0, ())
         assert one.alignment is None or one.alignment == pytest.approx(1)
     other = compare(four, nine)
-    assert other.parted is not None
+    assert other.diverging is not None
     last = other.layers[-1]
     expected = np.abs(four.outputs["softmax"] - nine.outputs["softmax"])
-    assert last.largest == pytest.approx(expected.max())
+    assert last.max_difference == pytest.approx(expected.max())
     assert set(last.channels[:2]) == {4, 9}
 
 

@@ -270,7 +270,7 @@ def test_two_images_are_compared(client: TestClient) -> None:
         assert len(answer["layers"]) == 26
     apart = client.post("/compare?other=ensemble", files=FILE).json()
     assert (apart["layers"], apart["parted"]) == ([], None)
-    assert apart["text"].startswith("They have no layer in common")
+    assert apart["text"].startswith("The models have no layer in common")
     one = client.post("/compare", files={"files": sample_png(4)})
     assert one.status_code == 422
     assert "second model" in one.json()["detail"]
