@@ -14,7 +14,8 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from app.errors import DigitscopeError, InvalidInputError
 from app.imaging.formats import SUFFIXES
-from app.inference.registry import Model, Registry
+from app.inference.model import Model
+from app.inference.registry import Registry
 from app.page_reading import read_page
 from app.recognise import Options
 

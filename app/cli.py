@@ -19,7 +19,8 @@ from pydantic import ValidationError
 from app.batch_files import find_images, read_files, write_results
 from app.errors import BundleError, DigitscopeError
 from app.imaging.polarity import Polarity
-from app.inference.registry import Model, Registry
+from app.inference.model import Model
+from app.inference.registry import Registry
 from app.models import load_models, open_models
 from app.process_tuning import gc_frozen_imports
 from app.recognise import Options, Preprocess, recognise

@@ -167,7 +167,7 @@ def _surround(
 
 def _open(settings: Settings, registry: Registry, metrics: Metrics, drain: Drain) -> Service:
     """Make what requests need."""
-    registry.serves, registry.on_run = metrics.serves, metrics.on_run
+    registry.on_load, registry.on_batch = metrics.serves, metrics.on_run
     for name, bundle in registry.bundles.items():
         metrics.serves(name, bundle.metadata.version)
 

@@ -1,15 +1,15 @@
-"""The models that the settings ask for."""
+"""Opens the models that the settings name."""
 
 from app.inference.registry import Registry
 from app.settings import Settings
 
 
 def load_models(settings: Settings) -> Registry:
-    """Open the bundles of the models that are to be served, and load the default model.
+    """Open the bundles and load the default model.
 
     Raises:
         BundleError: There is no bundle, a damaged one, or none with the default's name; or the
-            default's twin is no model that can be run.
+            default's compiled model cannot be run.
     """
     models = open_models(settings)
     models.load()
@@ -17,7 +17,7 @@ def load_models(settings: Settings) -> Registry:
 
 
 def open_models(settings: Settings) -> Registry:
-    """Open these bundles; nothing is loaded yet.
+    """Open the bundles without loading a model.
 
     Raises:
         BundleError: There is no bundle, a damaged one, or none with the default's name.
@@ -25,7 +25,8 @@ def open_models(settings: Settings) -> Registry:
     return Registry(
         settings.model_dir,
         settings.default_model,
-        # Predictions never wait for what looks inside, which may keep one for long.
+        # One for each thread of both pools: a slow inspection never holds the interpreter that a
+        # prediction needs.
         interpreters=settings.threads + settings.slow_threads,
         max_batch=settings.max_batch,
         max_delay_s=settings.max_delay_ms / 1000,

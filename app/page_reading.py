@@ -1,6 +1,7 @@
-"""Many digits on one image: every way to part touching strokes is scored, the best one is the text.
+"""Reads all digits on an image, line by line.
 
-Knows images and models, like `app.recognise`; knows nothing of HTTP.
+Touching digits are cut apart at several places; the network scores every piece and the best chain
+of pieces is the text. Builds on `app.recognise`. Knows images and models; knows nothing of HTTP.
 """
 
 from dataclasses import dataclass
@@ -12,25 +13,25 @@ from app.errors import InvalidInputError
 from app.imaging.decode import Upload
 from app.imaging.polarity import DetectedPolarity
 from app.imaging.segment import Group, Piece, segment
-from app.inference.registry import Model
-from app.recognise import ImageInput, Options, decode_only
+from app.inference.model import Model
+from app.recognise import ImageInput, Options, ensure_decoded
 from app.verdict import Verdict, energy, judge
 
-# What each further cut costs, in nats: a reading of more digits must be likelier by this factor,
-# because a curve cut in two often gives a passable 1 and something else.
-CUT_COST = 1.0
+# Penalty for each cut, in nats: a reading with one more digit must be e times as likely. Without
+# it a curve cut in two often reads as a passable 1 and another digit.
+CUT_PENALTY = 1.0
 
 
 @dataclass(frozen=True)
-class DigitRead:
-    """One digit of a page.
+class PageDigit:
+    """One digit on a page.
 
     Attributes:
-        digit: 0..9.
-        confidence: Its probability.
-        probabilities: float32 `[10]`.
+        digit: The most probable digit, 0..9.
+        confidence: Its probability, 0..1.
+        probabilities: float32 `[10]`, sum 1.
         verdict: `digit`, `unsure` or `not-a-digit`.
-        box: x, y, width and height in the upload's own pixels.
+        box: x, y, width and height, in pixels of the upload.
     """
 
     digit: int
@@ -42,53 +43,59 @@ class DigitRead:
 
 @dataclass(frozen=True)
 class Page:
-    """What stands on an image: lines of digits in reading order."""
+    """The digits on an image.
+
+    Attributes:
+        upload: The decoded image.
+        polarity: Which side was taken as ink.
+        lines: The digits of each line from left to right; lines from top to bottom.
+    """
 
     upload: Upload
     polarity: DetectedPolarity
-    lines: tuple[tuple[DigitRead, ...], ...]
+    lines: tuple[tuple[PageDigit, ...], ...]
 
     @property
     def text(self) -> str:
-        """Return the digits line by line, with a question mark for what is no digit."""
+        """Return the text of the lines, separated by line feeds."""
         return "\n".join(line_text(line) for line in self.lines)
 
 
-def line_text(line: tuple[DigitRead, ...]) -> str:
-    """Return the digits of a line, with a question mark for what is no digit."""
+def line_text(line: tuple[PageDigit, ...]) -> str:
+    """Return the digits of a line as text, with `?` for a mark that is not a digit."""
     return "".join("?" if read.verdict == "not-a-digit" else str(read.digit) for read in line)
 
 
 def read_page(image: ImageInput, model: Model, options: Options) -> Page:
-    """Read all digits of an image.
+    """Read all digits on an image.
 
     Raises:
-        UndecodableError: Not an image, or a damaged one.
-        TooLargeError: Too many pixels.
-        BlankImageError: Nothing is written on it.
+        UndecodableError: The file is not an image, or it is damaged.
+        TooLargeError: The image has more than `max_pixels` pixels.
+        BlankImageError: The image shows no ink.
         InvalidInputError: `preprocess` is `none`.
     """
     if options.preprocess == "none":
         raise InvalidInputError(
-            "Several digits can only be read from a prepared image: leave preprocess=none out, or"
+            "Several digits can only be read from a prepared image: leave out preprocess=none, or"
             " send each digit to /predict."
         )
-    upload = decode_only(image, options)
+    upload = ensure_decoded(image, options)
     groups, polarity = segment(upload, polarity=options.polarity)
     pieces = [piece for group in groups for piece in group.pieces]
-    reads, chances = _read_pieces(pieces, model)
-    lines: list[list[DigitRead]] = [[] for _ in range(max(g.line for g in groups) + 1)]
+    digits, likelihoods = _read_pieces(pieces, model)
+    lines: list[list[PageDigit]] = [[] for _ in range(max(group.line for group in groups) + 1)]
     start = 0
     for group in groups:
         stop = start + len(group.pieces)
-        best = _best_chain(group, chances[start:stop], reads[start:stop])
-        lines[group.line] += [reads[start + at] for at in best]
+        best = _best_chain(group, likelihoods[start:stop], digits[start:stop])
+        lines[group.line] += [digits[start + index] for index in best]
         start = stop
     return Page(upload, polarity, tuple(tuple(line) for line in lines))
 
 
-def _read_pieces(pieces: list[Piece], model: Model) -> tuple[list[DigitRead], list[float]]:
-    """Return what each piece is read as, and the logarithm of how likely it is one whole digit."""
+def _read_pieces(pieces: list[Piece], model: Model) -> tuple[list[PageDigit], list[float]]:
+    """Return the digit on each piece, and the log-likelihood that the piece is one whole digit."""
     outputs = model.runtime.predict(np.stack([piece.pixels for piece in pieces]))
     thresholds = model.bundle.metadata.verdict
     scores, confidences = energy(outputs.logits), outputs.probabilities.max(axis=1)
@@ -98,37 +105,39 @@ def _read_pieces(pieces: list[Piece], model: Model) -> tuple[list[DigitRead], li
         not_a_digit_below=thresholds.not_a_digit_below,
         unsure_below=thresholds.unsure_below,
     )
-    found = zip(pieces, outputs.probabilities, confidences.tolist(), verdicts, strict=True)
-    reads = [
-        DigitRead(int(probabilities.argmax()), confidence, probabilities, verdict, piece.box)
-        for piece, probabilities, confidence, verdict in found
+    rows = zip(pieces, outputs.probabilities, confidences.tolist(), verdicts, strict=True)
+    digits = [
+        PageDigit(int(probabilities.argmax()), confidence, probabilities, verdict, piece.box)
+        for piece, probabilities, confidence, verdict in rows
     ]
-    # One whole digit: sure of its class, and as digit-like as digits are.
-    likely = 1 / (1 + np.exp(np.clip(2 * (thresholds.not_a_digit_below - scores), -50, 50)))
-    chances = np.log(confidences * likely + 1e-9)
-    return reads, [float(chance) for chance in chances]
+    # A whole digit has a high confidence and a score above the threshold of `not-a-digit`; the
+    # logistic function turns the score's distance to the threshold into 0..1.
+    digit_like = 1 / (1 + np.exp(np.clip(2 * (thresholds.not_a_digit_below - scores), -50, 50)))
+    likelihoods = np.log(confidences * digit_like + 1e-9)
+    return digits, [float(likelihood) for likelihood in likelihoods]
 
 
-def _best_chain(group: Group, chances: list[float], reads: list[DigitRead]) -> list[int]:
-    """Return the indices of the pieces that lead from the first cut to the last at the best total.
+def _best_chain(group: Group, likelihoods: list[float], digits: list[PageDigit]) -> list[int]:
+    """Return the indices of the pieces that cover a group, left to right, at the best total.
 
-    Dynamic programming over the cuts, from left to right. A group is only cut into digits: what
-    gives anything else stays whole.
+    The total is the sum of the log-likelihoods minus the penalties of the cuts. Found by dynamic
+    programming over the cuts from left to right. Pieces that are not digits are never used, except
+    the piece that is the whole group.
     """
-    reached: list[tuple[float, list[int]] | None] = [(0.0, [])] + [None] * (group.cuts - 1)
-    order = sorted(range(len(group.pieces)), key=lambda at: _ends(group.pieces[at]))
-    for at in order:
-        piece = group.pieces[at]
-        before, there = reached[piece.start], reached[piece.stop]
+    best: list[tuple[float, list[int]] | None] = [(0.0, [])] + [None] * (group.cuts - 1)
+    order = sorted(range(len(group.pieces)), key=lambda index: _span(group.pieces[index]))
+    for index in order:
+        piece = group.pieces[index]
+        before, rival = best[piece.start], best[piece.stop]
         whole = (piece.start, piece.stop) == (0, group.cuts - 1)
-        if before is None or (not whole and reads[at].verdict == "not-a-digit"):
+        if before is None or (not whole and digits[index].verdict == "not-a-digit"):
             continue
-        total = before[0] + chances[at] - CUT_COST * (piece.start > 0)
-        if there is None or total > there[0]:
-            reached[piece.stop] = (total, [*before[1], at])
-    last = reached[-1]
+        total = before[0] + likelihoods[index] - CUT_PENALTY * (piece.start > 0)
+        if rival is None or total > rival[0]:
+            best[piece.stop] = (total, [*before[1], index])
+    last = best[-1]
     return last[1] if last else []
 
 
-def _ends(piece: Piece) -> tuple[int, int]:
+def _span(piece: Piece) -> tuple[int, int]:
     return piece.start, piece.stop

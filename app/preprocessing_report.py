@@ -1,6 +1,6 @@
-"""Every stage from the upload to the 28x28, and what would have been read without each of them.
+"""Reports how an image is prepared: every stage, and the prediction without each stage.
 
-Knows images and models, like `app.recognise`, on which it builds; knows nothing of HTTP.
+Builds on `app.recognise`. Knows images and models; knows nothing of HTTP.
 """
 
 from dataclasses import dataclass
@@ -10,17 +10,18 @@ from app.errors import BlankImageError
 from app.imaging.decode import Upload
 from app.imaging.prepare import prepare_fully
 from app.imaging.stages import SWITCHABLE, Prepared
-from app.inference.registry import Model
-from app.recognise import ImageInput, Options, Prediction, PreparedImage, predict, read_image
+from app.inference.model import Model
+from app.predictions import Prediction, PreparedImage
+from app.recognise import ImageInput, Options, predict, read_image
 
 
 @dataclass(frozen=True)
-class Without:
-    """What is read when one stage is left out.
+class WithoutStage:
+    """The prediction when one stage of the preparation is left out.
 
     Attributes:
-        stage: The stage.
-        prediction: What is read then, or None where nothing is left to read.
+        stage: Name of the stage.
+        prediction: The prediction without it, or None if no ink is found without it.
     """
 
     stage: str
@@ -28,22 +29,23 @@ class Without:
 
 
 @dataclass(frozen=True)
-class Explained:
-    """An image's preparation, laid open.
+class PreparationReport:
+    """The stages of an image's preparation and their effect.
 
     Attributes:
-        prediction: What is read with all stages; its `prepared` has them recorded.
-        without: What is read with one of them left out, for each that can be.
+        prediction: The prediction with all stages, which `prediction.prepared.stages` lists.
+        without: The predictions without each stage that can be left out.
     """
 
     prediction: Prediction
-    without: tuple[Without, ...]
+    without: tuple[WithoutStage, ...]
 
 
-def explain_preparation(image: ImageInput, model: Model, options: Options) -> Explained:
-    """Prepare an image with a record of each stage, and again without each of them.
+def explain_preparation(image: ImageInput, model: Model, options: Options) -> PreparationReport:
+    """Prepare an image with a record of every stage, then again without each stage.
 
-    A MNIST-shaped image goes to the network unchanged, so no stage can be left out.
+    The report has no `without` entries if the image goes to the network unchanged, or if another
+    candidate than the prepared one counts.
 
     Raises:
         DigitscopeError: What `app.recognise.read_image` raises.
@@ -51,16 +53,21 @@ def explain_preparation(image: ImageInput, model: Model, options: Options) -> Ex
     read = read_image(image, options, record=True)
     full = predict([read], model)[0]
     if full.prepared.passthrough or full.prepared is not read.candidates[0]:
-        return Explained(full, ())
-    tried = [(stage, _without(read.upload, stage, options)) for stage in SWITCHABLE]
-    changed = [PreparedImage(read.upload, (prepared,)) for _, prepared in tried if prepared]
-    predictions = iter(predict(changed, model))
-    without = [Without(stage, next(predictions) if prepared else None) for stage, prepared in tried]
-    return Explained(full, tuple(without))
+        return PreparationReport(full, ())
+    variants = {stage: _prepare_without(stage, read.upload, options) for stage in SWITCHABLE}
+    readable = [
+        PreparedImage(read.upload, (prepared,)) for prepared in variants.values() if prepared
+    ]
+    predictions = iter(predict(readable, model))
+    without = [
+        WithoutStage(stage, next(predictions) if prepared else None)
+        for stage, prepared in variants.items()
+    ]
+    return PreparationReport(full, tuple(without))
 
 
-def _without(upload: Upload, stage: str, options: Options) -> Prepared | None:
-    check_cancelled()  # a photo takes as long each time
+def _prepare_without(stage: str, upload: Upload, options: Options) -> Prepared | None:
+    check_cancelled()  # a photo takes as long as the first time
     try:
         return prepare_fully(upload, polarity=options.polarity, skip=frozenset({stage}))
     except BlankImageError:

@@ -1,8 +1,6 @@
-"""One image, or many, to predictions: decode, prepare, run, judge, in one straight line.
+"""Recognises the digit on one image or on each image of a batch: decode, prepare, run, judge.
 
-Of many, what is said stands in columns: an object for each image would take longer than a small
-network (docs/performance.md). Knows arrays and models; knows nothing of HTTP. What it raises are
-the errors of `app.errors`.
+Knows arrays and models; knows nothing of HTTP. Raises the errors of `app.errors`.
 """
 
 import time
@@ -22,261 +20,175 @@ from app.imaging.decode import Upload, decode, from_pixels
 from app.imaging.polarity import DetectedPolarity, Polarity
 from app.imaging.prepare import SIDE, as_is, candidates, is_mnist_shaped, is_plain, mnist_shaped
 from app.imaging.stages import Prepared
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.inference.runtime import Outputs, Pixels
-from app.verdict import Verdict, energy, judge
+from app.predictions import (
+    BatchResult,
+    InputSummary,
+    Prediction,
+    Predictions,
+    PreparedImage,
+    Timings,
+)
+from app.verdict import energy, judge
 
 Preprocess = Literal["auto", "none"]
-# An encoded file, (28, 28) pixels with high ink, or what is decoded already.
+# An image file, uint8 pixels [28, 28] with high ink, or an image that is already decoded.
 ImageInput = bytes | NDArray[np.uint8] | Upload
-# Many, or what is wrong with them; or the pixels of all, (N, 28, 28).
+# A list of images, in which an unreadable one is its error, or the pixels of all, [N, 28, 28].
 Images = Sequence[ImageInput | DigitscopeError] | Pixels
-_NOBODY = nullcontext()  # else works at the same time
+_NO_LOCK = nullcontext()
 
 
 @dataclass(frozen=True)
 class Options:
-    """How images are read: see the query parameters of the same names."""
+    """How images are read.
+
+    Attributes:
+        preprocess: `auto` prepares an image as MNIST was made; `none` takes a 28x28 as it is.
+        polarity: Which side is ink; `auto` detects it.
+        max_pixels: Largest width times height that is decoded.
+    """
 
     preprocess: Preprocess = "auto"
     polarity: Polarity = "auto"
     max_pixels: int = 20_000_000
 
 
-@dataclass(frozen=True)
-class PreparedImage:
-    """An image as it came, and the ways in which it may be meant.
-
-    Attributes:
-        upload: The image.
-        candidates: The ways.
-        seconds: How long it took to decode and prepare it.
-    """
-
-    upload: Upload
-    candidates: tuple[Prepared, ...]
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Seconds:
-    """What one image took: decoding and preparation, and its share of the network's run."""
-
-    preparation: float
-    inference: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a network says of one image.
-
-    Attributes:
-        probabilities: float32 `[10]`, sum 1.
-        digit: The most probable digit, 0..9.
-        runner_up: The second most probable.
-        score: How much the image looks like a digit at all (`app.verdict.energy`).
-        verdict: `digit`, `unsure` or `not-a-digit`.
-        upload: The image as it came.
-        prepared: The image as the network received it.
-        seconds: What it took.
-    """
-
-    probabilities: NDArray[np.float32]
-    digit: int
-    runner_up: int
-    score: float
-    verdict: Verdict
-    upload: Upload
-    prepared: Prepared
-    seconds: Seconds
-
-    @property
-    def confidence(self) -> float:
-        """Return the largest probability, 0..1."""
-        return float(self.probabilities[self.digit])
-
-
-@dataclass(frozen=True, eq=False)
-class InputSummary:
-    """What an image was found to be; told apart by identity, which is the quickest way.
-
-    Attributes:
-        width: Of the upload in pixels, upright.
-        height: Likewise.
-        format: As `Upload` has it.
-        polarity: Which side was taken as ink.
-        warnings: What was odd but not wrong, and what may make the answer wrong.
-    """
-
-    width: int
-    height: int
-    format: str
-    polarity: DetectedPolarity
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What a network says of `N` images that it ran together: a column for each thing.
-
-    Attributes:
-        probabilities: float32 `[N, 10]`, rows sum to 1.
-        digits: The most probable, 0..9.
-        runners_up: The second most probable.
-        confidences: float32 `[N]`, the largest probabilities, 0..1.
-        scores: How much the images look like digits at all (`app.verdict.energy`).
-        verdicts: `digit`, `unsure` or `not-a-digit`.
-        seconds: The network's run, shared out.
-    """
-
-    probabilities: NDArray[np.float32]
-    digits: list[int]
-    runners_up: list[int]
-    confidences: NDArray[np.float32]
-    scores: list[float]
-    verdicts: list[Verdict]
-    seconds: float
-
-    def __len__(self) -> int:
-        """Return `N`."""
-        return len(self.digits)
-
-
-@dataclass(frozen=True)
-class BatchResult:
-    """Many images that were read together.
-
-    Attributes:
-        predictions: Of those that could be read, in order.
-        forms: What these were found to be.
-        errors: Of the others, by their places among all.
-        seconds: What an image took, on average.
-    """
-
-    predictions: Predictions
-    summaries: list[InputSummary]
-    errors: dict[int, DigitscopeError]
-    seconds: Seconds
-
-
-def decode_only(image: ImageInput, options: Options) -> Upload:
-    """Decode an image, if it is not yet.
+def ensure_decoded(image: ImageInput, options: Options) -> Upload:
+    """Return the decoded image.
 
     Raises:
-        UndecodableError: Not an image, or a damaged one.
-        TooLargeError: Too many pixels.
+        UndecodableError: The file is not an image, or it is damaged.
+        TooLargeError: The image has more than `max_pixels` pixels.
     """
     if isinstance(image, bytes):
         return decode(image, max_pixels=options.max_pixels)
     return image if isinstance(image, Upload) else from_pixels(image)
 
 
-def goes_unchanged(upload: Upload, options: Options) -> bool:
-    """Tell whether an image goes to the network bit for bit, as grey pixels of 28x28 may."""
+def is_passthrough(upload: Upload, options: Options) -> bool:
+    """Tell whether a grey 28x28 image goes to the network without any preparation."""
     if options.polarity == "dark-on-light" or not is_plain(upload):
         return False
     return options.preprocess == "none" or is_mnist_shaped(upload)
 
 
 def read_image(image: ImageInput, options: Options, *, record: bool = False) -> PreparedImage:
-    """Decode an image and prepare it for a network, if asked with a record of every stage.
+    """Decode an image and prepare it for a network.
+
+    Args:
+        image: The image.
+        options: How it is read.
+        record: Keep the result of every stage.
 
     Raises:
-        UndecodableError: Not an image, or a damaged one.
-        TooLargeError: Too many pixels.
-        BlankImageError: Nothing is written on it.
+        UndecodableError: The file is not an image, or it is damaged.
+        TooLargeError: The image has more than `max_pixels` pixels.
+        BlankImageError: The image shows no ink.
         InvalidInputError: `preprocess` is `none` and the image is not 28x28.
     """
     began = time.perf_counter()
-    upload = decode_only(image, options)
+    upload = ensure_decoded(image, options)
+    prepared: tuple[Prepared, ...]
     if options.preprocess == "none":
-        ways: tuple[Prepared, ...] = (as_is(upload, polarity=options.polarity),)
+        prepared = (as_is(upload, polarity=options.polarity),)
     else:
-        ways = candidates(upload, polarity=options.polarity, record=record)
-    return PreparedImage(upload, ways, time.perf_counter() - began)
+        prepared = candidates(upload, polarity=options.polarity, record=record)
+    return PreparedImage(upload, prepared, time.perf_counter() - began)
 
 
 def recognise(image: ImageInput, model: Model, options: Options) -> Prediction:
-    """Read one image; raises what `read_image` raises."""
+    """Recognise the digit on one image; raises what `read_image` raises."""
     return predict([read_image(image, options)], model)[0]
 
 
-def recognise_unchanged(uploads: Sequence[Upload], model: Model, *, seconds: float) -> BatchResult:
-    """Run images of which `goes_unchanged` is true; each took so many seconds to get there."""
-    pixels = _stacked([upload.pixels for upload in uploads])
-    predictions, _ = _judge(pixels, [1] * len(pixels), model)
-    summaries = [_summary(upload, "light-on-dark", ()) for upload in uploads]
-    return BatchResult(predictions, summaries, {}, Seconds(seconds, predictions.seconds))
+def recognise_passthrough(
+    uploads: Sequence[Upload], model: Model, *, preparation_s: float
+) -> BatchResult:
+    """Recognise images for which `is_passthrough` is true.
+
+    Args:
+        uploads: The images.
+        model: The network.
+        preparation_s: Mean time in seconds that an image took until now.
+    """
+    pixels = _stack([upload.pixels for upload in uploads])
+    predictions, _ = _run(pixels, [1] * len(pixels), model)
+    summaries = [_summarise(upload, "light-on-dark", ()) for upload in uploads]
+    timings = Timings(preparation_s, predictions.seconds_per_image)
+    return BatchResult(predictions, summaries, {}, timings)
 
 
 def recognise_many(
     images: Images,
     model: Model,
     options: Options,
-    numpy_lock: AbstractContextManager[object] = _NOBODY,
+    numpy_lock: AbstractContextManager[object] = _NO_LOCK,
 ) -> BatchResult:
-    """Read many images at once; an image that cannot be read becomes its error.
+    """Recognise the digits on a batch of images; an unreadable image becomes its error.
 
-    Between two images it checks for cancellation (`app.cancellation`): each may be a photo.
+    Checks for cancellation (`app.cancellation`) before each image, because each may be a photo.
 
     Args:
         images: The images.
         model: The network.
-        options: How they are read.
-        numpy_lock: Held for the short work on either side of the network's run. NumPy lets go of
-            the interpreter's lock at every step; two threads that are at it at once would wait for
-            each other as often.
+        options: How the images are read.
+        numpy_lock: Held during the short NumPy work before and after the network's run. NumPy
+            releases Python's global lock at every step, so two threads in such work at the same
+            time would keep waiting for each other.
     """
     began = time.perf_counter()
     with numpy_lock:
-        plain = isinstance(images, np.ndarray) and bool(_unchanged(images, options).all())
-    if isinstance(images, np.ndarray) and plain:
-        ready = _Ready(images, [_PIXELS] * len(images), [1] * len(images), {})
+        all_pass = isinstance(images, np.ndarray) and bool(_passthrough(images, options).all())
+    if isinstance(images, np.ndarray) and all_pass:
+        batch = _Batch(images, [_PIXELS_SUMMARY] * len(images), [1] * len(images), {})
     else:
-        ready = _read_each(images, options)
-    seconds = (time.perf_counter() - began) / max(1, len(ready.counts))
-    predictions, chosen = _judge(ready.pixels, ready.counts, model, numpy_lock)
-    summaries = [ready.summaries[way] for way in chosen]
-    return BatchResult(predictions, summaries, ready.errors, Seconds(seconds, predictions.seconds))
+        batch = _read_each(images, options)
+    preparation_s = (time.perf_counter() - began) / max(1, len(batch.counts))
+    predictions, chosen = _run(batch.pixels, batch.counts, model, numpy_lock)
+    summaries = [batch.summaries[candidate] for candidate in chosen]
+    timings = Timings(preparation_s, predictions.seconds_per_image)
+    return BatchResult(predictions, summaries, batch.errors, timings)
 
 
-def predict(reads: Sequence[PreparedImage], model: Model) -> list[Prediction]:
+def predict(images: Sequence[PreparedImage], model: Model) -> list[Prediction]:
     """Run prepared images through a network in one batch.
 
-    Of the ways in which an image may be meant, the one counts that looks most like a digit.
+    Of an image's candidates, the one with the highest score counts.
     """
-    ways = [way for read in reads for way in read.candidates]
-    counts = [len(read.candidates) for read in reads]
-    found, chosen = _judge(_stacked([way.pixels for way in ways]), counts, model)
+    prepared = [candidate for image in images for candidate in image.candidates]
+    counts = [len(image.candidates) for image in images]
+    pixels = _stack([candidate.pixels for candidate in prepared])
+    columns, chosen = _run(pixels, counts, model)
     return [
         Prediction(
-            probabilities=found.probabilities[at],
-            digit=found.digits[at],
-            runner_up=found.runners_up[at],
-            score=found.scores[at],
-            verdict=found.verdicts[at],
-            upload=read.upload,
-            prepared=ways[chosen[at]],
-            seconds=Seconds(read.seconds, found.seconds),
+            probabilities=columns.probabilities[row],
+            digit=columns.digits[row],
+            runner_up=columns.runners_up[row],
+            score=columns.scores[row],
+            verdict=columns.verdicts[row],
+            upload=image.upload,
+            prepared=prepared[chosen[row]],
+            timings=Timings(image.seconds, columns.seconds_per_image),
         )
-        for at, read in enumerate(reads)
+        for row, image in enumerate(images)
     ]
 
 
 _cached_summary = lru_cache(maxsize=256)(InputSummary)
-_NONE, _NOTHING = (np.empty((0, SIDE), np.uint8),), np.empty((0, 10), np.float32)
-_PIXELS = _cached_summary(SIDE, SIDE, "pixels", "light-on-dark", ())
+_NO_IMAGES, _NO_PROBABILITIES = (np.empty((0, SIDE), np.uint8),), np.empty((0, 10), np.float32)
+_PIXELS_SUMMARY = _cached_summary(SIDE, SIDE, "pixels", "light-on-dark", ())
 
 
-class _Ready(NamedTuple):
-    """Images that are ready to be run.
+class _Batch(NamedTuple):
+    """Prepared images of which each may have several candidates.
 
     Attributes:
-        pixels: In all the ways in which the images may be meant: those of the first, of the
-            second, and so on, `[W, 28, 28]`.
-        forms: What each way is.
-        counts: How many ways each image has.
-        errors: Of images that have none, by their places among all.
+        pixels: `[C, 28, 28]`, all candidates: those of the first image, of the second, and so on.
+        summaries: Properties of the upload, for each candidate.
+        counts: Number of candidates of each image.
+        errors: Errors of the images without candidates, by their index in the batch.
     """
 
     pixels: Pixels
@@ -285,37 +197,38 @@ class _Ready(NamedTuple):
     errors: dict[int, DigitscopeError]
 
 
-def _read_each(images: Images, options: Options) -> _Ready:
-    decoded = [_decoded(image, options) for image in images]
+def _read_each(images: Images, options: Options) -> _Batch:
+    decoded = [_decode_or_error(image, options) for image in images]
     plain = [_plain_pixels(image) for image in decoded]
-    some = [one for one in plain if one is not None]
-    unchanged = iter(_unchanged(_stacked(some), options).tolist())
-    ways = list[NDArray[np.uint8]]()
+    stacked = _stack([pixels for pixels in plain if pixels is not None])
+    passes = iter(_passthrough(stacked, options).tolist())  # one for each plain image
+    inputs = list[NDArray[np.uint8]]()
     summaries, counts, errors = list[InputSummary](), list[int](), dict[int, DigitscopeError]()
-    for place, (image, pixels) in enumerate(zip(decoded, plain, strict=True)):
+    for index, (image, pixels) in enumerate(zip(decoded, plain, strict=True)):
         if isinstance(image, DigitscopeError):
-            errors[place] = image
-        elif pixels is not None and next(unchanged):
-            ways.append(pixels)
+            errors[index] = image
+        elif pixels is not None and next(passes):
+            inputs.append(pixels)
             counts.append(1)
             upload = image if isinstance(image, Upload) else from_pixels(pixels)
-            summaries.append(_summary(upload, "light-on-dark", ()))
+            summaries.append(_summarise(upload, "light-on-dark", ()))
         else:
             check_cancelled()
             try:
                 read = read_image(image, options)
             except DigitscopeError as error:
-                errors[place] = error
+                errors[index] = error
                 continue
-            ways += [way.pixels for way in read.candidates]
+            inputs += [candidate.pixels for candidate in read.candidates]
             counts.append(len(read.candidates))
             summaries += [
-                _summary(read.upload, way.polarity, way.warnings) for way in read.candidates
+                _summarise(read.upload, candidate.polarity, candidate.warnings)
+                for candidate in read.candidates
             ]
-    return _Ready(_stacked(ways), summaries, counts, errors)
+    return _Batch(_stack(inputs), summaries, counts, errors)
 
 
-def _decoded(
+def _decode_or_error(
     image: ImageInput | DigitscopeError, options: Options
 ) -> Upload | NDArray[np.uint8] | DigitscopeError:
     if not isinstance(image, bytes):
@@ -330,13 +243,14 @@ def _decoded(
 def _plain_pixels(
     image: Upload | NDArray[np.uint8] | DigitscopeError,
 ) -> NDArray[np.uint8] | None:
+    """Return the pixels of a grey, opaque 28x28 image, and None for all others."""
     if isinstance(image, Upload):
         return image.pixels if is_plain(image) else None
     return image if isinstance(image, np.ndarray) else None
 
 
-def _unchanged(images: Pixels, options: Options) -> NDArray[np.bool_]:
-    """Tell of each of many plain images, `[N, 28, 28]`, what `goes_unchanged` tells of one."""
+def _passthrough(images: Pixels, options: Options) -> NDArray[np.bool_]:
+    """Return `is_passthrough` for each of `[N, 28, 28]` plain images."""
     if options.polarity == "dark-on-light":
         return np.zeros(len(images), np.bool_)
     if options.preprocess == "none":
@@ -344,44 +258,47 @@ def _unchanged(images: Pixels, options: Options) -> NDArray[np.bool_]:
     return mnist_shaped(images)
 
 
-def _stacked(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Do what `np.stack` does with 28x28 images, of which there may be none, in half the time."""
-    return np.concatenate(images or _NONE).reshape(-1, SIDE, SIDE)
+def _stack(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Stack 28x28 images, also none at all; takes half of the time of `np.stack`."""
+    return np.concatenate(images or _NO_IMAGES).reshape(-1, SIDE, SIDE)
 
 
-def _summary(upload: Upload, polarity: DetectedPolarity, warnings: tuple[str, ...]) -> InputSummary:
+def _summarise(
+    upload: Upload, polarity: DetectedPolarity, warnings: tuple[str, ...]
+) -> InputSummary:
     warnings = upload.warnings + warnings
     return _cached_summary(upload.width, upload.height, upload.format, polarity, warnings)
 
 
-def _judge(
+def _run(
     pixels: Pixels,
     counts: Sequence[int],
     model: Model,
-    numpy_lock: AbstractContextManager[object] = _NOBODY,
+    numpy_lock: AbstractContextManager[object] = _NO_LOCK,
 ) -> tuple[Predictions, Sequence[int]]:
-    """Run images in all the ways in which they may be meant, and choose one way of each.
+    """Run all candidates of a batch and choose one for each image.
 
     Args:
-        pixels: The ways, as in `_Ready`.
-        counts: How many of them each image has.
-        model: What runs them.
-        numpy_lock: As `recognise_many` has it.
+        pixels: The candidates, as in `_Batch`.
+        counts: Number of candidates of each image.
+        model: The network.
+        numpy_lock: See `recognise_many`.
 
     Returns:
-        What is said of the ways that look most like digits, and which these are.
+        The predictions for the chosen candidates, and their indices in `pixels`.
     """
     if not counts:
-        return Predictions(_NOTHING, [], [], _NOTHING[:, 0], [], [], 0.0), ()
+        empty = Predictions(_NO_PROBABILITIES, [], [], _NO_PROBABILITIES[:, 0], [], [], 0.0)
+        return empty, ()
     began = time.perf_counter()
     outputs = model.runtime.predict(pixels)
-    spent = time.perf_counter() - began
+    run_s = time.perf_counter() - began
     with numpy_lock:
-        return _choose(outputs, counts, model, spent)
+        return _choose(outputs, counts, model, run_s)
 
 
 def _choose(
-    outputs: Outputs, counts: Sequence[int], model: Model, spent: float
+    outputs: Outputs, counts: Sequence[int], model: Model, run_s: float
 ) -> tuple[Predictions, Sequence[int]]:
     probabilities, scores = outputs.probabilities, energy(outputs.logits)
     chosen: Sequence[int] = range(len(scores))
@@ -392,21 +309,21 @@ def _choose(
         ]
         probabilities, scores = probabilities[chosen], scores[chosen]
     ranking = (-probabilities).argsort(axis=1, kind="stable")
-    shares, said = probabilities.max(axis=1), scores.tolist()
+    confidences, score_list = probabilities.max(axis=1), scores.tolist()
     thresholds = model.bundle.metadata.verdict
     verdicts = judge(
-        said,
-        shares.tolist(),
+        score_list,
+        confidences.tolist(),
         not_a_digit_below=thresholds.not_a_digit_below,
         unsure_below=thresholds.unsure_below,
     )
-    found = Predictions(
+    predictions = Predictions(
         probabilities=probabilities,
         digits=ranking[:, 0].tolist(),
         runners_up=ranking[:, 1].tolist(),
-        confidences=shares,
-        scores=said,
+        confidences=confidences,
+        scores=score_list,
         verdicts=verdicts,
-        seconds=spent / len(chosen),
+        seconds_per_image=run_s / len(chosen),
     )
-    return found, chosen
+    return predictions, chosen

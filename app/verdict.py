@@ -1,6 +1,6 @@
-"""Whether an answer can be trusted: `digit`, `unsure` or `not-a-digit`.
+"""Decides whether a prediction can be trusted: `digit`, `unsure` or `not-a-digit`.
 
-Knows logits and thresholds; knows nothing of how either was made.
+Knows logits and thresholds; knows nothing of images or networks.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ Verdict = Literal["digit", "unsure", "not-a-digit"]
 
 
 def energy(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the score that tells digits from other things: negative free energy.
+    """Return the negative free energy, a score that is high for images that look like digits.
 
     Source: Liu et al., 2020, arXiv:2010.03759.
 
@@ -21,7 +21,7 @@ def energy(logits: NDArray[np.float32]) -> NDArray[np.float64]:
         logits: `[N, 10]`.
 
     Returns:
-        float64 `[N]`, log-sum-exp of each row; high for what looks like a digit.
+        float64 `[N]`, the log-sum-exp of each row.
     """
     scores: NDArray[np.float64] = np.logaddexp.reduce(logits.astype(np.float64), axis=1)
     return scores
@@ -34,8 +34,16 @@ def judge(
     not_a_digit_below: float,
     unsure_below: float,
 ) -> list[Verdict]:
-    """Turn the score and the largest probability of each image into its verdict."""
-    # NumPy takes over four times as long for one image, and half as long for a hundred.
+    """Return the verdict on each image.
+
+    Args:
+        scores: Scores from `energy`, one for each image.
+        confidences: Largest probability of each image, 0..1.
+        not_a_digit_below: An image with a lower score is `not-a-digit`.
+        unsure_below: Another image with a lower confidence is `unsure`.
+    """
+    # A list comprehension: NumPy takes over four times as long for one image, though half as long
+    # for a hundred.
     return [
         "not-a-digit"
         if score < not_a_digit_below

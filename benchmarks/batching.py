@@ -28,7 +28,7 @@ def main() -> None:
         int8 = bundle.read(INT8_FILE) if bundle.has(INT8_FILE) else None
         runtimes = {
             count: LiteRtRuntime(
-                bundle.read(COMPILED_FILE), int8=int8, interpreters=1, batches=(count, 1)
+                bundle.read(COMPILED_FILE), int8=int8, interpreters=1, batch_sizes=(count, 1)
             )
             for count in TOGETHER
         }

@@ -20,7 +20,8 @@ from app.errors import BlankImageError
 from app.imaging.decode import Upload, decode, from_pixels
 from app.imaging.prepare import prepare_fully
 from app.imaging.stages import SWITCHABLE
-from app.inference.registry import Model, Registry
+from app.inference.model import Model
+from app.inference.registry import Registry
 from app.recognise import Options, predict, read_image, recognise
 from app.settings import REPOSITORY
 from app.verdict import energy

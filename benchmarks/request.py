@@ -22,10 +22,10 @@ from PIL import Image
 from starlette.types import Message, Scope
 
 from app.imaging.decode import decode
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.inference.runtime import Outputs, Pixels, Runtime
 from app.main import create_app
-from app.recognise import Options, goes_unchanged, recognise, recognise_unchanged
+from app.recognise import Options, is_passthrough, recognise, recognise_passthrough
 from app.samples import sample_png
 from app.settings import REPOSITORY, Settings
 from app.web.execution.thread_pool import BoundedThreadPool
@@ -138,14 +138,14 @@ def _settings(**more: float) -> Settings:
 
 def _steps(model: Model) -> dict[str, Callable[[], Awaitable[None]]]:
     upload = decode(PNG, max_pixels=784)
-    found = recognise_unchanged([upload], model, seconds=0.0)
+    found = recognise_passthrough([upload], model, preparation_s=0.0)
     calls: dict[str, Callable[[], object]] = {
         "Pillow alone: PNG to array": lambda: np.asarray(Image.open(io.BytesIO(PNG)).convert("L")),
         "decode, with its checks": lambda: decode(PNG, max_pixels=784),
-        "prepare (passed through)": lambda: goes_unchanged(upload, Options()),
+        "prepare (passed through)": lambda: is_passthrough(upload, Options()),
         "the network": lambda: model.runtime.predict(upload.pixels[None]),
-        "the network, verdict and ranking": lambda: recognise_unchanged(
-            [upload], model, seconds=0.0
+        "the network, verdict and ranking": lambda: recognise_passthrough(
+            [upload], model, preparation_s=0.0
         ),
         "answer as JSON": lambda: prediction_texts(found, model.bundle),
     }

@@ -13,7 +13,8 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from app.bundle import open_bundle
-from app.inference.registry import Model, Registry
+from app.inference.model import Model
+from app.inference.registry import Registry
 from app.main import create_app
 from app.settings import REPOSITORY, Settings
 from tests.server.process import Server, serving

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from app.batch_files import Row, find_images, read_file, write_results
 from app.errors import InvalidInputError
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.recognise import Options
 from app.samples import sample_png
 from digitscope import command

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.cancellation import WorkCancelled, cancel_scope, check_cancelled
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.inference.runtime import Outputs
 from app.inspection.ablation import ablate
 from app.inspection.activations import inspect_image

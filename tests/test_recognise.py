@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 
 from app.cancellation import WorkCancelled, cancel_scope
 from app.errors import DigitscopeError, UndecodableError
-from app.imaging.decode import decode, from_pixels
-from app.inference.registry import Model
+from app.imaging.decode import from_pixels
+from app.inference.model import Model
 from app.inference.runtime import Outputs, Pixels
 from app.recognise import (
     ImageInput,
     Options,
-    goes_unchanged,
+    is_passthrough,
     predict,
     recognise,
     recognise_many,
-    recognise_unchanged,
+    recognise_passthrough,
 )
-from app.samples import sample_png
+from app.samples import sample_pixels, sample_png
 from tests.conftest import Digits
 from tests.forms import encode
 
@@ -106,15 +106,15 @@ def test_unchanged_images_need_no_preparation(classic: Model, digits: Digits) ->
     """Those that go unchanged are MNIST-shaped, or to be taken as they are; they read the same."""
     dark, taken = Options(polarity="dark-on-light"), Options(preprocess="none")
     digit, odd = (from_pixels(image) for image in (digits.images[0], _odd(digits)[1]))
-    assert goes_unchanged(digit, Options())
-    assert goes_unchanged(odd, taken)
-    assert not goes_unchanged(odd, Options())
-    assert not goes_unchanged(digit, dark)
-    assert not goes_unchanged(from_pixels(np.zeros((29, 28), np.uint8)), taken)
-    found = recognise_unchanged([digit, odd], classic, seconds=0.5)
+    assert is_passthrough(digit, Options())
+    assert is_passthrough(odd, taken)
+    assert not is_passthrough(odd, Options())
+    assert not is_passthrough(digit, dark)
+    assert not is_passthrough(from_pixels(np.zeros((29, 28), np.uint8)), taken)
+    found = recognise_passthrough([digit, odd], classic, preparation_s=0.5)
     expected = [recognise(image, classic, taken) for image in (digit, odd)]
     assert found.predictions.scores == [one.score for one in expected]
-    assert found.seconds.preparation == 0.5
+    assert found.timings.preparation == 0.5
 
 
 class Tied:
@@ -147,7 +147,7 @@ def test_nothing_to_read_is_nothing_said(classic: Model) -> None:
 @pytest.mark.parametrize("decoded", [False, True])
 def test_nobody_waits_and_nothing_is_read(classic: Model, decoded: bool) -> None:
     """A batch of photos keeps no thread for those who have left: it ends at the next image."""
-    photo = np.kron(decode(sample_png(3), max_pixels=784).pixels, np.ones((3, 3), np.uint8))
+    photo = np.kron(sample_pixels(3), np.ones((3, 3), np.uint8))
     images = [from_pixels(photo) if decoded else encode(photo)]
     left = threading.Event()
     with cancel_scope(left):

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from app.bundle import COMPILED_FILE, INT8_FILE
 from app.inference.keras_runtime import KerasRuntime, load_keras
 from app.inference.litert_runtime import LiteRtRuntime, open_runtime
-from app.inference.registry import Model, Registry
+from app.inference.model import Model
+from app.inference.registry import Registry
 from app.settings import REPOSITORY
 from tests.conftest import Digits
 from tests.forms import encode, npy
@@ -68,7 +69,9 @@ def _in_process(model: Model, images: Images) -> Iterator[tuple[str, Probabiliti
     yield "one by one", np.concatenate(each)
     yield "all at once", model.runtime.predict(images).probabilities
     int8 = bundle.read(INT8_FILE) if bundle.has(INT8_FILE) else None
-    batched = LiteRtRuntime(bundle.read(COMPILED_FILE), int8=int8, interpreters=1, batches=(32, 1))
+    batched = LiteRtRuntime(
+        bundle.read(COMPILED_FILE), int8=int8, interpreters=1, batch_sizes=(32, 1)
+    )
     yield "batches of 32", batched.predict(images).probabilities
     yield "two threads", open_runtime(bundle, threads=2).predict(images).probabilities
 

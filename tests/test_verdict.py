@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.errors import BlankImageError
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.recognise import Options, recognise
 from app.verdict import energy, judge
 from tests.conftest import Digits

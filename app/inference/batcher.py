@@ -1,7 +1,7 @@
-"""Images of concurrent calls through a network together.
+"""Joins the images of concurrent calls into one batch.
 
-For runtimes that gain by it; LiteRT on CPUs does not (docs/performance.md), so it is off by
-default. Knows runtimes; knows nothing of requests.
+Useful for runtimes that are faster per image in batches. LiteRT on CPUs is not
+(docs/performance.md), so batching is off by default. Knows runtimes; knows nothing of requests.
 """
 
 import threading
@@ -17,7 +17,7 @@ from app.inference.runtime import Outputs, Pixels, Runtime
 
 @dataclass
 class _Call:
-    """Images that wait, and what became of them."""
+    """The images of one call, and its result or error once it is `finished`."""
 
     images: Pixels
     since: float = field(default_factory=time.monotonic)
@@ -27,11 +27,11 @@ class _Call:
 
 
 class BatchingRuntime:
-    """Runs what several threads ask for at the same time as one batch.
+    """Runs the images of several threads as one batch.
 
-    Whoever finds the network idle runs at once. While it is busy others gather; the first of them
-    runs for all, when the network is free, `max_batch` images have gathered or `max_delay_s` is
-    over.
+    A call that finds the network idle runs at once. Calls that arrive while it is busy wait in a
+    queue. The first call of the queue runs the batch for all of them as soon as the network is
+    idle, `max_batch` images wait, or the call has waited for `max_delay_s`.
     """
 
     def __init__(
@@ -40,36 +40,41 @@ class BatchingRuntime:
         *,
         max_batch: int,
         max_delay_s: float,
-        on_run: Callable[[int], None] = lambda images: None,
+        on_batch: Callable[[int], None] = lambda images: None,
     ) -> None:
-        """Put at most `max_batch` images together, and wait at most `max_delay_s` for others.
+        """Wrap a runtime.
 
-        `on_run` is told of each run how many images it had.
+        Args:
+            runtime: Runs the batches.
+            max_batch: Images in a joined batch, at most.
+            max_delay_s: Seconds that a call waits for others, at most.
+            on_batch: Called with the number of images after each run.
         """
-        self._runtime, self._most, self._delay = runtime, max_batch, max_delay_s
-        self._on_run = on_run
-        self._changed = threading.Condition()
-        self._waiting: list[_Call] = []
-        self._busy = 0
+        self._runtime, self._max_batch, self._max_delay_s = runtime, max_batch, max_delay_s
+        self._on_batch = on_batch
+        self._changed = threading.Condition()  # guards the queue and the number of running batches
+        self._queue: list[_Call] = []
+        self._running = 0
 
     def predict(self, images: Pixels) -> Outputs:
-        """Read `[N, 28, 28]` images, 0..255, ink high; waits for its turn."""
-        if len(images) >= self._most:
+        """Run `[N, 28, 28]` images, 0..255, ink high; wait until their batch has run."""
+        if len(images) >= self._max_batch:
             return self._predict(images)
         call = _Call(images)
-        mine: list[_Call] = []
+        batch: list[_Call] = []
         with self._changed:
-            self._waiting.append(call)
+            self._queue.append(call)
             self._changed.notify_all()
-            while not (call.finished or mine):
-                first = bool(self._waiting) and self._waiting[0] is call
-                left = self._delay - (time.monotonic() - call.since)
-                if first and (not self._busy or left <= 0 or self._rows() >= self._most):
-                    mine = self._take()
+            while not (call.finished or batch):
+                is_first = bool(self._queue) and self._queue[0] is call
+                remaining_s = self._max_delay_s - (time.monotonic() - call.since)
+                is_due = not self._running or remaining_s <= 0 or self._is_full()
+                if is_first and is_due:
+                    batch = self._take_batch()
                 else:
-                    self._changed.wait(left if first else None)
-        if mine:
-            self._run(mine)
+                    self._changed.wait(remaining_s if is_first else None)
+        if batch:
+            self._run(batch)
         if call.error is not None:
             raise call.error
         if call.outputs is None:
@@ -82,22 +87,22 @@ class BatchingRuntime:
 
     def _predict(self, images: Pixels) -> Outputs:
         outputs = self._runtime.predict(images)
-        self._on_run(len(images))
+        self._on_batch(len(images))
         return outputs
 
-    def _rows(self) -> int:
-        return sum(len(call.images) for call in self._waiting)
+    def _is_full(self) -> bool:
+        return sum(len(call.images) for call in self._queue) >= self._max_batch
 
-    def _take(self) -> list[_Call]:
-        """Take the calls that have waited longest, as many as fit; the lock is held."""
-        rows, count = 0, 0
-        for call in self._waiting:
-            rows += len(call.images)
-            if count and rows > self._most:
+    def _take_batch(self) -> list[_Call]:
+        """Take the oldest calls from the queue, as many as fit; the lock must be held."""
+        images, count = 0, 0
+        for call in self._queue:
+            images += len(call.images)
+            if count and images > self._max_batch:
                 break
             count += 1
-        taken, self._waiting = self._waiting[:count], self._waiting[count:]
-        self._busy += 1
+        taken, self._queue = self._queue[:count], self._queue[count:]
+        self._running += 1
         self._changed.notify_all()
         return taken
 
@@ -106,16 +111,16 @@ class BatchingRuntime:
             joined = self._predict(np.concatenate([call.images for call in calls]))
             start = 0
             for call in calls:
-                part = slice(start, start + len(call.images))
+                rows = slice(start, start + len(call.images))
                 call.outputs = Outputs(
-                    joined.probabilities[part], joined.logits[part], joined.features[part]
+                    joined.probabilities[rows], joined.logits[rows], joined.features[rows]
                 )
-                start = part.stop
-        except Exception as error:  # noqa: BLE001 - every caller learns of it
+                start = rows.stop
+        except Exception as error:  # noqa: BLE001 - every call raises it in its own thread
             for call in calls:
                 call.error = error
         with self._changed:
-            self._busy -= 1
+            self._running -= 1
             for call in calls:
                 call.finished = True
             self._changed.notify_all()

@@ -1,7 +1,7 @@
-"""The compiled twin of a network, run by LiteRT with XNNPACK.
+"""Runs a compiled model with LiteRT and its XNNPACK kernels.
 
-An interpreter is not safe to share between threads, so a pool lends one at a time. Tensors are
-allocated once for each batch size and never resized. Imports no TensorFlow.
+An interpreter must not be shared between threads, so a pool lends each to one thread at a time.
+Tensors are allocated once for each batch size and never resized. Imports no TensorFlow.
 """
 
 import queue
@@ -22,67 +22,69 @@ PREDICT_OUTPUTS = ("features", "logits", "probabilities")
 
 
 class LiteRtRuntime:
-    """A pool of interpreters over one compiled network."""
+    """A pool of interpreters that run one compiled model."""
 
     def __init__(
         self,
-        twin: bytes,
+        compiled: bytes,
         *,
         int8: bytes | None = None,
         interpreters: int,
-        ready: int | None = None,
+        preloaded: int | None = None,
         threads: int = 1,
-        batches: tuple[int, ...] = (1,),
+        batch_sizes: tuple[int, ...] = (1,),
     ) -> None:
-        """Load the network and run each batch size once, so that the first request is fast.
+        """Load the model and run each batch size once, so that the first request is fast.
+
+        Larger batches are not faster by themselves: on one thread the classic network takes 351 us
+        per image one by one and 350 us in batches of 16; on two threads, 333 and 335 us. They save
+        waiting: between two runs a thread has to take Python's global lock again. An interpreter
+        for batches of 32 takes 14 MB.
 
         Args:
-            twin: Content of a `.tflite` file with the signatures `predict` and `inspect`.
-            int8: Content of a `.tflite` file of the same network in int8, for `predict`; without
-                it the twin predicts too.
-            interpreters: How many calls may run at once; each holds its own copy of the
-                activations.
-            ready: How many of them are loaded now, at least 1; each of the others when that many
-                calls run for the first time. None loads all.
-            threads: Threads that one call uses.
-            batches: Numbers of images that are run together where a call has as many, the largest
-                first, 1 last. Alone is as fast: the classic network takes 351 us an image one by
-                one and 350 in batches of 16 on one thread, 333 and 335 on two; each batch of 32
-                that is held ready takes 14 MB. But between two runs a thread waits its turn among
-                the other threads.
+            compiled: Content of a `.tflite` file with the signatures `predict` and `inspect`.
+            int8: Content of a `.tflite` file of the same network in int8, which then runs
+                `predict`.
+            interpreters: Calls that run at the same time, at most. Each has its own activations.
+            preloaded: Interpreters to load now, at least 1; the others are loaded on demand. None
+                loads all.
+            threads: Threads of one call.
+            batch_sizes: Images that run together if a call has as many; largest first, 1 last.
 
         Raises:
-            BundleError: The content is no LiteRT model or lacks the signature.
+            BundleError: The content is no LiteRT model or lacks a signature.
         """
-        self._pool = _Pool(
-            partial(_Interpreter, twin, int8, batches, threads),
-            ready=interpreters if ready is None else ready,
-            most=interpreters,
+        self._pool = _InterpreterPool(
+            partial(_Interpreter, compiled, int8, batch_sizes, threads),
+            preloaded=interpreters if preloaded is None else preloaded,
+            size=interpreters,
         )
 
-    def predict(self, images: Pixels, *, exact: bool = False) -> Outputs:
-        """Read images; waits while all interpreters are lent.
+    def predict(self, images: Pixels, *, in_float32: bool = False) -> Outputs:
+        """Run images; wait while all interpreters are in use.
 
         Args:
             images: uint8 or float32 `[N, 28, 28]`, 0..255, ink high; N may be 0.
-            exact: In float32, though int8 is there.
+            in_float32: Use the float32 model even if there is one in int8.
 
         Returns:
             The network's outputs for each image, in order.
         """
         pixels = images.astype(np.float32)[..., None]  # (N, 28, 28, 1)
-        interpreter = self._pool.take()
+        interpreter = self._pool.acquire()
         try:
-            parts = interpreter.run_all(pixels, exact=exact)
+            batches = interpreter.predict(pixels, in_float32=in_float32)
         finally:
-            self._pool.give(interpreter)
-        if len(parts) == 1:
-            return Outputs(**parts[0])
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in PREDICT_OUTPUTS}
+            self._pool.release(interpreter)
+        if len(batches) == 1:
+            return Outputs(**batches[0])
+        joined = {
+            name: np.concatenate([outputs[name] for outputs in batches]) for name in PREDICT_OUTPUTS
+        }
         return Outputs(**joined)
 
     def inspect(self, images: Pixels) -> dict[str, NDArray[np.float32]]:
-        """Return every layer's output; waits while all interpreters are lent.
+        """Return every layer's output; wait while all interpreters are in use.
 
         Args:
             images: uint8 or float32 `[N, 28, 28]`, 0..255, ink high; N at least 1.
@@ -91,35 +93,35 @@ class LiteRtRuntime:
             The outputs float32 `[N, ...]` by the layer's path.
         """
         pixels = images.astype(np.float32)[..., None]  # (N, 28, 28, 1)
-        interpreter = self._pool.take()
+        interpreter = self._pool.acquire()
         try:
-            parts = [interpreter.inspect(pixel[None]) for pixel in pixels]
+            batches = [interpreter.inspect(pixel[None]) for pixel in pixels]
         finally:
-            self._pool.give(interpreter)
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            self._pool.release(interpreter)
+        return {name: np.concatenate([outputs[name] for outputs in batches]) for name in batches[0]}
 
 
 class Float32Runtime:
-    """The float32 twin of a network that is served in int8."""
+    """Runs the float32 model of a network that is otherwise served in int8."""
 
     def __init__(self, runtime: LiteRtRuntime) -> None:
-        """Use the interpreters of `runtime`."""
+        """Share the interpreters of `runtime`."""
         self._runtime = runtime
 
     def predict(self, images: Pixels) -> Outputs:
-        """Read images as `LiteRtRuntime.predict` does, in float32."""
-        return self._runtime.predict(images, exact=True)
+        """Run images as `LiteRtRuntime.predict` does, in float32."""
+        return self._runtime.predict(images, in_float32=True)
 
     def inspect(self, images: Pixels) -> dict[str, NDArray[np.float32]]:
-        """Return what `LiteRtRuntime.inspect` does."""
+        """Return what `LiteRtRuntime.inspect` returns, which is always in float32."""
         return self._runtime.inspect(images)
 
 
 def open_runtime(bundle: Bundle, *, interpreters: int = 1, threads: int = 1) -> LiteRtRuntime:
-    """Load a bundle's network as it is served: in int8, if the bundle has that.
+    """Load a bundle's network as it is served: in int8 if the bundle has that, else in float32.
 
     Raises:
-        BundleError: The bundle has no compiled twin, or a file is not as published or no network.
+        BundleError: The bundle has no compiled model, or a file is damaged or no LiteRT model.
     """
     return LiteRtRuntime(
         bundle.read(COMPILED_FILE),
@@ -130,24 +132,24 @@ def open_runtime(bundle: Bundle, *, interpreters: int = 1, threads: int = 1) -> 
 
 
 class _Interpreter:
-    """One network, loaded once per batch size."""
+    """One copy of a network: a signature runner for each batch size and one for `inspect`."""
 
     def __init__(
-        self, twin: bytes, int8: bytes | None, batch_sizes: tuple[int, ...], threads: int
+        self, compiled: bytes, int8: bytes | None, batch_sizes: tuple[int, ...], threads: int
     ) -> None:
-        self._served = {}
+        self._runners = {}
         for size in batch_sizes:
-            interpreter = _open(int8 or twin, "predict", PREDICT_OUTPUTS, threads)
-            self._served[size] = interpreter.get_signature_runner("predict")
-        self._exact = self._served
+            interpreter = _open(int8 or compiled, "predict", PREDICT_OUTPUTS, threads)
+            self._runners[size] = interpreter.get_signature_runner("predict")
+        self._float32_runners = self._runners
         if int8:
-            interpreter = _open(twin, "predict", PREDICT_OUTPUTS, threads)
-            self._exact = {1: interpreter.get_signature_runner("predict")}
-        for runners in (self._served, self._exact):
+            interpreter = _open(compiled, "predict", PREDICT_OUTPUTS, threads)
+            self._float32_runners = {1: interpreter.get_signature_runner("predict")}
+        for runners in (self._runners, self._float32_runners):
             for size, runner in runners.items():
                 runner(image=np.zeros((size, 28, 28, 1), np.float32))
-        _demand(interpreter, "inspect", ())
-        # One image at a time: the outputs of all layers are a few MB of each.
+        _check_signature(interpreter, "inspect", ())
+        # Images are inspected one by one: the outputs of all layers of an image take a few MB.
         self._inspector = interpreter.get_signature_runner("inspect")
         self.inspect(np.zeros((1, 28, 28, 1), np.float32))
 
@@ -155,59 +157,59 @@ class _Interpreter:
         outputs: dict[str, NDArray[np.float32]] = self._inspector(image=pixels)
         return outputs
 
-    def run_all(
-        self, pixels: NDArray[np.float32], *, exact: bool
+    def predict(
+        self, pixels: NDArray[np.float32], *, in_float32: bool
     ) -> list[dict[str, NDArray[np.float32]]]:
-        """Run a batch of any length in parts of the sizes that are loaded."""
-        parts, start = [], 0
-        runners = self._exact if exact else self._served
+        """Split `[N, 28, 28, 1]` into batches of the loaded sizes; return each batch's outputs."""
+        batches, start = [], 0
+        runners = self._float32_runners if in_float32 else self._runners
         for size, runner in runners.items():
             while len(pixels) - start >= size:
-                parts.append(runner(image=pixels[start : start + size]))
+                batches.append(runner(image=pixels[start : start + size]))
                 start += size
-        if not parts:
-            empty = runners[1](image=np.zeros((1, 28, 28, 1), np.float32))
-            parts.append({name: values[:0] for name, values in empty.items()})
-        return parts
+        if not batches:
+            blank = runners[1](image=np.zeros((1, 28, 28, 1), np.float32))
+            batches.append({name: values[:0] for name, values in blank.items()})
+        return batches
 
 
-class _Pool:
-    """Lends interpreters, to who has waited longest; loads more when more are asked for at once.
+class _InterpreterPool:
+    """Lends interpreters in the order in which threads ask; loads more while there are too few.
 
-    A queue would give one back to the thread that has just returned it and asks again, before
-    those that wait have woken up.
+    A plain queue is unfair: the thread that has just returned an interpreter takes it again before
+    a waiting thread wakes up.
     """
 
-    def __init__(self, load: Callable[[], _Interpreter], *, ready: int, most: int) -> None:
-        self._load, self._to_come = load, most - ready
-        self._lock, self._free = threading.Lock(), [load() for _ in range(ready)]
+    def __init__(self, load: Callable[[], _Interpreter], *, preloaded: int, size: int) -> None:
+        self._load, self._unloaded = load, size - preloaded
+        self._lock, self._idle = threading.Lock(), [load() for _ in range(preloaded)]
         self._waiting: deque[queue.SimpleQueue[_Interpreter]] = deque()
 
-    def take(self) -> _Interpreter:
+    def acquire(self) -> _Interpreter:
         with self._lock:
-            if self._free:
-                return self._free.pop()
-            if self._to_come:
-                self._to_come -= 1
-                turn = None
+            if self._idle:
+                return self._idle.pop()
+            if self._unloaded:
+                self._unloaded -= 1
+                handover = None
             else:
-                turn = queue.SimpleQueue[_Interpreter]()
-                self._waiting.append(turn)
-        if turn:
-            return turn.get()
+                handover = queue.SimpleQueue[_Interpreter]()
+                self._waiting.append(handover)
+        if handover:
+            return handover.get()
         try:
             return self._load()
         except BaseException:
             with self._lock:
-                self._to_come += 1
+                self._unloaded += 1
             raise
 
-    def give(self, interpreter: _Interpreter) -> None:
+    def release(self, interpreter: _Interpreter) -> None:
         with self._lock:
             if self._waiting:
                 self._waiting.popleft().put(interpreter)
             else:
-                self._free.append(interpreter)
+                self._idle.append(interpreter)
 
 
 def _open(content: bytes, signature: str, outputs: tuple[str, ...], threads: int) -> Interpreter:
@@ -215,15 +217,15 @@ def _open(content: bytes, signature: str, outputs: tuple[str, ...], threads: int
         interpreter = Interpreter(model_content=content, num_threads=threads)
     except (ValueError, RuntimeError) as error:
         raise BundleError(f"The .tflite file is no LiteRT model: {error}") from error
-    _demand(interpreter, signature, outputs)
+    _check_signature(interpreter, signature, outputs)
     return interpreter
 
 
-def _demand(interpreter: Interpreter, signature: str, outputs: tuple[str, ...]) -> None:
-    """Raise a BundleError where a network lacks a signature or one of its outputs."""
+def _check_signature(interpreter: Interpreter, signature: str, outputs: tuple[str, ...]) -> None:
+    """Raise a `BundleError` if the model lacks a signature or one of its outputs."""
     signatures = interpreter.get_signature_list()
     if signature not in signatures or not set(outputs) <= set(signatures[signature]["outputs"]):
-        wanted = f" with the outputs {', '.join(outputs)}" if outputs else ""
+        expected = f" with the outputs {', '.join(outputs)}" if outputs else ""
         raise BundleError(
-            f"The .tflite file needs a signature {signature!r}{wanted}; it has {signatures}."
+            f"The .tflite file needs a signature {signature!r}{expected}; it has {signatures}."
         )

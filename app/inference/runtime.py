@@ -1,4 +1,4 @@
-"""What every way of running a network offers; the rest of the program knows only this."""
+"""The interface of everything that runs a network. The rest of the program depends only on it."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,13 +11,13 @@ Pixels = NDArray[np.uint8] | NDArray[np.float32]  # (N, 28, 28), 0..255, ink hig
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a network says of `N` images.
+    """A network's outputs for `N` images.
 
     Attributes:
         probabilities: float32 `[N, 10]`, rows sum to 1.
-        logits: float32 `[N, 10]`, what the softmax is taken of; where a network averages several,
-            the logarithms of the probabilities plus the mean of the networks' energies.
-        features: float32 `[N, D]`, the values that enter the layer of the logits.
+        logits: float32 `[N, 10]`, the input of the softmax. For a network that averages several
+            members: the logarithms of its probabilities plus the members' mean energy.
+        features: float32 `[N, D]`, the input of the layer that computes the logits.
     """
 
     probabilities: NDArray[np.float32]
@@ -26,10 +26,10 @@ class Outputs:
 
 
 class Runtime(Protocol):
-    """Runs one network; safe to call from several threads at once."""
+    """Runs one network. Every method may be called from several threads at the same time."""
 
     def predict(self, images: Pixels) -> Outputs:
-        """Read `[N, 28, 28]` images, 0..255, ink high."""
+        """Run `[N, 28, 28]` images, 0..255, ink high."""
         ...
 
     def inspect(self, images: Pixels) -> dict[str, NDArray[np.float32]]:

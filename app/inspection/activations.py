@@ -12,11 +12,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.network.functions import Array
 from app.network.network import Layer
 from app.network.operations import Convolution, Dense, Elementwise
-from app.recognise import ImageInput, Options, Prediction, recognise
+from app.predictions import Prediction
+from app.recognise import ImageInput, Options, recognise
 from app.render import grey, sheet, sheet_columns
 
 Scale = Literal["layer", "channel"]

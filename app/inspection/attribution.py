@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from app.cancellation import check_cancelled
 from app.errors import InvalidInputError
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.inspection.receptive_field import fields
 from app.network.functions import MIN_PROBABILITY, Array, log_probabilities
 from app.network.graph import IMAGE

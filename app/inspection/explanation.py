@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.inspection.attribution import (
     Attribution,
     Map,
@@ -16,7 +16,8 @@ from app.inspection.attribution import (
 )
 from app.inspection.checks import Deletion, deletion, similarity
 from app.network.network import Layer
-from app.recognise import ImageInput, Options, Prediction, recognise
+from app.predictions import Prediction
+from app.recognise import ImageInput, Options, recognise
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from app.embeddings import EMBEDDINGS_FILE, distances, to_directions
 from app.errors import InvalidInputError
-from app.inference.registry import Model
-from app.recognise import ImageInput, Options, Prediction, recognise
+from app.inference.model import Model
+from app.predictions import Prediction
+from app.recognise import ImageInput, Options, recognise
 
 
 @dataclass(frozen=True)

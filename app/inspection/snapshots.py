@@ -16,7 +16,7 @@ import numpy as np
 from app.bundle import Bundle
 from app.cancellation import check_cancelled
 from app.errors import BundleError, NotFoundError
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.inspection.activations import InspectedImage
 from app.network.build import build
 from app.network.functions import Array

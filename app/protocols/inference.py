@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 
 from app.errors import NotFoundError
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.inference.runtime import Pixels
-from app.recognise import BatchResult, Options
+from app.predictions import BatchResult
+from app.recognise import Options
 from app.web.http.disconnect import disconnected
 from app.web.service import Service
 

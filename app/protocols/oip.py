@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
 
 from app.errors import UndecodableError
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.inference.runtime import Pixels
 from app.protocols import tensors
 from app.protocols.encoding import answer, json_answer, read_content, read_json, shown, to_json
@@ -153,7 +153,7 @@ async def load(request: Request, model: str, service: ServiceDep) -> Response:
 async def unload(request: Request, model: str, service: ServiceDep) -> Response:
     """Refuse: the models of a service are the bundles in its folder."""
     service.admin.check(request)
-    service.registry.describe(model)
+    service.registry.find_bundle(model)
     raise UndecodableError("Models are not unloaded here: take the bundle out and start anew.")
 
 

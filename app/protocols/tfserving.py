@@ -133,7 +133,7 @@ def read_request(content: bytes, most_files: int) -> ParsedPredictRequest:
 )
 async def status(model: str, service: ServiceDep, version: VersionDep) -> ModelStatus:
     """Say whether the served version can be asked; 200 for every known model."""
-    bundle = service.registry.describe(model)
+    bundle = service.registry.find_bundle(model)
     loaded = service.registry.is_ready(model)
     if loaded:
         await find_model(service, model, version)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from app.errors import DigitscopeError, InvalidInputError
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.inspection.activations import InspectedImage, Scale, inspect_image, make_sheet
 from app.inspection.comparison import compare
 from app.inspection.provenance import explain_unit, find_unit

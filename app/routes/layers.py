@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import NotFoundError
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.inspection.describe import describe_layers
 from app.inspection.weights import draw_weights
 from app.network.network import Layer

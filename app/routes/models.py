@@ -32,7 +32,7 @@ async def list_models(service: ServiceDep) -> ModelList:
 async def describe_model(model: str, service: ServiceDep) -> ModelDetails:
     """Give all that is known of a model: data, recipe, training figures, evaluation, hashes."""
     return model_details(
-        service.registry.describe(model), default=model == service.registry.default
+        service.registry.find_bundle(model), default=model == service.registry.default
     )
 
 

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from app.errors import DigitscopeError
-from app.recognise import BatchResult
+from app.predictions import BatchResult
 from app.web.dependencies import ImageQueryDep, ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.http.fast_routes import FastRoute

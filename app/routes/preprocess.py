@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 
-from app.preprocessing_report import Explained, explain_preparation
+from app.preprocessing_report import PreparationReport, explain_preparation
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.requests.body import read_one
@@ -53,7 +53,7 @@ async def preprocess(
     return preparation_answer(explained, model.bundle)
 
 
-def _as_npz(explained: Explained) -> bytes:
+def _as_npz(explained: PreparationReport) -> bytes:
     prepared = explained.prediction.prepared
     stream = io.BytesIO()
     arrays = {stage.name: stage.image for stage in prepared.stages}

@@ -37,7 +37,7 @@ class SnapshotsQuery(ImageQuery):
 )
 async def describe_training(model: str, service: ServiceDep) -> TrainingAnswer:
     """Give the figures of every epoch, and the epochs of which the weights are kept."""
-    return training_answer(service.registry.describe(model))
+    return training_answer(service.registry.find_bundle(model))
 
 
 @router.post(

@@ -14,14 +14,15 @@ import numpy as np
 
 from app.cancellation import Disconnected
 from app.imaging.decode import is_small
-from app.inference.registry import BATCHES, Model, Registry
+from app.inference.model import INT8_BATCH_SIZES, Model
+from app.inference.registry import Registry
+from app.predictions import BatchResult
 from app.recognise import (
-    BatchResult,
     ImageInput,
     Images,
     Options,
-    decode_only,
-    goes_unchanged,
+    ensure_decoded,
+    is_passthrough,
     recognise_many,
 )
 from app.web.execution.micro_batcher import MicroBatcher
@@ -90,7 +91,7 @@ class Service:
         """
         if self.registry.is_loaded(name):
             return self.registry.get(name)
-        self.registry.describe(name or self.registry.default)
+        self.registry.find_bundle(name or self.registry.default)
         return await self.reload_pool.run(self.registry.get, name)
 
     async def recognise(
@@ -119,11 +120,11 @@ class Service:
             WorkCancelled: The client disconnected.
         """
         # A round trip to a thread takes longer than to decode a 28x28 (docs/performance.md).
-        is_fast = model.seconds <= self.quick_below_s
+        is_fast = model.seconds_per_image <= self.quick_below_s
         if is_fast and (not isinstance(image, bytes) or is_small(image)):
             began = time.perf_counter()
-            image = decode_only(image, options)
-            if goes_unchanged(image, options):
+            image = ensure_decoded(image, options)
+            if is_passthrough(image, options):
                 decode_s = time.perf_counter() - began
                 return await self.micro_batcher.run(image, model, client, decode_s)
 
@@ -176,8 +177,8 @@ class Service:
             disconnected,
             work,
             len(images) if is_array or arrivals is None else None,
-            max_part=model.part if is_array else min(model.part, MAX_FILES_PER_PART),
-            run_size=BATCHES[0],
+            max_part=model.part_size if is_array else min(model.part_size, MAX_FILES_PER_PART),
+            run_size=INT8_BATCH_SIZES[0],
             arrivals=arrivals,
         )
         self.metrics.read([result for result, _ in parts], model)

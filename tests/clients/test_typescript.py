@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.settings import REPOSITORY
 from tests.server.process import Server
 

@@ -23,8 +23,8 @@ from app.imaging.prepare import (
     stroke_width,
 )
 from app.imaging.stages import SWITCHABLE
-from app.inference.registry import Model
-from app.samples import sample_png
+from app.inference.model import Model
+from app.samples import sample_pixels
 from app.settings import REPOSITORY
 from tests.conftest import Digits
 
@@ -32,7 +32,7 @@ MNIST = REPOSITORY.parent / "shared" / "data" / "mnist.npz"
 
 
 def _sample(digit: int) -> np.ndarray:
-    return decode(sample_png(digit), max_pixels=784).pixels
+    return sample_pixels(digit)
 
 
 def _page(digit: int, *, factor: int = 5, pad: tuple[int, int, int, int] = (40, 40, 40, 40)):

@@ -6,7 +6,7 @@ import pytest
 from app.errors import BlankImageError
 from app.imaging.decode import decode, from_pixels
 from app.imaging.prepare import candidates, prepare
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.page_reading import read_page
 from app.recognise import Options, recognise
 from tests.conftest import Digits

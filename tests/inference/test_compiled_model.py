@@ -12,7 +12,8 @@ from fastapi.testclient import TestClient
 from app.bundle import COMPILED_FILE, Metadata, seal
 from app.inference.keras_runtime import KerasRuntime, load_keras
 from app.inference.litert_runtime import LiteRtRuntime
-from app.inference.registry import Model, Registry
+from app.inference.model import Model
+from app.inference.registry import Registry
 from app.main import create_app
 from app.samples import sample_png
 from app.settings import REPOSITORY, Settings

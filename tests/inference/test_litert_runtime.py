@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.inference.litert_runtime import LiteRtRuntime, _Pool, open_runtime
-from app.inference.registry import Model
+from app.inference.litert_runtime import LiteRtRuntime, _InterpreterPool, open_runtime
+from app.inference.model import Model
 
 BLANK = np.zeros((16, 28, 28), np.uint8)
 
@@ -53,14 +53,14 @@ def test_answers_are_each_callers_own(classic: Model) -> None:
 def test_interpreters_are_loaded_when_as_many_calls_run() -> None:
     """One is ready; three calls at once have one each, and a fourth waits."""
     loaded = itertools.count(1)
-    pool = _Pool(lambda: next(loaded), ready=1, most=3)
+    pool = _InterpreterPool(lambda: next(loaded), preloaded=1, size=3)
     for _ in range(3):
-        pool.give(pool.take())
-    taken = [pool.take() for _ in range(3)]
+        pool.release(pool.acquire())
+    taken = [pool.acquire() for _ in range(3)]
     assert taken == [1, 2, 3]
     with ThreadPoolExecutor(1) as waiting:
-        fourth = waiting.submit(pool.take)
-        pool.give(2)
+        fourth = waiting.submit(pool.acquire)
+        pool.release(2)
         assert fourth.result(30) == 2
     assert next(loaded) == 4
 
@@ -68,8 +68,8 @@ def test_interpreters_are_loaded_when_as_many_calls_run() -> None:
 def test_an_interpreter_that_cannot_be_loaded_is_tried_again() -> None:
     """Where one fails, whoever asked learns of it, and the next who asks may load it."""
     loads = iter([1, 0, 2])
-    pool = _Pool(lambda: 6 // next(loads), ready=1, most=2)
-    assert pool.take() == 6
+    pool = _InterpreterPool(lambda: 6 // next(loads), preloaded=1, size=2)
+    assert pool.acquire() == 6
     with pytest.raises(ZeroDivisionError):
-        pool.take()
-    assert pool.take() == 3
+        pool.acquire()
+    assert pool.acquire() == 3

@@ -44,7 +44,7 @@ def test_other_models_are_loaded_when_they_are_asked_for(models: Path) -> None:
 def test_each_swap_is_told_by_whoever_makes_it(models: Path) -> None:
     """Also where nobody waits for a reload any more, its version is the one that is counted."""
     registry, told = Registry(models, "classic", interpreters=1), []
-    registry.serves = lambda *what: told.append(what)
+    registry.on_load = lambda *what: told.append(what)
     registry.load()
     metadata = registry.bundles["classic"].metadata.model_copy(update={"version": 12})
     seal(models / "classic", metadata)
@@ -60,7 +60,9 @@ def test_slow_networks_run_fewer_digits_at_a_time(models: Path) -> None:
     registry = Registry(models, "classic", interpreters=1)
     registry.load()
     model = registry.get("classic")
-    parts = [replace(model, seconds=seconds).part for seconds in (1e-6, 5e-5, 5e-4, 5e-3)]
+    parts = [
+        replace(model, seconds_per_image=seconds).part_size for seconds in (1e-6, 5e-5, 5e-4, 5e-3)
+    ]
     assert parts == [512, 512, 48, 16]
 
 

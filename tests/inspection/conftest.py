@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from app.inference.registry import Model
+from app.inference.model import Model
 from tests.inspection import networks
 
 

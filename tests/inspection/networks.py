@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from app.inference.keras_runtime import KerasRuntime
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.network.network import Network, read_network
 from tests.conftest import Digits
 

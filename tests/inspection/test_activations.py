@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.inspection.activations import dead, inspect_image, make_sheet, saturated, statistics
 from app.recognise import Options
 from app.samples import sample_png

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from app.errors import InvalidInputError
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.inspection import attribution
 from app.inspection.attribution import METHODS, Question, attribute, model_score, network_score
 from app.inspection.checks import deletion, similarity

@@ -8,7 +8,7 @@ import tensorflow as tf
 from app.errors import NotFoundError, UnsupportedLayerError
 from app.inference.keras_runtime import KerasRuntime, compile_model, layer_outputs
 from app.inference.litert_runtime import LiteRtRuntime
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.network.functions import _NAMED
 from app.network.graph import IMAGE
 from app.network.network import Network, read_network

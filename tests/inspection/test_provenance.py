@@ -6,7 +6,7 @@ import pytest
 from app.boxes import Box
 from app.errors import InvalidInputError, NotFoundError
 from app.imaging.stages import Placement
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.inspection.activations import InspectedImage, inspect_image
 from app.inspection.provenance import explain_unit, find_unit
 from app.inspection.receptive_field import fields, on_upload, trace

@@ -6,7 +6,7 @@ import pytest
 from app.bundle import PRE_REFIT_FILE
 from app.errors import NotFoundError
 from app.inference.keras_runtime import KerasRuntime, load_keras
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.inspection.activations import inspect_image
 from app.inspection.snapshots import convolution_behind, follow, network_at, saved_epochs
 from app.recognise import Options

@@ -6,7 +6,7 @@ import pytest
 
 from app.embeddings import Embeddings, distances, read_embeddings
 from app.errors import BundleError, InvalidInputError, NotFoundError
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.inspection.ablation import ablate
 from app.inspection.activations import inspect_image
 from app.inspection.comparison import compare

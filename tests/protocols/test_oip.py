@@ -11,7 +11,7 @@ import tritonclient.http.aio as triton_aio
 from fastapi.testclient import TestClient
 from tritonclient.utils import InferenceServerException
 
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.samples import sample_png
 from tests.conftest import PUBLISHED, Digits
 from tests.server.process import Server

@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.samples import sample_png
 from tests.conftest import PUBLISHED, Digits
 from tests.server.process import Answer, Server

@@ -9,9 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from app.imaging.decode import decode
-from app.inference.registry import Model
-from app.samples import sample_png
+from app.inference.model import Model
+from app.samples import sample_pixels, sample_png
 from tests.forms import encode, every_form, npy
 from tests.inspection.test_attribution import METHODS
 
@@ -28,7 +27,7 @@ ROUTES = (
 
 
 def _pixels(digit: int) -> np.ndarray:
-    return decode(sample_png(digit), max_pixels=784).pixels
+    return sample_pixels(digit)
 
 
 def test_layers_are_described(client: TestClient) -> None:

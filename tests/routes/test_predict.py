@@ -5,8 +5,7 @@ import pytest
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
-from app.imaging.decode import decode
-from app.samples import sample_png
+from app.samples import sample_pixels, sample_png
 from tests.conftest import Digits
 from tests.forms import encode, every_form
 
@@ -84,4 +83,4 @@ def test_request_id_is_echoed(client: TestClient) -> None:
 
 
 def _pixels(digit: int) -> NDArray[np.uint8]:
-    return decode(sample_png(digit), max_pixels=784).pixels
+    return sample_pixels(digit)

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from starlette.types import ASGIApp, Message
 
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.web.execution import micro_batcher
 from app.web.execution.micro_batcher import MicroBatcher
 from app.web.responses.predictions import prediction_texts
@@ -73,7 +73,9 @@ class Site:
         """Serve with a quick model, held."""
         self.app, self.runtime = app, PausedRuntime()
         self.runtime.go.clear()
-        quick = replace(model, runtime=self.runtime, event_loop_runtime=None, seconds=50e-6)
+        quick = replace(
+            model, runtime=self.runtime, event_loop_runtime=None, seconds_per_image=50e-6
+        )
         registry = OneModel(quick)
         self.service = replace(
             service, registry=registry, micro_batcher=MicroBatcher(prediction_texts)

@@ -7,13 +7,12 @@ import numpy as np
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from app.imaging.decode import decode
-from app.samples import sample_png
+from app.samples import sample_pixels, sample_png
 from tests.forms import encode
 
 
 def _page(digit: int) -> np.ndarray:
-    pixels = decode(sample_png(digit), max_pixels=784).pixels
+    pixels = sample_pixels(digit)
     return 255 - np.pad(np.kron(pixels, np.ones((5, 5), np.uint8)), ((100, 0), (160, 0)))
 
 

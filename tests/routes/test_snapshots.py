@@ -5,7 +5,7 @@ from fastapi.testclient import TestClient
 
 from app.bundle import PRE_REFIT_FILE
 from app.inference.keras_runtime import load_keras
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.samples import sample_png
 
 FILE = {"file": sample_png(7)}

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from app.imaging.decode import decode
-from app.samples import sample_png
+from app.samples import sample_pixels, sample_png
 from tests.forms import encode, every_form, npy
 from tests.routes.test_errors import CASES
 from tests.server.process import Answer
@@ -97,7 +97,7 @@ _SENT = ("content-type", "inference-header-content-length")
 def _requests() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     """Give kind, method, path and the arguments of an HTTP client."""
     for digit in DIGITS:
-        pixels = decode(sample_png(digit), max_pixels=784).pixels
+        pixels = sample_pixels(digit)
         for form in every_form(pixels).values():
             yield f"predict {digit}", "POST", "/predict", form
         yield f"predict photo {digit}", "POST", "/predict", {"files": {"file": _photo(pixels)}}

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from app.inference.batcher import BatchingRuntime
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.inference.runtime import Outputs, Pixels
 from tests.conftest import Digits
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.imaging.decode import decode
-from app.samples import sample_png
+from app.samples import sample_pixels, sample_png
 from tests.forms import npy
 from tests.server.process import Load, Server, eventually, serving
 from tests.server.test_life_cycle import TOKEN
@@ -37,7 +36,7 @@ def test_what_is_too_much_is_refused_and_all_is_counted(tmp_path: Path) -> None:
 
 def test_what_is_accepted_is_answered_in_time(tmp_path: Path) -> None:
     """However many ask, nobody is let in who must then wait until the deadline; batches neither."""
-    many = npy(np.stack([decode(sample_png(n % 10), max_pixels=784).pixels for n in range(1024)]))
+    many = npy(np.stack([sample_pixels(n % 10) for n in range(1024)]))
     batches: Counter[int] = Counter()
 
     def ask_again() -> bool:
@@ -123,7 +122,7 @@ def test_clients_that_went_away_cost_nothing(tmp_path: Path) -> None:
 
 def test_a_batch_ends_with_its_deadline_and_with_its_client(tmp_path: Path) -> None:
     """A batch that is late gets 504, and one whose client left is dropped; neither is read."""
-    many = npy(np.stack([decode(sample_png(n % 10), max_pixels=784).pixels for n in range(256)]))
+    many = npy(np.stack([sample_pixels(n % 10) for n in range(256)]))
     path = "/predict/batch?model=ensemble"
     with serving(tmp_path, threads=1) as server:
         assert len(server.ask(path, many, Content_Type=NPY).json) == 256

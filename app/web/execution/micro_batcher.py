@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from app.bundle import Bundle
 from app.errors import QueueFullError
 from app.imaging.decode import Upload
-from app.inference.registry import Model
-from app.recognise import BatchResult, recognise_unchanged
+from app.inference.model import Model
+from app.predictions import BatchResult
+from app.recognise import recognise_passthrough
 
 MAX_RUN = 16  # images; a larger run is no faster, and its first image would wait longer
 MIN_THREAD_RUN_S = 0.0008  # seconds; below this the round trip to the thread costs more
@@ -203,10 +204,10 @@ class MicroBatcher:
     def _recognise(
         self, uploads: list[Upload], model: Model, decode_s: float
     ) -> tuple[BatchResult, list[str]]:
-        result = recognise_unchanged(uploads, model.on_event_loop, seconds=decode_s)
+        result = recognise_passthrough(uploads, model.on_event_loop, preparation_s=decode_s)
         return result, self._write(result, model.bundle)
 
 
 def _images_in(seconds: float, model: Model) -> int:
     """Return the size of a run that takes about `seconds`, 1..`MAX_RUN` images."""
-    return min(MAX_RUN, math.ceil(seconds / model.seconds))
+    return min(MAX_RUN, math.ceil(seconds / model.seconds_per_image))

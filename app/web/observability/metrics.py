@@ -22,8 +22,8 @@ from prometheus_client import (
     values,
 )
 
-from app.inference.registry import Model
-from app.recognise import BatchResult
+from app.inference.model import Model
+from app.predictions import BatchResult
 from app.verdict import Verdict
 
 log = logging.getLogger(__name__)
@@ -164,8 +164,8 @@ class Metrics:
         for part, size in zip(parts, sizes, strict=True):
             shares += part.predictions.confidences.tolist()
             verdicts += part.predictions.verdicts
-            preparation += part.seconds.preparation * size
-            inference += part.seconds.inference * size
+            preparation += part.timings.preparation * size
+            inference += part.timings.inference * size
         self._prepare.observe(preparation / images)
         self._infer.observe(inference / images)
         self.judged(verdicts, shares, model)

@@ -4,7 +4,7 @@ import base64
 
 import numpy as np
 
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.inspection.ablation import Ablation
 from app.inspection.activations import InspectedImage
 from app.inspection.attribution import Method

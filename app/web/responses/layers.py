@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.inspection.describe import Description, plain_config
 from app.network.graph import IMAGE
 from app.network.network import Layer, Network

@@ -13,14 +13,13 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app import errors as tree
-from app.imaging.decode import decode
 from app.imaging.formats import FORMAT_NAMES
 from app.imaging.polarity import Polarity
 from app.inference.registry import Registry
 from app.inspection.activations import Scale
 from app.inspection.attribution import Method
 from app.recognise import Options, Preprocess, recognise
-from app.samples import sample_png
+from app.samples import sample_pixels, sample_png
 from app.verdict import Verdict
 from app.web.http.auth import OPEN_PATHS
 from app.web.http.problem_details import MEDIA_TYPE, PROTOCOLS
@@ -189,7 +188,7 @@ def protocol_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def oip_body(*parameters: dict[str, Any]) -> dict[str, Any]:
     """Return the request of the Open Inference Protocol, with a digit as its example."""
-    pixels = decode(sample_png(EXAMPLE_DIGITS[0]), max_pixels=784).pixels
+    pixels = sample_pixels(EXAMPLE_DIGITS[0])
     tensor = {"name": "image", "shape": [1, 28, 28], "datatype": "UINT8"}
     example = {"inputs": [{**tensor, "data": pixels.reshape(-1).tolist()}]}
     content = {
@@ -263,7 +262,7 @@ def _example(digit: int, form: str) -> dict[str, Any]:
     png = sample_png(digit)
     value: dict[str, Any] = {"image": base64.b64encode(png).decode()}
     if form == "pixels":
-        value = {"pixels": decode(png, max_pixels=784).pixels.tolist()}
+        value = {"pixels": sample_pixels(digit).tolist()}
     return {
         f"a {digit} as {form}": {"summary": f"A handwritten {digit}, as {form}", "value": value}
     }

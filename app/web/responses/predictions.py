@@ -10,9 +10,9 @@ import orjson
 from numpy.typing import NDArray
 
 from app.bundle import INT8_FILE, Bundle
-from app.page_reading import DigitRead, Page, line_text
-from app.preprocessing_report import Explained, Without
-from app.recognise import BatchResult, InputSummary, Prediction
+from app.page_reading import Page, PageDigit, line_text
+from app.predictions import BatchResult, InputSummary, Prediction
+from app.preprocessing_report import PreparationReport, WithoutStage
 from app.render import to_png
 from app.web.schemas.predictions import (
     BoxAnswer,
@@ -118,7 +118,7 @@ def page_answer(page: Page, bundle: Bundle) -> PageAnswer:
     )
 
 
-def _digit_answer(read: DigitRead) -> DigitAnswer:
+def _digit_answer(read: PageDigit) -> DigitAnswer:
     x, y, width, height = read.box
     probabilities = _shortest(read.probabilities)
     return DigitAnswer(
@@ -145,7 +145,7 @@ def _input_info(
     )
 
 
-def preparation_answer(explained: Explained, bundle: Bundle) -> PreparationAnswer:
+def preparation_answer(explained: PreparationReport, bundle: Bundle) -> PreparationAnswer:
     """Put a preparation into its answer."""
     prediction = explained.prediction
     prepared = prediction.prepared
@@ -172,7 +172,7 @@ def _png_text(pixels: NDArray[np.uint8]) -> str:
     return base64.b64encode(to_png(pixels, longest=STAGE_SIDE)).decode()
 
 
-def _without_answer(full: Prediction, without: Without) -> WithoutAnswer:
+def _without_answer(full: Prediction, without: WithoutStage) -> WithoutAnswer:
     other = without.prediction
     if other is None:
         text = f"Without the stage {without.stage!r} no ink is found."

@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import QueueFullError
 from app.imaging.decode import Upload, from_pixels
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.web.execution import micro_batcher
 from app.web.execution.micro_batcher import MicroBatcher
 from app.web.responses.predictions import prediction_texts
@@ -24,7 +24,7 @@ MAX_RUN = micro_batcher.MAX_RUN
 def paused(classic: Model) -> tuple[Model, PausedRuntime]:
     """A model that takes 50 us per image, and its runtime, which a test can pause."""
     runtime = PausedRuntime()
-    return replace(classic, runtime=runtime, seconds=50e-6), runtime
+    return replace(classic, runtime=runtime, seconds_per_image=50e-6), runtime
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ async def test_thread_runs_a_slower_network_in_short_runs(
 ) -> None:
     """The thread runs half of the waiting images, then what has arrived, up to 2.4 ms of work."""
     model, runtime = paused
-    model = replace(model, seconds=300e-6)
+    model = replace(model, seconds_per_image=300e-6)
     runtime.go.clear()
     calls = [asyncio.create_task(batcher.run(_upload(1), model, -n)) for n in range(10)]
     await _until(lambda: runtime.sizes == [5])
@@ -130,7 +130,7 @@ async def test_two_images_of_a_slower_network_run_on_the_event_loop(
 ) -> None:
     """Two images of 300 us are less work than a thread is worth."""
     model, runtime = paused
-    model = replace(model, seconds=300e-6)
+    model = replace(model, seconds_per_image=300e-6)
     calls = [batcher.run(_upload(n), model, n) for n in range(2)]
     assert [_digit(text) for text in await asyncio.gather(*calls)] == [0, 1]
     assert runtime.sizes == [2]

@@ -2,7 +2,7 @@
 
 import re
 
-from app.inference.registry import Model
+from app.inference.model import Model
 from app.recognise import Options, recognise_many
 from app.settings import Settings
 from app.web.observability.metrics import Metrics

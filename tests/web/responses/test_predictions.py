@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 
-from app.inference.registry import Model, Registry
-from app.recognise import Options, PreparedImage, predict, read_image, recognise_many
+from app.inference.model import Model
+from app.inference.registry import Registry
+from app.predictions import PreparedImage
+from app.recognise import Options, predict, read_image, recognise_many
 from app.web.responses.predictions import prediction_answer, prediction_texts
 from tests.conftest import Digits
 from tests.forms import encode

@@ -1,0 +1,156 @@
+"""Loads a bundle into a `Model`: builds its runtimes, measures their speed, checks their answers.
+
+Knows bundles and runtimes; knows nothing of requests.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.bundle import COMPILED_FILE, INT8_FILE, KERAS_FILE, Bundle
+from app.embeddings import EMBEDDINGS_FILE, Embeddings, read_embeddings
+from app.errors import BundleError
+from app.inference.batcher import BatchingRuntime
+from app.inference.litert_runtime import Float32Runtime, LiteRtRuntime
+from app.inference.model import INT8_BATCH_SIZES, Model
+from app.inference.runtime import Runtime
+from app.network.network import Network, read_network
+from app.samples import sample_pixels
+
+TIMED_RUNS = 15  # runs of one image each; their median is the time per image
+# Largest allowed difference of a probability from the layers' own arithmetic in NumPy.
+FLOAT32_TOLERANCE = 1e-3
+INT8_TOLERANCE = 0.05  # on the sample digits, which are easy to read
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How the runtimes of a model are built.
+
+    Attributes:
+        interpreters: Calls that a model runs at the same time.
+        max_batch: Images of concurrent calls that are run together at most; 1 turns this off.
+        max_delay_s: Seconds that an image waits for others at most while the network is busy.
+        quick_below_s: A network that takes at most this many seconds per image also gets a runtime
+            for the event loop.
+    """
+
+    interpreters: int
+    max_batch: int = 1
+    max_delay_s: float = 0.0
+    quick_below_s: float = 0.0
+
+
+def load_model(
+    bundle: Bundle,
+    compiled: bytes,
+    options: LoadOptions,
+    *,
+    preloaded: int,
+    on_batch: Callable[[int], None],
+) -> Model:
+    """Build the runtimes of a bundle.
+
+    Args:
+        bundle: The bundle.
+        compiled: The compiled model, from the bundle or made from its Keras file.
+        options: How the runtimes are built.
+        preloaded: Interpreters to load now; the others are loaded on demand.
+        on_batch: Called after each run of a joined batch with its number of images.
+
+    Raises:
+        BundleError: A file is damaged, or the compiled model cannot be run.
+    """
+    try:
+        int8 = bundle.read(INT8_FILE) if bundle.has(INT8_FILE) else None
+        batch_sizes = INT8_BATCH_SIZES if int8 else tuple(sorted({options.max_batch, 1})[::-1])
+        runtime = LiteRtRuntime(
+            compiled,
+            int8=int8,
+            interpreters=options.interpreters,
+            preloaded=preloaded,
+            batch_sizes=batch_sizes,
+        )
+        network, embeddings = _read_layers(bundle, runtime), _read_embeddings(bundle)
+    except BundleError as error:
+        raise BundleError(f"{bundle.folder}: {error.detail}") from error
+    seconds_per_image, event_loop_runtime = _measure(runtime), None
+    if seconds_per_image <= options.quick_below_s:
+        event_loop_runtime = LiteRtRuntime(
+            compiled, int8=int8, interpreters=1, batch_sizes=batch_sizes
+        )
+    return Model(
+        bundle,
+        _batching(runtime, options, on_batch),
+        network,
+        embeddings,
+        seconds_per_image,
+        Float32Runtime(runtime) if int8 else None,
+        event_loop_runtime,
+    )
+
+
+def _batching(
+    runtime: LiteRtRuntime, options: LoadOptions, on_batch: Callable[[int], None]
+) -> Runtime:
+    if options.max_batch == 1:
+        return runtime
+    return BatchingRuntime(
+        runtime, max_batch=options.max_batch, max_delay_s=options.max_delay_s, on_batch=on_batch
+    )
+
+
+def _read_layers(bundle: Bundle, runtime: Runtime) -> Network:
+    """Read the layers from the Keras file and their output shapes from the compiled model."""
+    outputs = runtime.inspect(np.zeros((1, 28, 28), np.uint8))
+    shapes = {name: values.shape[1:] for name, values in outputs.items()}
+    try:
+        return read_network(bundle.read(KERAS_FILE), shapes, (28, 28, 1))
+    except ValueError as error:
+        raise BundleError(f"{KERAS_FILE} and {COMPILED_FILE} do not fit: {error}.") from error
+
+
+def _read_embeddings(bundle: Bundle) -> Embeddings | None:
+    if not bundle.has(EMBEDDINGS_FILE):
+        return None
+    return read_embeddings(bundle.read(EMBEDDINGS_FILE))
+
+
+def _measure(runtime: Runtime) -> float:
+    """Return the seconds per image: CPU time of this thread, which other load does not change."""
+    blank, times = np.zeros((1, 28, 28), np.uint8), []
+    for _ in range(TIMED_RUNS):
+        began = time.thread_time()
+        runtime.predict(blank)
+        times.append(time.thread_time() - began)
+    return statistics.median(times)
+
+
+def check_model(model: Model) -> None:
+    """Check that the runtimes and the Keras file give the same answers on the sample digits.
+
+    A network with a layer whose arithmetic is unknown has no answers in NumPy: there int8 is
+    compared with float32.
+
+    Raises:
+        BundleError: They differ, or an answer is not a number.
+    """
+    digits = np.stack([sample_pixels(digit) for digit in range(10)])
+    float32 = model.in_float32.runtime.predict(digits).probabilities
+    expected, network = float32, model.network
+    if all(layer.operation for layer in network.layers):
+        expected = network.forward(digits[..., None].astype(np.float32))[network.output]
+    answers = [(COMPILED_FILE, float32, FLOAT32_TOLERANCE)]
+    if model.float32_runtime:
+        int8 = model.runtime.predict(digits).probabilities
+        answers.append((INT8_FILE, int8, INT8_TOLERANCE))
+    for file, probabilities, tolerance in answers:
+        difference = float(np.abs(probabilities - expected).max())
+        if not difference <= tolerance:  # also true for NaN
+            raise BundleError(
+                f"{model.bundle.folder}: {file} and {KERAS_FILE} give different answers (by up to"
+                f" {difference:.3g})."
+            )
