@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel, TypeAdapter
 
 from app.bundle import open_bundle
-from app.inference.keras_runtime import compile_model
+from app.inference.keras_compiler import compile_model
 from app.inference.litert_runtime import LiteRtRuntime
 from app.settings import REPOSITORY
 from benchmarks.page import fill, table

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.bundle import INT8_FILE, KERAS_FILE, PRE_REFIT_FILE, Bundle
-from app.inference.keras_runtime import compile_model, load_keras
+from app.inference.keras_compiler import compile_model
+from app.inference.keras_runtime import load_keras
 from app.inference.litert_runtime import LiteRtRuntime, open_runtime
 from training.quantize import compile_int8
 

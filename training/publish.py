@@ -14,7 +14,8 @@ import numpy as np
 
 from app import bundle
 from app.embeddings import EMBEDDINGS_FILE
-from app.inference.keras_runtime import KerasRuntime, compile_model, load_keras
+from app.inference.keras_compiler import compile_model
+from app.inference.keras_runtime import KerasRuntime, load_keras
 from app.inference.litert_runtime import LiteRtRuntime
 from training import calibrate, card, data, embeddings, quantize, robustness, snapshots
 from training.data import Split

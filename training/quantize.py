@@ -16,7 +16,8 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from app.bundle import Flips
-from app.inference.keras_runtime import predict_outputs, save_signatures
+from app.inference.keras_compiler import save_signatures
+from app.inference.keras_runtime import predict_outputs
 from app.inference.runtime import Runtime
 from training.data import Split
 

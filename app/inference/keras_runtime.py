@@ -1,12 +1,14 @@
-"""The `.keras` file itself: loading it, running it, and compiling its LiteRT twin.
+"""Loads a `.keras` file and runs it in Keras.
 
-The only part of the service that needs Keras and TensorFlow. Both are imported when first needed:
-a service whose bundles hold a twin never gets here.
+With `keras_compiler`, the only part of the service that needs Keras and TensorFlow. They are
+imported when first needed, so a service whose bundles hold compiled models never imports them.
 """
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,10 @@ from app.network.graph import Step, is_softmax, read_steps
 if TYPE_CHECKING:
     import keras
 
+# Computes a layer and the normalisation after it together: takes the layer, its input and the
+# normalisation; returns both outputs, or None if it cannot.
+Fold = Callable[["keras.layers.Layer", Any, "keras.layers.Layer"], tuple[Any, Any] | None]
+
 
 def load_keras(content: bytes) -> "keras.Model":
     """Load a `.keras` file in safe mode, without compiling it for training.
@@ -29,14 +35,14 @@ def load_keras(content: bytes) -> "keras.Model":
         content: The file's bytes.
 
     Raises:
-        BundleError: The bytes are no Keras model, or need TensorFlow where it is not installed.
+        BundleError: The bytes are not a Keras model, or TensorFlow is needed and not installed.
     """
     try:
         import keras
     except ImportError as error:
         raise BundleError(
-            "This bundle has no compiled twin (model.tflite), so Keras and TensorFlow are needed to"
-            " load it: install the extra 'tensorflow', or add the twin."
+            "This bundle has no compiled model (model.tflite), so Keras and TensorFlow are needed"
+            " to load it: install the extra 'tensorflow', or add the compiled model."
         ) from error
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
@@ -49,16 +55,16 @@ def load_keras(content: bytes) -> "keras.Model":
 
 
 class KerasRuntime:
-    """Runs a Keras model directly: the reference that the compiled twin is held to."""
+    """Runs a Keras model directly: the reference for the compiled model."""
 
-    CHUNK = 500  # images at once: a layer of the classic network takes 100 kB of each
+    CHUNK = 500  # images per call; a layer of the classic network needs 100 kB for each
 
     def __init__(self, model: "keras.Model") -> None:
         """Take a Sequential or Functional model."""
         self._model = model
 
     def predict(self, images: Pixels) -> Outputs:
-        """Read `[N, 28, 28]` images, 0..255, ink high."""
+        """Return the outputs for `[N, 28, 28]` images, 0..255, ink high."""
         pixels = images.astype(np.float32)[..., None]
         parts = [
             predict_outputs(self._model, pixels[start : start + self.CHUNK])
@@ -77,37 +83,38 @@ class KerasRuntime:
         return {name: np.asarray(out) for name, out in layer_outputs(self._model, pixels).items()}
 
 
-def predict_outputs(model: "keras.Model", image: Any) -> dict[str, Any]:
+def predict_outputs(model: "keras.Model", image: Any, fold: Fold | None = None) -> dict[str, Any]:
     """Run a model and return the outputs of the signature `predict`.
 
     Args:
-        model: Sequential or Functional, with models inside it or without.
+        model: Sequential or Functional, with or without models inside it.
         image: Its input, `[N, 28, 28, 1]`.
+        fold: See `layer_outputs`.
 
     Returns:
-        `probabilities`; `logits`, what enters the final softmax, or, where the probabilities are an
-        average of several networks', their logarithms plus the mean of the networks' energies
-        (log-sum-exp of the logits), which so is the energy of these logits too; `features`, the
-        output of a layer of that name, or else what enters the dense layer of the logits, one
-        network's after the other.
+        `probabilities`, `[N, 10]`. `logits`: the input of the final softmax; where the
+        probabilities are the mean of several networks', their logarithm plus the mean energy of
+        the networks (the log-sum-exp of their logits), so that these logits have that energy too.
+        `features`: the output of a layer of that name, or else the input of the logits' dense
+        layer, of several networks one after the other.
     """
     from keras import ops
 
     steps, output = read_steps(json.loads(model.to_json()))
-    found = layer_outputs(model, image)
-    probabilities = found[steps[output].name]
-    heads = _heads(steps, output)
+    outputs = layer_outputs(model, image, fold)
+    probabilities = outputs[steps[output].name]
+    heads = _softmax_inputs(steps, output)
     if is_softmax(steps[output]):
-        logits = found[steps[heads[0]].name]
+        logits = outputs[steps[heads[0]].name]
     else:
         logits = ops.log(ops.maximum(probabilities, MIN_PROBABILITY))
-        energies = [ops.logsumexp(found[steps[at].name], axis=-1, keepdims=True) for at in heads]
+        energies = [ops.logsumexp(outputs[steps[at].name], axis=-1, keepdims=True) for at in heads]
         if energies:
             logits = logits + sum(energies) / len(energies)
     dense = [steps[at].inputs[0] if steps[at].kind == "Dense" else at for at in heads]
-    features = [found[steps[at].name] for at in dense] or [logits]
-    if "features" in found:
-        features = [found["features"]]
+    features = [outputs[steps[at].name] for at in dense] or [logits]
+    if "features" in outputs:
+        features = [outputs["features"]]
     return {
         "probabilities": probabilities,
         "logits": logits,
@@ -115,117 +122,89 @@ def predict_outputs(model: "keras.Model", image: Any) -> dict[str, Any]:
     }
 
 
-def _heads(steps: list[Step], at: int) -> list[int]:
-    """Return the layers whose softmax a layer gives, or averages."""
+def _softmax_inputs(steps: list[Step], at: int) -> list[int]:
+    """Return the inputs of the softmax at a step, or of each softmax that the step averages."""
     step = steps[at]
     if is_softmax(step):
         return [step.inputs[0]]
     if step.kind == "Average":
-        return [head for part in step.inputs for head in _heads(steps, part)]
+        return [head for part in step.inputs for head in _softmax_inputs(steps, part)]
     return []
 
 
-def layer_outputs(model: "keras.Model", image: Any) -> dict[str, Any]:
-    """Run a model and return the output of every layer, those of models inside it too.
+def layer_outputs(model: "keras.Model", image: Any, fold: Fold | None = None) -> dict[str, Any]:
+    """Run a model and return the output of every layer, including layers of models inside it.
 
     Args:
-        model: Sequential or Functional, with models inside it or without.
+        model: Sequential or Functional, with or without models inside it.
         image: Its input, `[N, 28, 28, 1]`.
+        fold: Computes a layer and the normalisation after it together; None runs each layer.
 
     Returns:
-        The outputs by path, as `app.network.graph` names them: `conv_1_1`, `member_1/conv_1_1`; a
-        layer's second call ends in `@1`.
+        The outputs by path, as `app.network.graph` names them: `conv_1_1`, `member_1/conv_1_1`. The
+        path of a layer's second call ends in `@1`.
     """
-    import keras
+    walk = _Walk(fold)
+    walk.run(model, "", image)
+    return walk.outputs
 
-    found: dict[str, Any] = {}
-    calls: dict[str, int] = {}
 
-    def run(layer: Any, prefix: str, *args: Any, **kwargs: Any) -> Any:
-        path = prefix + layer.name
-        if isinstance(layer, keras.Sequential):
-            (values,) = args
-            for inner in layer.layers:
-                values = run(inner, f"{path}/", values)
+@dataclass(frozen=True)
+class _Call:
+    """A call of a layer: its path in the outputs, and its first input."""
+
+    path: str
+    layer: Any
+    inputs: Any
+
+
+class _Walk:
+    """Runs a model layer by layer and keeps every output."""
+
+    def __init__(self, fold: Fold | None) -> None:
+        self.outputs: dict[str, Any] = {}
+        self._fold = fold
+        self._calls: dict[str, int] = {}  # by path: the number of the layer's last call
+        self._sources: dict[int, _Call] = {}  # by id of an output, which `outputs` keeps alive
+
+    def run(self, model: Any, prefix: str, values: Any) -> Any:
+        """Run the layers of a model; their paths start with `prefix`."""
+        import keras
+
+        if isinstance(model, keras.Sequential):
+            for layer in model.layers:
+                values = self._call(layer, prefix, values)
             return values
-        if isinstance(layer, keras.Model):
-            return graph(layer, f"{path}/", args[0])
-        call = calls[path] = calls.get(path, -1) + 1
-        if isinstance(layer, keras.layers.Layer):
-            kwargs |= {"training": False} if layer._call_has_training_arg else {}
-        out = layer(*args, **kwargs)
-        found[f"{path}@{call}" if call else path] = out
-        return out
-
-    def graph(inner: Any, prefix: str, values: Any) -> Any:
-        # Keras's own walk through a Functional model; it has no public one that gives each layer.
-        return inner._run_through_graph(
+        # Keras's own walk through a Functional model; its public API gives no access to each layer.
+        return model._run_through_graph(
             values,
-            operation_fn=lambda layer: lambda *args, **kwargs: run(layer, prefix, *args, **kwargs),
+            operation_fn=lambda layer: partial(self._call, layer, prefix),
         )
 
-    if isinstance(model, keras.Sequential):
-        for layer in model.layers:
-            image = run(layer, "", image)
-    else:
-        graph(model, "", image)
-    return found
+    def _call(self, layer: Any, prefix: str, *args: Any, **kwargs: Any) -> Any:
+        import keras
 
+        path = prefix + layer.name
+        if isinstance(layer, keras.Model):
+            return self.run(layer, f"{path}/", args[0])
+        number = self._calls[path] = self._calls.get(path, -1) + 1
+        path = f"{path}@{number}" if number else path
+        if isinstance(layer, keras.layers.Layer):
+            kwargs |= {"training": False} if layer._call_has_training_arg else {}
+        out = self._folded(layer, args)
+        if out is None:
+            out = layer(*args, **kwargs)
+        self.outputs[path] = out
+        self._sources[id(out)] = _Call(path, layer, args[0] if args else None)
+        return out
 
-def compile_model(model: "keras.Model") -> bytes:
-    """Compile a Keras model for LiteRT.
-
-    Args:
-        model: Sequential or Functional, input `[N, 28, 28, 1]` 0..255, output `[N, 10]`.
-
-    Returns:
-        A `.tflite` file with two signatures that take `image`, float32 `[N, 28, 28, 1]`: `predict`
-        gives `probabilities`, `logits` and `features`; `inspect` gives every layer's output by the
-        layer's path (see `layer_outputs`).
-    """
-    import tensorflow as tf
-
-    views = {
-        "predict": lambda image: predict_outputs(model, image),
-        "inspect": lambda image: layer_outputs(model, image),
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        save_signatures(model, views, folder)
-        twin: bytes = tf.lite.TFLiteConverter.from_saved_model(
-            folder, signature_keys=list(views)
-        ).convert()
-    return twin
-
-
-def save_signatures(
-    model: "keras.Model", views: Mapping[str, Callable[[Any], dict[str, Any]]], folder: str
-) -> None:
-    """Write a TensorFlow SavedModel for LiteRT's converter.
-
-    Args:
-        model: Holds the weights.
-        views: By signature: what gives the named outputs for `image`, `[N, 28, 28, 1]`.
-        folder: Where it goes.
-    """
-    import keras
-    import tensorflow as tf
-
-    image = tf.TensorSpec([None, 28, 28, 1], tf.float32, name="image")
-    # Keras's own archive, because a plain tf.Module loses the weights on the way to LiteRT
-    # (TensorFlow 2.21).
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    for name, view in views.items():
-        archive.add_endpoint(name, _endpoint(view), input_signature=[image])
-    archive.write_out(folder, verbose=False)
-
-
-def _endpoint(view: Callable[[Any], dict[str, Any]]) -> Any:
-    import tensorflow as tf
-
-    def run(image: Any) -> Any:
-        # Identity gives each output a tensor of its own: a Dropout's output is its input at
-        # inference.
-        return {name: tf.identity(values) for name, values in view(image).items()}
-
-    return run
+    def _folded(self, layer: Any, args: tuple[Any, ...]) -> Any | None:
+        """Return a layer's output computed with the layer before it, or None if not foldable."""
+        before = self._sources.get(id(args[0])) if self._fold and args else None
+        if not self._fold or not before:
+            return None
+        folded = self._fold(before.layer, before.inputs, layer)
+        if not folded:
+            return None
+        self.outputs[before.path], out = folded
+        return out

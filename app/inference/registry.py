@@ -13,7 +13,8 @@ from pathlib import Path
 
 from app.bundle import COMPILED_FILE, KERAS_FILE, METADATA, Bundle, open_bundle
 from app.errors import BundleError, NotFoundError, NotReadyError
-from app.inference.keras_runtime import compile_model, load_keras
+from app.inference.keras_compiler import compile_model
+from app.inference.keras_runtime import load_keras
 from app.inference.loading import LoadOptions, check_model, load_model
 from app.inference.model import Model
 

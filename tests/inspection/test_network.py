@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from app.errors import NotFoundError, UnsupportedLayerError
-from app.inference.keras_runtime import KerasRuntime, compile_model, layer_outputs
+from app.inference.keras_compiler import compile_model
+from app.inference.keras_runtime import KerasRuntime, layer_outputs
 from app.inference.litert_runtime import LiteRtRuntime
 from app.inference.model import Model
 from app.network.functions import _NAMED
