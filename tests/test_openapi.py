@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from app.web.requests.body import ONE_IMAGE_TYPES
+from app.web.requests.images import ONE_IMAGE_TYPES
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from app.protocols.inference import VERSION as OF_PATH
 from app.protocols.inference import VersionDep, find_model, read_digits, read_files
 from app.version import VERSION
 from app.web.dependencies import ServiceDep
-from app.web.requests.body import uncollected
+from app.web.requests.json_images import without_gc
 from app.web.responses import openapi
 from app.web.responses.content_negotiation import BINARY_SCHEMA
 from app.web.schemas.protocols import (
@@ -267,7 +267,7 @@ async def infer(request: Request, model: str, service: ServiceDep, version: Vers
     return write_answer(request, found, asked, probabilities)
 
 
-@uncollected
+@without_gc
 def read_request(content: bytes, header: str | None, most_files: int) -> ParsedInferRequest:
     """Read a request's body.
 

@@ -13,7 +13,7 @@ from app.protocols import tensors
 from app.protocols.encoding import json_answer, read_content, read_json, shown
 from app.protocols.inference import VERSION, VersionDep, find_model, read_digits, read_files
 from app.web.dependencies import ServiceDep
-from app.web.requests.body import uncollected
+from app.web.requests.json_images import without_gc
 from app.web.responses import openapi
 from app.web.schemas.protocols import (
     Dimension,
@@ -95,7 +95,7 @@ async def predict(
     return json_answer(request, {asked.answer: rows.tolist()})
 
 
-@uncollected
+@without_gc
 def read_request(content: bytes, most_files: int) -> ParsedPredictRequest:
     """Read a request's body.
 

@@ -14,7 +14,7 @@ from app.inspection.neighbours import find_neighbours
 from app.render import diverging, enlarge, to_png
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
-from app.web.requests.body import read_one
+from app.web.requests.images import read_one
 from app.web.responses import content_negotiation, openapi
 from app.web.responses.explanations import ablation_answer, explanation_answer, neighbours_answer
 from app.web.schemas.explanations import (

@@ -18,7 +18,7 @@ from app.render import to_png
 from app.routes.layers import LayerPath
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
-from app.web.requests.body import read_many, read_one
+from app.web.requests.images import read_many, read_one
 from app.web.responses import content_negotiation, openapi
 from app.web.responses.inspection import comparison_answer, inspection_answer, unit_answer
 from app.web.responses.json_arrays import rounded_list

@@ -8,7 +8,7 @@ from app.web.dependencies import ImageQueryDep, ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.http.fast_routes import FastRoute
 from app.web.http.problem_details import problem
-from app.web.requests.body import begin_many, read_one
+from app.web.requests.images import begin_many, read_one
 from app.web.responses import openapi
 from app.web.responses.predictions import prediction_texts
 from app.web.schemas.predictions import ItemError, PredictionAnswer

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from app.preprocessing_report import PreparationReport, explain_preparation
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
-from app.web.requests.body import read_one
+from app.web.requests.images import read_one
 from app.web.responses import openapi
 from app.web.responses.predictions import preparation_answer
 from app.web.schemas.predictions import PreparationAnswer

@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request
 from app.page_reading import read_page
 from app.web.dependencies import ImageQueryDep, ServiceDep
 from app.web.http.disconnect import disconnected
-from app.web.requests.body import read_one
+from app.web.requests.images import read_one
 from app.web.responses import openapi
 from app.web.responses.predictions import page_answer
 from app.web.schemas.predictions import PageAnswer

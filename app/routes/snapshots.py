@@ -10,7 +10,7 @@ from app.inspection.activations import Scale, inspect_image
 from app.inspection.snapshots import convolution_behind, follow, saved_epochs
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
-from app.web.requests.body import read_one
+from app.web.requests.images import read_one
 from app.web.responses import openapi
 from app.web.responses.snapshots import moment_answer, snapshots_answer, training_answer
 from app.web.schemas.query import ImageQuery

@@ -5,7 +5,7 @@ import schemathesis
 from hypothesis import strategies as st
 
 from app.samples import sample_png
-from app.web.requests.body import IMAGE_TYPES, NPY_TYPE
+from app.web.requests.images import IMAGE_TYPES, NPY_TYPE
 from tests.forms import npy
 
 images = st.builds(sample_png, st.integers(0, 9)) | st.binary(max_size=200)

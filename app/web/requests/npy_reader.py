@@ -1,6 +1,6 @@
-"""`.npy` files of uint8, read without trusting what their headers promise.
+"""Reads `.npy` files of uint8 without trusting their headers.
 
-Knows NumPy's file format; knows nothing of HTTP or of images.
+Knows NumPy's file format; knows nothing of HTTP.
 """
 
 import io
@@ -9,20 +9,23 @@ import re
 import tokenize
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import InvalidInputError, UndecodableError
 
-MAX_CACHED_HEADER_BYTES = 256  # bytes of a header that is remembered
-_READERS = {
+MAX_CACHED_HEADER_BYTES = 256  # bytes; NumPy's own headers of small arrays have 128
+HEADER_CACHE_SIZE = 64  # headers; evaluating one takes as long as decoding an image
+MAX_SIZE_BITS = 63  # bits of one size in a shape; larger ones are no array
+_VERSION_1 = b"\x01\x00"
+_HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 # What NumPy's header readers raise on damaged files.
-_DAMAGED = (
+_HEADER_ERRORS = (
     ValueError,
     OSError,
     EOFError,
@@ -34,84 +37,122 @@ _DAMAGED = (
 )
 
 
+class _Header(NamedTuple):
+    """The header of an npy file.
+
+    Attributes:
+        shape: Shape of the array; may be impossible, such as negative.
+        is_fortran: Whether the values are in Fortran's order.
+        dtype: Type of the values.
+        start: Offset of the first value, in bytes.
+    """
+
+    shape: tuple[int, ...]
+    is_fortran: bool
+    dtype: np.dtype[Any]
+    start: int
+
+
 def read_npy(
-    content: bytes, wanted: str, fits: Callable[[tuple[int, ...]], bool]
+    content: bytes, expected: str, accepts: Callable[[tuple[int, ...]], bool]
 ) -> NDArray[np.uint8]:
-    """Read a `.npy` file of uint8 without trusting its header's promises.
+    """Read an npy file of uint8.
 
     Args:
         content: The file.
-        wanted: The wanted shape in words, for the message.
-        fits: Tells whether a shape is wanted.
+        expected: The expected shape in words, for the error message.
+        accepts: Returns whether a shape is accepted.
 
     Returns:
-        The array, uint8, contiguous.
+        The array, uint8, C-contiguous.
 
     Raises:
-        UndecodableError: Not an npy file, or cut off.
-        InvalidInputError: Another dtype or shape.
+        UndecodableError: The content is no npy file, or does not have the length that its header
+            gives.
+        InvalidInputError: The array has another dtype or shape.
     """
-    shape, fortran, dtype, start = _read_header(content)
-    if dtype != np.uint8 or not fits(shape):
-        raise InvalidInputError(f"Expected a uint8 array {wanted}, got {dtype} {list(shape)}.")
-    values = np.frombuffer(content, np.uint8, offset=start)
-    size = math.prod(shape)
-    if values.size != size:
-        raise UndecodableError(f"The npy file promises {size} values and holds {values.size}.")
-    return np.ascontiguousarray(values.reshape(shape, order="F" if fortran else "C"))
+    header = _read_header(content)
+    if header.dtype != np.uint8 or not accepts(header.shape):
+        raise InvalidInputError(
+            f"Expected a uint8 array {expected}, got {header.dtype} {list(header.shape)}."
+        )
+    values = np.frombuffer(content, np.uint8, offset=header.start)
+    check_length(values.size, math.prod(header.shape))
+    array = values.reshape(header.shape, order="F" if header.is_fortran else "C")
+    return np.ascontiguousarray(array)
+
+
+def check_length(values: int, expected: int) -> None:
+    """Raise if a file does not have as many values as its header gives.
+
+    Raises:
+        UndecodableError: It has more or fewer.
+    """
+    if values != expected:
+        raise UndecodableError(
+            f"The npy file has {values} values, but its header gives {expected}; send the whole"
+            " file."
+        )
 
 
 def begins_images(content: bytes, length: int | None) -> tuple[int, int] | None:
-    """Tell whether a file that has begun is one of many images that can be read as they come.
+    """Return the layout of a file of images whose pixels can be copied as they arrive.
 
     Args:
-        content: As much as has come.
-        length: Bytes of the whole file, if that is known.
+        content: The beginning of the file.
+        length: Length of the whole file in bytes, if known.
 
     Returns:
-        How many images there will be, and where the first begins; None where the header has not
-        come whole, or the file must be looked at as a whole.
+        The number of images, and the offset of the first. None if the header is incomplete or must
+        be checked by `read_npy`: another version, dtype, order, shape or length.
     """
-    if content[6:8] != b"\x01\x00" or len(content) < 10 + int.from_bytes(content[8:10], "little"):
+    if content[6:8] != _VERSION_1 or len(content) < _header_length(content):
         return None
     try:
-        shape, fortran, dtype, start = _read_header(content)
+        header = _read_header(content)
     except UndecodableError:
         return None
-    plain = dtype == np.uint8 and not fortran and are_images(shape)
-    fits = length is None or length == start + math.prod(shape)
-    return (shape[0], start) if plain and fits else None
+    is_plain = header.dtype == np.uint8 and not header.is_fortran and are_images(header.shape)
+    if not is_plain or length not in (None, header.start + math.prod(header.shape)):
+        return None
+    return header.shape[0], header.start
 
 
 def are_images(shape: tuple[int, ...]) -> bool:
-    """Tell whether a shape is that of many images, `[N, 28, 28]`; headers may say what is none."""
+    """Return whether a shape is `[N, 28, 28]` with N of at least 0."""
     return len(shape) == 3 and shape[0] >= 0 and shape[1:] == (28, 28)
 
 
-def _read_header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    """Return the shape, whether it is in Fortran's order, the dtype and where the values begin."""
-    # Of version 1.0, which all but the strangest files have, the length stands in two bytes.
-    length = 10 + int.from_bytes(content[8:10], "little")
-    read = _read_short_header if length <= MAX_CACHED_HEADER_BYTES else _parse_header
-    return read(content[:length]) if content[6:8] == b"\x01\x00" else _parse_header(content)
+def _header_length(content: bytes) -> int:
+    """Return where the header of a file of version 1.0 ends; bytes 8 and 9 hold its length."""
+    return 10 + int.from_bytes(content[8:10], "little")
 
 
-def _parse_header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+def _read_header(content: bytes) -> _Header:
+    if content[6:8] != _VERSION_1:
+        return _parse_header(content)
+    length = _header_length(content)
+    read = _cached_parse_header if length <= MAX_CACHED_HEADER_BYTES else _parse_header
+    return read(content[:length])
+
+
+def _parse_header(content: bytes) -> _Header:
     stream = io.BytesIO(content)
     try:
         version = np.lib.format.read_magic(stream)
-        if version not in _READERS:
-            raise UndecodableError(f"The npy file has version {version}; 1.0 and 2.0 are read.")
-        shape, fortran, dtype = _READERS[version](stream)
-    except _DAMAGED as error:
-        # Python's own words for code in a header tell where it lies in memory.
-        said = re.sub(r"<\S+ object at 0x[0-9a-f]+>", "an expression", str(error))
-        raise UndecodableError(f"The body is no .npy file: {said}") from error
-    # NumPy lets truth values pass, and numbers too long to be written in a message.
-    if not all(type(size) is int and size.bit_length() < 64 for size in shape):
-        raise UndecodableError("The body is no .npy file: its shape holds what is no size.")
-    return shape, fortran, dtype, stream.tell()
+        if version not in _HEADER_READERS:
+            raise UndecodableError(
+                f"The npy file has version {version}; versions 1.0 and 2.0 are supported."
+            )
+        shape, is_fortran, dtype = _HEADER_READERS[version](stream)
+    except _HEADER_ERRORS as error:
+        # Python's messages about code in a header contain memory addresses.
+        reason = re.sub(r"<\S+ object at 0x[0-9a-f]+>", "an expression", str(error))
+        raise UndecodableError(f"The body is no .npy file: {reason}") from error
+    # NumPy accepts booleans as sizes, and integers too long for a message.
+    if not all(type(size) is int and size.bit_length() <= MAX_SIZE_BITS for size in shape):
+        raise UndecodableError("The body is no .npy file: its shape has an invalid size.")
+    return _Header(shape, is_fortran, dtype, stream.tell())
 
 
-# The same header comes again and again; to evaluate it takes as long as to decode an image.
-_read_short_header = lru_cache(maxsize=64)(_parse_header)
+_cached_parse_header = lru_cache(maxsize=HEADER_CACHE_SIZE)(_parse_header)

@@ -23,7 +23,9 @@ from app.samples import sample_pixels, sample_png
 from app.verdict import Verdict
 from app.web.http.auth import OPEN_PATHS
 from app.web.http.problem_details import MEDIA_TYPE, PROTOCOLS
-from app.web.requests import body
+from app.web.requests.images import IMAGE_TYPES, NPY_TYPE
+from app.web.requests.json_images import JSON_TYPE, ImageJson
+from app.web.requests.multipart import FORM_TYPE
 from app.web.responses.content_negotiation import BINARY_SCHEMA
 from app.web.responses.predictions import prediction_answer
 from app.web.schemas.predictions import Precision
@@ -66,7 +68,7 @@ _EXAMPLES: dict[str, tuple[type[tree.DigitscopeError], str]] = {
     ),
     "not-json": (
         tree.UndecodableError,
-        "The body is no JSON: Invalid JSON: EOF while parsing at line 1 column 9.",
+        "The body is no valid JSON: Invalid JSON: EOF while parsing at line 1 column 9.",
     ),
     "unknown-model": (tree.NotFoundError, "There is no model 'clasic'."),
     "unknown-layer": (
@@ -77,14 +79,15 @@ _EXAMPLES: dict[str, tuple[type[tree.DigitscopeError], str]] = {
         tree.UnsupportedLayerError,
         "The arithmetic of the layer 'norm' (LayerNormalization) is not known to the service.",
     ),
-    "too-large": (tree.TooLargeError, "The body has 9000000 bytes; at most 5242880 are read."),
+    "too-large": (tree.TooLargeError, "The body has 9000000 bytes; at most 5242880 are accepted."),
     "too-many": (
         tree.TooLargeError,
-        "The batch holds 2000 images; at most 1024 are taken at once.",
+        "The batch has 2000 images; at most 1024 are accepted. Send them in several requests.",
     ),
     "media-type": (
         tree.UnsupportedMediaTypeError,
-        "The Content-Type 'text/plain' is not read here.",
+        "The Content-Type 'text/plain' is not supported here; expected one of"
+        " multipart/form-data, application/json, application/x-npy.",
     ),
     "wrong-shape": (
         tree.InvalidInputError,
@@ -129,7 +132,7 @@ _EXAMPLES: dict[str, tuple[type[tree.DigitscopeError], str]] = {
     ),
     "busy": (
         tree.QueueFullError,
-        "66 requests are being worked on or wait; try again in a second.",
+        "The queue is full: 66 requests are running or waiting; try again in a second.",
     ),
     "late": (tree.DeadlineError, "No answer within 10 s; send less at once, or try again later."),
 }
@@ -192,7 +195,7 @@ def oip_body(*parameters: dict[str, Any]) -> dict[str, Any]:
     tensor = {"name": "image", "shape": [1, 28, 28], "datatype": "UINT8"}
     example = {"inputs": [{**tensor, "data": pixels.reshape(-1).tolist()}]}
     content = {
-        body.JSON_TYPE: {"schema": _named("InferenceRequest"), "example": example},
+        JSON_TYPE: {"schema": _named("InferenceRequest"), "example": example},
         "application/octet-stream": {"schema": BINARY_SCHEMA},
     }
     length = {
@@ -212,7 +215,7 @@ def tfserving_body(*parameters: dict[str, Any]) -> dict[str, Any]:
     """Return the request of TensorFlow Serving, in row format, with an image file."""
     file = base64.b64encode(sample_png(EXAMPLE_DIGITS[0])).decode()
     content = {
-        body.JSON_TYPE: {
+        JSON_TYPE: {
             "schema": _named("PredictRequest"),
             "example": {"instances": [{"b64": file}]},
         }
@@ -227,11 +230,11 @@ def one_image_body() -> dict[str, Any]:
     """Return the request body of a route that takes one image, the file chooser first."""
     png, pixels = _example(EXAMPLE_DIGITS[0], "image"), _example(EXAMPLE_DIGITS[1], "pixels")
     content: dict[str, Any] = {
-        body.FORM_TYPE: {"schema": _named("ImageForm")},
-        body.JSON_TYPE: {"schema": _IMAGE, "examples": {**png, **pixels}},
+        FORM_TYPE: {"schema": _named("ImageForm")},
+        JSON_TYPE: {"schema": _IMAGE, "examples": {**png, **pixels}},
     }
     # Any file last: where several types are one to a generator, its clients send the last.
-    content |= {kind: {"schema": BINARY_SCHEMA} for kind in (body.NPY_TYPE, *body.IMAGE_TYPES)}
+    content |= {kind: {"schema": BINARY_SCHEMA} for kind in (NPY_TYPE, *IMAGE_TYPES)}
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -239,9 +242,9 @@ def many_images_body() -> dict[str, Any]:
     """Return the request body of a route that takes many images."""
     listed = [_example(digit, "image")[f"a {digit} as image"]["value"] for digit in EXAMPLE_DIGITS]
     content = {
-        body.FORM_TYPE: {"schema": _named("ImagesForm")},
-        body.JSON_TYPE: {"schema": {"type": "array", "items": _IMAGE}, "example": listed},
-        body.NPY_TYPE: {"schema": BINARY_SCHEMA},
+        FORM_TYPE: {"schema": _named("ImagesForm")},
+        JSON_TYPE: {"schema": {"type": "array", "items": _IMAGE}, "example": listed},
+        NPY_TYPE: {"schema": BINARY_SCHEMA},
     }
     return {"requestBody": {"required": True, "content": content}}
 
@@ -249,11 +252,11 @@ def many_images_body() -> dict[str, Any]:
 def two_images_body() -> dict[str, Any]:
     """Return the request body of a route that takes two images, or one for two models."""
     one, two = (made["requestBody"]["content"] for made in (one_image_body(), many_images_body()))
-    either = [one[body.JSON_TYPE]["schema"], two[body.JSON_TYPE]["schema"]]
+    either = [one[JSON_TYPE]["schema"], two[JSON_TYPE]["schema"]]
     content = {
         **one,
-        body.FORM_TYPE: {"schema": _named("ComparisonForm")},
-        body.JSON_TYPE: {**two[body.JSON_TYPE], "schema": {"anyOf": either}},
+        FORM_TYPE: {"schema": _named("ComparisonForm")},
+        JSON_TYPE: {**two[JSON_TYPE], "schema": {"anyOf": either}},
     }
     return {"requestBody": {"required": True, "content": content}}
 
@@ -284,7 +287,7 @@ def install(app: FastAPI, registry: Callable[[], Registry | None]) -> None:
         )
         schemas = made["components"]["schemas"]
         schemas |= _FORMS
-        for model in (body.ImageJson, Problem, ProtocolError, InferenceRequest, PredictRequest):
+        for model in (ImageJson, Problem, ProtocolError, InferenceRequest, PredictRequest):
             schema = model.model_json_schema(ref_template=f"{_PLACE}{{model}}")
             found = {schema["title"]: schema, **schema.pop("$defs", {})}
             for each in found.values():

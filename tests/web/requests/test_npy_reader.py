@@ -1,4 +1,4 @@
-"""`.npy` files: what NumPy writes is read, in every version and order."""
+"""`.npy` files: versions, orders, long headers, and headers that are cached."""
 
 import io
 
@@ -18,8 +18,10 @@ def _read(content: bytes) -> np.ndarray:
 
 @pytest.mark.parametrize("values", [VALUES, np.asfortranarray(VALUES)], ids=["C", "Fortran"])
 @pytest.mark.parametrize("version", [(1, 0), (2, 0)])
-def test_versions_and_orders(values: np.ndarray, version: tuple[int, int]) -> None:
-    """Versions 1.0 and 2.0 in either order give the same array, in C's order, again and again."""
+def test_versions_and_orders_give_the_same_array(
+    values: np.ndarray, version: tuple[int, int]
+) -> None:
+    """Versions 1.0 and 2.0 in either order give the same C-contiguous array, also when cached."""
     stream = io.BytesIO()
     np.lib.format.write_array(stream, values, version)
     for _ in range(2):
@@ -28,19 +30,19 @@ def test_versions_and_orders(values: np.ndarray, version: tuple[int, int]) -> No
         assert read.flags.c_contiguous
 
 
-def test_a_header_that_was_seen_vouches_for_no_body() -> None:
-    """A file with a header that is known is refused all the same when its values are cut off."""
+def test_cached_header_does_not_hide_missing_values() -> None:
+    """A file whose header is cached is refused when its values are incomplete."""
     whole = npy(VALUES)
     _read(whole)
-    with pytest.raises(UndecodableError, match="promises 24 values and holds 23"):
+    with pytest.raises(UndecodableError, match="has 23 values, but its header gives 24"):
         _read(whole[:-1])
     with pytest.raises(UndecodableError):
-        _read(whole[:100])  # cut off within the header
+        _read(whole[:100])  # the header is incomplete
 
 
-def test_long_headers() -> None:
-    """A header that is longer than those that are remembered is read."""
-    said = repr({"descr": "|u1", "fortran_order": False, "shape": VALUES.shape})
-    head = said.ljust(MAX_CACHED_HEADER_BYTES + 53).encode() + b"\n"
+def test_header_longer_than_the_cache_allows_is_read() -> None:
+    """A header that is too long for the cache is read all the same."""
+    fields = repr({"descr": "|u1", "fortran_order": False, "shape": VALUES.shape})
+    head = fields.ljust(MAX_CACHED_HEADER_BYTES + 53).encode() + b"\n"
     content = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + VALUES.tobytes()
     np.testing.assert_array_equal(_read(content), VALUES)
