@@ -21,8 +21,9 @@ from app.protocols.inference import VersionDep, find_model, read_digits, read_fi
 from app.version import VERSION
 from app.web.dependencies import ServiceDep
 from app.web.requests.json_images import without_gc
-from app.web.responses import openapi
 from app.web.responses.content_negotiation import BINARY_SCHEMA
+from app.web.responses.openapi_errors import protocol_error_responses
+from app.web.responses.openapi_requests import ADMIN_SECURITY, oip_body
 from app.web.schemas.protocols import (
     InferenceResponse,
     ModelConfig,
@@ -42,7 +43,7 @@ HEADER = "inference-header-content-length"
 INPUT, PROBABILITIES, DIGIT = "image", "probabilities", "digit"
 KINDS = (*tensors.PIXEL_TYPES, "BYTES")
 EXTENSIONS = ["binary_tensor_data", "classification", "model_repository"]
-_ERRORS = openapi.protocol_errors
+_ERRORS = protocol_error_responses
 _VERSIONED = "/models/{model}/versions/{version}"
 _OF_VERSION = {"parameters": [OF_PATH]}
 _INFER: dict[int | str, dict[str, Any]] = {
@@ -134,7 +135,7 @@ async def index(service: ServiceDep) -> list[RepositoryEntry]:
     operation_id="oip_load",
     summary="Load a model's bundle anew",
     responses=_ERRORS(401, 404, 409, 503),
-    openapi_extra=openapi.ADMIN,
+    openapi_extra=ADMIN_SECURITY,
 )
 async def load(request: Request, model: str, service: ServiceDep) -> Response:
     """Do what `POST /models/{model}/reload` does; needs the admin token."""
@@ -148,7 +149,7 @@ async def load(request: Request, model: str, service: ServiceDep) -> Response:
     operation_id="oip_unload",
     summary="Refuse to unload",
     responses=_ERRORS(400, 401, 404),
-    openapi_extra=openapi.ADMIN,
+    openapi_extra=ADMIN_SECURITY,
 )
 async def unload(request: Request, model: str, service: ServiceDep) -> Response:
     """Refuse: the models of a service are the bundles in its folder."""
@@ -240,7 +241,7 @@ async def model_ready(model: str, service: ServiceDep, version: VersionDep) -> M
     summary="Read digits",
     response_model=InferenceResponse,
     responses=_INFER,
-    openapi_extra=openapi.oip_body(),
+    openapi_extra=oip_body(),
 )
 @router.post(
     f"{_VERSIONED}/infer",
@@ -248,7 +249,7 @@ async def model_ready(model: str, service: ServiceDep, version: VersionDep) -> M
     summary="Read digits with a version",
     response_model=InferenceResponse,
     responses=_INFER,
-    openapi_extra=openapi.oip_body(OF_PATH),
+    openapi_extra=oip_body(OF_PATH),
 )
 async def infer(request: Request, model: str, service: ServiceDep, version: VersionDep) -> Response:
     """Read digits from a tensor `image`.

@@ -14,7 +14,8 @@ from app.protocols.encoding import json_answer, read_content, read_json, shown
 from app.protocols.inference import VERSION, VersionDep, find_model, read_digits, read_files
 from app.web.dependencies import ServiceDep
 from app.web.requests.json_images import without_gc
-from app.web.responses import openapi
+from app.web.responses.openapi_errors import protocol_error_responses
+from app.web.responses.openapi_requests import tfserving_body
 from app.web.schemas.protocols import (
     Dimension,
     ModelNames,
@@ -34,7 +35,7 @@ from app.web.schemas.protocols import (
 router = APIRouter(prefix="/v1", tags=["TensorFlow Serving"])
 INPUT, OUTPUT, SIGNATURE = "image", "probabilities", "serving_default"
 _VERSIONED = "/models/{model}/versions/{version}"
-_ERRORS = openapi.protocol_errors
+_ERRORS = protocol_error_responses
 _OF_VERSION = {"parameters": [VERSION]}
 
 
@@ -67,7 +68,7 @@ async def list_models(service: ServiceDep) -> ModelNames:
     summary="Read digits",
     response_model=PredictResponse,
     responses=_ERRORS(400, 404, 413, 415, 422, 503, 504),
-    openapi_extra=openapi.tfserving_body(),
+    openapi_extra=tfserving_body(),
 )
 @router.post(
     f"{_VERSIONED}:predict",
@@ -75,7 +76,7 @@ async def list_models(service: ServiceDep) -> ModelNames:
     summary="Read digits with a version",
     response_model=PredictResponse,
     responses=_ERRORS(400, 404, 413, 415, 422, 503, 504),
-    openapi_extra=openapi.tfserving_body(VERSION),
+    openapi_extra=tfserving_body(VERSION),
 )
 async def predict(
     request: Request, model: str, service: ServiceDep, version: VersionDep

@@ -15,8 +15,10 @@ from app.render import diverging, enlarge, to_png
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.requests.images import read_one
-from app.web.responses import content_negotiation, openapi
+from app.web.responses import content_negotiation
 from app.web.responses.explanations import ablation_answer, explanation_answer, neighbours_answer
+from app.web.responses.openapi_errors import image_error_responses
+from app.web.responses.openapi_requests import one_image_body
 from app.web.schemas.explanations import (
     AblationAnswer,
     ExplanationAnswer,
@@ -78,10 +80,10 @@ class NeighboursQuery(ImageQuery):
     summary="Show which pixels mattered",
     response_model=ExplanationAnswer,
     responses={
-        **openapi.image_errors("unknown-layer", "unsupported-layer"),
+        **image_error_responses("unknown-layer", "unsupported-layer"),
         **content_negotiation.responses("npy", "png"),
     },
-    openapi_extra=openapi.one_image_body(),
+    openapi_extra=one_image_body(),
 )
 async def explain_answer(
     request: Request, query: Annotated[ExplainQuery, Query()], service: ServiceDep
@@ -121,8 +123,8 @@ async def explain_answer(
     "/ablate",
     operation_id="ablate",
     summary="Switch channels off",
-    responses=openapi.image_errors("unknown-layer", "unsupported-layer"),
-    openapi_extra=openapi.one_image_body(),
+    responses=image_error_responses("unknown-layer", "unsupported-layer"),
+    openapi_extra=one_image_body(),
 )
 async def ablate_channels(
     request: Request, query: Annotated[AblateQuery, Query()], service: ServiceDep
@@ -148,8 +150,8 @@ async def ablate_channels(
     "/neighbours",
     operation_id="neighbours",
     summary="Find training digits like it",
-    responses=openapi.image_errors(),
-    openapi_extra=openapi.one_image_body(),
+    responses=image_error_responses(),
+    openapi_extra=one_image_body(),
 )
 async def neighbours(
     request: Request, query: Annotated[NeighboursQuery, Query()], service: ServiceDep

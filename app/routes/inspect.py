@@ -19,10 +19,12 @@ from app.routes.layers import LayerPath
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.requests.images import read_many, read_one
-from app.web.responses import content_negotiation, openapi
+from app.web.responses import content_negotiation
 from app.web.responses.inspection import comparison_answer, inspection_answer, unit_answer
 from app.web.responses.json_arrays import rounded_list
 from app.web.responses.layers import layer_name
+from app.web.responses.openapi_errors import image_error_responses
+from app.web.responses.openapi_requests import one_image_body, two_images_body
 from app.web.responses.predictions import prediction_answer
 from app.web.schemas.inspection import (
     ActivationsAnswer,
@@ -79,8 +81,8 @@ class CompareQuery(ImageQuery):
     "/inspect",
     operation_id="inspect",
     summary="Look into every layer",
-    responses=openapi.image_errors(),
-    openapi_extra=openapi.one_image_body(),
+    responses=image_error_responses(),
+    openapi_extra=one_image_body(),
 )
 async def inspect(
     request: Request, query: Annotated[InspectQuery, Query()], service: ServiceDep
@@ -102,10 +104,10 @@ async def inspect(
     summary="Get a layer's exact values",
     response_model=ActivationsAnswer,
     responses={
-        **openapi.image_errors("unknown-layer"),
+        **image_error_responses("unknown-layer"),
         **content_negotiation.responses("npy", "npz", "png"),
     },
-    openapi_extra=openapi.one_image_body(),
+    openapi_extra=one_image_body(),
 )
 async def activations(
     request: Request,
@@ -147,8 +149,8 @@ async def activations(
     "/layers/{layer:path}/unit",
     operation_id="unit",
     summary="Trace one number",
-    responses=openapi.image_errors("unknown-layer", "unsupported-layer"),
-    openapi_extra=openapi.one_image_body(),
+    responses=image_error_responses("unknown-layer", "unsupported-layer"),
+    openapi_extra=one_image_body(),
 )
 async def unit(
     request: Request, layer: LayerPath, query: Annotated[UnitQuery, Query()], service: ServiceDep
@@ -174,8 +176,8 @@ async def unit(
     "/compare",
     operation_id="compare",
     summary="Compare two images, or two models",
-    responses=openapi.image_errors("too-many"),
-    openapi_extra=openapi.two_images_body(),
+    responses=image_error_responses("too-many"),
+    openapi_extra=two_images_body(),
 )
 async def compare_two(
     request: Request, query: Annotated[CompareQuery, Query()], service: ServiceDep

@@ -14,9 +14,10 @@ from app.network.network import Layer
 from app.render import to_png
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
-from app.web.responses import content_negotiation, openapi
+from app.web.responses import content_negotiation
 from app.web.responses.json_arrays import rounded_list
 from app.web.responses.layers import layer_name, layers_answer, model_name
+from app.web.responses.openapi_errors import error_responses
 from app.web.schemas.layers import LayersAnswer, WeightsAnswer
 
 router = APIRouter(tags=["Inspect"])
@@ -43,7 +44,7 @@ class WeightsQuery(BaseModel):
     "/models/{model}/layers",
     operation_id="list_layers",
     summary="List a model's layers",
-    responses=openapi.errors("unknown-model", "not-ready"),
+    responses=error_responses("unknown-model", "not-ready"),
 )
 async def list_layers(model: str, service: ServiceDep) -> LayersAnswer:
     """Say what each layer is, what it does, what it costs and how much of the image it sees."""
@@ -57,7 +58,7 @@ async def list_layers(model: str, service: ServiceDep) -> LayersAnswer:
     summary="Show a layer's weights",
     response_model=WeightsAnswer,
     responses={
-        **openapi.errors("unknown-model", "unknown-layer", "bad-parameter", "not-ready"),
+        **error_responses("unknown-model", "unknown-layer", "bad-parameter", "not-ready"),
         **content_negotiation.responses("npz", "png"),
     },
 )

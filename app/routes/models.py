@@ -3,7 +3,8 @@
 from fastapi import APIRouter, Request
 
 from app.web.dependencies import ServiceDep
-from app.web.responses import openapi
+from app.web.responses.openapi_errors import error_responses
+from app.web.responses.openapi_requests import ADMIN_SECURITY
 from app.web.responses.predictions import model_details, model_summary
 from app.web.schemas.predictions import ModelDetails, ModelList, ModelSummary
 
@@ -27,7 +28,7 @@ async def list_models(service: ServiceDep) -> ModelList:
     "/models/{model}",
     operation_id="describe_model",
     summary="Describe a model",
-    responses=openapi.errors("unknown-model"),
+    responses=error_responses("unknown-model"),
 )
 async def describe_model(model: str, service: ServiceDep) -> ModelDetails:
     """Give all that is known of a model: data, recipe, training figures, evaluation, hashes."""
@@ -40,8 +41,8 @@ async def describe_model(model: str, service: ServiceDep) -> ModelDetails:
     "/models/{model}/reload",
     operation_id="reload_model",
     summary="Load a model's bundle anew",
-    responses=openapi.errors("unknown-model", "key", "damaged-bundle", "busy", "late"),
-    openapi_extra=openapi.ADMIN,
+    responses=error_responses("unknown-model", "key", "damaged-bundle", "busy", "late"),
+    openapi_extra=ADMIN_SECURITY,
 )
 async def reload_model(request: Request, model: str, service: ServiceDep) -> ModelSummary:
     """Verify, load and warm the bundle that lies in the folder now, and serve it from then on.

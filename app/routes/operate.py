@@ -12,7 +12,7 @@ from app.version import VERSION
 from app.web.dependencies import ServiceDep
 from app.web.http.fast_routes import FastRoute
 from app.web.observability.metrics import MEDIA_TYPE
-from app.web.responses import openapi
+from app.web.responses.openapi_errors import error_responses
 from app.web.schemas.predictions import Health, Version
 
 router = APIRouter(tags=["Operate"], route_class=FastRoute)
@@ -26,7 +26,7 @@ _LIBRARIES = ("ai-edge-litert", "fastapi", "numpy", "pillow", "pydantic", "starl
     operation_id="livez",
     response_model=Health,
     summary="Is the process alive?",
-    responses=openapi.errors("stalled"),
+    responses=error_responses("stalled"),
 )
 async def livez(service: ServiceDep) -> Response:
     """Answer 200 while predictions come out; 503 if those that wait have been stuck for long.
@@ -48,7 +48,7 @@ async def livez(service: ServiceDep) -> Response:
     operation_id="readyz",
     response_model=Health,
     summary="Are the models ready?",
-    responses=openapi.errors("not-ready"),
+    responses=error_responses("not-ready"),
 )
 async def readyz(service: ServiceDep) -> Response:
     """Answer 200 once every model can be asked; 503 before, and when the process is about to stop.
@@ -67,7 +67,7 @@ async def readyz(service: ServiceDep) -> Response:
     response_class=Response,
     responses={
         200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}},
-        **openapi.errors("busy"),
+        **error_responses("busy"),
     },
 )
 async def metrics(service: ServiceDep) -> Response:

@@ -9,7 +9,8 @@ from app.web.http.disconnect import disconnected
 from app.web.http.fast_routes import FastRoute
 from app.web.http.problem_details import problem
 from app.web.requests.images import begin_many, read_one
-from app.web.responses import openapi
+from app.web.responses.openapi_errors import batch_error_responses, image_error_responses
+from app.web.responses.openapi_requests import many_images_body, one_image_body
 from app.web.responses.predictions import prediction_texts
 from app.web.schemas.predictions import ItemError, PredictionAnswer
 from app.web.schemas.problem import Problem
@@ -22,8 +23,8 @@ router = APIRouter(tags=["Recognise"], route_class=FastRoute)
     operation_id="predict",
     summary="Read one digit",
     response_model=PredictionAnswer,
-    responses=openapi.image_errors(),
-    openapi_extra=openapi.one_image_body(),
+    responses=image_error_responses(),
+    openapi_extra=one_image_body(),
 )
 async def predict(request: Request, query: ImageQueryDep, service: ServiceDep) -> Response:
     """Say which digit an image shows, how sure that is, and whether it is a digit at all."""
@@ -44,8 +45,8 @@ async def predict(request: Request, query: ImageQueryDep, service: ServiceDep) -
     operation_id="predict_batch",
     summary="Read many digits, one per image",
     response_model=list[PredictionAnswer | ItemError],
-    responses=openapi.batch_errors(),
-    openapi_extra=openapi.many_images_body(),
+    responses=batch_error_responses(),
+    openapi_extra=many_images_body(),
 )
 async def predict_batch(request: Request, query: ImageQueryDep, service: ServiceDep) -> Response:
     """Read every image of a batch, in order; a bad item gives its own error."""

@@ -10,7 +10,8 @@ from app.preprocessing_report import PreparationReport, explain_preparation
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.requests.images import read_one
-from app.web.responses import openapi
+from app.web.responses.openapi_errors import image_error_responses
+from app.web.responses.openapi_requests import one_image_body
 from app.web.responses.predictions import preparation_answer
 from app.web.schemas.predictions import PreparationAnswer
 from app.web.schemas.query import ImageQuery
@@ -31,10 +32,10 @@ class PreprocessQuery(ImageQuery):
     summary="Show how an image is prepared",
     response_model=PreparationAnswer,
     responses={
-        **openapi.image_errors(),
+        **image_error_responses(),
         200: {"content": {NPZ: {"schema": {"type": "string", "format": "binary"}}}},
     },
-    openapi_extra=openapi.one_image_body(),
+    openapi_extra=one_image_body(),
 )
 async def preprocess(
     request: Request, query: Annotated[PreprocessQuery, Query()], service: ServiceDep

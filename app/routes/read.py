@@ -6,7 +6,8 @@ from app.page_reading import read_page
 from app.web.dependencies import ImageQueryDep, ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.requests.images import read_one
-from app.web.responses import openapi
+from app.web.responses.openapi_errors import image_error_responses
+from app.web.responses.openapi_requests import one_image_body
 from app.web.responses.predictions import page_answer
 from app.web.schemas.predictions import PageAnswer
 
@@ -17,8 +18,8 @@ router = APIRouter(tags=["Recognise"])
     "/read",
     operation_id="read",
     summary="Read several digits",
-    responses=openapi.image_errors(),
-    openapi_extra=openapi.one_image_body(),
+    responses=image_error_responses(),
+    openapi_extra=one_image_body(),
 )
 async def read(request: Request, query: ImageQueryDep, service: ServiceDep) -> PageAnswer:
     """Find the digits of an image and read them, line by line, each with its box.

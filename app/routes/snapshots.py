@@ -11,7 +11,8 @@ from app.inspection.snapshots import convolution_behind, follow, saved_epochs
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.requests.images import read_one
-from app.web.responses import openapi
+from app.web.responses.openapi_errors import error_responses, image_error_responses
+from app.web.responses.openapi_requests import one_image_body
 from app.web.responses.snapshots import moment_answer, snapshots_answer, training_answer
 from app.web.schemas.query import ImageQuery
 from app.web.schemas.snapshots import SnapshotsAnswer, TrainingAnswer
@@ -33,7 +34,7 @@ class SnapshotsQuery(ImageQuery):
     "/models/{model}/training",
     operation_id="describe_training",
     summary="Show how training went",
-    responses=openapi.errors("unknown-model"),
+    responses=error_responses("unknown-model"),
 )
 async def describe_training(model: str, service: ServiceDep) -> TrainingAnswer:
     """Give the figures of every epoch, and the epochs of which the weights are kept."""
@@ -44,8 +45,8 @@ async def describe_training(model: str, service: ServiceDep) -> TrainingAnswer:
     "/snapshots",
     operation_id="snapshots",
     summary="Watch the network learn",
-    responses=openapi.image_errors("unknown-layer", "unsupported-layer", "damaged-bundle"),
-    openapi_extra=openapi.one_image_body(),
+    responses=image_error_responses("unknown-layer", "unsupported-layer", "damaged-bundle"),
+    openapi_extra=one_image_body(),
 )
 async def snapshots(
     request: Request, query: Annotated[SnapshotsQuery, Query()], service: ServiceDep

@@ -1,4 +1,7 @@
-"""Which form of an answer a client wants: `format=`, or else the Accept header."""
+"""Chooses the format of a response, from the query parameter `format` or the Accept header.
+
+Also builds responses in the binary formats: npy, npz and PNG.
+"""
 
 import io
 import zipfile
@@ -14,29 +17,29 @@ TYPES = {"npy": NPY, "npz": NPZ, "png": PNG, "json": JSON}
 BINARY_SCHEMA = {"type": "string", "format": "binary"}  # OpenAPI schema of a binary body
 
 
-def choose(request: Request, asked: str | None, offered: Sequence[str]) -> str:
-    """Return the form to answer in.
+def choose(request: Request, requested: str | None, offered: Sequence[str]) -> str:
+    """Return the format of the response.
 
     Args:
-        request: Its Accept header counts where nothing is asked for by name.
-        asked: What `format=` says.
-        offered: The forms there are, the default first.
+        request: Its Accept header counts if `requested` is None.
+        requested: Value of the query parameter `format`, already checked, or None.
+        offered: The formats of the route, keys of `TYPES`, the default first.
 
     Returns:
-        One of `offered`. A client that accepts none of them gets the first.
+        One of `offered`: the default if the client accepts none of them.
     """
-    if asked:
-        return asked
+    if requested:
+        return requested
     accepted: list[tuple[float, str]] = []
     for entry in request.headers.get("accept", "").split(","):
-        kind, _, parameters = entry.partition(";")
-        accepted.append((_quality(parameters), kind.strip().lower()))
-    for quality, kind in sorted(accepted, key=lambda pair: -pair[0]):
-        if kind == "*/*" or quality == 0:
+        media_type, _, parameters = entry.partition(";")
+        accepted.append((_quality(parameters), media_type.strip().lower()))
+    for quality, media_type in sorted(accepted, key=lambda pair: -pair[0]):
+        if media_type == "*/*" or quality == 0:
             continue
-        for form in offered:
-            if TYPES[form] == kind:
-                return form
+        for name in offered:
+            if TYPES[name] == media_type:
+                return name
     return offered[0]
 
 
@@ -48,22 +51,25 @@ def _quality(parameters: str) -> float:
         return 1.0
 
 
-def responses(*forms: str) -> dict[int | str, dict[str, Any]]:
-    """Return the `responses` entry of a route that also answers in these binary forms."""
-    return {200: {"content": {TYPES[form]: {"schema": BINARY_SCHEMA} for form in forms}}}
+def responses(*names: str) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI `responses` of a route that also answers in these binary formats."""
+    return {200: {"content": {TYPES[name]: {"schema": BINARY_SCHEMA} for name in names}}}
 
 
 def npy(values: np.ndarray[Any, Any], headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with one array."""
+    """Return a response that is one array as an npy file."""
     stream = io.BytesIO()
     np.save(stream, np.ascontiguousarray(values), allow_pickle=False)
     return Response(stream.getvalue(), media_type=NPY, headers=dict(headers or {}))
 
 
 def npz(arrays: Mapping[str, np.ndarray[Any, Any]]) -> Response:
-    """Answer with several arrays by name, uncompressed: floats hardly shrink."""
+    """Return a response that is several named arrays as an npz file.
+
+    The file is not compressed: floats hardly shrink.
+    """
     stream = io.BytesIO()
-    # Not by np.savez, which takes names as keyword arguments and has some of its own.
+    # Not np.savez: it takes the names as keyword arguments, and a layer may be called "file".
     with zipfile.ZipFile(stream, "w") as archive:
         for name, values in arrays.items():
             with archive.open(f"{name}.npy", "w") as file:
@@ -72,5 +78,5 @@ def npz(arrays: Mapping[str, np.ndarray[Any, Any]]) -> Response:
 
 
 def png(content: bytes, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with a picture."""
+    """Return a response that is a PNG image."""
     return Response(content, media_type=PNG, headers=dict(headers or {}))

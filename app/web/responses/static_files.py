@@ -1,7 +1,7 @@
-"""Static files, read once and kept in memory: compressed, with an ETag, revalidated by browsers.
+"""Serves static files from memory, with gzip and ETags.
 
-A browser asks for each file again with its ETag and gets 304: the files of one page never mix
-versions, and behind them nothing has to be emptied when the service is replaced.
+Browsers revalidate every file with its ETag and get 304 if it has not changed. So the files of one
+page always belong together, and a new version of the service needs no cache to be cleared.
 """
 
 import gzip
@@ -20,41 +20,41 @@ TYPES = {
     ".png": "image/png",
     ".svg": "image/svg+xml",
 }
-_PACKED = (".css", ".html", ".js", ".svg")  # others are compressed already
+_GZIPPED_SUFFIXES = (".css", ".html", ".js", ".svg")  # PNG is compressed already
 
 
 @dataclass(frozen=True)
 class Asset:
-    """One file.
+    """One static file.
 
     Attributes:
-        content: Its bytes.
-        packed: The same compressed by gzip, or None where that gains nothing.
-        media_type: For `Content-Type`.
-        etag: Changes when the content does.
+        content: The file's bytes.
+        gzipped: The same bytes compressed with gzip, or None if that does not help.
+        media_type: Value of `Content-Type`.
+        etag: Value of `ETag`; changes with the content.
     """
 
     content: bytes
-    packed: bytes | None
+    gzipped: bytes | None
     media_type: str
     etag: str
 
 
 def make_asset(content: bytes, suffix: str) -> Asset:
-    """Make an asset of a file's content.
+    """Return an asset for a file's content.
 
     Args:
-        content: The bytes.
-        suffix: Such as `.js`; one of `TYPES`.
+        content: The file's bytes.
+        suffix: The file's suffix, a key of `TYPES` such as `.js`.
     """
-    packed = gzip.compress(content, 9, mtime=0) if suffix in _PACKED else None
-    # Weak, because the compressed form has the same.
+    gzipped = gzip.compress(content, 9, mtime=0) if suffix in _GZIPPED_SUFFIXES else None
+    # A weak ETag, because the plain and the compressed file share it.
     etag = f'W/"{hashlib.sha256(content).hexdigest()[:24]}"'
-    return Asset(content, packed, TYPES[suffix], etag)
+    return Asset(content, gzipped, TYPES[suffix], etag)
 
 
 def read_assets(folder: Path) -> dict[str, Asset]:
-    """Read every file of a known type in a folder and its subfolders, by relative path."""
+    """Read every file of a known type below a folder; return them by relative path."""
     return {
         path.relative_to(folder).as_posix(): make_asset(path.read_bytes(), path.suffix)
         for path in sorted(folder.rglob("*"))
@@ -63,23 +63,23 @@ def read_assets(folder: Path) -> dict[str, Asset]:
 
 
 def serve(request: Request, asset: Asset, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with an asset, or with 304 where the client has it already."""
+    """Return the response for an asset: 304 if the client has it already, else 200."""
     common = {
         "ETag": asset.etag,
         "Cache-Control": "no-cache",
         "Vary": "Accept-Encoding",
         **(headers or {}),
     }
-    known = request.headers.get("if-none-match", "")
-    if asset.etag in (tag.strip() for tag in known.split(",")):
+    client_etags = request.headers.get("if-none-match", "")
+    if asset.etag in (etag.strip() for etag in client_etags.split(",")):
         return Response(status_code=304, headers=common)
-    if asset.packed and _takes_gzip(request):
+    if asset.gzipped and _accepts_gzip(request):
         common["Content-Encoding"] = "gzip"
-        return Response(asset.packed, headers=common, media_type=asset.media_type)
+        return Response(asset.gzipped, headers=common, media_type=asset.media_type)
     return Response(asset.content, headers=common, media_type=asset.media_type)
 
 
-def _takes_gzip(request: Request) -> bool:
+def _accepts_gzip(request: Request) -> bool:
     for entry in request.headers.get("accept-encoding", "").split(","):
         coding, _, parameters = entry.partition(";")
         if coding.strip().lower() in ("gzip", "*"):
