@@ -15,7 +15,7 @@ from app.errors import InvalidInputError, NotFoundError
 from app.inspection.activations import InspectedImage
 from app.inspection.attribution import logits_of
 from app.network.functions import Array, softmax
-from app.network.network import Layer, Network
+from app.network.network import Layer
 
 CHUNK = 16  # variants that are computed at once: some 2 MB of each
 
@@ -48,7 +48,7 @@ def ablate(look: InspectedImage, layer: Layer, silent: Sequence[Sequence[int]]) 
         NotFoundError: The layer has no such channel.
         UnsupportedLayerError: The arithmetic of a layer behind it is not known.
     """
-    if layer.index > _last(look.model.network):
+    if not look.model.network.feeds_scores(layer):
         raise InvalidInputError(
             f"The logits do not depend on the layer {layer.name!r}; there is nothing to switch off."
         )
@@ -76,25 +76,12 @@ def _logits(look: InspectedImage, layer: Layer, silent: Sequence[Sequence[int]])
     for mask, channels in zip(masks, silent, strict=True):
         mask[..., list(channels)] = 0
     # Only what lies behind the layer is computed; all else is taken as the twin gave it.
-    behind = _behind(layer, network.layers)
+    behind = network.downstream(layer)
     known = {
         one.index: np.broadcast_to(look.of(one)[None], (len(silent), *one.shape))
         for one in network.layers
         if one.index not in behind
     }
     images = np.broadcast_to(look.image[None], (len(silent), *look.image.shape))
-    outputs = network.resume(images, known, {layer.index: masks}, last=_last(network))
+    outputs = network.resume(images, known, {layer.index: masks}, last=network.scores)
     return np.asarray(logits_of(network, outputs), np.float32)
-
-
-def _last(network: Network) -> int:
-    """Return the index of the last layer that decides: that of the logits, if there is one."""
-    return network.output if network.logits is None else network.logits
-
-
-def _behind(layer: Layer, layers: Sequence[Layer]) -> set[int]:
-    found = {layer.index}
-    for one in layers:
-        if any(at in found for at in one.inputs):
-            found.add(one.index)
-    return found - {layer.index}

@@ -1,8 +1,8 @@
-"""What every layer holds for one image: exact values, statistics, and sheets of 8-bit tiles.
+"""The activations of every layer for one image: exact values, statistics, and 8-bit sheets.
 
-A sheet shows one tile for each channel, from the top left in rows of `ceil(sqrt(channels))`, with a
-line of one pixel between tiles. A layer without places (a dense one) is one tile whose pixels are
-its units, in rows of `ceil(sqrt(units))`.
+A sheet shows one tile for each channel, from the top left in rows of `ceil(sqrt(channels))`, with
+one pixel between tiles. A layer without rows and columns, such as a dense one, is a single tile
+whose pixels are its units, in rows of `ceil(sqrt(units))`.
 """
 
 from collections.abc import Mapping
@@ -15,33 +15,24 @@ from numpy.typing import NDArray
 from app.inference.model import Model
 from app.network.functions import Array
 from app.network.network import Layer
-from app.network.operations import Convolution, Dense, Elementwise
 from app.predictions import Prediction
 from app.recognise import ImageInput, Options, recognise
 from app.render import grey, sheet, sheet_columns
 
 Scale = Literal["layer", "channel"]
 GAP = 1  # pixels between tiles
-NEAR = 0.01  # of a function's range: so close to its end a unit counts as saturated
-MAX_TILES = 0.99  # share of units that make a channel saturated
-
-# The ends of the bounded functions.
-_BOUNDS = {
-    "sigmoid": (0.0, 1.0),
-    "hard_sigmoid": (0.0, 1.0),
-    "tanh": (-1.0, 1.0),
-    "softsign": (-1.0, 1.0),
-}
+SATURATION_MARGIN = 0.01  # share of a function's range that counts as its end
+MIN_SATURATED_SHARE = 0.99  # of a channel's units, for the channel to count as saturated
 
 
 @dataclass(frozen=True)
 class InspectedImage:
-    """One image, as every layer of a network saw it.
+    """One image and the output of every layer for it.
 
     Attributes:
         model: The model.
-        prediction: What it reads.
-        outputs: Every layer's output without the batch, float32, by the layer's path.
+        prediction: The model's prediction for the image.
+        outputs: Every layer's output without the batch, float32, by the layer's name.
     """
 
     model: Model
@@ -54,21 +45,21 @@ class InspectedImage:
 
     @property
     def image(self) -> Array:
-        """Return what the network received, float32 `[28, 28, 1]`."""
+        """Return the network's input, float32 `[28, 28, 1]`, 0..255."""
         return self.prediction.prepared.pixels.astype(np.float32)[..., None]
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Figures of one layer or of each of its channels.
+    """Statistics of each channel; a layer without rows and columns counts as one channel.
 
     Attributes:
-        low: Smallest value, float32 `[C]`, or `[1]` of the whole layer; the others likewise.
-        high: Largest value.
-        mean: Mean.
-        std: Standard deviation.
-        zeros: Share of values that are exactly 0, 0..1.
-        strongest: Index of the largest value: `[C, 2]` row and column.
+        low: Smallest value, float32 `[C]`.
+        high: Largest value, float32 `[C]`.
+        mean: Mean, float32 `[C]`.
+        std: Standard deviation, float32 `[C]`.
+        zeros: Share of values that are exactly 0, float64 `[C]`, 0..1.
+        strongest: Row and column of the largest value, `[C, 2]`.
     """
 
     low: Array
@@ -84,10 +75,10 @@ class Sheet:
     """One 8-bit picture of a layer, and how to read it.
 
     Attributes:
-        pixels: uint8 `[H, W]`; the value of a unit is `low + pixel / 255 (high - low)`.
-        low: The value of 0, one number, or one for each channel.
-        high: The value of 255, likewise.
-        tile: Height and width of a tile.
+        pixels: uint8 `[H, W]`; the value of a unit is about `low + pixel / 255 (high - low)`.
+        low: Value of pixel 0: `[1]` for the whole layer, or `[C]` for each channel.
+        high: Value of pixel 255, of the same shape.
+        tile: Height and width of a tile, in pixels.
         columns: Tiles in a row.
         gap: Pixels between tiles.
     """
@@ -101,10 +92,12 @@ class Sheet:
 
 
 def inspect_image(image: ImageInput, model: Model, options: Options) -> InspectedImage:
-    """Run one image and keep what every layer gives.
+    """Run one image and keep the output of every layer.
+
+    Always runs the float32 model, as equations do not hold in int8.
 
     Raises:
-        DigitscopeError: What `app.recognise.read_image` raises.
+        DigitscopeError: An error of `app.recognise.read_image`.
     """
     model = model.in_float32
     prediction = recognise(image, model, options)
@@ -113,7 +106,7 @@ def inspect_image(image: ImageInput, model: Model, options: Options) -> Inspecte
 
 
 def statistics(values: Array) -> Statistics:
-    """Measure each channel of `[H, W, C]`; a layer without places counts as one channel."""
+    """Return the statistics of each channel of `[H, W, C]`, or of a layer `[D]` as a whole."""
     flat = values.reshape(-1, values.shape[-1]) if values.ndim == 3 else values.reshape(-1, 1)
     width = values.shape[1] if values.ndim == 3 else 1
     return Statistics(
@@ -127,42 +120,25 @@ def statistics(values: Array) -> Statistics:
 
 
 def dead(values: Array) -> list[int]:
-    """Return the channels in which every value is 0 for this image."""
+    """Return the channels of `[..., C]` in which every value is 0."""
     return [int(at) for at in np.flatnonzero(~values.reshape(-1, values.shape[-1]).any(axis=0))]
 
 
 def saturated(layer: Layer, values: Array) -> list[int]:
     """Return the channels of a bounded activation in which nearly every value is at an end.
 
-    Only sigmoid, tanh and their like, and a ReLU with a largest value, can saturate; of a ReLU only
-    the upper end counts.
+    Only functions with bounds saturate, such as sigmoid, tanh and a ReLU with a largest value.
     """
-    ends = _ends(layer)
-    if ends is None:
+    function = layer.operation.activation if layer.operation else None
+    if function is None or function.bounds is None:
         return []
-    low, high, lower_counts = ends
-    margin = NEAR * (high - low)
-    at_end = values >= high - margin
-    if lower_counts:
-        at_end |= values <= low + margin
+    bounds = function.bounds
+    margin = SATURATION_MARGIN * (bounds.high - bounds.low)
+    at_end = values >= bounds.high - margin
+    if bounds.saturates_low:
+        at_end |= values <= bounds.low + margin
     share = at_end.reshape(-1, values.shape[-1]).mean(axis=0)
-    return [int(at) for at in np.flatnonzero(share >= MAX_TILES)]
-
-
-def _ends(layer: Layer) -> tuple[float, float, bool] | None:
-    operation = layer.operation
-    if isinstance(operation, Elementwise):
-        name = operation.function.name
-    elif isinstance(operation, Convolution | Dense):
-        name = operation.activation.name
-    else:
-        return None
-    if name in _BOUNDS:
-        return (*_BOUNDS[name], True)
-    top = layer.config.get("max_value")
-    if layer.config.get("activation") == "relu6":
-        top = 6.0
-    return (0.0, float(top), False) if name == "relu" and top is not None else None
+    return [int(at) for at in np.flatnonzero(share >= MIN_SATURATED_SHARE)]
 
 
 def make_sheet(values: Array, scale: Scale = "layer") -> Sheet:
@@ -170,7 +146,7 @@ def make_sheet(values: Array, scale: Scale = "layer") -> Sheet:
 
     Args:
         values: `[H, W, C]` or `[D]`.
-        scale: Whether all tiles share one range, or each has its own.
+        scale: `layer` for one range of grey levels, `channel` for one for each tile.
     """
     tiles = values.transpose(2, 0, 1) if values.ndim == 3 else _as_tile(values)
     if scale == "channel" and values.ndim == 3:
@@ -191,7 +167,7 @@ def make_sheet(values: Array, scale: Scale = "layer") -> Sheet:
 
 
 def _as_tile(values: Array) -> Array:
-    """Lay the units of a layer without places out in about a square, `[1, H, W]`."""
+    """Arrange the units of a layer without rows and columns in about a square, `[1, H, W]`."""
     flat = values.reshape(-1)
     width = sheet_columns(flat.size)
     height = -(-flat.size // width)

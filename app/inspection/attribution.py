@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from app.cancellation import check_cancelled
 from app.errors import InvalidInputError
 from app.inference.model import Model
-from app.inspection.receptive_field import fields
+from app.inspection.receptive_field import receptive_fields
 from app.network.functions import MIN_PROBABILITY, Array, log_probabilities
 from app.network.graph import IMAGE
 from app.network.network import Layer, Network
-from app.network.operations import Affine, Convolution, Elementwise, Identity
 
 Method = Literal["gradient", "smoothgrad", "integrated-gradients", "grad-cam", "occlusion"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -195,7 +194,7 @@ def grad_cam(network: Network, image: Map, question: Question, layer: Layer | No
     batch = image[None, ..., None]
     outputs = network.forward(batch)
     grads = network.gradients(batch, outputs, _seed(network, outputs, question, 1))
-    seen, coarse = fields(network), None
+    seen, coarse = receptive_fields(network), None
     total: Array = np.zeros_like(image)
     for one in chosen:
         if one.index not in grads:
@@ -225,18 +224,15 @@ def last_maps(network: Network) -> list[Layer]:
     followed: set[int] = set()  # layers behind which another convolution comes
     for layer in reversed(network.layers):
         if any(
-            user.index in followed or isinstance(user.operation, Convolution)
-            for user in users.get(layer.index, [])
+            user.index in followed or user.is_convolution for user in users.get(layer.index, [])
         ):
             followed.add(layer.index)
     found = []
     for layer in network.layers:
-        if not isinstance(layer.operation, Convolution) or layer.index in followed:
+        if not layer.is_convolution or layer.index in followed:
             continue
-        while len(users.get(layer.index, [])) == 1 and isinstance(
-            users[layer.index][0].operation, Affine | Elementwise | Identity
-        ):
-            layer = users[layer.index][0]
+        while len(following := users.get(layer.index, [])) == 1 and following[0].elementwise:
+            layer = following[0]
         found.append(layer)
     return found
 

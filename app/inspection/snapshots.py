@@ -18,11 +18,10 @@ from app.cancellation import check_cancelled
 from app.errors import BundleError, NotFoundError
 from app.inference.model import Model
 from app.inspection.activations import InspectedImage
-from app.network.build import build
 from app.network.functions import Array
-from app.network.graph import IMAGE, Step
+from app.network.graph import Step
+from app.network.kinds import build_operation
 from app.network.network import Layer, Network
-from app.network.operations import Convolution
 
 _FILE = re.compile(r"snapshots/epoch-(\d+)\.npz")
 _SCALE = ":scale"
@@ -83,7 +82,7 @@ def follow(inspected: InspectedImage, layer: Layer) -> Iterator[Moment]:
         UnsupportedLayerError: The arithmetic of some layer is not known.
         BundleError: A snapshot lacks weights of the network.
     """
-    behind = convolution_behind(inspected.model.network, layer)
+    convolution = inspected.model.network.convolution_of(layer)
     for epoch in saved_epochs(inspected.model.bundle):
         check_cancelled()
         network = network_at(inspected.model, epoch)
@@ -92,26 +91,8 @@ def follow(inspected: InspectedImage, layer: Layer) -> Iterator[Moment]:
             epoch,
             outputs[network.output][0],
             outputs[layer.index][0],
-            None if behind is None else network.layers[behind].weights["kernel"],
+            None if convolution is None else network.layers[convolution.index].weights["kernel"],
         )
-
-
-def convolution_behind(network: Network, layer: Layer) -> int | None:
-    """Return the index of the convolution whose channels a layer's channels are, if there is one.
-
-    Normalisation, activation, pooling and padding keep channels apart; what is before a
-    convolution or a merge of several layers is mixed.
-    """
-    while layer.spatial:
-        if isinstance(layer.operation, Convolution) and "kernel" in layer.weights:
-            return layer.index
-        if len(layer.inputs) != 1 or layer.inputs[0] == IMAGE:
-            return None
-        before = network.layers[layer.inputs[0]]
-        if before.channels != layer.channels:
-            return None
-        layer = before
-    return None
 
 
 def _at(layer: Layer, arrays: Mapping[str, Array], epoch: int) -> Layer:
@@ -125,5 +106,5 @@ def _at(layer: Layer, arrays: Mapping[str, Array], epoch: int) -> Layer:
         values = arrays[path].astype(np.float32)
         weights[name] = values * arrays[path + _SCALE] if path + _SCALE in arrays else values
     step = Step(layer.name, layer.kind, layer.config, layer.inputs, store="")
-    operation = build(step, weights, layer.shape, layer.input_shapes)
+    operation = build_operation(step, weights, layer.shapes)
     return replace(layer, weights=weights, operation=operation)

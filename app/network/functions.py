@@ -1,6 +1,7 @@
-"""Activation functions with their derivatives, as Keras computes them; elementwise, and softmax.
+"""Activation functions with their derivatives, as Keras computes them.
 
-Knows arrays; knows nothing of layers.
+Functions of single values are `Function`s; softmax is a plain function. Knows arrays; knows nothing
+of layers.
 """
 
 import math
@@ -12,7 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating[Any]]
-MIN_PROBABILITY = 1e-30  # what is less counts as this where a logarithm is taken
+MIN_PROBABILITY = 1e-30  # smaller probabilities are raised to this before a logarithm is taken
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The ends between which a bounded function's values lie.
+
+    Attributes:
+        low: Smallest value.
+        high: Largest value.
+        saturates_low: Whether a value near `low` means saturation. For a capped ReLU it does not:
+            0 is its normal value for negative inputs.
+    """
+
+    low: float
+    high: float
+    saturates_low: bool = True
 
 
 @dataclass(frozen=True)
@@ -20,22 +37,23 @@ class Function:
     """An elementwise function.
 
     Attributes:
-        name: Keras's name of it.
-        formula: What it computes, in `x`.
-        value: From `x` to `y`.
-        slope: From `x` and `y` to dy/dx; 0 where there is no derivative, as TensorFlow has it.
+        name: Its name in Keras.
+        formula: What it computes from `x`.
+        value: Maps `x` to `y`.
+        slope: Maps `x` and `y` to dy/dx; as in TensorFlow, 0 where there is no derivative.
+        bounds: The ends at which its values saturate; None for an unbounded function.
     """
 
     name: str
     formula: str
     value: Callable[[Array], Array]
     slope: Callable[[Array, Array], Array]
+    bounds: Bounds | None = None
 
 
 def _sigmoid(x: Array) -> Array:
-    # The form that never overflows.
-    small = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + small), small / (1 + small))
+    power = np.exp(-np.abs(x))  # at most 1, so that nothing overflows
+    return np.where(x >= 0, 1 / (1 + power), power / (1 + power))
 
 
 def _softplus(x: Array) -> Array:
@@ -64,7 +82,7 @@ _SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 def relu(
     max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0
 ) -> Function:
-    """Return `ReLU` with Keras's three options."""
+    """Return the rectified linear unit with the three options of Keras's `ReLU`."""
     if max_value is None and not negative_slope and not threshold:
         return Function(
             "relu",
@@ -84,7 +102,8 @@ def relu(
         kept = np.where(x > threshold, 1.0, negative_slope)
         return np.where(x >= top, 0.0, kept).astype(x.dtype)
 
-    return Function("relu", text, value, slope)
+    bounds = None if max_value is None else Bounds(0.0, top, saturates_low=False)
+    return Function("relu", text, value, slope, bounds)
 
 
 def elu(alpha: float = 1.0) -> Function:
@@ -111,13 +130,22 @@ _NAMED = {
         lambda x: np.asarray(_SELU_SCALE * elu(_SELU_ALPHA).value(x), x.dtype),
         lambda x, y: np.where(x > 0, _SELU_SCALE, y + _SELU_SCALE * _SELU_ALPHA).astype(x.dtype),
     ),
-    "tanh": Function("tanh", "tanh(x)", lambda x: np.asarray(np.tanh(x)), lambda x, y: 1 - y * y),
-    "sigmoid": Function("sigmoid", "1 / (1 + exp(-x))", _sigmoid, lambda x, y: y * (1 - y)),
+    "tanh": Function(
+        "tanh",
+        "tanh(x)",
+        lambda x: np.asarray(np.tanh(x)),
+        lambda x, y: 1 - y * y,
+        Bounds(-1.0, 1.0),
+    ),
+    "sigmoid": Function(
+        "sigmoid", "1 / (1 + exp(-x))", _sigmoid, lambda x, y: y * (1 - y), Bounds(0.0, 1.0)
+    ),
     "hard_sigmoid": Function(
         "hard_sigmoid",
         "clip(x / 6 + 1/2, 0, 1)",
         lambda x: np.asarray(np.clip(x / 6 + 0.5, 0, 1)),
         _clip_slope(-3, 3, 1 / 6),
+        Bounds(0.0, 1.0),
     ),
     "hard_silu": Function(
         "hard_silu",
@@ -137,6 +165,7 @@ _NAMED = {
         "x / (1 + |x|)",
         lambda x: np.asarray(x / (1 + np.abs(x))),
         lambda x, y: np.asarray((1 + np.abs(x)) ** -2),
+        Bounds(-1.0, 1.0),
     ),
     "gelu": Function(
         "gelu",
@@ -160,10 +189,10 @@ _NAMED["swish"], _NAMED["hard_swish"] = _NAMED["silu"], _NAMED["hard_silu"]
 
 
 def named(activation: object) -> Function | None:
-    """Return the function that a layer's `activation` means, or None if it is not known here."""
+    """Return the function of a layer's `activation` option; None for softmax or an unknown one."""
     if activation is None:
         return LINEAR
-    if isinstance(activation, Mapping):  # as Keras writes a function with its module
+    if isinstance(activation, Mapping):  # Keras writes custom functions as a dictionary
         activation = activation.get("config", activation.get("class_name"))
     return _NAMED.get(activation) if isinstance(activation, str) else None
 
@@ -175,5 +204,5 @@ def softmax(x: Array, axis: int = -1) -> Array:
 
 
 def log_probabilities(probabilities: Array) -> Array:
-    """Return the logarithms of probabilities, none of less than `MIN_PROBABILITY`."""
+    """Return the logarithms of probabilities, each at least `MIN_PROBABILITY`."""
     return np.asarray(np.log(np.maximum(probabilities, MIN_PROBABILITY)))

@@ -1,7 +1,7 @@
-"""From the configuration in a `.keras` file to a flat list of layers.
+"""Turns the configuration in a `.keras` file into a flat list of layers.
 
-Sequential and Functional models are read, and models inside models: an inner layer is addressed by
-its path, `member_1/conv_1_1`. Knows how Keras writes its files; knows nothing of what a layer
+Reads Sequential and Functional models, and models inside models. The name of an inner layer is its
+path, such as `member_1/conv_1_1`. Knows how Keras writes its files; knows nothing of what a layer
 computes.
 """
 
@@ -19,11 +19,11 @@ class Step:
     """One call of one layer.
 
     Attributes:
-        name: Path of the layer; a later call of the same layer has `@1`, `@2` behind it.
-        kind: Class of the layer, such as `Conv2D`.
-        config: The layer's configuration, as Keras wrote it.
-        inputs: Indices of the steps whose outputs come in, `IMAGE` for the network's input.
-        store: Path of the layer's group in the file of weights.
+        name: Path of the layer; later calls of the same layer end in `@1`, `@2` and so on.
+        kind: Keras class of the layer, such as `Conv2D`.
+        config: Configuration of the layer, as Keras wrote it.
+        inputs: Indices of the steps whose outputs it takes, `IMAGE` for the network's input.
+        store: Path of the layer's group in the weights file.
     """
 
     name: str
@@ -34,14 +34,19 @@ class Step:
 
 
 def is_softmax(step: Step) -> bool:
-    """Tell whether a step is a softmax and nothing else."""
+    """Tell whether a step computes a softmax alone, not as the activation of another layer."""
     activation = step.kind == "Activation" and step.config["activation"] == "softmax"
     return step.kind == "Softmax" or activation
 
 
 @dataclass
 class _Reading:
-    """What was read so far; a model's own tensors are kept apart from those of the others."""
+    """Collects the steps of a model and of the models inside it.
+
+    Attributes:
+        steps: Steps read so far.
+        calls: Number of calls of each layer, by path.
+    """
 
     steps: list[Step] = field(default_factory=list)
     calls: dict[str, int] = field(default_factory=dict)
@@ -67,7 +72,7 @@ class _Reading:
     def _sequential(
         self, config: Mapping[str, Any], inputs: tuple[int, ...], prefix: str, store: str
     ) -> tuple[int, ...]:
-        # Keras's Sequential does not count its InputLayer among its layers.
+        # Keras's Sequential stores no weights group for its InputLayer.
         layers = [layer for layer in config["layers"] if layer["class_name"] != "InputLayer"]
         for layer, group in zip(layers, _groups(layers), strict=True):
             name = layer["config"]["name"]
@@ -79,14 +84,14 @@ class _Reading:
     ) -> tuple[int, ...]:
         layers = config["layers"]
         made = dict(zip(_keys(config["input_layers"]), inputs, strict=True))
-        waiting = [
+        pending = [
             (layer, group, call, keys)
             for layer, group in zip(layers, _groups(layers), strict=True)
             for call, node in enumerate(layer["inbound_nodes"])
             if (keys := tuple(_tensors(node)))
         ]
-        while waiting:  # Keras may list a layer before those that it takes its input from
-            ready = [entry for entry in waiting if all(key in made for key in entry[3])]
+        while pending:  # Keras may list a layer before the layers that feed it
+            ready = [entry for entry in pending if all(key in made for key in entry[3])]
             if not ready:
                 break
             for layer, group, call, keys in ready:
@@ -98,7 +103,7 @@ class _Reading:
                     f"{store}layers/{group}",
                 )
                 made |= {(name, call, nth): at for nth, at in enumerate(outputs)}
-            waiting = [entry for entry in waiting if entry not in ready]
+            pending = [entry for entry in pending if entry not in ready]
         return tuple(made[key] for key in _keys(config["output_layers"]))
 
 
@@ -106,14 +111,15 @@ def read_steps(config: Mapping[str, Any]) -> tuple[list[Step], int]:
     """Read the layers of a network in an order in which they can be computed.
 
     Args:
-        config: What `config.json` holds.
+        config: Contents of `config.json`.
 
     Returns:
-        Every layer but the inputs, models inside the model laid flat; and the index of the one
-        whose output is the network's.
+        Every layer except the input layers, with models inside the model flattened; and the index
+        of the layer whose output is the network's.
 
     Raises:
-        ValueError: The model is neither Sequential nor Functional, or does not have one input.
+        ValueError: The model is neither Sequential nor Functional, or does not have one input and
+            one output.
     """
     if config.get("class_name") not in _NESTED:
         raise ValueError(
@@ -127,7 +133,7 @@ def read_steps(config: Mapping[str, Any]) -> tuple[list[Step], int]:
 
 
 def _groups(layers: list[Mapping[str, Any]]) -> list[str]:
-    """Return the names under which Keras stores layers: their class, counted."""
+    """Return the names under which Keras stores layers: `conv2d`, `conv2d_1` and so on."""
     counts: dict[str, int] = {}
     names = []
     for layer in layers:
@@ -138,7 +144,7 @@ def _groups(layers: list[Mapping[str, Any]]) -> list[str]:
 
 
 def _snake_case(name: str) -> str:
-    """Write a class's name as Keras does in its files (`keras.src.utils.naming`)."""
+    """Return a class name as Keras writes it in its files (`keras.src.utils.naming`)."""
     name = re.sub(r"\W+", "", name)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
@@ -150,7 +156,7 @@ def _keys(listed: list[Any]) -> list[tuple[str, int, int]]:
 
 
 def _tensors(value: Any) -> Iterator[tuple[str, int, int]]:
-    """Find the tensors in the arguments of a call, in order."""
+    """Yield the tensors in the arguments of a call, in order."""
     if isinstance(value, Mapping):
         if value.get("class_name") == "__keras_tensor__":
             name, call, nth = value["config"]["keras_history"]

@@ -1,4 +1,4 @@
-"""The contents of a `.keras` file: the configuration and the weights, without Keras."""
+"""Reads the configuration and the weights in a `.keras` file, without Keras."""
 
 import io
 import json
@@ -9,9 +9,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from app.network.build import weight_names
 from app.network.functions import Array
 from app.network.graph import Step, read_steps
+from app.network.kinds import weight_names
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 
@@ -20,14 +20,14 @@ def read_keras_file(content: bytes) -> tuple[list[Step], int, list[dict[str, Arr
     """Read a `.keras` file.
 
     Args:
-        content: The file's bytes.
+        content: Bytes of the file.
 
     Returns:
-        The layers in an order in which they can be computed, the index of the one whose output is
+        The layers in an order in which they can be computed, the index of the layer whose output is
         the network's, and the weights of each layer by name, float32.
 
     Raises:
-        ValueError: The bytes are no `.keras` file of a network that can be read.
+        ValueError: The bytes are not a `.keras` file, or its network cannot be read.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -36,9 +36,9 @@ def read_keras_file(content: bytes) -> tuple[list[Step], int, list[dict[str, Arr
         steps, output = read_steps(config)
         with h5py.File(io.BytesIO(stored), "r") as file:
             return steps, output, [_weights(file, step) for step in steps]
-    # What the readers of the three formats raise on files that are none.
+    # The ZIP, JSON and HDF5 readers raise these on damaged files.
     except (zipfile.BadZipFile, KeyError, TypeError, OSError, RuntimeError) as error:
-        raise ValueError(f"no .keras file: {error}") from error
+        raise ValueError(f"not a readable .keras file: {error}") from error
 
 
 def _weights(file: Mapping[str, Any], step: Step) -> dict[str, Array]:

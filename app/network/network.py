@@ -1,8 +1,8 @@
 """A network as a list of layers that can be run, resumed and differentiated in NumPy.
 
-The compiled twin gives the activations that are shown; this gives what the twin cannot: an equation
-for each of them, a run that goes on from a changed layer, and gradients. Nothing here is ever
-changed after it was made, so that any number of threads may use one network at once.
+The compiled model gives the activations that are shown. This gives what the compiled model cannot:
+equations, runs that resume at a changed layer, and gradients. Networks never change, so that
+several threads can share one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 
 from app.errors import NotFoundError, UnsupportedLayerError
-from app.network.build import build
 from app.network.functions import Array
+from app.network.geometry import SAME_UNIT, Reordered, Shape
 from app.network.graph import IMAGE, Step
 from app.network.keras_file import read_keras_file
-from app.network.operations import Convolution, Dense, Operation, Softmax
+from app.network.kinds import build_operation
+from app.network.layers.softmax import Softmax
+from app.network.operation import Operation, Shapes
 
-_SEED = 2018  # of the permutations; the year of Adebayo et al.
+_SEED = 2018  # of the permutations: any number does, if it is always the same
+_MAX_INDEX_DIGITS = 6  # of an index in an address; Python refuses to read 4,300 digits or more
 
 
 @dataclass(frozen=True)
@@ -27,15 +30,14 @@ class Layer:
     """One layer.
 
     Attributes:
-        index: Its place; every input comes before it.
-        name: Its path, such as `conv_1_1` or `member_1/conv_1_1`.
-        kind: Its Keras class.
-        config: As Keras wrote it.
-        inputs: Indices of the layers that it takes its input from, `IMAGE` for the image.
-        weights: By name, float32.
-        shape: Of its output, without the batch.
-        input_shapes: Of its inputs, likewise.
-        operation: Its arithmetic, or None where that is not known.
+        index: Position in the network; every input comes before it.
+        name: Path, such as `conv_1_1`, or `member_1/conv_1_1` in a model of models.
+        kind: Keras class.
+        config: Configuration, as Keras wrote it.
+        inputs: Indices of the layers that feed it, `IMAGE` for the image.
+        weights: Weights by name, float32.
+        shapes: Shapes of its inputs and output, without the batch.
+        operation: What it computes; None for a layer that the service does not support.
     """
 
     index: int
@@ -44,19 +46,38 @@ class Layer:
     config: Mapping[str, Any]
     inputs: tuple[int, ...]
     weights: Mapping[str, Array]
-    shape: tuple[int, ...]
-    input_shapes: tuple[tuple[int, ...], ...]
+    shapes: Shapes
     operation: Operation | None
+
+    @property
+    def shape(self) -> Shape:
+        """Return the shape of the output, without the batch."""
+        return self.shapes.output
+
+    @property
+    def input_shapes(self) -> tuple[Shape, ...]:
+        """Return the shapes of the inputs, without the batch."""
+        return self.shapes.inputs
 
     @property
     def spatial(self) -> bool:
         """Tell whether the output is `[height, width, channels]`."""
-        return len(self.shape) == 3
+        return self.shapes.spatial
 
     @property
     def channels(self) -> int:
         """Return the size of the last axis."""
-        return self.shape[-1]
+        return self.shapes.channels
+
+    @property
+    def elementwise(self) -> bool:
+        """Tell whether each unit depends on the input unit with the same index and no other."""
+        return self.operation is not None and self.operation.footprint(self.shapes) == SAME_UNIT
+
+    @property
+    def is_convolution(self) -> bool:
+        """Tell whether the layer slides learned kernels over its input."""
+        return self.operation is not None and self.operation.is_convolution
 
 
 @dataclass(frozen=True)
@@ -65,13 +86,13 @@ class Network:
 
     Attributes:
         layers: The layers.
-        output: Index of the one whose output is the network's.
-        image_shape: Of the input, without the batch.
+        output: Index of the layer whose output is the network's.
+        image_shape: Shape of the input, without the batch.
     """
 
     layers: tuple[Layer, ...]
     output: int
-    image_shape: tuple[int, ...]
+    image_shape: Shape
 
     @cached_property
     def by_name(self) -> Mapping[str, Layer]:
@@ -80,26 +101,87 @@ class Network:
 
     @cached_property
     def logits(self) -> int | None:
-        """Return the index of the layer that the final softmax is taken of, if there is one."""
+        """Return the index of the layer that feeds the final softmax; None without one."""
         last = self.layers[self.output]
         return last.inputs[0] if isinstance(last.operation, Softmax) else None
 
+    @property
+    def scores(self) -> int:
+        """Return the index of the layer that decides: of the logits, else of the output."""
+        return self.output if self.logits is None else self.logits
+
     def find(self, address: str) -> Layer:
-        """Return the layer of this name or index.
+        """Return the layer with this name or index.
 
         Raises:
-            NotFoundError: There is none.
+            NotFoundError: No layer has it.
         """
         if address in self.by_name:
             return self.by_name[address]
-        # More digits than any index has are not read: Python refuses to from 4,300 on.
-        if address.isdecimal() and len(address) < 7 and int(address) < len(self.layers):
-            return self.layers[int(address)]
+        if address.isdecimal() and len(address) <= _MAX_INDEX_DIGITS:
+            index = int(address)
+            if index < len(self.layers):
+                return self.layers[index]
         raise NotFoundError(
             f"There is no layer {address!r}; give a name, or an index from 0 to"
             f" {len(self.layers) - 1}.",
             valid=list(self.by_name),
         )
+
+    def downstream(self, layer: Layer) -> frozenset[int]:
+        """Return the indices of all layers that depend on a layer, without the layer itself."""
+        dependent = {layer.index}
+        for other in self.layers:
+            if dependent.intersection(other.inputs):
+                dependent.add(other.index)
+        return frozenset(dependent - {layer.index})
+
+    def feeds_scores(self, layer: Layer) -> bool:
+        """Tell whether the scores depend on a layer; a layer feeds itself."""
+        return layer.index == self.scores or self.scores in self.downstream(layer)
+
+    def ablatable(self, layer: Layer) -> bool:
+        """Tell whether the scores depend on a layer through layers that can be computed."""
+        return self.feeds_scores(layer) and all(
+            self.layers[at].operation is not None
+            for at in self.downstream(layer)
+            if at <= self.scores
+        )
+
+    def convolution_of(self, layer: Layer) -> Layer | None:
+        """Return the convolution that makes a layer's channels, the layer itself included.
+
+        Returns:
+            The layer whose `kernel[..., c]` makes channel c, if every layer after it keeps channels
+            apart, as normalisation, activation, pooling and padding do. None if there is no such
+            layer, or if it is depthwise and its kernel is not indexed by channel alone.
+        """
+        operation = layer.operation
+        while operation is not None and operation.keeps_channels and layer.inputs[0] != IMAGE:
+            layer = self.layers[layer.inputs[0]]
+            operation = layer.operation
+        if operation is None or not operation.is_convolution:
+            return None
+        return layer if layer.weights["kernel"].shape[-1] == layer.channels else None
+
+    def flattened_from(self, layer: Layer) -> Shape | None:
+        """Return the shape `[H, W, C]` of a layer's first input before it was flattened.
+
+        Returns:
+            The shape; None if the input was not flattened, or if values have changed since.
+        """
+        at = layer.inputs[0]
+        while at != IMAGE:
+            source = self.layers[at]
+            if source.operation is None or source.operation.changes_values:
+                return None
+            if isinstance(source.operation.footprint(source.shapes), Reordered):
+                before = source.shapes.input
+                return before if len(before) == 3 else None
+            if not source.elementwise:
+                return None
+            at = source.inputs[0]
+        return None
 
     def forward(self, images: Array) -> list[Array]:
         """Compute every layer's output.
@@ -109,6 +191,9 @@ class Network:
 
         Returns:
             The outputs `[N, ...]`, in the layers' order.
+
+        Raises:
+            UnsupportedLayerError: A layer's arithmetic is not supported.
         """
         return self.resume(images, {})
 
@@ -120,19 +205,19 @@ class Network:
         *,
         last: int | None = None,
     ) -> list[Array]:
-        """Compute every layer's output where some are given already.
+        """Compute every layer's output, some of which are given.
 
         Args:
             images: `[N, 28, 28, 1]`, 0..255.
-            known: Outputs `[N, ...]` by index, taken as they are.
-            masks: Factors that are multiplied to a layer's output, by index.
-            last: Index of the last layer that is computed; the network's last if None.
+            known: Outputs `[N, ...]` by index, used as they are.
+            masks: Factors by index, by which a layer's output is multiplied.
+            last: Index of the last layer to compute; None for the last of the network.
 
         Returns:
             The outputs, in the layers' order.
 
         Raises:
-            UnsupportedLayerError: A layer's arithmetic is not known.
+            UnsupportedLayerError: A layer's arithmetic is not supported.
         """
         outputs: list[Array] = []
         for layer in self.layers[: None if last is None else last + 1]:
@@ -153,15 +238,15 @@ class Network:
 
         Args:
             images: `[N, 28, 28, 1]`, 0..255.
-            outputs: What `forward` gave for them.
-            seed: By index of a layer, the weight `[N, ...]` of each of its outputs in the sum.
+            outputs: What `forward` returned for them.
+            seed: Weights `[N, ...]` in the sum, by index of the layer.
 
         Returns:
             By index, the gradient of each layer's output that the sum depends on; under `IMAGE`
-            that of the image.
+            the gradient of the image.
 
         Raises:
-            UnsupportedLayerError: A layer's arithmetic is not known.
+            UnsupportedLayerError: A layer's arithmetic is not supported.
         """
         grads: dict[int, Array] = dict(seed)
         for layer in reversed(self.layers):
@@ -175,33 +260,29 @@ class Network:
 
     @cached_property
     def randomised(self) -> "Network":
-        """Return the network with the weights of every kernel shuffled; always the same way.
+        """Return the network with the numbers of every kernel in random, but fixed, order.
 
-        Each kernel keeps its values, so that activations stay of the same size, but nothing that
-        was learned is left (Adebayo et al., 2018, arXiv:1810.03292).
+        Each kernel keeps its values, so that activations keep their size, but nothing that was
+        learned remains (Adebayo et al., 2018, arXiv:1810.03292).
         """
         rng = np.random.default_rng(_SEED)
-        layers = []
-        for layer in self.layers:
-            operation = layer.operation
-            if isinstance(operation, Convolution | Dense):
-                kernel = operation.kernel
-                shuffled = rng.permutation(kernel.reshape(-1)).reshape(kernel.shape)
-                operation = replace(operation, kernel=shuffled)
-            layers.append(replace(layer, operation=operation))
-        return replace(self, layers=tuple(layers))
+        layers = tuple(
+            replace(layer, operation=layer.operation and layer.operation.shuffled(rng))
+            for layer in self.layers
+        )
+        return replace(self, layers=layers)
 
 
 def operation_of(layer: Layer) -> Operation:
-    """Return a layer's arithmetic.
+    """Return a layer's operation.
 
     Raises:
-        UnsupportedLayerError: It is not known.
+        UnsupportedLayerError: The layer has none.
     """
     if layer.operation is None:
         raise UnsupportedLayerError(
-            f"The arithmetic of the layer {layer.name!r} ({layer.kind}) is not known to the"
-            " service. Its activations can be looked at; equations, ablations and explanations"
+            f"The service does not support the arithmetic of the layer {layer.name!r}"
+            f" ({layer.kind}). Its activations can be shown; equations, ablations and explanations"
             " need a network without such layers.",
             layer=layer.name,
         )
@@ -209,40 +290,30 @@ def operation_of(layer: Layer) -> Operation:
 
 
 def read_network(
-    content: bytes, shapes: Mapping[str, tuple[int, ...]], image_shape: tuple[int, ...]
+    content: bytes, shapes: Mapping[str, Shape], image_shape: tuple[int, ...]
 ) -> Network:
     """Read the network in a `.keras` file.
 
     Args:
-        content: The file's bytes.
-        shapes: Of each layer's output by name, without the batch.
-        image_shape: Of the input, likewise.
+        content: Bytes of the file.
+        shapes: Shape of each layer's output by name, without the batch.
+        image_shape: Shape of the input, without the batch.
 
     Raises:
-        ValueError: The file cannot be read, or its layers are not those of `shapes`.
+        ValueError: The file cannot be read, or `shapes` lacks one of its layers.
     """
     steps, output, weights = read_keras_file(content)
     missing = [step.name for step in steps if step.name not in shapes]
     if missing:
-        raise ValueError(f"the compiled network does not give the layers {', '.join(missing)}")
-    layers = tuple(
-        _layer(index, step, values, steps, shapes, image_shape)
-        for index, (step, values) in enumerate(zip(steps, weights, strict=True))
-    )
-    return Network(layers, output, image_shape)
+        raise ValueError(f"the compiled model has no output for the layers {', '.join(missing)}")
+    outputs = [shapes[step.name] for step in steps]
+    layers = []
+    for index, (step, values) in enumerate(zip(steps, weights, strict=True)):
+        inputs = tuple(image_shape if at == IMAGE else outputs[at] for at in step.inputs)
+        layers.append(_layer(index, step, values, Shapes(inputs, outputs[index])))
+    return Network(tuple(layers), output, image_shape)
 
 
-def _layer(
-    index: int,
-    step: Step,
-    weights: dict[str, Array],
-    steps: Sequence[Step],
-    shapes: Mapping[str, tuple[int, ...]],
-    image_shape: tuple[int, ...],
-) -> Layer:
-    inputs = tuple(image_shape if at == IMAGE else shapes[steps[at].name] for at in step.inputs)
-    shape = shapes[step.name]
-    operation = build(step, weights, shape, inputs)
-    return Layer(
-        index, step.name, step.kind, step.config, step.inputs, weights, shape, inputs, operation
-    )
+def _layer(index: int, step: Step, weights: dict[str, Array], shapes: Shapes) -> Layer:
+    operation = build_operation(step, weights, shapes)
+    return Layer(index, step.name, step.kind, step.config, step.inputs, weights, shapes, operation)

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from app.errors import NotFoundError
 from app.inspection.activations import Scale, inspect_image
-from app.inspection.snapshots import convolution_behind, follow, saved_epochs
+from app.inspection.snapshots import follow, saved_epochs
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.requests.images import read_one
@@ -70,12 +70,12 @@ async def snapshots(
 
     def work() -> SnapshotsAnswer:
         seen = inspect_image(image, model, service.options(query))
-        behind = convolution_behind(model.network, layer)
+        convolution = model.network.convolution_of(layer)
         moments = [
             moment_answer(moment, layer, query.channel, query.scale)
             for moment in follow(seen, layer)
         ]
-        name = None if behind is None else model.network.layers[behind].name
+        name = None if convolution is None else convolution.name
         return snapshots_answer(seen, layer, name, moments)
 
     return await service.inspection_pool.run_until(disconnected(request), work)

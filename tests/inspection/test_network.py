@@ -202,5 +202,5 @@ def test_files_that_do_not_fit_are_refused(tmp_path) -> None:
     networks.ensemble().save(path)
     with pytest.raises(ValueError, match="member_1/rescale"):
         read_network(path.read_bytes(), {}, (28, 28, 1))
-    with pytest.raises(ValueError, match=r"no \.keras file"):
+    with pytest.raises(ValueError, match=r"not a readable \.keras file"):
         read_network(b"nothing", {}, (28, 28, 1))

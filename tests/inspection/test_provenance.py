@@ -9,7 +9,7 @@ from app.imaging.stages import Placement
 from app.inference.model import Model
 from app.inspection.activations import InspectedImage, inspect_image
 from app.inspection.provenance import explain_unit, find_unit
-from app.inspection.receptive_field import fields, on_upload, trace
+from app.inspection.receptive_field import on_upload, receptive_fields, trace
 from app.network.graph import IMAGE
 from app.recognise import Options
 from app.samples import sample_png
@@ -70,7 +70,7 @@ def test_what_lies_outside_the_traced_box_does_not_matter(
 
 def test_fields_of_the_classic_network(classic: Model) -> None:
     """Size, stride and offset grow as known for two blocks of two 3x3 convolutions."""
-    network, found = classic.network, fields(classic.network)
+    network, found = classic.network, receptive_fields(classic.network)
     by_name = {layer.name: found[layer.index] for layer in network.layers}
     got = {
         name: (by_name[name].size, by_name[name].stride, by_name[name].offset)
@@ -89,7 +89,7 @@ def test_fields_of_the_classic_network(classic: Model) -> None:
 def test_field_and_trace_agree_away_from_the_border(classic: Model) -> None:
     """A unit whose field lies on the image sees just that box."""
     network = classic.network
-    for layer, field in zip(network.layers, fields(network), strict=True):
+    for layer, field in zip(network.layers, receptive_fields(network), strict=True):
         if field.stride is None or field.offset is None:
             continue
         y, x = layer.shape[0] // 2, layer.shape[1] // 2
@@ -154,5 +154,5 @@ def test_wrong_addresses_say_what_is_right(looks: dict[str, InspectedImage]) -> 
         find_unit(seen, conv, 0, -1, 0)
     with pytest.raises(InvalidInputError, match="both y and x"):
         find_unit(seen, conv, 0, 3, None)
-    with pytest.raises(InvalidInputError, match="no places"):
+    with pytest.raises(InvalidInputError, match="no rows and columns"):
         find_unit(seen, dense, 0, 0, 0)

@@ -8,7 +8,7 @@ from app.errors import NotFoundError
 from app.inference.keras_runtime import KerasRuntime, load_keras
 from app.inference.model import Model
 from app.inspection.activations import inspect_image
-from app.inspection.snapshots import convolution_behind, follow, network_at, saved_epochs
+from app.inspection.snapshots import follow, network_at, saved_epochs
 from app.recognise import Options
 from app.samples import sample_png
 from training.snapshots import load
@@ -68,5 +68,5 @@ def test_unknown_epoch_names_those_there_are(classic: Model) -> None:
 )
 def test_convolution_behind_a_layer(classic: Model, layer: str, expected: str | None) -> None:
     """A layer's channels are those of the last convolution before it, itself included."""
-    found = convolution_behind(classic.network, classic.network.find(layer))
-    assert (None if found is None else classic.network.layers[found].name) == expected
+    found = classic.network.convolution_of(classic.network.find(layer))
+    assert (None if found is None else found.name) == expected

@@ -19,7 +19,8 @@ from app.inspection.activations import (
     statistics,
 )
 from app.inspection.comparison import Comparison, LayerComparison
-from app.inspection.provenance import Equation, Provenance
+from app.inspection.provenance import Provenance
+from app.network.equation import Equation
 from app.network.network import Layer
 from app.render import to_png
 from app.web.responses.json_arrays import rounded_list
@@ -126,7 +127,7 @@ def unit_answer(inspected: InspectedImage, provenance: Provenance) -> UnitAnswer
         operands=_operand_lists(equation.operands),
         channel_sums=_channel_sums(equation),
         bias=equation.bias,
-        pre_activation=equation.before,
+        pre_activation=equation.pre_activation,
         reconstructed=equation.value,
         observed=provenance.observed,
         abs_error=provenance.abs_error,

@@ -49,7 +49,7 @@ def layers_answer(model: Model, descriptions: list[Description]) -> LayersAnswer
 
 
 def _layer_answer(description: Description, network: Network) -> LayerAnswer:
-    layer, field = description.layer, description.field
+    layer, field = description.layer, description.receptive_field
     return LayerAnswer(
         **layer_fields(layer),
         description=description.sentence,
@@ -67,4 +67,9 @@ def _layer_answer(description: Description, network: Network) -> LayerAnswer:
         receptive_field=FieldAnswer(size=field.size, stride=field.stride, offset=field.offset),
         active_at_inference=description.active_at_inference,
         computable=layer.operation is not None,
+        changes_values=description.changes_values,
+        keeps_channels=description.keeps_channels,
+        convolution=description.convolution,
+        activation=description.activation,
+        ablatable=description.ablatable,
     )

@@ -52,6 +52,22 @@ class LayerAnswer(LayerName):
     computable: bool = Field(
         description="Whether the service knows its arithmetic: equations, ablations, explanations."
     )
+    changes_values: bool = Field(
+        description="False if every output value is copied from the input, or a zero of a padding."
+    )
+    keeps_channels: bool = Field(
+        description="Whether output channel c depends only on channel c of the layer's one input."
+    )
+    convolution: str | None = Field(
+        description=(
+            "The layer whose kernels make this layer's channels (itself, for a convolution); null"
+            " where no layer does, or where channels are mixed afterwards."
+        )
+    )
+    activation: str | None = Field(
+        description="Activation function that makes the output, such as `relu`; null without one."
+    )
+    ablatable: bool = Field(description="Whether `/ablate` can switch off its channels.")
 
 
 class LayersAnswer(ResponseBody):

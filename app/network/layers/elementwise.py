@@ -1,0 +1,124 @@
+"""Layers that compute each unit from the input unit with the same index: activation functions."""
+
+from abc import ABC
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.network.equation import Equation, UnitInputs, number
+from app.network.functions import Array, Function, elu, named, relu
+from app.network.geometry import SAME_UNIT, Footprint
+from app.network.layers.softmax import Softmax
+from app.network.operation import Config, LayerKind, Operation, SavedLayer, Shapes, no_weights
+
+
+class Elementwise(Operation, ABC):
+    """What all layers have in common whose units depend on the same unit of one input."""
+
+    def footprint(self, shapes: Shapes) -> Footprint:
+        """Return that a unit reads the unit with its own index."""
+        return SAME_UNIT
+
+    def multiply_adds(self, shapes: Shapes) -> int:
+        """Return 0: only convolutions and dense layers are counted."""
+        return 0
+
+    @property
+    def keeps_channels(self) -> bool:
+        """Return True: every unit stays in its channel."""
+        return True
+
+
+@dataclass(frozen=True)
+class Activation(Elementwise):
+    """An activation function as a layer of its own."""
+
+    function: Function
+
+    def forward(self, inputs: Sequence[Array]) -> Array:
+        """Return the function of the input."""
+        return self.function.value(inputs[0])
+
+    def backward(self, inputs: Sequence[Array], output: Array, grad: Array) -> list[Array]:
+        """Return the gradient of the input."""
+        return [grad * self.function.slope(inputs[0], output)]
+
+    @property
+    def formula(self) -> str:
+        """Return the function's formula."""
+        return f"y = {self.function.formula}"
+
+    def sentence(self, shapes: Shapes) -> str:
+        """Return what the function does."""
+        if self.formula == "y = max(0, x)":
+            return "Keeps positive values and sets all others to 0, unit by unit."
+        return f"Applies the function {self.function.name} to every value, unit by unit."
+
+    def equation(self, at: UnitInputs) -> Equation:
+        """Return the function with the unit's numbers."""
+        x = at.same_unit
+        value = float(self.function.value(at.x[None])[0][at.unit])
+        text = f"{number(value)} = f({number(x)}), f(x) = {self.function.formula}"
+        return Equation(text, {"x": x}, value)
+
+    @property
+    def changes_values(self) -> bool:
+        """Return True, also for the linear function, which is rarely a layer."""
+        return True
+
+    @property
+    def activation(self) -> Function:
+        """Return the function."""
+        return self.function
+
+
+def _activation(saved: SavedLayer) -> Operation | None:
+    if saved.config["activation"] == "softmax":
+        return Softmax()
+    function = named(saved.config["activation"])
+    return Activation(function) if function else None
+
+
+def _relu(saved: SavedLayer) -> Operation:
+    config = saved.config
+    return Activation(
+        relu(
+            config.get("max_value"),
+            config.get("negative_slope") or 0.0,
+            config.get("threshold") or 0.0,
+        )
+    )
+
+
+def _leaky_relu(saved: SavedLayer) -> Operation:
+    return Activation(relu(negative_slope=float(saved.config["negative_slope"])))
+
+
+def _elu(saved: SavedLayer) -> Operation:
+    return Activation(elu(float(saved.config.get("alpha", 1.0))))
+
+
+def _prelu(saved: SavedLayer) -> Operation:
+    alpha = saved.weights["alpha"]
+    return Activation(
+        Function(
+            "prelu",
+            "x if x >= 0 else alpha x",
+            lambda x: np.where(x >= 0, x, alpha * x).astype(x.dtype),
+            lambda x, y: np.where(x > 0, 1.0, np.broadcast_to(alpha, x.shape)).astype(x.dtype),
+        )
+    )
+
+
+def _alpha(config: Config) -> tuple[str, ...]:
+    return ("alpha",)
+
+
+KINDS = {
+    "Activation": LayerKind(_activation, no_weights),
+    "ReLU": LayerKind(_relu, no_weights),
+    "LeakyReLU": LayerKind(_leaky_relu, no_weights),
+    "ELU": LayerKind(_elu, no_weights),
+    "PReLU": LayerKind(_prelu, _alpha),
+}

@@ -1,0 +1,92 @@
+"""Layers that return their input unchanged at inference: Identity, and what acts in training only.
+
+Dropout: Srivastava et al., 2014.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.network.equation import Equation, UnitInputs, number
+from app.network.functions import Array
+from app.network.layers.elementwise import Elementwise
+from app.network.operation import LayerKind, Operation, SavedLayer, Shapes, no_weights
+
+
+@dataclass(frozen=True)
+class Identity(Elementwise):
+    """Returns its input."""
+
+    def forward(self, inputs: Sequence[Array]) -> Array:
+        """Return the input."""
+        return inputs[0]
+
+    def backward(self, inputs: Sequence[Array], output: Array, grad: Array) -> list[Array]:
+        """Return the gradient as it is."""
+        return [grad]
+
+    @property
+    def formula(self) -> str:
+        """Return that the value stays."""
+        return "y = x"
+
+    def sentence(self, shapes: Shapes) -> str:
+        """Return that the input is passed on."""
+        return "Passes its input on unchanged."
+
+    def equation(self, at: UnitInputs) -> Equation:
+        """Return the value, twice."""
+        value = at.same_unit
+        return Equation(f"{number(value)} = {number(value)}, unchanged", {"x": value}, value)
+
+    @property
+    def changes_values(self) -> bool:
+        """Return False."""
+        return False
+
+
+@dataclass(frozen=True)
+class TrainingOnly(Identity):
+    """Acts in training only; at inference it returns its input.
+
+    Attributes:
+        effect: What it does in training, as a sentence.
+    """
+
+    effect: str
+
+    def sentence(self, shapes: Shapes) -> str:
+        """Return that the layer is inactive, and what it does in training."""
+        return f"Inactive once trained: it passes its input on unchanged. {self.effect}"
+
+    @property
+    def active_at_inference(self) -> bool:
+        """Return False."""
+        return False
+
+
+def _identity(saved: SavedLayer) -> Operation:
+    return Identity()
+
+
+def _dropout(saved: SavedLayer) -> Operation:
+    share = f"{100 * float(saved.config['rate']):g} %"
+    return TrainingOnly(
+        f"In training it sets {share} of the values to 0 at random, so that no unit relies on"
+        " another."
+    )
+
+
+def _training_only(effect: str) -> LayerKind:
+    return LayerKind(lambda saved: TrainingOnly(effect), no_weights)
+
+
+KINDS = {
+    "Identity": LayerKind(_identity, no_weights),
+    "Dropout": LayerKind(_dropout, no_weights),
+    "SpatialDropout1D": _training_only("In training it sets whole channels to 0 at random."),
+    "SpatialDropout2D": _training_only("In training it sets whole channels to 0 at random."),
+    "AlphaDropout": _training_only("In training it replaces values at random."),
+    "GaussianDropout": _training_only("In training it multiplies values by random noise."),
+    "GaussianNoise": _training_only("In training it adds random noise."),
+    "ActivityRegularization": _training_only("In training it penalises large values."),
+}
