@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from app.errors import InvalidInputError
 from app.imaging.decode import Upload
 from app.imaging.polarity import DetectedPolarity
-from app.imaging.segment import Group, Piece, segment
+from app.imaging.segment import Segment, StrokeGroup, segment
 from app.inference.model import Model
 from app.recognise import ImageInput, Options, ensure_decoded
 from app.verdict import Verdict, energy, judge
@@ -82,19 +82,19 @@ def read_page(image: ImageInput, model: Model, options: Options) -> Page:
         )
     upload = ensure_decoded(image, options)
     groups, polarity = segment(upload, polarity=options.polarity)
-    pieces = [piece for group in groups for piece in group.pieces]
+    pieces = [piece for group in groups for piece in group.segments]
     digits, likelihoods = _read_pieces(pieces, model)
     lines: list[list[PageDigit]] = [[] for _ in range(max(group.line for group in groups) + 1)]
     start = 0
     for group in groups:
-        stop = start + len(group.pieces)
+        stop = start + len(group.segments)
         best = _best_chain(group, likelihoods[start:stop], digits[start:stop])
         lines[group.line] += [digits[start + index] for index in best]
         start = stop
     return Page(upload, polarity, tuple(tuple(line) for line in lines))
 
 
-def _read_pieces(pieces: list[Piece], model: Model) -> tuple[list[PageDigit], list[float]]:
+def _read_pieces(pieces: list[Segment], model: Model) -> tuple[list[PageDigit], list[float]]:
     """Return the digit on each piece, and the log-likelihood that the piece is one whole digit."""
     outputs = model.runtime.predict(np.stack([piece.pixels for piece in pieces]))
     thresholds = model.bundle.metadata.verdict
@@ -117,7 +117,7 @@ def _read_pieces(pieces: list[Piece], model: Model) -> tuple[list[PageDigit], li
     return digits, [float(likelihood) for likelihood in likelihoods]
 
 
-def _best_chain(group: Group, likelihoods: list[float], digits: list[PageDigit]) -> list[int]:
+def _best_chain(group: StrokeGroup, likelihoods: list[float], digits: list[PageDigit]) -> list[int]:
     """Return the indices of the pieces that cover a group, left to right, at the best total.
 
     The total is the sum of the log-likelihoods minus the penalties of the cuts. Found by dynamic
@@ -125,9 +125,9 @@ def _best_chain(group: Group, likelihoods: list[float], digits: list[PageDigit])
     the piece that is the whole group.
     """
     best: list[tuple[float, list[int]] | None] = [(0.0, [])] + [None] * (group.cuts - 1)
-    order = sorted(range(len(group.pieces)), key=lambda index: _span(group.pieces[index]))
+    order = sorted(range(len(group.segments)), key=lambda index: _span(group.segments[index]))
     for index in order:
-        piece = group.pieces[index]
+        piece = group.segments[index]
         before, rival = best[piece.start], best[piece.stop]
         whole = (piece.start, piece.stop) == (0, group.cuts - 1)
         if before is None or (not whole and digits[index].verdict == "not-a-digit"):
@@ -139,5 +139,5 @@ def _best_chain(group: Group, likelihoods: list[float], digits: list[PageDigit])
     return last[1] if last else []
 
 
-def _span(piece: Piece) -> tuple[int, int]:
+def _span(piece: Segment) -> tuple[int, int]:
     return piece.start, piece.stop

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from app.errors import DigitscopeError
 from app.imaging.decode import Upload
 from app.imaging.polarity import DetectedPolarity
-from app.imaging.stages import Prepared
+from app.imaging.stages import NetworkInput
 from app.verdict import Verdict
 
 
@@ -28,7 +28,7 @@ class PreparedImage:
     """
 
     upload: Upload
-    candidates: tuple[Prepared, ...]
+    candidates: tuple[NetworkInput, ...]
     seconds: float = 0.0
 
 
@@ -66,7 +66,7 @@ class Prediction:
     score: float
     verdict: Verdict
     upload: Upload
-    prepared: Prepared
+    prepared: NetworkInput
     timings: Timings
 
     @property

@@ -9,7 +9,7 @@ from app.cancellation import check_cancelled
 from app.errors import BlankImageError
 from app.imaging.decode import Upload
 from app.imaging.prepare import prepare_fully
-from app.imaging.stages import SWITCHABLE, Prepared
+from app.imaging.stages import OPTIONAL_STAGES, NetworkInput
 from app.inference.model import Model
 from app.predictions import Prediction, PreparedImage
 from app.recognise import ImageInput, Options, predict, read_image
@@ -54,7 +54,7 @@ def explain_preparation(image: ImageInput, model: Model, options: Options) -> Pr
     full = predict([read], model)[0]
     if full.prepared.passthrough or full.prepared is not read.candidates[0]:
         return PreparationReport(full, ())
-    variants = {stage: _prepare_without(stage, read.upload, options) for stage in SWITCHABLE}
+    variants = {stage: _prepare_without(stage, read.upload, options) for stage in OPTIONAL_STAGES}
     readable = [
         PreparedImage(read.upload, (prepared,)) for prepared in variants.values() if prepared
     ]
@@ -66,7 +66,7 @@ def explain_preparation(image: ImageInput, model: Model, options: Options) -> Pr
     return PreparationReport(full, tuple(without))
 
 
-def _prepare_without(stage: str, upload: Upload, options: Options) -> Prepared | None:
+def _prepare_without(stage: str, upload: Upload, options: Options) -> NetworkInput | None:
     check_cancelled()  # a photo takes as long as the first time
     try:
         return prepare_fully(upload, polarity=options.polarity, skip=frozenset({stage}))

@@ -18,8 +18,15 @@ from app.cancellation import check_cancelled
 from app.errors import DigitscopeError
 from app.imaging.decode import Upload, decode, from_pixels
 from app.imaging.polarity import DetectedPolarity, Polarity
-from app.imaging.prepare import SIDE, as_is, candidates, is_mnist_shaped, is_plain, mnist_shaped
-from app.imaging.stages import Prepared
+from app.imaging.prepare import (
+    SIDE,
+    are_mnist_shaped,
+    as_is,
+    candidates,
+    is_grey_28x28,
+    is_mnist_shaped,
+)
+from app.imaging.stages import NetworkInput
 from app.inference.model import Model
 from app.inference.runtime import Outputs, Pixels
 from app.predictions import (
@@ -69,7 +76,7 @@ def ensure_decoded(image: ImageInput, options: Options) -> Upload:
 
 def is_passthrough(upload: Upload, options: Options) -> bool:
     """Tell whether a grey 28x28 image goes to the network without any preparation."""
-    if options.polarity == "dark-on-light" or not is_plain(upload):
+    if options.polarity == "dark-on-light" or not is_grey_28x28(upload):
         return False
     return options.preprocess == "none" or is_mnist_shaped(upload)
 
@@ -90,7 +97,7 @@ def read_image(image: ImageInput, options: Options, *, record: bool = False) -> 
     """
     began = time.perf_counter()
     upload = ensure_decoded(image, options)
-    prepared: tuple[Prepared, ...]
+    prepared: tuple[NetworkInput, ...]
     if options.preprocess == "none":
         prepared = (as_is(upload, polarity=options.polarity),)
     else:
@@ -245,7 +252,7 @@ def _plain_pixels(
 ) -> NDArray[np.uint8] | None:
     """Return the pixels of a grey, opaque 28x28 image, and None for all others."""
     if isinstance(image, Upload):
-        return image.pixels if is_plain(image) else None
+        return image.pixels if is_grey_28x28(image) else None
     return image if isinstance(image, np.ndarray) else None
 
 
@@ -255,7 +262,7 @@ def _passthrough(images: Pixels, options: Options) -> NDArray[np.bool_]:
         return np.zeros(len(images), np.bool_)
     if options.preprocess == "none":
         return np.ones(len(images), np.bool_)
-    return mnist_shaped(images)
+    return are_mnist_shaped(images)
 
 
 def _stack(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:

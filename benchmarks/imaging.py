@@ -19,7 +19,7 @@ from PIL import Image
 from app.errors import BlankImageError
 from app.imaging.decode import Upload, decode, from_pixels
 from app.imaging.prepare import prepare_fully
-from app.imaging.stages import SWITCHABLE
+from app.imaging.stages import OPTIONAL_STAGES
 from app.inference.model import Model
 from app.inference.registry import Registry
 from app.recognise import Options, predict, read_image, recognise
@@ -55,7 +55,7 @@ def errors_by_stage(
 ) -> dict[str, float]:
     """Return the error, percent, unprepared, in full, and without each stage."""
     options = Options()
-    ways = {"unprepared": squeezed, **{f"no {stage}": _without(stage) for stage in SWITCHABLE}}
+    ways = {"unprepared": squeezed, **{f"no {stage}": _without(stage) for stage in OPTIONAL_STAGES}}
     errors = {}
     for name, way in ways.items():
         pixels = [_or_black(way, upload) for upload in uploads]
@@ -104,7 +104,7 @@ def _write(name: str, content: str) -> None:
 
 
 def _corruption_table(digits: data.Split, model: Model, rng: np.random.Generator) -> str:
-    names = ["unprepared", *(f"no {stage}" for stage in SWITCHABLE), "all stages"]
+    names = ["unprepared", *(f"no {stage}" for stage in OPTIONAL_STAGES), "all stages"]
     rows, totals = [["corruption", *names]], []
     for kind, corrupt in {"none": lambda image, rng: image, **CORRUPTIONS}.items():
         uploads = [from_pixels(corrupt(image, rng)) for image in digits.images]
@@ -116,7 +116,7 @@ def _corruption_table(digits: data.Split, model: Model, rng: np.random.Generator
 
 
 def _source_table(digits: data.Split, model: Model, rng: np.random.Generator) -> str:
-    names = ["unprepared", *(f"no {stage}" for stage in SWITCHABLE), "all stages"]
+    names = ["unprepared", *(f"no {stage}" for stage in OPTIONAL_STAGES), "all stages"]
     rows = [["source", *names, "refused", "unsure", "ms"]]
     for kind, make in SOURCES.items():
         files = [make(image, rng) for image in digits.images]

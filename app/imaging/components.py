@@ -17,7 +17,7 @@ PALE = 0.6  # mean ink, in that of the darkest large piece, under which a piece 
 
 
 @dataclass(frozen=True)
-class Marks:
+class Components:
     """Connected pieces of ink, numbered 1..K.
 
     Attributes:
@@ -58,7 +58,7 @@ def writing_mask(ink: Ink) -> Mask:
     return faint & (running_max(core.astype(np.float32), 5) > 0)
 
 
-def find_marks(ink: Ink, mask: Mask) -> Marks:
+def find_components(ink: Ink, mask: Mask) -> Components:
     """Number the pieces of a mask that hold strong ink; faint pieces alone are noise.
 
     Args:
@@ -82,7 +82,7 @@ def find_marks(ink: Ink, mask: Mask) -> Marks:
     for axis, places in enumerate((rows, columns)):
         np.minimum.at(low[axis], owner, places)
         np.maximum.at(high[axis], owner, places)
-    return Marks(
+    return Components(
         labels=labels,
         weight=np.asarray(np.bincount(owner, amount, total), np.float64),
         area=np.bincount(owner, minlength=total),
@@ -93,7 +93,7 @@ def find_marks(ink: Ink, mask: Mask) -> Marks:
     )
 
 
-def is_frame(marks: Marks) -> NDArray[np.bool_]:
+def is_frame(marks: Components) -> NDArray[np.bool_]:
     """Tell which pieces are the edge of the paper or the table beside it rather than writing.
 
     They touch the image's border and run along most of a side, or hug it.
@@ -129,7 +129,7 @@ def is_frame(marks: Marks) -> NDArray[np.bool_]:
     return np.asarray(frame)
 
 
-def choose_writing(marks: Marks) -> tuple[NDArray[np.bool_], dict[str, int]]:
+def choose_writing(marks: Components) -> tuple[NDArray[np.bool_], dict[str, int]]:
     """Choose the pieces that are writing: no frames, no specks.
 
     Returns:
@@ -151,7 +151,7 @@ def choose_writing(marks: Marks) -> tuple[NDArray[np.bool_], dict[str, int]]:
     return writing, {"frames": int(frame.sum()), "specks": int((~frame & ~writing).sum())}
 
 
-def _is_pale(marks: Marks, inside: Mask) -> Mask:
+def _is_pale(marks: Components, inside: Mask) -> Mask:
     """Tell which pieces of a page are far paler than its writing: printed grids, rests of shadows.
 
     Args:
@@ -166,7 +166,7 @@ def _is_pale(marks: Marks, inside: Mask) -> Mask:
     return np.asarray(depth < PALE * writing)
 
 
-def _at_border(marks: Marks) -> Mask:
+def _at_border(marks: Components) -> Mask:
     """Tell which pieces touch the border of a page on which something else is written.
 
     What is cut off by the border of a photo is a shadow, a table or the next digit; where all that
@@ -185,7 +185,7 @@ def _at_border(marks: Marks) -> Mask:
     return np.asarray(touching)
 
 
-def is_cut_off(marks: Marks) -> Mask:
+def is_cut_off(marks: Components) -> Mask:
     """Tell which pieces at the border of a page are unlike the writing inside: shadows, rests.
 
     A digit that the border cuts is about as dark and as tall as the others, and stays.

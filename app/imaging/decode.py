@@ -19,7 +19,7 @@ from app.imaging.formats import FORMAT_NAMES, PILLOW_NAMES
 
 # Longest side that is worked on: at 1600 px the digits of a full page still have the 20 px that a
 # network sees, and every later stage costs a fraction of a second.
-WORKING_SIDE = 1600
+MAX_WORKING_SIDE = 1600
 
 # Pixels are counted by `decode` before anything is decoded; Pillow's own limit would warn or raise
 # on its own terms.
@@ -103,7 +103,7 @@ def from_pixels(pixels: NDArray[np.uint8]) -> Upload:
     return Upload(pixels, None, "pixels", width, height)
 
 
-def is_small(data: bytes) -> bool:
+def is_small_png(data: bytes) -> bool:
     """Tell whether a file is a PNG of at most 28x28, which takes microseconds to decode.
 
     One with much else in it does not: 5 MB of empty chunks take a second.
@@ -127,7 +127,7 @@ def decode(data: bytes, *, max_pixels: int) -> Upload:
         UndecodableError: Not such a file, or a damaged one.
         TooLargeError: Too many pixels; found out from the header, before anything is decoded.
     """
-    if is_small(data) and (upload := _decode_plain_png(data)):
+    if is_small_png(data) and (upload := _decode_plain_png(data)):
         _check_size(upload.width, upload.height, max_pixels)
         return upload
     _check_webp_size(data, max_pixels)
@@ -224,13 +224,13 @@ def _read(image: Image.Image, data: bytes) -> Upload:
     full_width, full_height = image.size
     if name == "jpeg":
         image.draft(
-            None, (WORKING_SIDE, WORKING_SIDE)
+            None, (MAX_WORKING_SIDE, MAX_WORKING_SIDE)
         )  # decodes large JPEGs at a half, quarter or eighth
     if name != "png":
         image.load()
     image = _to_plain_mode(image, warnings)
     drafted = max(1, round(full_width / image.width))
-    factor = max(1, -(-max(image.size) // WORKING_SIDE))
+    factor = max(1, -(-max(image.size) // MAX_WORKING_SIDE))
     if factor > 1:
         image = image.reduce(factor)
     if orientation in _TRANSPOSE:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from app.errors import BlankImageError, InvalidInputError
-from app.imaging.components import choose_writing, find_marks, soft, writing_mask
+from app.imaging.components import choose_writing, find_components, soft, writing_mask
 from app.imaging.decode import Upload
 from app.imaging.filters import Grey
 from app.imaging.ink import Ink, extract, to_grey, without_rules
 from app.imaging.polarity import DetectedPolarity, Polarity, measure_polarity
-from app.imaging.stages import SWITCHABLE, Placement, Prepared, Record
+from app.imaging.stages import OPTIONAL_STAGES, NetworkInput, Placement, StageRecorder
 
 SIDE, BOX = 28, 20
 CENTRE = 14.0  # index of the mean centroid of MNIST's 60,000 training digits on both axes, measured
@@ -42,7 +42,7 @@ def prepare(
     polarity: Polarity = "auto",
     skip: AbstractSet[str] = frozenset(),
     record: bool = False,
-) -> Prepared:
+) -> NetworkInput:
     """Prepare the one digit on an upload.
 
     An image that is MNIST-shaped already (28x28, grey, light ink on black) comes through bit for
@@ -51,7 +51,7 @@ def prepare(
     Args:
         upload: What came.
         polarity: Which side is ink, or `auto` to find out.
-        skip: Names of stages to leave out (`stages.SWITCHABLE`), to see what they do.
+        skip: Names of stages to leave out (`stages.OPTIONAL_STAGES`), to see what they do.
         record: Keep a picture of every stage.
 
     Returns:
@@ -66,20 +66,20 @@ def prepare(
 
 def as_it_came(
     upload: Upload, *, polarity: Polarity = "auto", record: bool = False
-) -> Prepared | None:
+) -> NetworkInput | None:
     """Return an image that is MNIST-shaped already, bit for bit, and None for all others."""
     if polarity == "dark-on-light" or not is_mnist_shaped(upload):
         return None
-    notes = Record(record)
+    notes = StageRecorder(record)
     notes.add(
         "input", "The image is MNIST-shaped and goes to the network unchanged.", upload.pixels, {}
     )
-    return Prepared(upload.pixels, "light-on-dark", True, UNMOVED, tuple(notes.stages))
+    return NetworkInput(upload.pixels, "light-on-dark", True, UNMOVED, tuple(notes.stages))
 
 
 def candidates(
     upload: Upload, *, polarity: Polarity = "auto", record: bool = False
-) -> tuple[Prepared, ...]:
+) -> tuple[NetworkInput, ...]:
     """Return the ways in which an image may be meant, the prepared one first.
 
     A 28x28 image that is not quite MNIST-shaped (a grey ground, stripes, fog) may still be a digit
@@ -90,8 +90,8 @@ def candidates(
     Raises:
         BlankImageError: Nothing is written on it.
     """
-    small = is_plain(upload)
-    prepared: tuple[Prepared, ...] = ()
+    small = is_grey_28x28(upload)
+    prepared: tuple[NetworkInput, ...] = ()
     try:
         prepared = (prepare(upload, polarity=polarity, record=record),)
     except BlankImageError:
@@ -108,7 +108,7 @@ def candidates(
     return (*prepared, *(as_is(upload, polarity=one) for one in found))
 
 
-def _otherwise(upload: Upload, prepared: Prepared) -> tuple[Prepared, ...]:
+def _otherwise(upload: Upload, prepared: NetworkInput) -> tuple[NetworkInput, ...]:
     """Return the preparation in the other polarity where the first is doubtful."""
     if not prepared.doubtful:
         return ()
@@ -125,9 +125,9 @@ def prepare_fully(
     polarity: Polarity = "auto",
     skip: AbstractSet[str] = frozenset(),
     record: bool = False,
-) -> Prepared:
+) -> NetworkInput:
     """Do what `prepare` does, to MNIST-shaped images too."""
-    notes = Record(record)
+    notes = StageRecorder(record)
     grey, done = to_grey(upload)
     notes.add("grey", "Colours become grey, transparent parts the opposite of the ink.", grey, done)
     seen = measure_polarity(grey)
@@ -138,14 +138,18 @@ def prepare_fully(
     )
     ink, taken = extract(grey, found, flatten="background" not in skip)
     notes.add(
-        "background", SWITCHABLE["background"], ink.amount, taken, full=max(1.0, 1.2 * ink.peak)
+        "background",
+        OPTIONAL_STAGES["background"],
+        ink.amount,
+        taken,
+        full=max(1.0, 1.2 * ink.peak),
     )
     kept, dropped, warnings = clean(ink, enabled="clean" not in skip)
-    notes.add("clean", SWITCHABLE["clean"], kept, dropped, full=max(1.0, 1.2 * ink.peak))
+    notes.add("clean", OPTIONAL_STAGES["clean"], kept, dropped, full=max(1.0, 1.2 * ink.peak))
     floor = max(2.0, min(ink.faint, 3.5 * ink.noise + 2.0))
     pixels, place = to_mnist(kept, floor, upload.factor, skip=skip, notes=notes)
     doubtful = polarity == "auto" and seen.doubtful
-    return Prepared(pixels, found, False, place, tuple(notes.stages), tuple(warnings), doubtful)
+    return NetworkInput(pixels, found, False, place, tuple(notes.stages), tuple(warnings), doubtful)
 
 
 def to_mnist(
@@ -154,7 +158,7 @@ def to_mnist(
     factor: int,
     *,
     skip: AbstractSet[str] = frozenset(),
-    notes: Record | None = None,
+    notes: StageRecorder | None = None,
 ) -> tuple[NDArray[np.uint8], Placement]:
     """Bring the ink of one digit to 28x28 as MNIST was made.
 
@@ -168,7 +172,7 @@ def to_mnist(
     Returns:
         uint8 `[28, 28]`, ink high, and where it lies on the upload.
     """
-    notes = notes or Record(False)
+    notes = notes or StageRecorder(False)
     top, left, height, width = bounding_box(kept, floor)
     crop = kept[top : top + height, left : left + width]
     boxed, (rows, columns) = fit_box(crop)
@@ -176,11 +180,11 @@ def to_mnist(
     notes.add("scale", "The ink's box is scaled to 20 on its longer side.", boxed, {"box": box})
     if "stroke" not in skip:
         boxed, widths = near_stroke_width(boxed, crop)
-        notes.add("stroke", SWITCHABLE["stroke"], boxed, widths)
+        notes.add("stroke", OPTIONAL_STAGES["stroke"], boxed, widths)
     row, column = _place(boxed, centre="centre" not in skip)
     pixels = np.zeros((SIDE, SIDE), np.uint8)
     pixels[row : row + rows, column : column + columns] = np.clip(boxed + 0.5, 0, 255)
-    notes.add("centre", SWITCHABLE["centre"], pixels, {"row": row, "column": column})
+    notes.add("centre", OPTIONAL_STAGES["centre"], pixels, {"row": row, "column": column})
     scale_y, scale_x = height / rows * factor, width / columns * factor
     return pixels, Placement(
         scale_y,
@@ -190,7 +194,7 @@ def to_mnist(
     )
 
 
-def as_is(upload: Upload, *, polarity: Polarity = "auto") -> Prepared:
+def as_is(upload: Upload, *, polarity: Polarity = "auto") -> NetworkInput:
     """Take a 28x28 image as it is; only dark ink on light, if told so, is inverted.
 
     Raises:
@@ -206,17 +210,17 @@ def as_is(upload: Upload, *, polarity: Polarity = "auto") -> Prepared:
         grey = 255 - grey
     pixels = np.clip(grey + 0.5, 0, 255).astype(np.uint8)
     found: DetectedPolarity = "light-on-dark" if polarity == "auto" else polarity
-    return Prepared(pixels, found, False, UNMOVED)
+    return NetworkInput(pixels, found, False, UNMOVED)
 
 
-def is_plain(upload: Upload) -> bool:
+def is_grey_28x28(upload: Upload) -> bool:
     """Tell whether an image is 28x28 and grey, with nothing transparent."""
     return upload.pixels.shape == (SIDE, SIDE) and upload.alpha is None
 
 
 def is_mnist_shaped(upload: Upload) -> bool:
     """Tell whether an image is plain, with light ink on a black border."""
-    if not is_plain(upload):
+    if not is_grey_28x28(upload):
         return False
     # Bytes, because a handful of calls of NumPy takes longer than to decode the image.
     kinds = upload.pixels.tobytes().translate(_KINDS)
@@ -230,7 +234,7 @@ def is_mnist_shaped(upload: Upload) -> bool:
     return border >= BORDER and kinds.count(_DARK) > MOSTLY and _LIGHT in kinds
 
 
-def mnist_shaped(images: NDArray[np.uint8] | Grey) -> NDArray[np.bool_]:
+def are_mnist_shaped(images: NDArray[np.uint8] | Grey) -> NDArray[np.bool_]:
     """Tell of each of many plain images, `[N, 28, 28]`, what `is_mnist_shaped` tells."""
     flat = images.reshape(len(images), SIDE * SIDE)
     dark = (flat <= BLACK).view(np.uint8)
@@ -254,7 +258,7 @@ def clean(ink: Ink, *, enabled: bool) -> tuple[Grey, dict[str, object], list[str
         return np.where(soft(ink.amount > ink.faint), ink.amount, 0), {"skipped": True}, []
     ink, lines = without_rules(ink)
     mask = writing_mask(ink)
-    marks = find_marks(ink, mask)
+    marks = find_components(ink, mask)
     writing, dropped = choose_writing(marks)
     kept = marks.keep(writing)
     warnings = []

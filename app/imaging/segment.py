@@ -1,6 +1,6 @@
 """A page of digits cut into single ones: groups of strokes, lines of groups, places to part them.
 
-Only a network can tell which cut is right: this module offers the pieces, and `app.page_reading`
+Only a network can tell which cut is right: this module offers the segments, and `app.page_reading`
 chooses among them.
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import BlankImageError
-from app.imaging.components import Marks, find_marks, is_cut_off, is_frame, writing_mask
+from app.imaging.components import Components, find_components, is_cut_off, is_frame, writing_mask
 from app.imaging.decode import Upload
 from app.imaging.filters import Grey
 from app.imaging.ink import Ink, extract, to_grey, without_rules
@@ -18,14 +18,14 @@ from app.imaging.polarity import DetectedPolarity, Polarity, measure_polarity
 from app.imaging.prepare import to_mnist
 
 MAX_GROUPS = 400  # a page of handwriting has fewer; more is a texture
-MAX_PIECES = 600  # pieces offered on a page, after which groups are no longer parted
-SPECK = 0.3  # height and width, in digit heights, under which a lone piece is a speck
+MAX_PIECES = 600  # segments offered on a page, after which groups are no longer parted
+SPECK = 0.3  # height and width, in digit heights, under which a lone part is a speck
 WIDE = 0.8  # width over height from which on a group may be several digits
 MAX_CUTS = 7  # places at which a group may be parted
 
 
 @dataclass(frozen=True)
-class Piece:
+class Segment:
     """A part of a group that may be one digit.
 
     Attributes:
@@ -42,19 +42,19 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Group:
+class StrokeGroup:
     """Strokes that belong together, and every way to part them.
 
     Attributes:
         line: Number of the text line, from 0 at the top.
-        cuts: How many places there are to cut, both ends included; a reading is a chain of pieces
+        cuts: How many places there are to cut, both ends included; a reading is a chain of segments
             from cut 0 to the last.
-        pieces: The pieces between cuts that may be a digit; the whole is among them.
+        segments: The segments between cuts that may be a digit; the whole is among them.
     """
 
     line: int
     cuts: int
-    pieces: tuple[Piece, ...]
+    segments: tuple[Segment, ...]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class _Box:
 
 def segment(
     upload: Upload, *, polarity: Polarity = "auto"
-) -> tuple[tuple[Group, ...], DetectedPolarity]:
+) -> tuple[tuple[StrokeGroup, ...], DetectedPolarity]:
     """Find the digits of a page.
 
     Args:
@@ -93,21 +93,21 @@ def segment(
     found = measure_polarity(grey).polarity if polarity == "auto" else polarity
     ink, _ = extract(grey, found)
     ink, _ = without_rules(ink)
-    marks = find_marks(ink, writing_mask(ink))
+    marks = find_components(ink, writing_mask(ink))
     if not len(marks):
         raise BlankImageError("No ink was found: only ruled lines, or nothing at all.")
     boxes = _joined(_boxes(marks))[:MAX_GROUPS]
-    groups: list[Group] = []
+    groups: list[StrokeGroup] = []
     offered = 0
     for line, row in enumerate(_lines(boxes)):
         for box in row:
             group = _group(box, line, marks, ink, upload.factor, parted=offered < MAX_PIECES)
             groups.append(group)
-            offered += len(group.pieces)
+            offered += len(group.segments)
     return tuple(groups), found
 
 
-def _boxes(marks: Marks) -> list[_Box]:
+def _boxes(marks: Components) -> list[_Box]:
     """Return a box for each mark that is no frame and no shadow, the heaviest first."""
     order = np.argsort(-marks.weight, kind="stable")
     kept = order[~(is_frame(marks) | is_cut_off(marks))[order]]
@@ -199,23 +199,25 @@ def _lines(boxes: list[_Box]) -> list[list[_Box]]:
     return sorted(lines, key=lambda line: float(np.median([box.top + box.bottom for box in line])))
 
 
-def _group(box: _Box, line: int, marks: Marks, ink: Ink, factor: int, *, parted: bool) -> Group:
-    """Cut a group's ink out of the page and offer its pieces, or only the whole."""
+def _group(
+    box: _Box, line: int, marks: Components, ink: Ink, factor: int, *, parted: bool
+) -> StrokeGroup:
+    """Cut a group's ink out of the page and offer its segments, or only the whole."""
     view = (slice(box.top, box.bottom), slice(box.left, box.right))
     mine = np.isin(marks.labels[view], box.names)
     amount = np.where(mine, ink.amount[view], 0)
     cuts = _cuts(amount, mine, box) if parted else [0, box.width]
-    pieces = []
+    segments = []
     for start in range(len(cuts) - 1):
         for stop in range(start + 1, len(cuts)):
             whole = (start, stop) == (0, len(cuts) - 1)
             width = cuts[stop] - cuts[start]
             if whole or 0.12 * box.height <= width <= 1.4 * box.height:
                 left, right = cuts[start], cuts[stop]
-                piece = _piece(amount[:, left:right], box, left, ink, factor)
-                if piece is not None:
-                    pieces.append(Piece(start, stop, *piece))
-    return Group(line, len(cuts), tuple(pieces))
+                part = _piece(amount[:, left:right], box, left, ink, factor)
+                if part is not None:
+                    segments.append(Segment(start, stop, *part))
+    return StrokeGroup(line, len(cuts), tuple(segments))
 
 
 def _piece(

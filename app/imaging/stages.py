@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from app.imaging.polarity import DetectedPolarity
 
 # Every stage that can be left out, in order, with what it does.
-SWITCHABLE = {
+OPTIONAL_STAGES = {
     "background": "An uneven ground (shadow, vignette, fog) is estimated and taken away.",
     "clean": "Specks, ruled lines and the edges of the paper are dropped.",
     "stroke": "Strokes far thinner or thicker than MNIST's are brought near its width.",
@@ -22,7 +22,7 @@ class Stage:
     """One step: its name, what it did, a picture of its outcome, and the numbers it chose.
 
     Attributes:
-        image: uint8 `[H, W]`, at most `app.imaging.decode.WORKING_SIDE` a side.
+        image: uint8 `[H, W]`, at most `app.imaging.decode.MAX_WORKING_SIDE` a side.
         parameters: JSON-able values.
     """
 
@@ -47,7 +47,7 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class NetworkInput:
     """An image as the network receives it.
 
     Attributes:
@@ -70,7 +70,7 @@ class Prepared:
 
 
 @dataclass
-class Record:
+class StageRecorder:
     """Collects the stages of one preparation; costs nothing when they are not wanted."""
 
     wanted: bool

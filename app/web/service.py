@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from app.cancellation import Disconnected
-from app.imaging.decode import is_small
+from app.imaging.decode import is_small_png
 from app.inference.model import INT8_BATCH_SIZES, Model
 from app.inference.registry import Registry
 from app.predictions import BatchResult
@@ -121,7 +121,7 @@ class Service:
         """
         # A round trip to a thread takes longer than to decode a 28x28 (docs/performance.md).
         is_fast = model.seconds_per_image <= self.quick_below_s
-        if is_fast and (not isinstance(image, bytes) or is_small(image)):
+        if is_fast and (not isinstance(image, bytes) or is_small_png(image)):
             began = time.perf_counter()
             image = ensure_decoded(image, options)
             if is_passthrough(image, options):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from app.errors import BlankImageError, DigitscopeError, TooLargeError, UndecodableError
-from app.imaging.decode import WORKING_SIDE, decode, is_small
+from app.imaging.decode import MAX_WORKING_SIDE, decode, is_small_png
 from app.imaging.ink import to_grey
 from app.imaging.prepare import candidates
 from tests.conftest import Digits
@@ -64,7 +64,7 @@ def test_large_image_is_worked_on_smaller() -> None:
     large = drawing("RGB").resize((6000, 4000), Image.Resampling.NEAREST)
     for file_format in ("PNG", "JPEG"):
         upload = decode(saved(large, file_format), max_pixels=30_000_000)
-        assert max(upload.pixels.shape) <= WORKING_SIDE
+        assert max(upload.pixels.shape) <= MAX_WORKING_SIDE
         assert (upload.width, upload.height) == (6000, 4000)
         assert upload.factor * upload.pixels.shape[1] == pytest.approx(6000, rel=0.01)
 
@@ -180,8 +180,8 @@ def test_png_with_much_else_in_it_is_not_small(digits: Digits) -> None:
     """A 28x28 in any colours is quick to decode, one among many chunks is not; both are read."""
     digit = encode(digits.images[9])
     noise = np.random.default_rng(3).integers(0, 256, (28, 28, 4), np.uint8)
-    assert is_small(digit)
-    assert is_small(saved(Image.fromarray(noise), "PNG"))
+    assert is_small_png(digit)
+    assert is_small_png(saved(Image.fromarray(noise), "PNG"))
     stuffed = digit[:33] + _chunk(b"vpAg", b"") * 1000 + digit[33:]
-    assert not is_small(stuffed)
+    assert not is_small_png(stuffed)
     assert _outcome(stuffed) == _outcome(digit)

@@ -14,15 +14,15 @@ from app.imaging.decode import Upload, decode, from_pixels
 from app.imaging.prepare import (
     THICK,
     THIN,
+    are_mnist_shaped,
     as_is,
     candidates,
     is_mnist_shaped,
-    mnist_shaped,
     prepare,
     prepare_fully,
     stroke_width,
 )
-from app.imaging.stages import SWITCHABLE
+from app.imaging.stages import OPTIONAL_STAGES
 from app.inference.model import Model
 from app.samples import sample_pixels
 from app.settings import REPOSITORY
@@ -67,7 +67,7 @@ def test_many_are_told_as_one_is(digits: Digits) -> None:
             made.append(image.reshape(28, 28))
     images = np.stack([*digits.images, *(255 - digits.images[:50]), *made])
     each = [is_mnist_shaped(from_pixels(image)) for image in images]
-    assert mnist_shaped(images).tolist() == each
+    assert are_mnist_shaped(images).tolist() == each
     assert sum(each[-len(made) :]) == 17 * 2 * 2
 
 
@@ -241,7 +241,7 @@ def test_stages_are_recorded_in_order_when_asked_for() -> None:
     names = ["grey", "polarity", "background", "clean", "scale", "stroke", "centre"]
     assert [stage.name for stage in stages] == names
     assert all(stage.image.dtype == np.uint8 and stage.description for stage in stages)
-    assert set(SWITCHABLE) <= set(names)
+    assert set(OPTIONAL_STAGES) <= set(names)
     np.testing.assert_array_equal(stages[-1].image, prepare(upload).pixels)
 
 
@@ -256,7 +256,7 @@ def test_grey_ground_is_read_in_every_way() -> None:
 def test_skipping_every_stage_still_gives_an_image() -> None:
     """Stages can be left out alone and together."""
     upload = from_pixels(_page(1))
-    for skip in [{name} for name in SWITCHABLE] + [set(SWITCHABLE)]:
+    for skip in [{name} for name in OPTIONAL_STAGES] + [set(OPTIONAL_STAGES)]:
         try:
             assert prepare_fully(upload, skip=skip).pixels.shape == (28, 28)
         except DigitscopeError as error:
