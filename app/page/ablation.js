@@ -5,7 +5,6 @@ import { probabilityBars } from "./prediction.js";
 import { aDigit, byId, fill, h, number, percent, announce, table } from "./dom.js";
 import { updateWhenVisible, state, onNetwork } from "./state.js";
 
-const GOOD = ["Conv2D", "BatchNormalization", "ReLU", "MaxPooling2D", "Dense", "Activation"];
 const off = new Set();
 let ranked = [];
 
@@ -22,8 +21,8 @@ export function startAblation() {
     h("div.row", h("label", "Layer ", layer), reset),
     h("div.columns", h("div", list), h("div", h("table.bars", h("caption", "With the channels off; the mark is where the bar was"), body), said)), order);
   onNetwork(({ layers }) => {
-    fill(layer, layers.filter((one) => GOOD.includes(one.type) && one.computable && one.output_shape.at(-1) > 10).map((one) => h("option", { value: one.name }, `${one.name} (${one.output_shape.at(-1)})`)));
-    const preferred = layers.find((one) => one.type === "ReLU" && one.output_shape.length === 3);
+    fill(layer, layers.filter((one) => one.ablatable && one.changes_values && one.output_shape.at(-1) > 10).map((one) => h("option", { value: one.name }, `${one.name} (${one.output_shape.at(-1)})`)));
+    const preferred = layers.find((one) => one.activation && one.output_shape.length === 3);
     if (preferred) layer.value = preferred.name;
     off.clear();
   });

@@ -10,7 +10,6 @@ import { extent, legend, paintSheet, paintValues } from "./heatmaps.js";
 import { state, emit } from "./state.js";
 import { UnitTrace } from "./unit_trace.js";
 
-const KEEPS_CHANNELS = ["BatchNormalization", "ReLU", "LeakyReLU", "Activation", "MaxPooling2D", "AveragePooling2D", "ZeroPadding2D", "Dropout", "SpatialDropout2D", "GaussianNoise", "Identity", "PReLU", "ELU"];
 const weights = new Map();
 
 /**
@@ -142,23 +141,13 @@ class Panel {
   }
 
   async #showKernel() {
-    const source = convolutionBehind(this.layer);
-    if (!source) { fill(this.kernel); return; }
+    const { name, convolution } = this.layer;
+    if (!convolution) { fill(this.kernel); return; }
     const { channel } = this;
-    const kernel = await kernelOf(source.name).catch((error) => { emit("error", error); });
+    const kernel = await kernelOf(convolution).catch((error) => { emit("error", error); });
     if (!kernel || this.gone || channel !== this.channel) return;
-    fill(this.kernel, h("h5", source.name === this.layer.name ? "Its kernel" : `The kernel behind it, in ${source.name}`), ...drawKernel(kernel, channel));
+    fill(this.kernel, h("h5", convolution === name ? "Its kernel" : `The kernel behind it, in ${convolution}`), ...drawKernel(kernel, channel));
   }
-}
-
-/** The convolution whose channels a layer's channels are, if there is one. */
-export function convolutionBehind(layer) {
-  let at = layer;
-  while (at && at.type !== "Conv2D") {
-    if (!KEEPS_CHANNELS.includes(at.type) || at.inputs.length !== 1) return null;
-    at = state.network.layers.find((one) => one.name === at.inputs[0]);
-  }
-  return at ?? null;
 }
 
 async function kernelOf(name) {

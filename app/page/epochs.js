@@ -69,7 +69,7 @@ async function describe(signal) {
   }
   const layers = state.network.layers.filter((layer) => layer.output_shape.length === 3 && layer.output_shape.at(-1) > 1);
   fill(parts.layer, layers.map((layer) => h("option", { value: layer.name }, layer.name)));
-  parts.layer.value = (layers.find((layer) => layer.type === "ReLU") ?? layers[0]).name;
+  parts.layer.value = (layers.find((layer) => layer.activation) ?? layers[0]).name;
   parts.slider.max = String(saved.length - 1);
   parts.slider.value = "0";
   parts.curve = curve({

@@ -8,7 +8,6 @@ import { extent, legend, paintSheet, paintValues, readSheet } from "./heatmaps.j
 import { updateWhenVisible, on, state } from "./state.js";
 import { layerDownloads } from "./downloads.js";
 
-const HANDED_ON = ["ZeroPadding2D", "Dropout", "Flatten", "Identity", "SpatialDropout2D", "GaussianNoise"];
 let cards = [];
 let seen = null; // the last answer of /inspect
 
@@ -80,7 +79,7 @@ class Card {
       open: layer.computable ? (at) => this.open(at) : null,
     });
     const picture = this.grid.element;
-    this.holder = HANDED_ON.includes(layer.type) || layer.output_shape.length === 2
+    this.holder = !layer.changes_values || layer.output_shape.length === 2
       ? h("details.handed-on", h("summary", "Show the values"), picture) : picture;
     this.holder.addEventListener("toggle", () => this.paint(roomForSheets()));
     this.few = !this.spatial && this.units <= 20;
@@ -168,7 +167,7 @@ class Card {
   /** A layer of few units is its table: for a softmax with logits, exponentials and shares. */
   #figures() {
     const before = seen.layers.find((layer) => layer.name === this.layer.inputs[0])?.values;
-    const soft = this.layer.type === "Softmax" && before;
+    const soft = this.layer.activation === "softmax" && before;
     const raised = soft ? before.map((one) => Math.exp(one)) : [];
     const sum = raised.reduce((a, b) => a + b, 0);
     // Shares of a millionth have few digits left in the answer, which rounds by the largest.
