@@ -16,6 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 from app.inference.registry import Registry
+from app.inspection.attribution import METHODS
 from app.samples import sample_png
 from app.settings import REPOSITORY
 from benchmarks.page import fill, table
@@ -41,7 +42,7 @@ ROUTES = {
         f"`/explain`, {method}{', unchecked' if not checks else ''}": (
             f"/explain?method={method}&checks={str(checks).lower()}"
         )
-        for method in ("gradient", "smoothgrad", "integrated-gradients", "grad-cam", "occlusion")
+        for method in METHODS
         for checks in (False, True)
     },
 }

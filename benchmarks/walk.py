@@ -19,6 +19,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.inspection.attribution import METHODS
 from app.main import create_app
 from app.samples import sample_png
 from app.settings import REPOSITORY, Settings
@@ -28,7 +29,6 @@ PAGE = REPOSITORY / "docs" / "inspection.md"
 IMAGES = PAGE.parent / "images"
 DIGIT, OTHER = 4, 9
 SHEETS = ("relu_1_1", "relu_1_2", "relu_2_1", "relu_2_2")
-METHODS = ("gradient", "smoothgrad", "integrated-gradients", "grad-cam", "occlusion")
 CLOSING = (8, slice(11, 16))  # row and columns of the pixels that close the 4
 
 

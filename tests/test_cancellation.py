@@ -12,14 +12,8 @@ from app.inference.model import Model
 from app.inference.runtime import Outputs
 from app.inspection.ablation import ablate
 from app.inspection.activations import inspect_image
-from app.inspection.attribution import (
-    METHODS,
-    Method,
-    Question,
-    attribute,
-    model_score,
-    network_score,
-)
+from app.inspection.attribution import METHODS, attribute
+from app.inspection.score import Question, model_score, network_score
 from app.recognise import Options
 from app.samples import sample_png
 
@@ -39,7 +33,7 @@ def test_work_goes_on_as_long_as_somebody_waits() -> None:
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "grad-cam"])
-def test_maps_of_many_images_are_broken_off(classic: Model, method: Method) -> None:
+def test_maps_of_many_images_are_broken_off(classic: Model, method: str) -> None:
     """Every method that takes more than one pass looks whether anybody waits."""
     question = Question(3)
     score = model_score(classic, question)

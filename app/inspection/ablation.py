@@ -1,7 +1,7 @@
-"""What if some channels of a layer were silent: the prediction without them.
+"""Predict with some channels of a layer switched off.
 
-The layer's output is multiplied by a mask and the layers behind it are computed anew; weights are
-never touched. All channels in turn are one batch.
+The layer's output is multiplied by a mask, and the layers after it are computed again; weights are
+never changed. Many variants are computed as one batch.
 """
 
 from collections.abc import Sequence
@@ -13,19 +13,17 @@ from numpy.typing import NDArray
 from app.cancellation import check_cancelled
 from app.errors import InvalidInputError, NotFoundError
 from app.inspection.activations import InspectedImage
-from app.inspection.attribution import logits_of
+from app.inspection.score import BATCH_SIZE, logits_of
 from app.network.functions import Array, softmax
 from app.network.network import Layer
-
-CHUNK = 16  # variants that are computed at once: some 2 MB of each
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """What a network says without some channels.
+    """A prediction without some channels.
 
     Attributes:
-        channels: Those that were silent.
+        channels: The channels that were off.
         probabilities: float32 `[10]`.
         logits: float32 `[10]`.
     """
@@ -35,53 +33,60 @@ class Ablation:
     logits: NDArray[np.float32]
 
 
-def ablate(look: InspectedImage, layer: Layer, silent: Sequence[Sequence[int]]) -> list[Ablation]:
-    """Predict with sets of channels switched off.
+def ablate(
+    inspected: InspectedImage, layer: Layer, variants: Sequence[Sequence[int]]
+) -> list[Ablation]:
+    """Predict with several sets of channels switched off.
 
     Args:
-        look: What every layer holds.
-        layer: The layer; one without places has its units as channels.
-        silent: For each variant, the channels that are off; none for the network as it is.
+        inspected: The image and every layer's output.
+        layer: The layer; the channels of a layer without rows and columns are its units.
+        variants: For each prediction, the channels to switch off; empty for all channels on.
+
+    Returns:
+        One prediction for each variant, in the same order.
 
     Raises:
-        InvalidInputError: The layer lies behind the logits.
+        InvalidInputError: The logits do not depend on the layer.
         NotFoundError: The layer has no such channel.
-        UnsupportedLayerError: The arithmetic of a layer behind it is not known.
+        UnsupportedLayerError: The arithmetic of a later layer is not supported.
     """
-    if not look.model.network.feeds_scores(layer):
+    if not inspected.model.network.feeds_scores(layer):
         raise InvalidInputError(
-            f"The logits do not depend on the layer {layer.name!r}; there is nothing to switch off."
+            f"The logits do not depend on the layer {layer.name!r}; choose an earlier layer."
         )
-    unknown = sorted({at for row in silent for at in row if not 0 <= at < layer.channels})
+    unknown = sorted({at for channels in variants for at in channels} - set(range(layer.channels)))
     if unknown:
         raise NotFoundError(
             f"The layer {layer.name!r} has no channel {', '.join(map(str, unknown))}.",
             valid=[f"channel 0..{layer.channels - 1}"],
         )
-    parts = []
-    for start in range(0, len(silent), CHUNK):
+    batches = []
+    for start in range(0, len(variants), BATCH_SIZE):
         check_cancelled()
-        parts.append(_logits(look, layer, silent[start : start + CHUNK]))
-    rows = np.concatenate(parts)
-    shares = softmax(rows)
+        batches.append(_masked_logits(inspected, layer, variants[start : start + BATCH_SIZE]))
+    logits = np.concatenate(batches)
     return [
-        Ablation(tuple(channels), share, logits)
-        for channels, share, logits in zip(silent, shares, rows, strict=True)
+        Ablation(tuple(channels), probabilities, row)
+        for channels, probabilities, row in zip(variants, softmax(logits), logits, strict=True)
     ]
 
 
-def _logits(look: InspectedImage, layer: Layer, silent: Sequence[Sequence[int]]) -> Array:
-    network = look.model.network
-    masks = np.ones((len(silent), *[1] * (len(layer.shape) - 1), layer.channels), np.float32)
-    for mask, channels in zip(masks, silent, strict=True):
+def _masked_logits(
+    inspected: InspectedImage, layer: Layer, variants: Sequence[Sequence[int]]
+) -> Array:
+    """Return the logits of each variant, float32 `[N, 10]`."""
+    network, count = inspected.model.network, len(variants)
+    masks = np.ones((count, *[1] * (len(layer.shape) - 1), layer.channels), np.float32)
+    for mask, channels in zip(masks, variants, strict=True):
         mask[..., list(channels)] = 0
-    # Only what lies behind the layer is computed; all else is taken as the twin gave it.
-    behind = network.downstream(layer)
+    # Only layers that depend on this one are computed again; the others keep their outputs.
+    dependent = network.downstream(layer)
     known = {
-        one.index: np.broadcast_to(look.of(one)[None], (len(silent), *one.shape))
-        for one in network.layers
-        if one.index not in behind
+        other.index: np.broadcast_to(inspected.of(other)[None], (count, *other.shape))
+        for other in network.layers
+        if other.index not in dependent
     }
-    images = np.broadcast_to(look.image[None], (len(silent), *look.image.shape))
+    images = np.broadcast_to(inspected.image[None], (count, *inspected.image.shape))
     outputs = network.resume(images, known, {layer.index: masks}, last=network.scores)
     return np.asarray(logits_of(network, outputs), np.float32)

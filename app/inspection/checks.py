@@ -1,6 +1,6 @@
-"""Whether a map means anything: the deletion curve, and the same map on randomised weights.
+"""Check whether a map explains the network: the deletion curve and the rank correlation of maps.
 
-Knows maps and scores; knows nothing of how a map was made.
+Knows maps and scores, but not how a map was computed.
 """
 
 from dataclasses import dataclass
@@ -8,65 +8,68 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inspection.attribution import Map, Score
+from app.inspection.score import Map, Score
 
-FRACTIONS = 20  # steps of a deletion curve
-ORDERS = 8  # random orders that a map is held against
-SEED = 11
+DELETION_STEPS = 20  # points of a deletion curve after the first
+RANDOM_ORDERS = 8  # random orders whose mean curve is the baseline
+SEED = 11  # the same image always gets the same random orders
 
 
 @dataclass(frozen=True)
 class Deletion:
-    """What is left of the explained quantity while pixels are blacked out.
+    """The score while pixels are blacked out one after another.
 
-    Petsiuk et al., 2018, arXiv:1806.07421. Only pixels with ink count: black ones cannot be
-    deleted, and a random order that wasted its steps on them would be no rival.
+    Petsiuk et al., 2018, arXiv:1806.07421. Only pixels with ink are deleted. Blacking out a black
+    pixel changes nothing, so a random order that included them would be too weak a baseline.
 
     Attributes:
-        fractions: Shares of the ink's pixels that are deleted, 0 to 1.
-        by_map: What is left when the map's order decides, the largest first.
-        at_random: Mean over random orders.
-        area_by_map: Mean of `by_map`; the lower, the better the map.
-        area_at_random: Mean of `at_random`.
+        fractions: Shares of the ink's pixels that are deleted, float32 `[S]`, 0 to 1.
+        by_map: Score when the map's largest values are deleted first, float32 `[S]`.
+        at_random: Mean score over random orders, float32 `[S]`.
     """
 
-    fractions: Map
-    by_map: Map
-    at_random: Map
+    fractions: NDArray[np.float32]
+    by_map: NDArray[np.float32]
+    at_random: NDArray[np.float32]
 
     @property
     def area_by_map(self) -> float:
-        """Return the mean of the curve of the map."""
+        """Return the mean of `by_map`; the lower, the better the map."""
         return float(self.by_map.mean())
 
     @property
     def area_at_random(self) -> float:
-        """Return the mean of the curve of random orders."""
+        """Return the mean of `at_random`."""
         return float(self.at_random.mean())
 
+    @property
+    def better_than_random(self) -> bool:
+        """Return whether the score falls faster in the map's order than in random orders."""
+        return self.area_by_map < self.area_at_random
 
-def deletion(score: Score, pixels: NDArray[np.uint8], values: Map) -> Deletion:
-    """Delete ink pixel by pixel, in a map's order and in random ones.
+
+def deletion(score: Score, pixels: NDArray[np.uint8], ranking: Map) -> Deletion:
+    """Delete ink pixel by pixel, in the map's order and in random orders.
 
     Args:
-        score: What scores images `[N, 28, 28]`.
+        score: Scores images.
         pixels: uint8 `[28, 28]`.
-        values: The map; the largest values go first.
+        ranking: float32 `[28, 28]`; pixels with the largest values are deleted first.
     """
     image = pixels.astype(np.float32)
     ink = np.flatnonzero(pixels.reshape(-1))
     rng = np.random.default_rng(SEED)
-    orders = [ink[np.argsort(-values.reshape(-1)[ink], kind="stable")]]
-    orders += [rng.permutation(ink) for _ in range(ORDERS)]
-    fractions = np.linspace(0, 1, FRACTIONS + 1, dtype=np.float32)
+    orders = [ink[np.argsort(-ranking.reshape(-1)[ink], kind="stable")]]
+    orders += [rng.permutation(ink) for _ in range(RANDOM_ORDERS)]
+    fractions = np.linspace(0, 1, DELETION_STEPS + 1, dtype=np.float32)
     counts = np.rint(fractions * ink.size).astype(int)
-    left = np.repeat(image.reshape(1, 1, -1), len(orders), axis=0).repeat(len(counts), axis=1)
-    for row, order in zip(left, orders, strict=True):
-        for state, count in zip(row, counts, strict=True):
+    states = np.tile(image.reshape(-1), (len(orders), len(counts), 1))
+    for order_states, order in zip(states, orders, strict=True):
+        for state, count in zip(order_states, counts, strict=True):
             state[order[:count]] = 0
-    # All orders begin with the whole image and end with none of it: those are scored once.
-    inner = left[:, 1:-1].reshape(-1, 28, 28)
-    ends = left[0, [0, -1]].reshape(-1, 28, 28)
+    # All orders start with the whole image and end with a black one: score these two only once.
+    inner = states[:, 1:-1].reshape(-1, 28, 28)
+    ends = states[0, [0, -1]].reshape(-1, 28, 28)
     scores = score(np.concatenate([ends, inner]))
     curves = np.empty((len(orders), len(counts)), np.float32)
     curves[:, 0], curves[:, -1] = scores[0], scores[1]
@@ -74,20 +77,23 @@ def deletion(score: Score, pixels: NDArray[np.uint8], values: Map) -> Deletion:
     return Deletion(fractions, curves[0], curves[1:].mean(axis=0))
 
 
-def similarity(values: Map, other: Map) -> float | None:
-    """Return Spearman's rank correlation of the sizes of two maps, or None if one is constant.
+def rank_correlation(values: Map, other: Map) -> float | None:
+    """Return Spearman's rank correlation of the magnitudes of two maps, -1 to 1.
 
-    A map that looks the same on a network that has learned nothing shows the image, not the
-    network (Adebayo et al., 2018, arXiv:1810.03292).
+    If a network that has learned nothing gives a similar map, the map shows the image and not what
+    the network learned (Adebayo et al., 2018, arXiv:1810.03292).
+
+    Returns:
+        The correlation, or None if the magnitudes of a map are all the same.
     """
-    ranks = [_ranks(np.abs(one).reshape(-1)) for one in (values, other)]
-    if any(one.std() == 0 for one in ranks):
+    ranks = [_ranks(np.abs(magnitudes).reshape(-1)) for magnitudes in (values, other)]
+    if any(rank.std() == 0 for rank in ranks):
         return None
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def _ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return ranks, equal values sharing theirs."""
-    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return np.asarray((ends - (counts - 1) / 2)[which])
+    """Return the rank of each value, from 1; equal values get the mean of their ranks."""
+    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last_ranks = np.cumsum(counts)
+    return np.asarray((last_ranks - (counts - 1) / 2)[group])

@@ -1,20 +1,15 @@
-"""Why the network answers so: a map of the pixels that spoke for it, with its own checks."""
+"""Explain an answer: a map of each pixel's contribution, and two checks of that map."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from app.inference.model import Model
-from app.inspection.attribution import (
-    Attribution,
-    Map,
-    Method,
-    Question,
-    attribute,
-    model_score,
-    network_score,
-)
-from app.inspection.checks import Deletion, deletion, similarity
+from app.inspection.attribution import DEFAULT_METHOD, attribute, find_method
+from app.inspection.checks import Deletion, deletion, rank_correlation
+from app.inspection.methods.integrated_gradients import DEFAULT_STEPS
+from app.inspection.methods.method import Attribution, Method
+from app.inspection.score import Map, Question, model_score, network_score
 from app.network.network import Layer
 from app.predictions import Prediction
 from app.recognise import ImageInput, Options, recognise
@@ -22,33 +17,34 @@ from app.recognise import ImageInput, Options, recognise
 
 @dataclass(frozen=True)
 class ExplainRequest:
-    """What a client wants explained, and how.
+    """What to explain, and how.
 
     Attributes:
-        method: How.
-        target: The digit whose logit is explained; what is read, if None.
-        contrast: The digit whose logit is taken off, if not None.
-        layer: Name or index of the layer for Grad-CAM; the last convolution if None.
-        steps: Of integrated gradients.
-        checks: Whether the map is checked.
+        method: Name of the explanation method.
+        target: The digit whose logit is explained; None for the predicted digit.
+        contrast: The digit whose logit is subtracted, or None.
+        layer: Name or index of the layer, for methods that take one; None for the last convolution.
+        steps: Number of steps, for methods that take it.
+        checks: Whether to check the map, which takes most of the time.
     """
 
-    method: Method
+    method: str = DEFAULT_METHOD
     target: int | None = None
     contrast: int | None = None
     layer: str | None = None
-    steps: int = 64
+    steps: int = DEFAULT_STEPS
     checks: bool = True
 
 
 @dataclass(frozen=True)
 class Randomised:
-    """The same map on a network whose kernels are shuffled.
+    """The map of a network whose kernels are shuffled, which has learned nothing.
 
     Attributes:
-        values: The map.
-        similarity: Rank correlation of the maps' sizes over all pixels, or None if one is constant.
-        on_ink: The same over the pixels with ink.
+        values: The map, float32 `[28, 28]`.
+        similarity: Rank correlation with the explained map over all pixels, -1 to 1; None if one of
+            the maps is constant.
+        on_ink: Rank correlation over the pixels with ink only, or None.
     """
 
     values: Map
@@ -58,19 +54,20 @@ class Randomised:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A map and what it is worth.
+    """A map and its checks.
 
     Attributes:
-        prediction: What is read.
+        prediction: The answer for the image.
+        method: How the map was computed.
         question: What is explained.
-        value: The logit, or the difference of two.
+        value: The explained score: a logit, or the difference of two.
         attribution: The map.
-        deletion: The deletion curve, if checks were asked for and the map is not empty. Gradients
-            rank pixels by size: their sign says whether a pixel should be lighter or darker.
-        randomised: The map on shuffled kernels, likewise.
+        deletion: The deletion check, or None if checks were not requested or the map is empty.
+        randomised: The randomisation check, or None in the same cases.
     """
 
     prediction: Prediction
+    method: Method
     question: Question
     value: float
     attribution: Attribution
@@ -79,45 +76,45 @@ class Explanation:
 
     @property
     def empty(self) -> bool:
-        """Tell whether no pixel has a part in the answer by this map."""
+        """Return whether the map is 0 everywhere."""
         return not self.attribution.values.any()
 
 
 def explain(
     image: ImageInput, model: Model, options: Options, request: ExplainRequest
 ) -> Explanation:
-    """Explain an answer.
+    """Explain the answer of a model for an image.
 
     Raises:
         NotFoundError: There is no such layer.
-        InvalidInputError: The layer or the network does not suit the method.
-        UnsupportedLayerError: The arithmetic of a layer is not known.
-        DigitscopeError: What `app.recognise.read_image` raises.
+        InvalidInputError: There is no such method, or the layer does not suit it.
+        UnsupportedLayerError: The derivative of a layer is not known.
+        DigitscopeError: The image cannot be read; see `app.recognise.read_image`.
     """
+    method = find_method(request.method)
     model = model.in_float32
     network = model.network
     layer = network.find(request.layer) if request.layer is not None else None
     prediction = recognise(image, model, options)
-    question = Question(
-        prediction.digit if request.target is None else request.target, request.contrast
-    )
+    target = prediction.digit if request.target is None else request.target
+    question = Question(target, request.contrast)
     pixels = prediction.prepared.pixels
     score = model_score(model, question)
-    made = attribute(
-        network, score, pixels, question, request.method, layer=layer, steps=request.steps
+    attribution = attribute(
+        network, score, pixels, question, method.name, layer=layer, steps=request.steps
     )
-    checked = request.checks and bool(made.values.any())
-    by_size = request.method in ("gradient", "smoothgrad")
-    ranked = np.abs(made.values) if by_size else made.values
+    curve, randomised = None, None
+    if request.checks and attribution.values.any():
+        curve = deletion(score, pixels, method.ranking(attribution.values))
+        randomised = _randomised(model, prediction, question, request, attribution, layer)
     return Explanation(
         prediction=prediction,
+        method=method,
         question=question,
         value=float(score(pixels[None].astype(np.float32))[0]),
-        attribution=made,
-        deletion=deletion(score, pixels, ranked) if checked else None,
-        randomised=_randomised(model, prediction, question, request, made, layer)
-        if checked
-        else None,
+        attribution=attribution,
+        deletion=curve,
+        randomised=randomised,
     )
 
 
@@ -126,9 +123,10 @@ def _randomised(
     prediction: Prediction,
     question: Question,
     request: ExplainRequest,
-    made: Attribution,
+    attribution: Attribution,
     layer: Layer | None,
 ) -> Randomised:
+    """Compute the same map with shuffled kernels and compare it with the explained map."""
     network, pixels = model.network.randomised, prediction.prepared.pixels
     other = attribute(
         network,
@@ -139,7 +137,7 @@ def _randomised(
         layer=network.layers[layer.index] if layer else None,
         steps=request.steps,
     ).values
-    ink = pixels > 0
+    values, ink = attribution.values, pixels > 0
     return Randomised(
-        other, similarity(made.values, other), similarity(made.values[ink], other[ink])
+        other, rank_correlation(values, other), rank_correlation(values[ink], other[ink])
     )

@@ -1,4 +1,4 @@
-"""The training digits that lie nearest to an image where the network decides."""
+"""Find the training digits whose features are most similar to an image's."""
 
 from dataclasses import dataclass
 
@@ -14,13 +14,13 @@ from app.recognise import ImageInput, Options, recognise
 
 @dataclass(frozen=True)
 class Neighbour:
-    """One training digit.
+    """A training digit.
 
     Attributes:
-        index: Its position in the official training split.
-        label: What it shows.
-        distance: Between the directions of the features that enter the logits: 0 for the same, 2
-            for the opposite, about 1.4 for two that have nothing in common.
+        index: Position in the official training split.
+        label: The digit that it shows, 0 to 9.
+        distance: Euclidean distance between the features' directions: 0 for the same direction,
+            about 1.4 for orthogonal ones, 2 for opposite ones.
         image: uint8 `[28, 28]`.
     """
 
@@ -32,52 +32,57 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Where an image lies among the training digits.
+    """How an image compares with the training digits.
 
     Attributes:
-        prediction: What the network reads.
-        nearest: The nearest first.
-        among: How many training digits were looked at.
-        percentile: Share of held-out digits, in per cent, that lie nearer to their nearest.
-        typical: The median of held-out digits' distances to their nearest.
+        prediction: The answer for the image.
+        nearest: The nearest training digits, nearest first.
+        searched: Number of training digits that were searched.
+        percentile: Percentage of held-out digits that are nearer to their nearest training digit.
+        typical_distance: Median distance of held-out digits to their nearest training digit.
     """
 
     prediction: Prediction
     nearest: tuple[Neighbour, ...]
-    among: int
+    searched: int
     percentile: float
-    typical: float
+    typical_distance: float
 
 
 def find_neighbours(image: ImageInput, model: Model, options: Options, count: int) -> Neighbourhood:
-    """Find the training digits nearest to an image.
+    """Find the `count` training digits nearest to an image.
+
+    Features are the input of the layer that gives the logits.
 
     Raises:
-        InvalidInputError: The model's bundle holds no embeddings.
-        DigitscopeError: What `app.recognise.read_image` raises.
+        InvalidInputError: The model's bundle has no embeddings.
+        DigitscopeError: The image cannot be read; see `app.recognise.read_image`.
     """
-    known = model.embeddings
-    if known is None:
+    embeddings = model.embeddings
+    if embeddings is None:
         raise InvalidInputError(
-            f"The bundle of the model {model.bundle.metadata.name!r} holds no {EMBEDDINGS_FILE};"
-            " write it with 'python -m training.embeddings', or ask another model."
+            f"The model {model.bundle.metadata.name!r} has no {EMBEDDINGS_FILE} in its bundle."
+            " Write it with 'python -m training.embeddings', or use another model."
         )
     model = model.in_float32
     prediction = recognise(image, model, options)
     features = model.runtime.predict(prediction.prepared.pixels[None]).features
-    away = distances(to_directions(features), known.directions)[0]
+    away = distances(to_directions(features), embeddings.directions)[0]
     order = np.argsort(away, kind="stable")[:count]
-    held_out = known.held_out
-    ranks = np.linspace(0, 100, held_out.size)
+    held_out = embeddings.held_out
+    percentiles = np.linspace(0, 100, held_out.size)
     return Neighbourhood(
         prediction=prediction,
         nearest=tuple(
             Neighbour(
-                int(known.indices[at]), int(known.labels[at]), float(away[at]), known.images[at]
+                index=int(embeddings.indices[at]),
+                label=int(embeddings.labels[at]),
+                distance=float(away[at]),
+                image=embeddings.images[at],
             )
             for at in order
         ),
-        among=len(known.labels),
-        percentile=float(np.interp(away[order[0]], held_out, ranks)),
-        typical=float(held_out[held_out.size // 2]),
+        searched=len(embeddings.labels),
+        percentile=float(np.interp(away[order[0]], held_out, percentiles)),
+        typical_distance=float(held_out[held_out.size // 2]),
     )

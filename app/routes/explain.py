@@ -1,4 +1,4 @@
-"""`POST /explain`, `/ablate` and `/neighbours`: why the network answers so, and what if."""
+"""`/explain`, `/ablate` and `/neighbours`: why the network gives an answer."""
 
 from typing import Annotated, Literal
 
@@ -8,70 +8,109 @@ from pydantic import Field
 from app.errors import InvalidInputError
 from app.inspection.ablation import ablate
 from app.inspection.activations import inspect_image
-from app.inspection.attribution import Method
-from app.inspection.explanation import ExplainRequest, explain
+from app.inspection.attribution import DEFAULT_METHOD, METHODS, MethodName, methods_using
+from app.inspection.explanation import ExplainRequest, Explanation, explain
+from app.inspection.methods.integrated_gradients import DEFAULT_STEPS, MAX_STEPS, MIN_STEPS
 from app.inspection.neighbours import find_neighbours
 from app.render import diverging, enlarge, to_png
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.requests.images import read_one
 from app.web.responses import content_negotiation
-from app.web.responses.explanations import ablation_answer, explanation_answer, neighbours_answer
+from app.web.responses.explanations import (
+    ablation_answer,
+    explanation_answer,
+    methods_answer,
+    neighbours_answer,
+)
 from app.web.responses.openapi_errors import image_error_responses
 from app.web.responses.openapi_requests import one_image_body
 from app.web.schemas.explanations import (
     AblationAnswer,
     ExplanationAnswer,
+    MethodsAnswer,
     NeighboursAnswer,
 )
 from app.web.schemas.query import ImageQuery
 
 router = APIRouter(tags=["Inspect"])
-ENLARGED = 10  # times, of a map as a picture of its own
+PNG_SCALE = 10  # pixels of the PNG for each pixel of the map
+MAX_CHANNEL_DIGITS = 6  # digits of a channel's number in `channels`; no layer has a million
+_METHOD_LIST = " ".join(f"`{method.name}`: {method.description}" for method in METHODS.values())
 
 
 class ExplainQuery(ImageQuery):
     """The parameters of every image route, what to explain, and how."""
 
-    method: Method = Field("integrated-gradients", description="How the map is made.")
+    method: MethodName = Field(
+        DEFAULT_METHOD, description=f"How the map is computed. {_METHOD_LIST}"
+    )
     target: int | None = Field(
         None,
         ge=0,
         le=9,
-        description="The digit whose logit is explained; what is read if left out.",
+        description="The digit whose logit is explained; the predicted digit if left out.",
     )
     contrast: int | None = Field(
-        None, ge=0, le=9, description="Explain how far `target` is above this digit."
+        None,
+        ge=0,
+        le=9,
+        description="Subtract this digit's logit: why is it `target` and not `contrast`?",
     )
     layer: str | None = Field(
-        None, description="Grad-CAM's layer; the last convolution, after its ReLU, if left out."
+        None,
+        description=(
+            "Name or index of the layer whose channels are weighted; the last convolution, after"
+            f" its activation, if left out. Only {methods_using('layer')}."
+        ),
     )
-    steps: int = Field(64, ge=8, le=256, description="Of integrated gradients.")
-    checks: bool = Field(True, description="Whether the map is checked, which takes longer.")
+    steps: int = Field(
+        DEFAULT_STEPS,
+        ge=MIN_STEPS,
+        le=MAX_STEPS,
+        description=f"Number of steps from black to the image. Only {methods_using('steps')}.",
+    )
+    checks: bool = Field(True, description="Whether to check the map, which takes longer.")
     format: Literal["json", "npy", "png"] | None = Field(
-        None, description="Form of the answer; the Accept header decides if left out, else json."
+        None,
+        description="Format of the response; if left out, the Accept header decides, else json.",
     )
 
 
 class AblateQuery(ImageQuery):
-    """The parameters of every image route, and what to switch off."""
+    """The parameters of every image route, and which channels to switch off."""
 
     layer: str = Field(description="Name or index of the layer.", examples=["relu_1_1"])
     channels: str | None = Field(
         None,
-        description="Channels to switch off together, with commas between them; each in turn if"
-        " left out.",
+        description=(
+            "Channels to switch off together, separated by commas. If left out, each channel is"
+            " switched off on its own."
+        ),
         examples=["3,17"],
     )
     target: int | None = Field(
-        None, ge=0, le=9, description="The digit whose logit is watched; what is read if left out."
+        None,
+        ge=0,
+        le=9,
+        description="The digit whose logit is compared; the predicted digit if left out.",
     )
 
 
 class NeighboursQuery(ImageQuery):
-    """The parameters of every image route, and how many neighbours."""
+    """The parameters of every image route, and the number of neighbours."""
 
-    count: int = Field(8, ge=1, le=100, description="How many neighbours.")
+    count: int = Field(8, ge=1, le=100, description="Number of neighbours.")
+
+
+@router.get(
+    "/explain",
+    operation_id="list_explanation_methods",
+    summary="List the explanation methods",
+)
+async def list_methods() -> MethodsAnswer:
+    """List every method with what it does, what its map cannot show, and its parameters."""
+    return methods_answer()
 
 
 @router.post(
@@ -85,18 +124,18 @@ class NeighboursQuery(ImageQuery):
     },
     openapi_extra=one_image_body(),
 )
-async def explain_answer(
+async def explain_image(
     request: Request, query: Annotated[ExplainQuery, Query()], service: ServiceDep
 ) -> Response | ExplanationAnswer:
-    """Map which pixels spoke for a digit's logit, or for one digit against another.
+    """Map how much each pixel contributes to a digit's logit, or to the difference of two logits.
 
-    With the map come its checks: whether blacking out ink in its order lowers the logit faster than
-    at random, and whether it differs on a network that has learned nothing.
+    Two checks come with the map: whether blacking out ink in the map's order lowers the logit
+    faster than in random orders, and whether the map changes if the network has learned nothing.
     """
     model = await service.model(query.model)
     form = content_negotiation.choose(request, query.format, ("json", "npy", "png"))
     image = await read_one(request, service.limits)
-    asked = ExplainRequest(
+    explain_request = ExplainRequest(
         query.method,
         query.target,
         query.contrast,
@@ -106,15 +145,12 @@ async def explain_answer(
     )
 
     def work() -> Response | ExplanationAnswer:
-        found = explain(image, model, service.options(query), asked)
-        values = found.attribution.values
+        explanation = explain(image, model, service.options(query), explain_request)
         if form == "npy":
-            return content_negotiation.npy(values)
+            return content_negotiation.npy(explanation.attribution.values)
         if form == "png":
-            limit = float(abs(values).max())
-            content = to_png(enlarge(diverging(values, limit), ENLARGED))
-            return content_negotiation.png(content, {"X-Value-Limit": f"{limit:.9g}"})
-        return explanation_answer(found, model, query.method)
+            return _map_png(explanation)
+        return explanation_answer(explanation, model)
 
     return await service.inspection_pool.run_until(disconnected(request), work)
 
@@ -129,19 +165,19 @@ async def explain_answer(
 async def ablate_channels(
     request: Request, query: Annotated[AblateQuery, Query()], service: ServiceDep
 ) -> AblationAnswer:
-    """Predict without some channels of a layer, or without each in turn, the weightiest first."""
+    """Predict without some channels of a layer, or without each of them, largest change first."""
     model = await service.model(query.model)
     layer = model.network.find(query.layer)
-    named = _channels(query.channels)
+    channels = _channel_list(query.channels)
     image = await read_one(request, service.limits)
 
     def work() -> AblationAnswer:
-        seen = inspect_image(image, model, service.options(query))
-        silent = [named] if named else [[channel] for channel in range(layer.channels)]
-        baseline, *found = ablate(seen, layer, [[], *silent])
-        target = seen.prediction.digit if query.target is None else query.target
-        found.sort(key=lambda one: -abs(one.logits[target] - baseline.logits[target]))
-        return ablation_answer(seen, layer, target, baseline, found)
+        inspected = inspect_image(image, model, service.options(query))
+        variants = [channels] if channels else [[channel] for channel in range(layer.channels)]
+        baseline, *ablations = ablate(inspected, layer, [[], *variants])
+        target = inspected.prediction.digit if query.target is None else query.target
+        ablations.sort(key=lambda ablation: -abs(ablation.logits[target] - baseline.logits[target]))
+        return ablation_answer(inspected, layer, target, baseline, ablations)
 
     return await service.inspection_pool.run_until(disconnected(request), work)
 
@@ -156,23 +192,31 @@ async def ablate_channels(
 async def neighbours(
     request: Request, query: Annotated[NeighboursQuery, Query()], service: ServiceDep
 ) -> NeighboursAnswer:
-    """Give the training digits nearest to it where the network decides, and how near they are."""
+    """Find the training digits whose features are most similar, and say how similar they are."""
     model = await service.model(query.model)
     image = await read_one(request, service.limits)
 
     def work() -> NeighboursAnswer:
-        found = find_neighbours(image, model, service.options(query), query.count)
-        return neighbours_answer(found, model)
+        neighbourhood = find_neighbours(image, model, service.options(query), query.count)
+        return neighbours_answer(neighbourhood, model)
 
     return await service.inspection_pool.run_until(disconnected(request), work)
 
 
-def _channels(text: str | None) -> list[int]:
+def _map_png(explanation: Explanation) -> Response:
+    values = explanation.attribution.values
+    limit = float(abs(values).max())
+    content = to_png(enlarge(diverging(values, limit), PNG_SCALE))
+    return content_negotiation.png(content, {"X-Value-Limit": f"{limit:.9g}"})
+
+
+def _channel_list(text: str | None) -> list[int]:
+    """Parse the parameter `channels`; no text gives an empty list."""
     if text is None:
         return []
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and len(part) < 7 for part in parts):
+    if not all(part.isdecimal() and len(part) <= MAX_CHANNEL_DIGITS for part in parts):
         raise InvalidInputError(
-            f"'channels' is {text!r}; expected numbers with commas between them, such as 3,17."
+            f"'channels' is {text!r}; expected numbers separated by commas, such as 3,17."
         )
     return [int(part) for part in parts]

@@ -1,4 +1,4 @@
-"""Maps of what mattered, against tf.GradientTape and against what they promise."""
+"""Explanation maps agree with tf.GradientTape and keep the promises of their methods."""
 
 from pathlib import Path
 
@@ -9,10 +9,12 @@ import tensorflow as tf
 
 from app.errors import InvalidInputError
 from app.inference.model import Model
-from app.inspection import attribution
-from app.inspection.attribution import METHODS, Question, attribute, model_score, network_score
-from app.inspection.checks import deletion, similarity
+from app.inspection.attribution import METHODS, attribute
+from app.inspection.checks import deletion, rank_correlation
 from app.inspection.explanation import ExplainRequest, explain
+from app.inspection.methods.grad_cam import last_convolutions
+from app.inspection.methods.occlusion import occlusion
+from app.inspection.score import Question, model_score, network_score
 from app.recognise import Options
 from app.samples import sample_png
 from tests.conftest import Digits
@@ -22,7 +24,7 @@ from tests.inspection.networks import as_network, votes
 def _tape_gradient(
     model: keras.Model, images: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Values and gradients of a weighted sum of logits, `[N]` and `[N, 28, 28]`."""
+    """Return values `[N]` and gradients `[N, 28, 28]` of a weighted sum of logits."""
     view = keras.Model(model.inputs[0], model.get_layer("logits").output)
     with tf.GradientTape() as tape:
         tape.watch(batch := tf.constant(images[..., None], tf.float32))
@@ -30,12 +32,12 @@ def _tape_gradient(
     return values.numpy(), tape.gradient(values, batch).numpy()[..., 0]
 
 
-def _close(got: np.ndarray, expected: np.ndarray) -> None:
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
+def _assert_close(actual: np.ndarray, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("question", [Question(4), Question(4, 9)])
-def test_gradient_and_grad_cam_are_the_tape_s(
+def test_gradient_and_grad_cam_agree_with_gradient_tape(
     classic: Model, classic_keras: keras.Model, digits: Digits, question: Question
 ) -> None:
     """Both maps agree with their definitions written with tf.GradientTape."""
@@ -46,24 +48,24 @@ def test_gradient_and_grad_cam_are_the_tape_s(
         weights[question.contrast] = -1
     _, expected = _tape_gradient(classic_keras, pixels[None], weights)
     score = model_score(classic, question)
-    got = attribute(classic.network, score, pixels, question, "gradient")
-    _close(got.values, expected[0])
+    gradient = attribute(classic.network, score, pixels, question, "gradient")
+    _assert_close(gradient.values, expected[0])
 
     layer = classic_keras.get_layer("relu_2_2")
     view = keras.Model(classic_keras.inputs[0], layer.output)
-    behind = classic_keras.layers[classic_keras.layers.index(layer) + 1 : -1]
+    later = classic_keras.layers[classic_keras.layers.index(layer) + 1 : -1]
     with tf.GradientTape() as tape:
         tape.watch(maps := view(pixels[None, ..., None].astype(np.float32), training=False))
         value = maps
-        for step in behind:
+        for step in later:
             value = step(value, training=False) if "drop" in step.name else step(value)
         value = tf.linalg.matvec(value, tf.constant(weights))
     alpha = tf.reduce_mean(tape.gradient(value, maps), axis=(1, 2))
-    cam = tf.nn.relu(tf.einsum("nyxc,nc->nyx", maps, alpha))[0].numpy()
-    got = attribute(classic.network, score, pixels, question, "grad-cam")
-    assert got.layer == "relu_2_2"
-    assert got.coarse is not None
-    _close(got.coarse, cam)
+    expected_cam = tf.nn.relu(tf.einsum("nyxc,nc->nyx", maps, alpha))[0].numpy()
+    cam = attribute(classic.network, score, pixels, question, "grad-cam")
+    assert cam.layer == "relu_2_2"
+    assert cam.coarse is not None
+    _assert_close(cam.coarse, expected_cam)
 
 
 def test_integrated_gradients_are_complete(
@@ -71,7 +73,7 @@ def test_integrated_gradients_are_complete(
 ) -> None:
     """The map adds up to the change of the logit from black, and is the tape's sum of gradients."""
     pixels, question = digits.images[3], Question(int(digits.labels[3]))
-    got = attribute(
+    attribution = attribute(
         classic.network,
         model_score(classic, question),
         pixels,
@@ -83,31 +85,32 @@ def test_integrated_gradients_are_complete(
     ends, _ = _tape_gradient(
         classic_keras, np.stack([np.zeros_like(pixels), pixels]).astype(np.float32), weights
     )
-    assert got.reached is not None
-    assert got.expected == pytest.approx(float(ends[1] - ends[0]), abs=1e-3)
-    assert got.reached == pytest.approx(got.expected, rel=0.02)
-    assert got.reached == pytest.approx(float(got.values.sum()), abs=1e-3)
-    along = ((np.arange(128) + 0.5) / 128)[:, None, None] * pixels
-    _, gradients = _tape_gradient(classic_keras, along, weights)
-    _close(got.values, pixels * gradients.mean(axis=0))
+    completeness = attribution.completeness
+    assert completeness is not None
+    assert completeness.difference == pytest.approx(float(ends[1] - ends[0]), abs=1e-3)
+    assert completeness.map_sum == pytest.approx(completeness.difference, rel=0.02)
+    assert completeness.map_sum == pytest.approx(float(attribution.values.sum()), abs=1e-3)
+    path = ((np.arange(128) + 0.5) / 128)[:, None, None] * pixels
+    _, gradients = _tape_gradient(classic_keras, path, weights)
+    _assert_close(attribution.values, pixels * gradients.mean(axis=0))
 
 
 def test_occlusion_is_the_loss_under_each_patch(classic: Model, digits: Digits) -> None:
-    """A pixel's value is the mean loss over the patches that hide it."""
+    """A pixel's value is the mean loss of score over the patches that cover it."""
     pixels, question = digits.images[1].astype(np.float32), Question(int(digits.labels[1]))
     score = model_score(classic, question)
-    got = attribution.occlusion(score, pixels, patch=14, stride=14)
+    values = occlusion(score, pixels, patch=14, stride=14)
     for top in (0, 14):
         for left in (0, 14):
-            hidden = pixels.copy()
-            hidden[top : top + 14, left : left + 14] = 0
-            loss = score(pixels[None])[0] - score(hidden[None])[0]
-            patch = got[top : top + 14, left : left + 14]
+            occluded = pixels.copy()
+            occluded[top : top + 14, left : left + 14] = 0
+            loss = score(pixels[None])[0] - score(occluded[None])[0]
+            patch = values[top : top + 14, left : left + 14]
             np.testing.assert_allclose(patch, loss, atol=1e-4)
 
 
-def test_two_ways_to_score_agree(classic: Model, digits: Digits) -> None:
-    """The compiled twin and the arithmetic in NumPy give the same differences of logits."""
+def test_compiled_model_and_numpy_network_score_alike(classic: Model, digits: Digits) -> None:
+    """The compiled model and the NumPy network give the same differences of logits."""
     images, question = digits.images[:20].astype(np.float32), Question(3, 5)
     np.testing.assert_allclose(
         network_score(classic.network, question)(images),
@@ -118,10 +121,8 @@ def test_two_ways_to_score_agree(classic: Model, digits: Digits) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", ["blank", "full", "digit"])
-def test_maps_are_always_finite(
-    kinds_model: Model, digits: Digits, method: attribution.Method, kind: str
-) -> None:
-    """Whatever the image, no map has a NaN; networks with any kind of layer can be explained."""
+def test_maps_are_always_finite(kinds_model: Model, digits: Digits, method: str, kind: str) -> None:
+    """No map has a NaN, for any image, in a network with every kind of layer."""
     pixels = {
         "blank": np.zeros((28, 28), np.uint8),
         "full": np.full((28, 28), 255, np.uint8),
@@ -129,19 +130,42 @@ def test_maps_are_always_finite(
     }[kind]
     question = Question(2, 7)
     score = network_score(kinds_model.network, question)
-    got = attribute(kinds_model.network, score, pixels, question, method, steps=8)
-    assert got.values.shape == (28, 28)
-    assert np.isfinite(got.values).all()
+    attribution = attribute(kinds_model.network, score, pixels, question, method, steps=8)
+    assert attribution.values.shape == (28, 28)
+    assert np.isfinite(attribution.values).all()
 
 
-def test_grad_cam_looks_at_every_branch(ensemble_model: Model, digits: Digits) -> None:
-    """In an ensemble the last convolution of each member counts."""
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_fills_the_fields_that_it_declares(
+    classic: Model, digits: Digits, name: str
+) -> None:
+    """`response_fields` names exactly the optional parts of a method's result."""
+    question = Question(int(digits.labels[0]))
+    score = model_score(classic, question)
+    attribution = attribute(classic.network, score, digits.images[0], question, name, steps=8)
+    optional = ("layer", "coarse", "completeness")
+    filled = {field for field in optional if getattr(attribution, field) is not None}
+    assert filled == set(METHODS[name].response_fields)
+
+
+def test_an_unknown_method_is_rejected(classic: Model, digits: Digits) -> None:
+    """A direct call with an unknown method raises an error that lists the valid names."""
+    score = model_score(classic, Question(3))
+    with pytest.raises(InvalidInputError, match="method 'lime'") as caught:
+        attribute(classic.network, score, digits.images[0], Question(3), "lime")
+    assert caught.value.fields["valid"] == list(METHODS)
+    with pytest.raises(InvalidInputError, match="integrated-gradients"):
+        explain(sample_png(4), classic, Options(), ExplainRequest("lime"))
+
+
+def test_grad_cam_uses_every_branch(ensemble_model: Model, digits: Digits) -> None:
+    """In an ensemble, Grad-CAM uses the last convolution of each member."""
     network, question = ensemble_model.network, Question(1)
-    found = [layer.name for layer in attribution.last_maps(network)]
-    assert found == ["member_1/block/conv", "member_2/block/conv"]
+    names = [layer.name for layer in last_convolutions(network)]
+    assert names == ["member_1/block/conv", "member_2/block/conv"]
     score = network_score(network, question)
-    got = attribute(network, score, digits.images[0], question, "grad-cam")
-    assert got.layer == "member_1/block/conv, member_2/block/conv"
+    attribution = attribute(network, score, digits.images[0], question, "grad-cam")
+    assert attribution.layer == "member_1/block/conv, member_2/block/conv"
     with pytest.raises(InvalidInputError) as caught:
         attribute(
             network,
@@ -157,7 +181,7 @@ def test_grad_cam_looks_at_every_branch(ensemble_model: Model, digits: Digits) -
 def test_averaged_probabilities_are_explained_by_their_logarithms(
     digits: Digits, tmp_path: Path
 ) -> None:
-    """Where no softmax comes last, a map is that of the logarithm, as the tape has it."""
+    """Without a softmax at the end, the map explains the logarithm of the probability."""
     keras.utils.set_random_seed(5)
     model = votes()
     network, question, pixels = as_network(model, tmp_path), Question(3, 8), digits.images[1]
@@ -167,43 +191,44 @@ def test_averaged_probabilities_are_explained_by_their_logarithms(
         value = logarithms[3] - logarithms[8]
     score = network_score(network, question)
     assert score(pixels[None].astype(np.float32))[0] == pytest.approx(float(value), abs=1e-4)
-    got = attribute(network, score, pixels, question, "gradient")
-    _close(got.values, tape.gradient(value, batch).numpy()[0, ..., 0])
-    found = attribute(network, score, pixels, question, "integrated-gradients", steps=128)
-    assert found.expected is not None
-    assert found.reached == pytest.approx(found.expected, rel=0.02)
+    gradient = attribute(network, score, pixels, question, "gradient")
+    _assert_close(gradient.values, tape.gradient(value, batch).numpy()[0, ..., 0])
+    integrated = attribute(network, score, pixels, question, "integrated-gradients", steps=128)
+    completeness = integrated.completeness
+    assert completeness is not None
+    assert completeness.map_sum == pytest.approx(completeness.difference, rel=0.02)
 
 
-def test_question_of_a_digit_against_itself_is_refused() -> None:
+def test_contrast_with_the_same_digit_is_rejected() -> None:
     """A contrast must be another digit."""
     with pytest.raises(InvalidInputError, match="both 4"):
         Question(4, 4)
 
 
-def test_explanation_carries_its_checks(classic: Model) -> None:
-    """A map comes with a deletion curve that beats random ones, and its randomised likeness."""
-    found = explain(
-        sample_png(4), classic, Options(), ExplainRequest("integrated-gradients", steps=32)
-    )
-    assert found.question == Question(4)
-    assert found.deletion is not None
-    assert found.randomised is not None
-    assert found.deletion.by_map[0] == pytest.approx(found.value, abs=1e-3)
-    assert found.deletion.by_map[-1] == pytest.approx(found.deletion.at_random[-1], rel=1e-6)
-    assert found.deletion.area_by_map < found.deletion.area_at_random
-    assert found.randomised.similarity is not None
-    assert -1 <= found.randomised.similarity <= 1
-    again = explain(
-        sample_png(4), classic, Options(), ExplainRequest("integrated-gradients", steps=32)
-    )
-    np.testing.assert_array_equal(found.attribution.values, again.attribution.values)
-    assert np.array_equal(found.deletion.at_random, again.deletion.at_random)
+def test_explanation_includes_its_checks(classic: Model) -> None:
+    """A map comes with a deletion curve below the random one, and a map of shuffled kernels."""
+    request = ExplainRequest("integrated-gradients", steps=32)
+    explanation = explain(sample_png(4), classic, Options(), request)
+    curve, randomised = explanation.deletion, explanation.randomised
+    assert explanation.question == Question(4)
+    assert curve is not None
+    assert randomised is not None
+    assert curve.by_map[0] == pytest.approx(explanation.value, abs=1e-3)
+    assert curve.by_map[-1] == pytest.approx(curve.at_random[-1], rel=1e-6)
+    assert curve.area_by_map < curve.area_at_random
+    assert curve.better_than_random
+    assert randomised.similarity is not None
+    assert -1 <= randomised.similarity <= 1
+    again = explain(sample_png(4), classic, Options(), request)
+    assert again.deletion is not None
+    np.testing.assert_array_equal(explanation.attribution.values, again.attribution.values)
+    assert np.array_equal(curve.at_random, again.deletion.at_random)
 
 
-def test_unchecked_and_empty_explanations_say_so(classic: Model) -> None:
+def test_unchecked_and_empty_explanations_have_no_checks(classic: Model) -> None:
     """Checks can be left out; integrated gradients of a black image are 0 everywhere."""
-    found = explain(sample_png(4), classic, Options(), ExplainRequest("gradient", checks=False))
-    assert (found.deletion, found.randomised, found.empty) == (None, None, False)
+    unchecked = explain(sample_png(4), classic, Options(), ExplainRequest("gradient", checks=False))
+    assert (unchecked.deletion, unchecked.randomised, unchecked.empty) == (None, None, False)
     black = np.zeros((28, 28), np.uint8)
     empty = explain(
         black, classic, Options(preprocess="none"), ExplainRequest("integrated-gradients", 3)
@@ -212,8 +237,8 @@ def test_unchecked_and_empty_explanations_say_so(classic: Model) -> None:
     assert (empty.deletion, empty.randomised) == (None, None)
 
 
-def test_deletion_takes_ink_in_the_map_s_order() -> None:
-    """A map that ranks pixels by what they add to a sum lowers it fastest."""
+def test_deletion_follows_the_order_of_the_map() -> None:
+    """A map that ranks pixels by what they add to a sum lowers the sum fastest."""
     pixels = np.zeros((28, 28), np.uint8)
     pixels[5:15, 5:15] = np.arange(100).reshape(10, 10) + 1
 
@@ -227,18 +252,19 @@ def test_deletion_takes_ink_in_the_map_s_order() -> None:
     assert (np.diff(best.by_map) < 0).all()
 
 
-def test_similarity_is_spearman_s_of_sizes() -> None:
-    """Maps of the same order of sizes are alike, whatever their signs; a constant one has none."""
+def test_rank_correlation_is_spearman_s_of_magnitudes() -> None:
+    """Maps with the same order of magnitudes correlate, whatever their signs."""
     values = np.array([[-3.0, 1.0], [0.5, 2.0]], np.float32)
-    assert similarity(values, np.abs(values) ** 3) == pytest.approx(1)
-    assert similarity(values, np.array([[0.0, 2.0], [3.0, 1.0]], np.float32)) == pytest.approx(-1)
-    assert similarity(values, np.ones_like(values)) is None
+    reversed_order = np.array([[0.0, 2.0], [3.0, 1.0]], np.float32)
+    assert rank_correlation(values, np.abs(values) ** 3) == pytest.approx(1)
+    assert rank_correlation(values, reversed_order) == pytest.approx(-1)
+    assert rank_correlation(values, np.ones_like(values)) is None
     ties = np.array([0.0, 0.0, 1.0, 2.0]), np.array([5.0, 4.0, 6.0, 6.0])
     expected = np.corrcoef([1.5, 1.5, 3, 4], [2, 1, 3.5, 3.5])[0, 1]
-    assert similarity(*ties) == pytest.approx(expected)
+    assert rank_correlation(*ties) == pytest.approx(expected)
 
 
-def test_no_images_have_no_scores(classic: Model) -> None:
-    """Occlusion of a picture without ink covers nothing that would have to be scored."""
+def test_a_score_of_no_images_is_empty(classic: Model) -> None:
+    """Scoring an empty batch returns an empty array."""
     none = np.zeros((0, 28, 28), np.float32)
     assert model_score(classic, Question(3))(none).shape == (0,)

@@ -82,7 +82,7 @@ def test_neighbours_are_the_nearest_by_hand(classic: Model) -> None:
     assert [one.index for one in found.nearest] == known.indices[order].tolist()
     np.testing.assert_allclose([one.distance for one in found.nearest], away[order], rtol=1e-3)
     assert [one.label for one in found.nearest].count(3) >= 4
-    assert found.among == len(known.labels)
+    assert found.searched == len(known.labels)
 
 
 def test_what_is_no_digit_lies_far_from_all(classic: Model) -> None:

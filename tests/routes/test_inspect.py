@@ -10,9 +10,9 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from app.inference.model import Model
+from app.inspection.attribution import METHODS
 from app.samples import sample_pixels, sample_png
 from tests.forms import encode, every_form, npy
-from tests.inspection.test_attribution import METHODS
 
 FILE = {"file": sample_png(4)}
 ROUTES = (
@@ -184,6 +184,20 @@ def test_unit_that_does_not_exist(client: TestClient) -> None:
     assert "conv_1_1" in layer.json()["valid"]
 
 
+def test_methods_are_listed(client: TestClient) -> None:
+    """`GET /explain` lists every method with its texts, and an unknown method is a 422."""
+    answer = client.get("/explain").json()
+    assert [method["name"] for method in answer["methods"]] == list(METHODS)
+    assert answer["default"] == "integrated-gradients"
+    for method in answer["methods"]:
+        assert method["title"]
+        assert method["description"].endswith(".")
+        assert method["limits"].endswith(".")
+    refused = client.post("/explain?method=lime", files=FILE)
+    assert refused.status_code == 422
+    assert "integrated-gradients" in refused.json()["detail"]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_explains(client: TestClient, method: str) -> None:
     """Each method gives a finite map, a picture and its checks."""
@@ -237,10 +251,10 @@ def test_ablation_of_all_and_of_some(client: TestClient) -> None:
 
 def test_ensemble_is_explained_without_logits(client: TestClient) -> None:
     """It has none: what is explained is the logarithm of a probability, and is called so."""
-    for name, said in (("classic", "the logit of 4"), ("ensemble", "probability of 4")):
+    for name, score in (("classic", "the logit of 4"), ("ensemble", "probability of 4")):
         path = f"/explain?method=gradient&checks=false&model={name}"
         answer = client.post(path, files=FILE).json()
-        assert said in answer["text"]
+        assert score in answer["text"]
         assert (answer["value"] < 0) == (name == "ensemble")
 
 

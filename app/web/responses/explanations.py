@@ -7,9 +7,11 @@ import numpy as np
 from app.inference.model import Model
 from app.inspection.ablation import Ablation
 from app.inspection.activations import InspectedImage
-from app.inspection.attribution import Method
+from app.inspection.attribution import DEFAULT_METHOD, METHODS
 from app.inspection.explanation import Explanation
+from app.inspection.methods.method import Completeness
 from app.inspection.neighbours import Neighbour, Neighbourhood
+from app.inspection.score import Question
 from app.network.network import Layer
 from app.render import diverging, to_png
 from app.web.responses.json_arrays import rounded_list
@@ -22,136 +24,174 @@ from app.web.schemas.explanations import (
     CompletenessAnswer,
     DeletionAnswer,
     ExplanationAnswer,
+    MethodAnswer,
+    MethodsAnswer,
     NeighbourAnswer,
     NeighboursAnswer,
     RandomisedAnswer,
 )
 
 
-def explanation_answer(found: Explanation, model: Model, method: Method) -> ExplanationAnswer:
-    """Put an explanation into its answer."""
-    made, question = found.attribution, found.question
-    limit = float(np.abs(made.values).max())
+def methods_answer() -> MethodsAnswer:
+    """Build the body of `GET /explain`."""
+    return MethodsAnswer(
+        default=DEFAULT_METHOD,
+        methods=[
+            MethodAnswer(
+                name=method.name,
+                title=method.title,
+                description=method.description,
+                limits=method.limits,
+                reference=method.reference,
+                unit=method.unit,
+                parameters=list(method.parameters),
+            )
+            for method in METHODS.values()
+        ],
+    )
+
+
+def explanation_answer(explanation: Explanation, model: Model) -> ExplanationAnswer:
+    """Build the body of `POST /explain`."""
+    attribution, question = explanation.attribution, explanation.question
+    limit = float(np.abs(attribution.values).max())
     return ExplanationAnswer(
-        prediction=prediction_answer(found.prediction, model.bundle),
-        method=method,
+        prediction=prediction_answer(explanation.prediction, model.bundle),
+        method=explanation.method.name,
         target=question.target,
         contrast=question.contrast,
-        value=found.value,
-        map=rounded_list(made.values),
-        min=float(made.values.min()),
-        max=float(made.values.max()),
-        png=base64.b64encode(to_png(diverging(made.values, limit))).decode(),
+        value=explanation.value,
+        map=rounded_list(attribution.values),
+        min=float(attribution.values.min()),
+        max=float(attribution.values.max()),
+        png=base64.b64encode(to_png(diverging(attribution.values, limit))).decode(),
         limit=limit,
-        empty=found.empty,
-        text=_explained(found, method, model),
-        layer=made.layer,
-        coarse=None if made.coarse is None else rounded_list(made.coarse),
-        completeness=_completeness(found),
-        checks=_checks(found),
+        empty=explanation.empty,
+        text=_explanation_text(explanation, model),
+        layer=attribution.layer,
+        coarse=None if attribution.coarse is None else rounded_list(attribution.coarse),
+        completeness=_completeness(attribution.completeness),
+        checks=_checks(explanation),
     )
 
 
-def _explained(found: Explanation, method: Method, model: Model) -> str:
-    question = found.question
-    alone = model.network.logits is None  # probabilities, of several networks
-    what = f"the {'logarithm of the probability' if alone else 'logit'} of {question.target}"
-    if question.contrast is not None:
-        what = f"how far {question.target} is above {question.contrast}"
-    if found.empty:
-        return f"The explanation is empty: by {method} no pixel has a part in {what}."
-    y, x = np.unravel_index(int(found.attribution.values.argmax()), (28, 28))
-    text = f"By {method}, the pixel in row {y}, column {x} speaks most for {what}."
-    if found.deletion is None:
+def _explanation_text(explanation: Explanation, model: Model) -> str:
+    title, score = explanation.method.title, _score_text(explanation.question, model)
+    if explanation.empty:
+        return f"{title} gives an empty map for {score}: {explanation.method.empty}."
+    y, x = np.unravel_index(int(explanation.attribution.values.argmax()), (28, 28))
+    text = f"{title}: the pixel in row {y}, column {x} raises {score} most."
+    if explanation.deletion is None:
         return text
-    better = found.deletion.area_by_map < found.deletion.area_at_random
-    return text + (
-        " Deleting ink in the map's order lowers it faster than at random."
-        if better
-        else " Deleting ink in the map's order does not lower it faster than at random: distrust"
-        " this map."
+    if explanation.deletion.better_than_random:
+        return f"{text} Deleting ink in the map's order lowers it faster than in random orders."
+    return (
+        f"{text} Deleting ink in the map's order does not lower it faster than in random orders, so"
+        " do not trust this map."
     )
 
 
-def _completeness(found: Explanation) -> CompletenessAnswer | None:
-    reached, expected = found.attribution.reached, found.attribution.expected
-    if reached is None or expected is None:
+def _score_text(question: Question, model: Model) -> str:
+    name = "logit" if model.network.logits is not None else "logarithm of the probability"
+    if question.contrast is None:
+        return f"the {name} of {question.target}"
+    return f"the {name} of {question.target} minus that of {question.contrast}"
+
+
+def _completeness(completeness: Completeness | None) -> CompletenessAnswer | None:
+    if completeness is None:
         return None
-    error = abs(reached - expected)
     return CompletenessAnswer(
-        map_sum=reached,
-        difference=expected,
-        error=error,
-        relative_error=error / max(abs(expected), 1e-9),
+        map_sum=completeness.map_sum,
+        difference=completeness.difference,
+        error=completeness.error,
+        relative_error=completeness.relative_error,
     )
 
 
-def _checks(found: Explanation) -> ChecksAnswer | None:
-    deleted, shuffled = found.deletion, found.randomised
-    if deleted is None or shuffled is None:
+def _checks(explanation: Explanation) -> ChecksAnswer | None:
+    deletion, randomised = explanation.deletion, explanation.randomised
+    if deletion is None or randomised is None:
         return None
     return ChecksAnswer(
         deletion=DeletionAnswer(
-            fractions=rounded_list(deleted.fractions),
-            by_map=rounded_list(deleted.by_map),
-            at_random=rounded_list(deleted.at_random),
-            area_by_map=deleted.area_by_map,
-            area_at_random=deleted.area_at_random,
-            better_than_random=deleted.area_by_map < deleted.area_at_random,
+            fractions=rounded_list(deletion.fractions),
+            by_map=rounded_list(deletion.by_map),
+            at_random=rounded_list(deletion.at_random),
+            area_by_map=deletion.area_by_map,
+            area_at_random=deletion.area_at_random,
+            better_than_random=deletion.better_than_random,
         ),
         randomised=RandomisedAnswer(
-            map=rounded_list(shuffled.values),
-            similarity=shuffled.similarity,
-            similarity_on_ink=shuffled.on_ink,
+            map=rounded_list(randomised.values),
+            similarity=randomised.similarity,
+            similarity_on_ink=randomised.on_ink,
         ),
     )
 
 
 def ablation_answer(
-    inspected: InspectedImage, layer: Layer, target: int, baseline: Ablation, found: list[Ablation]
+    inspected: InspectedImage,
+    layer: Layer,
+    target: int,
+    baseline: Ablation,
+    ablations: list[Ablation],
 ) -> AblationAnswer:
-    """Put ablations into their answer."""
+    """Build the body of `POST /ablate`.
+
+    Args:
+        inspected: The image and every layer's output.
+        layer: The layer whose channels are switched off.
+        target: The digit whose logit is compared.
+        baseline: The prediction with all channels.
+        ablations: The predictions without some channels.
+    """
     return AblationAnswer(
         prediction=prediction_answer(inspected.prediction, inspected.model.bundle),
         layer=layer_name(layer),
         target=target,
         baseline_logit=float(baseline.logits[target]),
-        ablations=[_change(one, baseline, target) for one in found],
+        ablations=[_change(ablation, baseline, target) for ablation in ablations],
     )
 
 
-def _change(one: Ablation, baseline: Ablation, target: int) -> ChangeAnswer:
-    digit = int(one.logits.argmax())
+def _change(ablation: Ablation, baseline: Ablation, target: int) -> ChangeAnswer:
+    digit = int(ablation.logits.argmax())
     return ChangeAnswer(
-        channels=list(one.channels),
+        channels=list(ablation.channels),
         digit=digit,
-        probabilities=one.probabilities.tolist(),
-        logits=rounded_list(one.logits),
-        logit_change=float(one.logits[target] - baseline.logits[target]),
-        probability_change=float(one.probabilities[target] - baseline.probabilities[target]),
+        probabilities=ablation.probabilities.tolist(),
+        logits=rounded_list(ablation.logits),
+        logit_change=float(ablation.logits[target] - baseline.logits[target]),
+        probability_change=float(ablation.probabilities[target] - baseline.probabilities[target]),
         changed=digit != int(baseline.logits.argmax()),
     )
 
 
-def neighbours_answer(found: Neighbourhood, model: Model) -> NeighboursAnswer:
-    """Put a neighbourhood into its answer."""
-    labels = [one.label for one in found.nearest]
-    share = round(found.percentile, 1)
+def neighbours_answer(neighbourhood: Neighbourhood, model: Model) -> NeighboursAnswer:
+    """Build the body of `POST /neighbours`."""
+    labels = [neighbour.label for neighbour in neighbourhood.nearest]
+    percentile = round(neighbourhood.percentile, 1)
+    nearest = neighbourhood.nearest[0].distance
     return NeighboursAnswer(
-        prediction=prediction_answer(found.prediction, model.bundle),
-        neighbours=[_neighbour(one) for one in found.nearest],
+        prediction=prediction_answer(neighbourhood.prediction, model.bundle),
+        neighbours=[_neighbour(neighbour) for neighbour in neighbourhood.nearest],
         votes={label: labels.count(label) for label in sorted(set(labels))},
-        among=found.among,
-        percentile=share,
-        typical_distance=found.typical,
+        among=neighbourhood.searched,
+        percentile=percentile,
+        typical_distance=neighbourhood.typical_distance,
         text=(
-            f"The nearest of {found.among} training digits lies {found.nearest[0].distance:.2f}"
-            f" away, farther than for {share:g} % of held-out digits (median"
-            f" {found.typical:.2f})."
+            f"The nearest of {neighbourhood.searched} training digits is at a distance of"
+            f" {nearest:.2f}, farther than for {percentile:g} % of held-out digits (median"
+            f" {neighbourhood.typical_distance:.2f})."
         ),
     )
 
 
-def _neighbour(one: Neighbour) -> NeighbourAnswer:
-    image = base64.b64encode(to_png(one.image)).decode()
-    return NeighbourAnswer(index=one.index, label=one.label, distance=one.distance, image=image)
+def _neighbour(neighbour: Neighbour) -> NeighbourAnswer:
+    return NeighbourAnswer(
+        index=neighbour.index,
+        label=neighbour.label,
+        distance=neighbour.distance,
+        image=base64.b64encode(to_png(neighbour.image)).decode(),
+    )

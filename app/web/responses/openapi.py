@@ -15,7 +15,7 @@ from app.errors import NotReadyError
 from app.imaging.polarity import Polarity
 from app.inference.registry import Registry
 from app.inspection.activations import Scale
-from app.inspection.attribution import Method
+from app.inspection.attribution import METHODS
 from app.recognise import Options, Preprocess, recognise
 from app.samples import sample_png
 from app.verdict import Verdict
@@ -41,7 +41,7 @@ _CHOICE_SCHEMAS: Mapping[tuple[str, ...], str] = {
     get_args(Preprocess): "Preprocess",
     get_args(Verdict): "Verdict",
     get_args(Scale): "Scale",
-    get_args(Method): "ExplanationMethod",
+    tuple(METHODS): "ExplanationMethod",
     get_args(Precision): "Precision",
 }
 # FastAPI cannot see these: routes read them by hand, or the middleware answers with them.

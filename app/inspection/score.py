@@ -1,0 +1,155 @@
+"""The score that an explanation explains: a digit's logit, or the difference of two logits.
+
+A network that does not end in a softmax, such as an average of several networks' probabilities,
+has no logits. The logarithms of its probabilities take their place: softmax of these gives the same
+probabilities.
+
+Gradients are computed in NumPy (`app.network`), so explanations do not need TensorFlow.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.cancellation import check_cancelled
+from app.errors import InvalidInputError
+from app.inference.model import Model
+from app.network.functions import MIN_PROBABILITY, Array, log_probabilities
+from app.network.graph import IMAGE
+from app.network.network import Network
+
+Map = NDArray[np.float32]  # [28, 28]
+# Scores float32 images [N, 28, 28]; returns float32 [N].
+Score = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+BATCH_SIZE = 16  # images computed at once; the activations of each take about 2 MB
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to explain.
+
+    Attributes:
+        target: The digit whose logit is explained, 0 to 9.
+        contrast: If not None, the logit of this digit is subtracted: why `target` and not this?
+
+    Raises:
+        InvalidInputError: `target` and `contrast` are the same digit.
+    """
+
+    target: int
+    contrast: int | None = None
+
+    def __post_init__(self) -> None:
+        """Reject a contrast of a digit with itself."""
+        if self.target == self.contrast:
+            raise InvalidInputError(
+                f"'target' and 'contrast' are both {self.target}. Choose another digit as"
+                " 'contrast', or leave it out."
+            )
+
+    def weights(self) -> NDArray[np.float32]:
+        """Return the factor of each logit in the score, float32 `[10]`."""
+        row = np.zeros(10, np.float32)
+        row[self.target] = 1
+        if self.contrast is not None:
+            row[self.contrast] = -1
+        return row
+
+
+def logits_of(network: Network, outputs: Sequence[Array]) -> Array:
+    """Return the logits `[N, 10]`, or the logarithms of the probabilities if there are no logits.
+
+    Args:
+        network: The network.
+        outputs: The outputs of all its layers.
+    """
+    if network.logits is not None:
+        return outputs[network.logits]
+    return log_probabilities(outputs[network.output])
+
+
+def network_score(network: Network, question: Question) -> Score:
+    """Return a function that scores images with the NumPy network."""
+    weights = question.weights()
+
+    def score(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        outputs = network.forward(images[..., None])
+        return np.asarray(logits_of(network, outputs) @ weights)
+
+    return _in_batches(score)
+
+
+def model_score(model: Model, question: Question) -> Score:
+    """Return a function that scores images with the compiled model, which is faster."""
+    weights = question.weights()
+
+    def score(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        outputs = model.runtime.predict(images)
+        if model.network.logits is None:
+            return np.asarray(log_probabilities(outputs.probabilities) @ weights)
+        return np.asarray(outputs.logits @ weights)
+
+    return _in_batches(score)
+
+
+def _in_batches(score: Score) -> Score:
+    """Return a function that scores `BATCH_SIZE` images at a time.
+
+    Between batches it checks for cancellation and releases the interpreter to predictions.
+    """
+
+    def score_all(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        batches = []
+        for start in range(0, len(images) or 1, BATCH_SIZE):
+            check_cancelled()
+            batches.append(score(images[start : start + BATCH_SIZE]))
+        return np.concatenate(batches).astype(np.float32)
+
+    return score_all
+
+
+def score_gradient(
+    network: Network, outputs: Sequence[Array], question: Question
+) -> dict[int, Array]:
+    """Return the gradient of the score with respect to the layer that it is computed from.
+
+    Args:
+        network: The network.
+        outputs: The outputs of all its layers for N images.
+        question: What to explain.
+
+    Returns:
+        One entry: the layer's index, and float32 `[N, 10]`.
+    """
+    count = len(outputs[network.output])
+    weights = np.repeat(question.weights()[None], count, axis=0)
+    if network.logits is not None:
+        return {network.logits: weights}
+    return {network.output: weights / np.maximum(outputs[network.output], MIN_PROBABILITY)}
+
+
+def input_gradients(network: Network, images: Array, question: Question) -> Array:
+    """Return the gradient of the score with respect to each pixel.
+
+    Args:
+        network: The network.
+        images: float32 `[N, 28, 28]`.
+        question: What to explain.
+
+    Returns:
+        float32 `[N, 28, 28]`: change of the score per grey level.
+
+    Raises:
+        UnsupportedLayerError: The derivative of a layer is not known.
+    """
+    batches = []
+    for start in range(0, len(images), BATCH_SIZE):
+        check_cancelled()
+        batch = images[start : start + BATCH_SIZE, ..., None]
+        outputs = network.forward(batch)
+        gradients = network.gradients(batch, outputs, score_gradient(network, outputs, question))
+        batches.append(gradients.get(IMAGE, np.zeros_like(batch))[..., 0])
+    return np.concatenate(batches)
