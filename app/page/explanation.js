@@ -1,6 +1,6 @@
 /** Why this digit: the attribution on the digit, its checks, and the training digits like it. */
 
-import { send } from "./api.js";
+import { get, send } from "./api.js";
 import { onColourScheme } from "./colours.js";
 import { aDigit, byId, disclosure, fill, h, number, position, table } from "./dom.js";
 import { Grid } from "./grid.js";
@@ -8,19 +8,13 @@ import { legend, paintValues, pngUrl } from "./heatmaps.js";
 import { curve } from "./plot.js";
 import { updateWhenVisible, state } from "./state.js";
 
-const METHODS = {
-  "integrated-gradients": ["Integrated gradients", "Fades the digit in from black and adds up, for each pixel, how the score answered. The map adds up to the whole change of the score."],
-  gradient: ["Gradient", "How the score would change if a pixel became a little brighter."],
-  smoothgrad: ["SmoothGrad", "The mean of gradients of many slightly noisy copies."],
-  "grad-cam": ["Grad-CAM", "Where the last convolution found what speaks for the digit; coarse."],
-  occlusion: ["Occlusion", "Covers one patch after another and notes how far the score falls."],
-};
+let methods = null; // by name, as `GET /explain` lists them
 let found = null;
 
 /** Wire the section. */
 export function startExplanation() {
   const digits = (first) => [h("option", { value: "" }, first), ...Array.from({ length: 10 }, (_, digit) => h("option", { value: String(digit) }, digit))];
-  const method = h("select", { id: "why-method" }, Object.entries(METHODS).map(([value, [name]]) => h("option", { value }, name)));
+  const method = h("select", { id: "why-method" });
   const target = h("select", { id: "why-target" }, digits("what was read"));
   const contrast = h("select", { id: "why-contrast" }, digits("nothing else"));
   const about = h("p.notes");
@@ -31,7 +25,9 @@ export function startExplanation() {
     about, result, h("h3", "What it resembles"), alike);
   const map = new Grid({ label: "Attribution of each pixel", describe: (at) => `${position(Math.floor(at / 28), at % 28)}: ${number(found?.map.flat()[at])}` });
   const show = updateWhenVisible(result, async (signal) => {
-    fill(about, METHODS[method.value][1]);
+    methods ??= await listMethods(method, signal);
+    const { description, limits } = methods.get(method.value);
+    fill(about, `${description} ${limits}`);
     const answer = await send("explain", { method: method.value, target: target.value || null, contrast: contrast.value || null }, signal);
     found = answer;
     for (const option of contrast.options) option.disabled = option.value === String(answer.target);
@@ -41,6 +37,14 @@ export function startExplanation() {
   updateWhenVisible(alike, async (signal) => fill(alike, neighbours(await send("neighbours", { count: 8 }, signal))));
   for (const control of [method, target, contrast]) control.addEventListener("change", () => show.refresh());
   onColourScheme(() => found && paint(map, found));
+}
+
+/** Fill the choice of methods; returns them by name. */
+async function listMethods(select, signal) {
+  const answer = await get("explain", {}, signal);
+  fill(select, answer.methods.map(({ name, title }) => h("option", { value: name }, title)));
+  select.value = answer.default;
+  return new Map(answer.methods.map((method) => [method.name, method]));
 }
 
 function paint(map, answer) {
