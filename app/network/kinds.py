@@ -10,6 +10,7 @@ from app.network.graph import Step
 from app.network.layers import (
     affine,
     convolution,
+    cropping,
     dense,
     elementwise,
     merge,
@@ -24,6 +25,7 @@ from app.network.operation import LayerKind, Operation, SavedLayer, Shapes, Weig
 KINDS: Mapping[str, LayerKind] = {
     **affine.KINDS,
     **convolution.KINDS,
+    **cropping.KINDS,
     **dense.KINDS,
     **elementwise.KINDS,
     **merge.KINDS,
