@@ -51,6 +51,15 @@ def test_layers_are_described(client: TestClient) -> None:
     inactive = {layer["name"] for layer in answer["layers"] if not layer["active_at_inference"]}
     assert inactive == {"dropout_1", "dropout_2", "dropout_dense"}
     assert "fixed multiplication" in layers["bn_1_1"]["description"]
+    relu = layers["relu_1_2"]
+    assert (relu["activation"], relu["convolution"], relu["keeps_channels"]) == (
+        "relu",
+        "conv_1_2",
+        True,
+    )
+    assert relu["ablatable"]
+    assert relu["changes_values"]
+    assert not layers["dropout_1"]["changes_values"]
 
 
 def test_weights_in_three_forms(client: TestClient, classic: Model) -> None:
