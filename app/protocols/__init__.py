@@ -1,1 +1,1 @@
-"""Industry protocols beside the native routes, so that existing clients work unchanged."""
+"""Industry inference protocols, so that existing clients can use the service unchanged."""

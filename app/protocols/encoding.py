@@ -1,4 +1,4 @@
-"""Bodies of the protocols: read within the limit, uncompressed within it, compressed if asked."""
+"""Reads and writes the bodies of the inference protocols: JSON, compression and their limits."""
 
 import gzip
 import reprlib
@@ -12,18 +12,20 @@ from starlette.responses import Response
 from app.errors import TooLargeError, UndecodableError, UnsupportedMediaTypeError
 from app.web.requests.body import Limits, read_body
 
-_GZIP, _DEFLATE = 31, 15  # zlib's window bits for the two formats
-MAX_LISTS = 1000  # besides two for each comma: tensors of images hold one for each at most
-MIN_COMPRESSED_BYTES = 500  # bytes of an answer that are worth compressing
+_GZIP, _DEFLATE = 31, 15  # window bits that select the format in zlib
+# Lists allowed in JSON besides two for each comma. A tensor of images has about one list for each
+# comma at most, when there is a list around each value.
+MAX_EXTRA_LISTS = 1000
+MIN_COMPRESSED_BYTES = 500  # smaller responses are not compressed: they would hardly shrink
 
 
 async def read_content(request: Request, limits: Limits) -> bytes:
-    """Return the whole body, uncompressed.
+    """Return the whole body, decompressed.
 
     Raises:
-        TooLargeError: It is over the limit, compressed or not.
-        UnsupportedMediaTypeError: It is compressed in another way than gzip or deflate.
-        UndecodableError: It is not compressed as its header says.
+        TooLargeError: The body is over the limit, before or after decompression.
+        UnsupportedMediaTypeError: The Content-Encoding is neither gzip nor deflate.
+        UndecodableError: The body is not compressed as its header says.
     """
     body = await read_body(request, limits)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
@@ -31,52 +33,53 @@ async def read_content(request: Request, limits: Limits) -> bytes:
         return body
     if encoding not in ("gzip", "deflate"):
         raise UnsupportedMediaTypeError(
-            f"The Content-Encoding {encoding!r} is not read here; gzip and deflate are."
+            f"The Content-Encoding {encoding!r} is not supported here; expected gzip or deflate."
         )
-    unpacker = zlib.decompressobj(_GZIP if encoding == "gzip" else _DEFLATE)
+    decompressor = zlib.decompressobj(_GZIP if encoding == "gzip" else _DEFLATE)
     try:
-        content = unpacker.decompress(body, limits.max_body_bytes + 1)
+        content = decompressor.decompress(body, limits.max_body_bytes + 1)
     except zlib.error as error:
         raise UndecodableError(f"The body is no valid {encoding}: {error}.") from error
     if len(content) > limits.max_body_bytes:
         raise TooLargeError(
-            f"The body has more than {limits.max_body_bytes} bytes once it is uncompressed."
+            f"The decompressed body has more than {limits.max_body_bytes} bytes, the limit."
         )
-    if not unpacker.eof:
+    if not decompressor.eof:
         raise UndecodableError(f"The body is no valid {encoding}: it ends too early.")
     return content
 
 
 def read_json(content: bytes) -> dict[str, Any]:
-    """Return a JSON object.
+    """Parse a JSON object.
 
     Raises:
-        UndecodableError: It is no JSON, or no object, or far more lists than values, which would
-            take a second of the event loop to build.
+        UndecodableError: The content is no JSON object, or it has far more lists than values,
+            which would block the event loop for a second.
     """
     lists, commas = content.count(b"["), content.count(b",")
-    if lists > 2 * commas + MAX_LISTS:
+    if lists > 2 * commas + MAX_EXTRA_LISTS:
         raise UndecodableError(
-            f"The body was not read: it holds {lists} lists and {commas} commas: no tensor does."
+            f"The body was not parsed: it has {lists} lists but only {commas} commas, which no"
+            " tensor has."
         )
     try:
-        found = pydantic_core.from_json(content, allow_inf_nan=False)
+        parsed = pydantic_core.from_json(content, allow_inf_nan=False)
     except ValueError as error:
-        raise UndecodableError(f"The body is no JSON: {error}.") from error
-    if not isinstance(found, dict):
+        raise UndecodableError(f"The body is no valid JSON: {error}.") from error
+    if not isinstance(parsed, dict):
         raise UndecodableError("The body is no JSON object.")
-    return found
+    return parsed
 
 
-def shown(value: Any) -> str:
-    """Return what a client sent, for a message, in a few letters however long it is."""
+def shorten(value: Any) -> str:
+    """Return a value of a client's JSON for a message: short, however long the value is."""
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "an object"
     return reprlib.repr(value)
 
 
-def answer(request: Request, content: bytes, headers: dict[str, str]) -> Response:
-    """Return a response, compressed if the client takes that and it is worth it."""
+def compressed_response(request: Request, content: bytes, headers: dict[str, str]) -> Response:
+    """Return a response, compressed if the client accepts that and the content is large enough."""
     accepted = request.headers.get("accept-encoding", "")
     if len(content) >= MIN_COMPRESSED_BYTES:
         if "gzip" in accepted:
@@ -86,11 +89,11 @@ def answer(request: Request, content: bytes, headers: dict[str, str]) -> Respons
     return Response(content, headers={**headers, "Vary": "Accept-Encoding"})
 
 
-def json_answer(request: Request, said: Any) -> Response:
-    """Return JSON."""
-    return answer(request, to_json(said), {"Content-Type": "application/json"})
+def json_response(request: Request, value: Any) -> Response:
+    """Return a JSON response, compressed if the client accepts that."""
+    return compressed_response(request, to_json(value), {"Content-Type": "application/json"})
 
 
-def to_json(said: Any) -> bytes:
+def to_json(value: Any) -> bytes:
     """Return a value of plain types as JSON."""
-    return pydantic_core.to_json(said)
+    return pydantic_core.to_json(value)

@@ -1,4 +1,4 @@
-"""What the protocols ask of a model: digits by the thousand, or image files, in the fast lane."""
+"""Runs the models for the inference protocols: finds the version, recognises pixels or files."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -16,12 +16,12 @@ from app.recognise import Options
 from app.web.http.disconnect import disconnected
 from app.web.service import Service
 
-# What the document says of a path's version, which `VersionDep` reads.
-VERSION: dict[str, Any] = {
+# OpenAPI description of the path parameter that `VersionDep` reads by hand.
+VERSION_PARAMETER: dict[str, Any] = {
     "name": "version",
     "in": "path",
     "required": True,
-    "description": "The version that is served.",
+    "description": "The version that is served, such as `3`; another version gives 404.",
     "schema": {"type": "string"},
 }
 
@@ -30,15 +30,21 @@ async def _version(request: Request) -> str | None:
     return request.path_params.get("version")
 
 
-VersionDep = Annotated[str | None, Depends(_version)]  # None where the path names no version
+VersionDep = Annotated[str | None, Depends(_version)]  # None if the path has no version
 
 
 async def find_model(service: Service, name: str, version: str | None) -> Model:
-    """Return a model in the version that is served.
+    """Return a model, if it is served in this version.
+
+    Args:
+        service: The service.
+        name: Name of the model.
+        version: The version that the client asks for, or None for any.
 
     Raises:
         NotFoundError: There is no such model, or it is served in another version.
-        NotReadyError: It is not loaded.
+        NotReadyError: The model is being compiled, or could not be loaded.
+        QueueFullError: The model must be loaded, and too many loads are waiting.
     """
     model = await service.model(name)
     served = str(model.bundle.metadata.version)
@@ -50,10 +56,10 @@ async def find_model(service: Service, name: str, version: str | None) -> Model:
     return model
 
 
-async def read_digits(
+async def recognise_pixels(
     request: Request, service: Service, model: Model, pixels: Pixels
 ) -> NDArray[np.float32]:
-    """Return probabilities `[N, 10]` of digits `[N, 28, 28]` as they are, without preparation."""
+    """Return probabilities `[N, 10]` for pixels `[N, 28, 28]`, which are not prepared."""
     options = Options(preprocess="none")
     parts = await service.recognise_many(
         pixels, model, options, _probabilities, disconnected=disconnected(request)
@@ -61,26 +67,26 @@ async def read_digits(
     return np.concatenate(parts)
 
 
-async def read_files(
+async def recognise_files(
     request: Request, service: Service, model: Model, files: Sequence[bytes]
 ) -> NDArray[np.float32]:
-    """Return probabilities `[N, 10]` of image files, which are prepared.
+    """Return probabilities `[N, 10]` for image files, which are prepared.
 
     Raises:
-        DigitscopeError: The first error that some file gives, with its place.
+        DigitscopeError: The error of the first unreadable file, with its index in the message.
     """
     options = Options(max_pixels=service.max_pixels)
     parts = await service.recognise_many(
         list(files), model, options, lambda result: result, disconnected=disconnected(request)
     )
-    before = 0
+    before = 0  # files in earlier parts, all readable
     for part in parts:
-        for place, error in part.errors.items():
-            error.detail = f"Element {before + place}: {error.detail}"
+        for index, error in part.errors.items():
+            error.detail = f"Element {before + index}: {error.detail}"
             raise error
         before += len(part.predictions)
     return np.concatenate([_probabilities(part) for part in parts])
 
 
-def _probabilities(found: BatchResult) -> NDArray[np.float32]:
-    return found.predictions.probabilities
+def _probabilities(result: BatchResult) -> NDArray[np.float32]:
+    return result.predictions.probabilities

@@ -1,6 +1,7 @@
-"""Tensors as protocols carry them: JSON lists or raw bytes, checked before they are believed.
+"""Reads the tensors of the inference protocols, from JSON lists or raw bytes, into arrays.
 
-Knows arrays, datatypes and the shapes that digits come in; knows nothing of routes.
+Every size is checked before memory is allocated for it. Knows arrays, datatypes and the shapes of
+a batch of digits; knows nothing of routes.
 """
 
 import base64
@@ -18,20 +19,20 @@ from app.errors import TooLargeError, UndecodableError
 from app.inference.runtime import Pixels
 
 SIDE = 28
-# What images may come in: the names of the Open Inference Protocol and NumPy's, little-endian.
+# Datatypes of pixels: names of the Open Inference Protocol, and NumPy's dtypes, little-endian.
 PIXEL_TYPES: Mapping[str, np.dtype[Any]] = {"UINT8": np.dtype("u1"), "FP32": np.dtype("<f4")}
-MAX_DIMENSIONS = 4
-_LENGTH = struct.Struct("<I")
+MAX_DIMENSIONS = 4  # [N, 28, 28, 1], the deepest shape of a batch of digits
+_LENGTH = struct.Struct("<I")  # length of an element of a BYTES tensor, before its bytes
 
 
 def to_pixels(values: NDArray[np.generic]) -> Pixels:
-    """Return digits `[N, 28, 28]` from `[N, 28, 28, 1]`, `[N, 28, 28]` or `[N, 784]`.
+    """Return pixels `[N, 28, 28]` from `[N, 28, 28, 1]`, `[N, 28, 28]` or `[N, 784]`.
 
     Args:
         values: Numbers, 0..255, ink high.
 
     Raises:
-        UndecodableError: Another shape, no digits at all, or numbers that are no pixels.
+        UndecodableError: The shape is another, N is 0, or a value is no pixel.
     """
     shape = values.shape
     if len(shape) < 2 or shape[1:] not in ((SIDE, SIDE, 1), (SIDE, SIDE), (SIDE * SIDE,)):
@@ -41,132 +42,142 @@ def to_pixels(values: NDArray[np.generic]) -> Pixels:
     if not shape[0]:
         raise UndecodableError("The tensor holds no image: its first dimension is 0.")
     if values.dtype.kind not in "iuf":
-        raise UndecodableError("Expected numbers, 0 to 255.")
+        raise UndecodableError("Expected numbers from 0 to 255.")
     low, high = values.min(), values.max()
-    if not (low >= 0 and high <= 255):  # false for NaN, too
+    if not (low >= 0 and high <= 255):  # also true for NaN
         raise UndecodableError(f"Expected pixel values from 0 to 255, got {low:g} to {high:g}.")
-    digits = np.ascontiguousarray(values.reshape(-1, SIDE, SIDE))
-    return digits if digits.dtype == np.uint8 else digits.astype(np.float32)
+    pixels = np.ascontiguousarray(values.reshape(-1, SIDE, SIDE))
+    return pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
 
 
 def from_lists(data: Any, shape: Sequence[int] | None = None) -> NDArray[np.generic]:
-    """Return an array of nested or flat lists of numbers.
+    """Return an array from nested or flat lists of numbers.
 
     Args:
         data: The lists.
-        shape: What they are said to be, or None to take them as they are nested.
+        shape: Shape of the array, or None for the shape in which the lists are nested.
 
     Raises:
-        UndecodableError: They are ragged or too deep, hold something else than numbers, or do not
-            fill the shape.
+        UndecodableError: The lists are ragged or nested too deeply, contain something else than
+            numbers, or do not fill the shape.
     """
-    values, sizes = _flattened(data)
-    return reshaped(values, sizes if shape is None else shape)
+    values, nested_shape = _flatten(data)
+    return reshape(values, nested_shape if shape is None else shape)
 
 
-def _flattened(data: Any) -> tuple[NDArray[np.generic], list[int]]:
-    """Return the numbers of nested lists, and the shape in which they are nested."""
-    sizes: list[int] = []
-    data, kinds = [data], {type(data)}
-    while kinds == {list}:
-        lengths = set(map(len, data))
+def _flatten(data: Any) -> tuple[NDArray[np.generic], list[int]]:
+    """Return the numbers in nested lists, and the shape in which the lists are nested."""
+    shape: list[int] = []
+    level, types = [data], {type(data)}
+    while types == {list}:
+        lengths = set(map(len, level))
         if len(lengths) > 1:
             raise UndecodableError("The data is ragged: its lists differ in length.")
-        if len(sizes) == MAX_DIMENSIONS:
+        if len(shape) == MAX_DIMENSIONS:
             raise UndecodableError(
-                f"The data is nested in more than the {MAX_DIMENSIONS} lists that are expected."
+                f"The data is nested more deeply than {MAX_DIMENSIONS} lists, the most expected."
             )
-        sizes.append(lengths.pop())
-        data = list(chain.from_iterable(data))
-        kinds = set(map(type, data))
-    # NumPy would give each number as much room as the longest text among them needs.
-    if not sizes or not kinds <= {int, float}:
-        raise UndecodableError("The data must be numbers in lists of the same lengths.")
-    values = np.array(data)
+        shape.append(lengths.pop())
+        level = list(chain.from_iterable(level))
+        types = set(map(type, level))
+    # Checked before np.array, which would give every number the size of the longest string.
+    if not shape or not types <= {int, float}:
+        raise UndecodableError("The data must be numbers in lists of equal length.")
+    values = np.array(level)
     if values.dtype.kind == "O":
-        raise UndecodableError("The data holds integers of more than 64 bits.")
-    return values, sizes
+        raise UndecodableError("The data contains integers of more than 64 bits.")
+    return values, shape
 
 
-def from_bytes(content: bytes, kind: str, shape: Sequence[int]) -> NDArray[np.generic]:
-    """Return an array of raw little-endian bytes, row-major.
+def from_bytes(content: bytes, datatype: str, shape: Sequence[int]) -> NDArray[np.generic]:
+    """Return an array from raw little-endian bytes in row-major order.
+
+    Args:
+        content: The bytes.
+        datatype: A key of `PIXEL_TYPES`.
+        shape: Shape of the array.
 
     Raises:
         UndecodableError: The bytes do not fill the shape.
     """
-    dtype = PIXEL_TYPES[kind]
+    dtype = PIXEL_TYPES[datatype]
     if len(content) % dtype.itemsize:
         raise UndecodableError(
-            f"{len(content)} bytes are no whole number of {kind} values ({dtype.itemsize} bytes"
-            " each)."
+            f"{len(content)} bytes are no whole number of {datatype} values"
+            f" ({dtype.itemsize} bytes each)."
         )
-    return reshaped(np.frombuffer(content, dtype), shape)
+    return reshape(np.frombuffer(content, dtype), shape)
 
 
-def reshaped(values: NDArray[np.generic], shape: Sequence[int]) -> NDArray[np.generic]:
-    """Return values in a shape that a client names.
+def reshape(values: NDArray[np.generic], shape: Sequence[int]) -> NDArray[np.generic]:
+    """Return values in the shape that a client gives.
 
     Raises:
-        UndecodableError: They do not fill it.
+        UndecodableError: The values do not fill the shape.
     """
     count = math.prod(shape)
     if any(size < 0 for size in shape) or count != values.size:
-        raise UndecodableError(f"The shape {list(shape)} does not hold the {values.size} values.")
+        raise UndecodableError(
+            f"The shape {list(shape)} does not fit the {values.size} values of the tensor."
+        )
     return values.reshape(tuple(shape))
 
 
-def count_files(shape: Sequence[int], most: int) -> int:
-    """Return how many files a `BYTES` tensor of this shape holds.
+def count_files(shape: Sequence[int], max_files: int) -> int:
+    """Return the number of files in a `BYTES` tensor of this shape.
 
     Raises:
-        UndecodableError: It is no shape of files, or of none.
-        TooLargeError: It holds more than `most`.
+        UndecodableError: The shape is neither `[N]` nor `[N, 1]`, or N is 0.
+        TooLargeError: N is more than `max_files`.
     """
     if len(shape) not in (1, 2) or shape[0] < 1 or shape[1:] not in ([], [1]):
         raise UndecodableError(f"Expected the shape [N] or [N, 1] of BYTES, got {list(shape)}.")
-    check_files(shape[0], most)
+    check_file_count(shape[0], max_files)
     return shape[0]
 
 
-def check_files(count: int, most: int) -> None:
-    """Raise `TooLargeError` if these are more files than `most`, before any is decoded."""
-    if count > most:
-        raise TooLargeError(f"The tensor holds {count} images; at most {most} are taken at once.")
+def check_file_count(count: int, max_files: int) -> None:
+    """Raise `TooLargeError` if there are more than `max_files` files, before any is decoded."""
+    if count > max_files:
+        raise TooLargeError(
+            f"The tensor has {count} images; at most {max_files} are accepted. Send them in several"
+            " requests."
+        )
 
 
 def unpack_strings(content: bytes, count: int) -> list[bytes]:
-    """Return the elements of a `BYTES` tensor: each is its length, 4 bytes, and its bytes.
+    """Return the elements of a `BYTES` tensor: each is a length of 4 bytes, then its bytes.
 
     Raises:
-        UndecodableError: An element reaches over the end, or they are more than `count`.
+        UndecodableError: An element ends after the tensor, or there are more than `count`.
     """
-    found, at = [], 0
+    elements, start = [], 0
     for _ in range(count):
-        stop = at + _LENGTH.size
+        stop = start + _LENGTH.size
         if stop > len(content):
             raise UndecodableError("A BYTES tensor ends within the length of an element.")
-        (length,) = _LENGTH.unpack(content[at:stop])
+        (length,) = _LENGTH.unpack(content[start:stop])
         if stop + length > len(content):
             raise UndecodableError(
-                f"A BYTES element of {length} bytes reaches over the end of the tensor."
+                f"A BYTES element of {length} bytes ends after the end of the tensor."
             )
-        found.append(content[stop : stop + length])
-        at = stop + length
-    if at < len(content):
-        raise UndecodableError(f"The tensor holds more than the {count} elements of its shape.")
-    return found
+        elements.append(content[stop : stop + length])
+        start = stop + length
+    if start < len(content):
+        raise UndecodableError(f"The tensor has more than the {count} elements of its shape.")
+    return elements
 
 
 def pack_strings(values: Sequence[bytes]) -> bytes:
-    """Return a `BYTES` tensor's raw form."""
+    """Return the raw bytes of a `BYTES` tensor."""
     return b"".join(_LENGTH.pack(len(value)) + value for value in values)
 
 
 def decode_base64(text: Any) -> bytes:
-    """Return what base64 stands for.
+    """Return the bytes of a base64 string.
 
     Raises:
-        UndecodableError: It is none.
+        UndecodableError: The value is no string, or no valid base64.
     """
     if not isinstance(text, str):
         raise UndecodableError("An element is no string; expected base64.")

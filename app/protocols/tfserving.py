@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST interface, and what KServe's first protocol adds to it."""
+"""Routes of TensorFlow Serving's REST API, with the additions of KServe's V1 protocol."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,14 @@ from fastapi import APIRouter, Request, Response
 from app.errors import UndecodableError
 from app.inference.runtime import Pixels
 from app.protocols import tensors
-from app.protocols.encoding import json_answer, read_content, read_json, shown
-from app.protocols.inference import VERSION, VersionDep, find_model, read_digits, read_files
+from app.protocols.encoding import json_response, read_content, read_json, shorten
+from app.protocols.inference import (
+    VERSION_PARAMETER,
+    VersionDep,
+    find_model,
+    recognise_files,
+    recognise_pixels,
+)
 from app.web.dependencies import ServiceDep
 from app.web.requests.json_images import without_gc
 from app.web.responses.openapi_errors import protocol_error_responses
@@ -34,191 +40,206 @@ from app.web.schemas.protocols import (
 
 router = APIRouter(prefix="/v1", tags=["TensorFlow Serving"])
 INPUT, OUTPUT, SIGNATURE = "image", "probabilities", "serving_default"
-_VERSIONED = "/models/{model}/versions/{version}"
-_ERRORS = protocol_error_responses
-_OF_VERSION = {"parameters": [VERSION]}
+_VERSION_PATH = "/models/{model}/versions/{version}"
+_VERSION_EXTRA = {"parameters": [VERSION_PARAMETER]}
+_NOT_SERVED = protocol_error_responses(404, 503)
+_PREDICT_ERRORS = protocol_error_responses(400, 404, 413, 415, 422, 503, 504)
 
 
 @dataclass(frozen=True)
 class ParsedPredictRequest:
-    """A request to predict.
+    """A prediction request.
 
     Attributes:
-        answer: The key of its answer.
-        pixels: Digits `[N, 28, 28]`, or None where files came.
-        files: Image files.
+        response_key: Key of the probabilities in the response: `predictions` or `outputs`.
+        pixels: `[N, 28, 28]`, or None if the request has files.
+        files: Image files; empty if the request has pixels.
     """
 
-    answer: str
+    response_key: str
     pixels: Pixels | None
     files: Sequence[bytes]
 
 
 @router.get("/models", operation_id="tfs_models", summary="List the models")
 async def list_models(service: ServiceDep) -> ModelNames:
-    """Name every model (KServe)."""
+    """Return the names of all models. An addition of KServe."""
     return ModelNames(models=list(service.registry.bundles))
 
 
-# Before the routes of GET, whose `{model}` takes `compact:predict` too: of two routes for other
-# methods the first is the one that a 405 is about.
+# These come before the GET routes, whose `{model}` also matches `compact:predict`: for a wrong
+# method, the first route that matches the path says in its 405 which methods it allows.
 @router.post(
     "/models/{model}:predict",
     operation_id="tfs_predict",
-    summary="Read digits",
+    summary="Recognise digits",
     response_model=PredictResponse,
-    responses=_ERRORS(400, 404, 413, 415, 422, 503, 504),
+    responses=_PREDICT_ERRORS,
     openapi_extra=tfserving_body(),
 )
 @router.post(
-    f"{_VERSIONED}:predict",
+    f"{_VERSION_PATH}:predict",
     operation_id="tfs_version_predict",
-    summary="Read digits with a version",
+    summary="Recognise digits with one version",
     response_model=PredictResponse,
-    responses=_ERRORS(400, 404, 413, 415, 422, 503, 504),
-    openapi_extra=tfserving_body(VERSION),
+    responses=_PREDICT_ERRORS,
+    openapi_extra=tfserving_body(VERSION_PARAMETER),
 )
 async def predict(
     request: Request, model: str, service: ServiceDep, version: VersionDep
 ) -> Response:
-    """Read digits in row format (`instances`) or column format (`inputs`).
+    """Take images in row format (`instances`) or column format (`inputs`); return probabilities.
 
-    An image is 28 rows of 28 numbers (each may be in a list of its own), 0..255, ink high, or
-    `{"b64": ...}` with an image file, which is prepared.
+    An image is either 28 rows of 28 numbers, 0..255, ink high, each number optionally in a list of
+    its own, or `{"b64": "..."}` with an image file, which is prepared as by `/predict`. The
+    response has one row of ten probabilities for each image.
     """
-    found = await find_model(service, model, version)
+    served = await find_model(service, model, version)
     content = await read_content(request, service.limits)
-    asked = read_request(content, service.limits.max_batch_items)
-    if asked.pixels is not None:
-        rows = await read_digits(request, service, found, asked.pixels)
+    parsed = parse_request(content, service.limits.max_batch_items)
+    if parsed.pixels is not None:
+        rows = await recognise_pixels(request, service, served, parsed.pixels)
     else:
-        rows = await read_files(request, service, found, asked.files)
-    return json_answer(request, {asked.answer: rows.tolist()})
-
-
-@without_gc
-def read_request(content: bytes, most_files: int) -> ParsedPredictRequest:
-    """Read a request's body.
-
-    Args:
-        content: The JSON.
-        most_files: Image files that are taken at once.
-
-    Raises:
-        UndecodableError: It is not what the protocol says.
-        TooLargeError: Too many files.
-    """
-    said = read_json(content)
-    signature = said.get("signature_name", SIGNATURE)
-    if signature not in ("", SIGNATURE):
-        raise UndecodableError(f"There is no signature {shown(signature)}; there is {SIGNATURE!r}.")
-    if ("instances" in said) == ("inputs" in said):
-        raise UndecodableError("Expected exactly one of 'instances' and 'inputs'.")
-    if "instances" in said:
-        return ParsedPredictRequest("predictions", *_read(_rows(said["instances"]), most_files))
-    return ParsedPredictRequest("outputs", *_read(_column(said["inputs"]), most_files))
+        rows = await recognise_files(request, service, served, parsed.files)
+    return json_response(request, {parsed.response_key: rows.tolist()})
 
 
 @router.get(
     "/models/{model}",
     operation_id="tfs_status",
-    summary="Give a model's status",
-    responses=_ERRORS(404, 503),
+    summary="Return a model's status",
+    responses=_NOT_SERVED,
 )
 @router.get(
-    _VERSIONED,
+    _VERSION_PATH,
     operation_id="tfs_version_status",
-    summary="Give a version's status",
-    responses=_ERRORS(404, 503),
-    openapi_extra=_OF_VERSION,
+    summary="Return a version's status",
+    responses=_NOT_SERVED,
+    openapi_extra=_VERSION_EXTRA,
 )
 async def status(model: str, service: ServiceDep, version: VersionDep) -> ModelStatus:
-    """Say whether the served version can be asked; 200 for every known model."""
+    """Return the served version and its state, `AVAILABLE` or `LOADING`.
+
+    `name` and `ready` are additions of KServe; `ready` is false during shutdown.
+    """
     bundle = service.registry.find_bundle(model)
-    loaded = service.registry.is_ready(model)
-    if loaded:
+    available = service.registry.is_ready(model)
+    if available:
         await find_model(service, model, version)
-    known = VersionStatus(
+    version_status = VersionStatus(
         version=str(bundle.metadata.version),
-        state="AVAILABLE" if loaded else "LOADING",
+        state="AVAILABLE" if available else "LOADING",
         status=VersionError(error_code="OK", error_message=""),
     )
-    ready = loaded and not service.drain.begun
-    return ModelStatus(model_version_status=[known], name=model, ready=ready)
+    return ModelStatus(
+        model_version_status=[version_status],
+        name=model,
+        ready=available and not service.drain.begun,
+    )
 
 
 @router.get(
     "/models/{model}/metadata",
     operation_id="tfs_metadata",
     summary="Describe a model's tensors",
-    responses=_ERRORS(404, 503),
+    responses=_NOT_SERVED,
 )
 @router.get(
-    f"{_VERSIONED}/metadata",
+    f"{_VERSION_PATH}/metadata",
     operation_id="tfs_version_metadata",
     summary="Describe a version's tensors",
-    responses=_ERRORS(404, 503),
-    openapi_extra=_OF_VERSION,
+    responses=_NOT_SERVED,
+    openapi_extra=_VERSION_EXTRA,
 )
 async def metadata(model: str, service: ServiceDep, version: VersionDep) -> ModelSignatures:
-    """Give the signature."""
-    known = (await find_model(service, model, version)).bundle.metadata
+    """Return the signature `serving_default`: name, datatype and shape of input and output."""
+    served = await find_model(service, model, version)
     signature = Signature(
-        inputs={INPUT: _tensor(INPUT, (-1, 28, 28, 1))},
-        outputs={OUTPUT: _tensor(OUTPUT, (-1, 10))},
+        inputs={INPUT: _tensor_info(INPUT, (-1, 28, 28, 1))},
+        outputs={OUTPUT: _tensor_info(OUTPUT, (-1, 10))},
         method_name="tensorflow/serving/predict",
     )
     return ModelSignatures(
-        model_spec=ModelSpec(name=model, signature_name="", version=str(known.version)),
+        model_spec=ModelSpec(
+            name=model, signature_name="", version=str(served.bundle.metadata.version)
+        ),
         metadata=SignatureMetadata(
             signature_def=SignatureMap(signature_def={SIGNATURE: signature})
         ),
     )
 
 
-def _tensor(name: str, sizes: Sequence[int]) -> TensorInfo:
+def _tensor_info(name: str, sizes: Sequence[int]) -> TensorInfo:
     dims = [Dimension(size=str(size), name="") for size in sizes]
     shape = TensorShape(dim=dims, unknown_rank=False)
     return TensorInfo(dtype="DT_FLOAT", tensor_shape=shape, name=f"{name}:0")
 
 
-def _rows(instances: Any) -> list[Any]:
-    """Return the images of the row format; a row may name its input."""
+@without_gc
+def parse_request(content: bytes, max_files: int) -> ParsedPredictRequest:
+    """Parse the body of a prediction request.
+
+    Args:
+        content: The JSON.
+        max_files: Image files in one request, at most.
+
+    Raises:
+        UndecodableError: The body does not follow the protocol.
+        TooLargeError: There are more than `max_files` files.
+    """
+    message = read_json(content)
+    signature = message.get("signature_name", SIGNATURE)
+    if signature not in ("", SIGNATURE):
+        raise UndecodableError(
+            f"There is no signature {shorten(signature)}; expected {SIGNATURE!r}."
+        )
+    if ("instances" in message) == ("inputs" in message):
+        raise UndecodableError("Expected exactly one of 'instances' and 'inputs'.")
+    if "instances" in message:
+        images = _row_images(message["instances"])
+        return ParsedPredictRequest("predictions", *_parse_images(images, max_files))
+    images = _column_images(message["inputs"])
+    return ParsedPredictRequest("outputs", *_parse_images(images, max_files))
+
+
+def _row_images(instances: Any) -> list[Any]:
+    """Return the images of the row format, in which each row may name its input."""
     if not isinstance(instances, list) or not instances:
-        raise UndecodableError("'instances' must be a list that is not empty.")
+        raise UndecodableError("'instances' must be a list of at least one image.")
     if not isinstance(instances[0], dict):
         return instances
-    return [_named(one) for one in instances]
+    return [_unwrap_input(instance) for instance in instances]
 
 
-def _column(inputs: Any) -> list[Any]:
+def _column_images(inputs: Any) -> list[Any]:
     """Return the images of the column format, which may name its input."""
-    images = _named(inputs)
+    images = _unwrap_input(inputs)
     if isinstance(images, list) and images:
         return images
-    raise UndecodableError("'inputs' must hold a list of images that is not empty.")
+    raise UndecodableError("'inputs' must hold a list of at least one image.")
 
 
-def _named(value: Any) -> Any:
+def _unwrap_input(value: Any) -> Any:
+    """Return the value of `{"image": value}`, and any value without an input's name as it is."""
     if not isinstance(value, dict) or "b64" in value:
         return value
     if value.keys() != {INPUT}:
-        names = ", ".join(map(shown, islice(value, 3)))
+        names = ", ".join(map(shorten, islice(value, 3)))
         raise UndecodableError(
             f"Expected the input {INPUT!r} and no other; got {len(value)}: {names or 'none'}."
         )
     return value[INPUT]
 
 
-def _read(images: list[Any], most_files: int) -> tuple[Pixels | None, Sequence[bytes]]:
-    """Return digits, or image files; an error unless all are the same."""
+def _parse_images(images: list[Any], max_files: int) -> tuple[Pixels | None, Sequence[bytes]]:
+    """Return the pixels or the files of images that are all of the same kind."""
     if not isinstance(images[0], dict):
         return tensors.to_pixels(tensors.from_lists(images)), ()
-    tensors.check_files(len(images), most_files)
-    return None, [_file(image) for image in images]
+    tensors.check_file_count(len(images), max_files)
+    return None, [_parse_file(image) for image in images]
 
 
-def _file(image: Any) -> bytes:
+def _parse_file(image: Any) -> bytes:
     if not isinstance(image, dict) or image.keys() != {"b64"}:
-        raise UndecodableError('Expected an object with the one key "b64" for every image.')
+        raise UndecodableError('Every image must be an object with the one key "b64".')
     return tensors.decode_base64(image["b64"])

@@ -1,4 +1,4 @@
-"""Probes and the version, for those who run the service."""
+"""Routes for operators: probes, metrics and the version."""
 
 import platform
 from importlib.metadata import version
@@ -13,11 +13,11 @@ from app.web.dependencies import ServiceDep
 from app.web.http.fast_routes import FastRoute
 from app.web.observability.metrics import MEDIA_TYPE
 from app.web.responses.openapi_errors import error_responses
-from app.web.schemas.predictions import Health, Version
+from app.web.schemas.operations import Health, Version
 
 router = APIRouter(tags=["Operate"], route_class=FastRoute)
-STALLED_S = 60.0  # longer than any deadline that makes sense
-BLANK = np.zeros((1, 28, 28), np.uint8)
+MAX_STALL_S = 60.0  # without a finished prediction; longer than any sensible deadline
+BLANK_IMAGE = np.zeros((1, 28, 28), np.uint8)
 _LIBRARIES = ("ai-edge-litert", "fastapi", "numpy", "pillow", "pydantic", "starlette", "uvicorn")
 
 
@@ -25,45 +25,47 @@ _LIBRARIES = ("ai-edge-litert", "fastapi", "numpy", "pillow", "pydantic", "starl
     "/livez",
     operation_id="livez",
     response_model=Health,
-    summary="Is the process alive?",
+    summary="Check that the process is alive",
     responses=error_responses("stalled"),
 )
 async def livez(service: ServiceDep) -> Response:
-    """Answer 200 while predictions come out; 503 if those that wait have been stuck for long.
+    """Return `alive`, or 503 if requests are waiting and none has finished for a minute.
 
-    An idle process proves it by reading a blank image through the same lane. While models are being
-    loaded, and under load, it is alive.
+    An idle process runs the network on a blank image first. A process that is busy, or that still
+    loads its models, is alive.
     """
-    stalled = max(service.prediction_pool.stalled_for(), service.micro_batcher.stalled_for())
-    if stalled > STALLED_S:
-        raise StalledError(f"No prediction came out for {stalled:.0f} s, and some wait.")
-    if not stalled and service.registry.is_loaded(service.registry.default):
+    stalled_s = max(service.prediction_pool.stalled_for(), service.micro_batcher.stalled_for())
+    if stalled_s > MAX_STALL_S:
+        raise StalledError(
+            f"No prediction has finished for {stalled_s:.0f} s, although requests are waiting."
+        )
+    if not stalled_s and service.registry.is_loaded(service.registry.default):
         model = service.registry.get(None)
-        await service.prediction_pool.run(model.runtime.predict, BLANK)
-    return _written(Health(status="alive"))
+        await service.prediction_pool.run(model.runtime.predict, BLANK_IMAGE)
+    return _json_response(Health(status="alive"))
 
 
 @router.get(
     "/readyz",
     operation_id="readyz",
     response_model=Health,
-    summary="Are the models ready?",
+    summary="Check that the models are ready",
     responses=error_responses("not-ready"),
 )
 async def readyz(service: ServiceDep) -> Response:
-    """Answer 200 once every model can be asked; 503 before, and when the process is about to stop.
+    """Return `ready`, or 503 while a model is being compiled and during shutdown.
 
-    The default model is loaded by then, the others when they are asked for.
+    The default model is then loaded; each other model is loaded by its first request.
     """
     service.drain.check()
     service.registry.check_ready()
-    return _written(Health(status="ready"))
+    return _json_response(Health(status="ready"))
 
 
 @router.get(
     "/metrics",
     operation_id="metrics",
-    summary="Count everything, for Prometheus",
+    summary="Return metrics for Prometheus",
     response_class=Response,
     responses={
         200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}},
@@ -71,17 +73,19 @@ async def readyz(service: ServiceDep) -> Response:
     },
 )
 async def metrics(service: ServiceDep) -> Response:
-    """Give all counts of all worker processes in Prometheus's text format."""
+    """Return the metrics of all worker processes in Prometheus's text format."""
     text = await service.metrics_pool.run(service.metrics.text)
     return Response(text, media_type=MEDIA_TYPE)
 
 
-@router.get("/version", operation_id="version", response_model=Version, summary="What is running?")
+@router.get("/version", operation_id="version", response_model=Version, summary="Return versions")
 async def versions() -> Response:
-    """Give the version of digitscope, of Python and of the libraries that matter."""
+    """Return the versions of digitscope, of Python and of the most important libraries."""
     libraries = {name: version(name) for name in _LIBRARIES}
-    return _written(Version(version=VERSION, python=platform.python_version(), libraries=libraries))
+    return _json_response(
+        Version(version=VERSION, python=platform.python_version(), libraries=libraries)
+    )
 
 
-def _written(answer: BaseModel) -> Response:
-    return Response(answer.model_dump_json(), media_type="application/json")
+def _json_response(body: BaseModel) -> Response:
+    return Response(body.model_dump_json(), media_type="application/json")

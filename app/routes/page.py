@@ -1,4 +1,4 @@
-"""`/` and `/page/...`: the page that draws, and its files; `/docs`. They use public routes only."""
+"""`/`, `/page/...` and `/docs`: the web page and Swagger UI, which use public routes only."""
 
 import base64
 import hashlib
@@ -16,11 +16,19 @@ from app.samples import sample_png
 from app.web.responses.static_files import make_asset, read_assets, serve
 
 FOLDER = Path(__file__).parents[1] / "page"
-DOCS_FILES = "/static-offline-docs"  # where fastapi-offline puts Swagger UI
+DOCS_FILES = "/static-offline-docs"  # where fastapi-offline mounts Swagger UI's files
 
 
-def _policy(*more: str, scripts: Iterable[str] = (), style: str = "") -> str:
-    """Return a policy: files of the service alone; blob: and data: are pictures a page makes."""
+def _content_security_policy(*extra: str, scripts: Iterable[str] = (), style: str = "") -> str:
+    """Return a policy that allows files of this service only.
+
+    Images may also be `blob:` and `data:` URLs, which the page makes itself.
+
+    Args:
+        extra: Further directives.
+        scripts: Further script sources, such as hashes of inline scripts.
+        style: Further style sources, with a space in front.
+    """
     return "; ".join(
         (
             "default-src 'none'",
@@ -31,19 +39,21 @@ def _policy(*more: str, scripts: Iterable[str] = (), style: str = "") -> str:
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",
-            *more,
+            *extra,
         )
     )
 
 
-HEADERS = {"Content-Security-Policy": _policy("require-trusted-types-for 'script'")}
+HEADERS = {
+    "Content-Security-Policy": _content_security_policy("require-trusted-types-for 'script'")
+}
 
 
 def page_router(folder: Path = FOLDER) -> APIRouter:
-    """Make the routes of the page, its files read now.
+    """Return the routes of the page and of `/docs`; read the page's files now.
 
     Args:
-        folder: `index.html` and what it refers to as `page/...`.
+        folder: Folder with `index.html` and the files that it refers to as `page/...`.
     """
     assets = read_assets(folder)
     assets |= {f"samples/{digit}.png": make_asset(sample_png(digit), ".png") for digit in range(10)}
@@ -58,27 +68,28 @@ def page_router(folder: Path = FOLDER) -> APIRouter:
             raise NotFoundError(f"The page has no file {name!r}.", valid=sorted(assets))
         return serve(request, assets[name], HEADERS)
 
-    async def docs(request: Request) -> Response:
-        root = request.scope.get("root_path", "")
-        response = get_swagger_ui_html(
-            openapi_url=f"{root}/openapi.json",
-            title="digitscope - Swagger UI",
-            swagger_js_url=f"{root}{DOCS_FILES}/swagger-ui-bundle.js",
-            swagger_css_url=f"{root}{DOCS_FILES}/swagger-ui.css",
-            swagger_favicon_url=f"{root}{DOCS_FILES}/favicon.png",
-        )
-        # Swagger UI styles its elements; of scripts it has one that starts it.
-        inline = re.findall(rb"<script>(.*?)</script>", bytes(response.body), re.DOTALL)
-        scripts = [
-            f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
-            for script in inline
-        ]
-        response.headers["Content-Security-Policy"] = _policy(
-            scripts=scripts, style=" 'unsafe-inline'"
-        )
-        return response
-
-    router.add_route("/docs", docs, include_in_schema=False)
+    router.add_route("/docs", _swagger_ui, include_in_schema=False)
     router.add_route("/", home, include_in_schema=False)
     router.add_route("/page/{name:path}", file, include_in_schema=False)
     return router
+
+
+async def _swagger_ui(request: Request) -> Response:
+    root = request.scope.get("root_path", "")
+    response = get_swagger_ui_html(
+        openapi_url=f"{root}/openapi.json",
+        title="digitscope - Swagger UI",
+        swagger_js_url=f"{root}{DOCS_FILES}/swagger-ui-bundle.js",
+        swagger_css_url=f"{root}{DOCS_FILES}/swagger-ui.css",
+        swagger_favicon_url=f"{root}{DOCS_FILES}/favicon.png",
+    )
+    # Swagger UI sets styles on its elements, and one inline script starts it.
+    inline_scripts = re.findall(rb"<script>(.*?)</script>", bytes(response.body), re.DOTALL)
+    hashes = [
+        f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
+        for script in inline_scripts
+    ]
+    response.headers["Content-Security-Policy"] = _content_security_policy(
+        scripts=hashes, style=" 'unsafe-inline'"
+    )
+    return response

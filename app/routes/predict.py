@@ -1,4 +1,4 @@
-"""`POST /predict` and `POST /predict/batch`: which digit an image shows."""
+"""`POST /predict` and `POST /predict/batch`: recognise one digit per image."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -21,13 +21,16 @@ router = APIRouter(tags=["Recognise"], route_class=FastRoute)
 @router.post(
     "/predict",
     operation_id="predict",
-    summary="Read one digit",
+    summary="Recognise one digit",
     response_model=PredictionAnswer,
     responses=image_error_responses(),
     openapi_extra=one_image_body(),
 )
 async def predict(request: Request, query: ImageQueryDep, service: ServiceDep) -> Response:
-    """Say which digit an image shows, how sure that is, and whether it is a digit at all."""
+    """Take one image; return the digit, the probabilities of all ten digits, and a verdict.
+
+    The verdict says whether the prediction can be trusted: `digit`, `unsure` or `not-a-digit`.
+    """
     model = await service.model(query.model)
     image = await read_one(request, service.limits)
     text = await service.recognise(
@@ -43,20 +46,23 @@ async def predict(request: Request, query: ImageQueryDep, service: ServiceDep) -
 @router.post(
     "/predict/batch",
     operation_id="predict_batch",
-    summary="Read many digits, one per image",
+    summary="Recognise one digit in each of many images",
     response_model=list[PredictionAnswer | ItemError],
     responses=batch_error_responses(),
     openapi_extra=many_images_body(),
 )
 async def predict_batch(request: Request, query: ImageQueryDep, service: ServiceDep) -> Response:
-    """Read every image of a batch, in order; a bad item gives its own error."""
+    """Take many images; return a list with a prediction for each, in the same order.
+
+    An image that cannot be read has `{"error": ...}` in the list; the others are not affected.
+    """
     model = await service.model(query.model)
     images, arrivals = await begin_many(request, service.limits)
 
-    def write(found: BatchResult) -> bytes:
-        texts = prediction_texts(found, model.bundle)
-        for place, error in found.errors.items():
-            texts.insert(place, _error_text(request, error))
+    def write(result: BatchResult) -> bytes:
+        texts = prediction_texts(result, model.bundle)
+        for index, error in result.errors.items():
+            texts.insert(index, _error_text(request, error))
         return ",".join(texts).encode()
 
     options = service.options(query)

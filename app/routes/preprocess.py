@@ -1,29 +1,33 @@
-"""`POST /preprocess`: each stage from the upload to the 28x28 that the network received."""
+"""`POST /preprocess`: show how an image is prepared for the network."""
 
 import io
 from typing import Annotated, Literal
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
 
-from app.preprocessing_report import PreparationReport, explain_preparation
+from app.imaging.stages import Prepared
+from app.preprocessing_report import explain_preparation
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.requests.images import read_one
+from app.web.responses import content_negotiation
 from app.web.responses.openapi_errors import image_error_responses
 from app.web.responses.openapi_requests import one_image_body
-from app.web.responses.predictions import preparation_answer
-from app.web.schemas.predictions import PreparationAnswer
+from app.web.responses.preparation import preparation_answer
+from app.web.schemas.preparation import PreparationAnswer
 from app.web.schemas.query import ImageQuery
 
 router = APIRouter(tags=["Recognise"])
-NPZ = "application/x-npz"
 
 
 class PreprocessQuery(ImageQuery):
-    """The parameters of every image route, and the form of the answer."""
+    """The query parameters of every image route, and the format of the response."""
 
-    format: Literal["json", "npz"] = "json"
+    format: Literal["json", "npz"] = Field(
+        "json", description="Format of the response: JSON, or the stages as arrays in an npz file."
+    )
 
 
 @router.post(
@@ -31,31 +35,29 @@ class PreprocessQuery(ImageQuery):
     operation_id="preprocess",
     summary="Show how an image is prepared",
     response_model=PreparationAnswer,
-    responses={
-        **image_error_responses(),
-        200: {"content": {NPZ: {"schema": {"type": "string", "format": "binary"}}}},
-    },
+    responses={**image_error_responses(), **content_negotiation.responses("npz")},
     openapi_extra=one_image_body(),
 )
 async def preprocess(
     request: Request, query: Annotated[PreprocessQuery, Query()], service: ServiceDep
 ) -> Response | PreparationAnswer:
-    """Give every stage with its parameters, and what would have been read without it.
+    """Take one image; return every stage of its preparation, and the prediction without each stage.
 
-    With `format=npz` the stages come as exact arrays, one for each stage, and `pixels`.
+    With `format=npz` the response is a NumPy archive: an array for each stage, and `pixels`, the
+    28x28 image that the network received.
     """
     model = await service.model(query.model)
     image = await read_one(request, service.limits)
-    explained = await service.inspection_pool.run_until(
+    report = await service.inspection_pool.run_until(
         disconnected(request), explain_preparation, image, model, service.options(query)
     )
     if query.format == "npz":
-        return Response(_as_npz(explained), media_type=NPZ)
-    return preparation_answer(explained, model.bundle)
+        content = _to_npz(report.prediction.prepared)
+        return Response(content, media_type=content_negotiation.NPZ)
+    return preparation_answer(report, model.bundle)
 
 
-def _as_npz(explained: PreparationReport) -> bytes:
-    prepared = explained.prediction.prepared
+def _to_npz(prepared: Prepared) -> bytes:
     stream = io.BytesIO()
     arrays = {stage.name: stage.image for stage in prepared.stages}
     np.savez_compressed(stream, allow_pickle=False, pixels=prepared.pixels, **arrays)

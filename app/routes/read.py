@@ -1,4 +1,4 @@
-"""`POST /read`: all digits of an image, in reading order."""
+"""`POST /read`: read all digits on an image."""
 
 from fastapi import APIRouter, Request
 
@@ -17,15 +17,15 @@ router = APIRouter(tags=["Recognise"])
 @router.post(
     "/read",
     operation_id="read",
-    summary="Read several digits",
+    summary="Read all digits on an image",
     responses=image_error_responses(),
     openapi_extra=one_image_body(),
 )
 async def read(request: Request, query: ImageQueryDep, service: ServiceDep) -> PageAnswer:
-    """Find the digits of an image and read them, line by line, each with its box.
+    """Take one image; return its text line by line, and every digit with its box.
 
-    Marks that are no digit are listed with that verdict and stand as `?` in the text. Images are
-    always prepared here, so `preprocess=none` is refused.
+    A mark that is not a digit has the verdict `not-a-digit` and is `?` in the text. The image is
+    always prepared: `preprocess=none` gives 422.
     """
     model = await service.model(query.model)
     image = await read_one(request, service.limits)
@@ -33,6 +33,7 @@ async def read(request: Request, query: ImageQueryDep, service: ServiceDep) -> P
         disconnected(request), read_page, image, model, service.options(query)
     )
     digits = [digit for line in page.lines for digit in line]
-    verdicts, confidences = [one.verdict for one in digits], [one.confidence for one in digits]
+    verdicts = [digit.verdict for digit in digits]
+    confidences = [digit.confidence for digit in digits]
     service.metrics.judged(verdicts, confidences, model)
     return page_answer(page, model.bundle)

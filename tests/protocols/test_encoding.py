@@ -1,4 +1,4 @@
-"""JSON that the protocols refuse before they read it."""
+"""JSON of the protocols is checked before it is parsed."""
 
 import json
 import tracemalloc
@@ -9,8 +9,8 @@ from app.errors import UndecodableError
 from app.protocols.encoding import read_json
 
 
-def test_lists_in_lists_are_not_built() -> None:
-    """Half a million of them, which would take some 30 MB and much of the event loop's time."""
+def test_json_with_too_many_nested_lists_is_not_parsed() -> None:
+    """Half a million lists, which would take about 30 MB, are refused without building them."""
     deep: list[object] = []
     for _ in range(100):
         deep = [deep]
@@ -25,8 +25,8 @@ def test_lists_in_lists_are_not_built() -> None:
 
 
 @pytest.mark.parametrize("shape", [(50, 28, 28, 1), (2000, 1), (1, 1, 1, 1)])
-def test_tensors_with_a_list_for_each_value_are_read(shape: tuple[int, ...]) -> None:
-    """However their last sizes are written."""
+def test_tensor_with_a_list_around_each_value_is_parsed(shape: tuple[int, ...]) -> None:
+    """Trailing dimensions of size 1 do not count as too many lists."""
     tensor: object = 7
     for size in reversed(shape):
         tensor = [tensor] * size

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, proved by Triton's own clients."""
+"""The Open Inference Protocol, tested with Triton's own clients."""
 
 import gzip
 import json
@@ -19,7 +19,7 @@ from tests.server.process import Server
 
 @pytest.fixture
 def client(server: Server):
-    """Triton's synchronous client."""
+    """A synchronous client of Triton."""
     with triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
         yield client
 
@@ -30,8 +30,8 @@ def _input(values: np.ndarray, kind: str, *, binary: bool = True) -> triton.Infe
     return tensor
 
 
-def test_server_and_models_describe_themselves(client: triton.InferenceServerClient) -> None:
-    """Health, metadata, configuration and index, as the client asks for them."""
+def test_server_and_models_are_described(client: triton.InferenceServerClient) -> None:
+    """The client gets health, metadata, configuration and repository index."""
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready("classic")
@@ -39,10 +39,10 @@ def test_server_and_models_describe_themselves(client: triton.InferenceServerCli
     assert not client.is_model_ready("classic", "99")
     assert not client.is_model_ready("nope")
     assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
-    known = client.get_model_metadata("classic", str(PUBLISHED))
-    assert known["versions"] == [str(PUBLISHED)]
-    assert known["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, 28, 28, 1]}]
-    assert [output["name"] for output in known["outputs"]] == ["probabilities", "digit"]
+    metadata = client.get_model_metadata("classic", str(PUBLISHED))
+    assert metadata["versions"] == [str(PUBLISHED)]
+    assert metadata["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, 28, 28, 1]}]
+    assert [output["name"] for output in metadata["outputs"]] == ["probabilities", "digit"]
     assert client.get_model_config("classic")["max_batch_size"] == 0
     index = {entry["name"]: entry["state"] for entry in client.get_model_repository_index()}
     assert index["classic"] == "READY"
@@ -51,7 +51,7 @@ def test_server_and_models_describe_themselves(client: triton.InferenceServerCli
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("kind", ["UINT8", "FP32"])
 @pytest.mark.parametrize("shape", [(-1, 28, 28, 1), (-1, 28, 28), (-1, 784)])
-def test_tensors_in_every_form(
+def test_tensors_are_accepted_in_every_form(
     client: triton.InferenceServerClient,
     classic: Model,
     digits: Digits,
@@ -59,7 +59,7 @@ def test_tensors_in_every_form(
     kind: str,
     shape: tuple[int, ...],
 ) -> None:
-    """Both datatypes in three shapes, as JSON and in binary, give the network's answers."""
+    """Both datatypes in three shapes, as JSON and binary, give the network's probabilities."""
     images = digits.images[:7]
     values = images.reshape(shape).astype(np.uint8 if kind == "UINT8" else np.float32)
     outputs = [
@@ -76,19 +76,19 @@ def test_tensors_in_every_form(
     assert got.get_response()["model_version"] == str(PUBLISHED)
 
 
-def test_many_digits_in_one_tensor(
+def test_a_large_tensor_keeps_its_order(
     client: triton.InferenceServerClient, classic: Model, digits: Digits
 ) -> None:
-    """A thousand digits come back in their order."""
+    """The probabilities of 1,000 digits come in the order of the images."""
     got = client.infer("classic", [_input(digits.images, "UINT8")]).as_numpy("probabilities")
     np.testing.assert_allclose(got, classic.runtime.predict(digits.images).probabilities, atol=1e-6)
 
 
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
-def test_compression_both_ways(
+def test_requests_and_responses_may_be_compressed(
     client: triton.InferenceServerClient, digits: Digits, algorithm: str
 ) -> None:
-    """Requests and answers may be compressed."""
+    """Gzip and deflate are accepted and sent."""
     got = client.infer(
         "classic",
         [_input(digits.images[:50], "UINT8")],
@@ -101,7 +101,7 @@ def test_compression_both_ways(
 def test_image_files_are_prepared(
     client: triton.InferenceServerClient, test_client: TestClient
 ) -> None:
-    """BYTES hold image files, which get what `/predict` gives them."""
+    """A BYTES tensor of image files gives the same probabilities as `/predict`."""
     files = np.array([sample_png(digit) for digit in range(10)], object)
     tensor = triton.InferInput("image", [10], "BYTES")
     tensor.set_data_from_numpy(files)
@@ -113,15 +113,17 @@ def test_image_files_are_prepared(
 
 @pytest.fixture(scope="module")
 def test_client():
-    """The native routes."""
+    """A client of the native routes."""
     from app.main import create_app
 
     with TestClient(create_app()) as client:
         yield client
 
 
-def test_classes_by_name(client: triton.InferenceServerClient, digits: Digits) -> None:
-    """`classification` names the most probable classes: score, index and label."""
+def test_classification_names_the_most_probable_classes(
+    client: triton.InferenceServerClient, digits: Digits
+) -> None:
+    """Each class has its probability, index and label."""
     output = triton.InferRequestedOutput("probabilities", class_count=3)
     got = client.infer("classic", [_input(digits.images[:2], "UINT8")], outputs=[output])
     classes = got.as_numpy("probabilities")
@@ -132,7 +134,7 @@ def test_classes_by_name(client: triton.InferenceServerClient, digits: Digits) -
 
 
 @pytest.mark.parametrize(
-    ("model", "values", "kind", "said"),
+    ("model", "values", "kind", "message"),
     [
         ("nope", np.zeros((1, 28, 28), np.uint8), "UINT8", "no model 'nope'"),
         ("classic", np.zeros((1, 27, 28), np.uint8), "UINT8", "[-1, 28, 28, 1]"),
@@ -142,17 +144,17 @@ def test_classes_by_name(client: triton.InferenceServerClient, digits: Digits) -
         ("classic", np.zeros((0, 28, 28), np.uint8), "UINT8", "no image"),
     ],
 )
-def test_errors_in_the_protocol_s_form(
-    client: triton.InferenceServerClient, model: str, values: np.ndarray, kind: str, said: str
+def test_errors_reach_the_client(
+    client: triton.InferenceServerClient, model: str, values: np.ndarray, kind: str, message: str
 ) -> None:
-    """The client gets the message of each error."""
+    """The client raises each error with its message."""
     with pytest.raises(InferenceServerException) as caught:
         client.infer(model, [_input(values, kind)])
-    assert said in caught.value.message()
+    assert message in caught.value.message()
 
 
-def test_wrong_versions_and_names(client: triton.InferenceServerClient, digits: Digits) -> None:
-    """Unknown versions, inputs and outputs are named in the answer."""
+def test_unknown_names_are_refused(client: triton.InferenceServerClient, digits: Digits) -> None:
+    """The message names the unknown version, output or input."""
     tensor = _input(digits.images[:1], "UINT8")
     with pytest.raises(InferenceServerException, match="no version '99'"):
         client.infer("classic", [tensor], model_version="99")
@@ -164,27 +166,27 @@ def test_wrong_versions_and_names(client: triton.InferenceServerClient, digits: 
         client.infer("classic", [other])
 
 
-def test_what_is_no_extension_here_is_refused(client: triton.InferenceServerClient) -> None:
-    """Statistics are not among the extensions, and asking for them is refused."""
+def test_missing_extension_gives_404(client: triton.InferenceServerClient) -> None:
+    """Statistics are not listed among the extensions, and their route does not exist."""
     assert "statistics" not in client.get_server_metadata()["extensions"]
     for model in ("", "classic"):
         with pytest.raises(InferenceServerException, match="404"):
             client.get_inference_statistics(model)
 
 
-def test_models_are_loaded_by_the_operator(client: triton.InferenceServerClient) -> None:
-    """Loading needs the admin token; nothing is unloaded."""
+def test_only_the_operator_loads_models(client: triton.InferenceServerClient) -> None:
+    """Loading needs the admin token; unloading is always refused."""
     with pytest.raises(InferenceServerException, match="admin token"):
         client.load_model("classic")
     headers = {"Authorization": "Bearer the admin token"}
     client.load_model("classic", headers=headers)
-    with pytest.raises(InferenceServerException, match="not unloaded"):
+    with pytest.raises(InferenceServerException, match="cannot be unloaded"):
         client.unload_model("classic", headers=headers)
 
 
 @pytest.mark.anyio
 async def test_asyncio_client(server: Server, digits: Digits, classic: Model) -> None:
-    """The client for asyncio works likewise."""
+    """The asyncio client gets the same probabilities."""
     async with triton_aio.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
         assert await client.is_server_ready()
         got = await client.infer("classic", [_input(digits.images[:3], "UINT8")])
@@ -194,7 +196,7 @@ async def test_asyncio_client(server: Server, digits: Digits, classic: Model) ->
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """The client runs on asyncio."""
+    """Run the client on asyncio."""
     return "asyncio"
 
 
@@ -202,8 +204,8 @@ INFER = "/v2/models/classic/infer"
 LENGTH = "Inference-Header-Content-Length"
 
 
-def test_raw_bodies_of_one_image(server: Server, digits: Digits) -> None:
-    """With a header length of 0 the whole body is one digit, or one image file."""
+def test_raw_body_is_one_image(server: Server, digits: Digits) -> None:
+    """With a JSON length of 0 the whole body is the pixels or the file of one image."""
     for body in (digits.images[0].tobytes(), digits.images[0].astype("<f4").tobytes()):
         answer = server.ask(INFER, body, **{LENGTH: "0"})
         assert answer.json["outputs"][1]["data"] == [int(digits.labels[0])]
@@ -212,15 +214,15 @@ def test_raw_bodies_of_one_image(server: Server, digits: Digits) -> None:
 
 
 @pytest.mark.parametrize("length", ["-1", "ten", "1e3", "99999999", ""])
-def test_wrong_header_lengths(server: Server, length: str) -> None:
-    """A header that cannot be is refused."""
+def test_invalid_json_length_gives_400(server: Server, length: str) -> None:
+    """A length that is no number, or larger than the body, is refused."""
     answer = server.ask(INFER, b"{}", **{LENGTH: length})
     assert answer.status == 400
     assert list(answer.json) == ["error"]
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         {},
         {"inputs": []},
@@ -253,16 +255,16 @@ def test_wrong_header_lengths(server: Server, length: str) -> None:
         {"id": 7, "inputs": [{"name": "image", "datatype": "UINT8", "shape": [1], "data": [1]}]},
     ],
 )
-def test_wrong_bodies_are_refused(server: Server, said: dict) -> None:
-    """Whatever is wrong is 400 with one sentence."""
-    answer = server.ask(INFER, json.dumps(said).encode())
+def test_invalid_body_gives_400(server: Server, message: dict) -> None:
+    """Every invalid request gives 400 with a message in the protocol's form."""
+    answer = server.ask(INFER, json.dumps(message).encode())
     assert answer.status == 400, answer
     assert list(answer.json) == ["error"]
     assert answer.json["error"]
 
 
-def test_damaged_binary_tensors(server: Server) -> None:
-    """BYTES elements that reach over the end, and tensors that end early, are refused."""
+def test_damaged_binary_tensor_gives_400(server: Server) -> None:
+    """BYTES elements that end after the tensor, and tensors that end early, are refused."""
     for raw in (b"\x05\x00", struct.pack("<I", 100) + b"abc", b""):
         head = json.dumps(
             {
@@ -280,8 +282,8 @@ def test_damaged_binary_tensors(server: Server) -> None:
         assert answer.status == 400, answer
 
 
-def test_compressed_bombs_and_garbage(server: Server) -> None:
-    """What grows over the limit is refused, and so is what is not what it says."""
+def test_invalid_compression_is_refused(server: Server) -> None:
+    """Too large after decompression gives 413, damaged gives 400, an unknown coding gives 415."""
     bomb = gzip.compress(bytes(50_000_000))
     assert server.ask(INFER, bomb, Content_Encoding="gzip").status == 413
     assert server.ask(INFER, b"nothing", Content_Encoding="gzip").status == 400
@@ -289,8 +291,8 @@ def test_compressed_bombs_and_garbage(server: Server) -> None:
     assert server.ask(INFER, b"{}", Content_Encoding="br").status == 415
 
 
-def test_unknown_paths_and_methods_have_the_form_too(server: Server) -> None:
-    """404, 405 and 413 of the framework itself are `{"error": ...}`."""
+def test_framework_errors_have_the_protocol_s_form(server: Server) -> None:
+    """An unknown path, a wrong method and a large body give `{"error": ...}`."""
     for path, status in (("/v2/nowhere", 404), ("/v1/models/classic/nowhere", 404)):
         answer = server.get(path)
         assert (answer.status, list(answer.json)) == (status, ["error"])

@@ -1,4 +1,4 @@
-"""What bodies of the protocols may cost, and say, before anything is believed of them."""
+"""Tensors are checked before memory is allocated for them, and messages about them are short."""
 
 import gc
 import json
@@ -11,26 +11,26 @@ import numpy as np
 import pytest
 
 from app.errors import DigitscopeError, TooLargeError, UndecodableError
-from app.protocols import oip, tensors, tfserving
+from app.protocols import oip_messages, tensors, tfserving
 
 PIXELS = {"name": "image", "datatype": "UINT8", "shape": [1, 784], "data": [0] * 784}
 
 
-def _oip(tensor: dict[str, Any], raw: bytes = b"", **more: Any) -> oip.ParsedInferRequest:
+def _oip(tensor: dict[str, Any], raw: bytes = b"", **more: Any) -> oip_messages.ParsedInferRequest:
     if raw:
         tensor = {**tensor, "parameters": {"binary_data_size": len(raw)}}
     head = json.dumps({"inputs": [tensor], **more}).encode()
-    return oip.read_request(head + raw, str(len(head)), 10)
+    return oip_messages.parse_request(head + raw, str(len(head)), 10)
 
 
-def _tfs(**said: Any) -> tfserving.ParsedPredictRequest:
-    return tfserving.read_request(json.dumps(said).encode(), 10)
+def _tfs(**message: Any) -> tfserving.ParsedPredictRequest:
+    return tfserving.parse_request(json.dumps(message).encode(), 10)
 
 
 @pytest.mark.parametrize("shape", [(784,), (28, 28), (28, 28, 1)])
 @pytest.mark.parametrize("kind", [int, float])
-def test_lists_become_the_array_that_they_are(shape: tuple[int, ...], kind: type) -> None:
-    """Nested lists keep their shape, their numbers and whether these are whole."""
+def test_nested_lists_become_an_array(shape: tuple[int, ...], kind: type) -> None:
+    """The array has the shape of the nesting, the values, and an integer or float dtype."""
     values = np.random.default_rng(5).integers(0, 256, (3, *shape)).astype(kind)
     found = tensors.from_lists(values.tolist())
     assert found.dtype == values.dtype
@@ -44,21 +44,21 @@ def test_lists_become_the_array_that_they_are(shape: tuple[int, ...], kind: type
     "data",
     [7, "7", None, {}, [None], ["7"], [True], [True, 1], [[1], 1], [[1], [1, 2]], [{}], [2**64]],
 )
-def test_lists_of_something_else_are_refused(data: Any) -> None:
-    """Texts, truth values, gaps and numbers that no array holds are no numbers."""
+def test_lists_of_other_values_are_refused(data: Any) -> None:
+    """Strings, booleans, nulls, objects, ragged lists and integers over 64 bits are refused."""
     with pytest.raises(UndecodableError):
         tensors.from_lists(data)
 
 
-def test_lists_are_flattened_four_deep() -> None:
-    """No images are nested deeper, and NumPy has an end of its own."""
+def test_lists_nested_too_deeply_are_refused() -> None:
+    """At most four levels of lists are accepted."""
     deep = json.loads("[" * 100 + "]" * 100)
-    with pytest.raises(UndecodableError, match="more than the 4 lists"):
+    with pytest.raises(UndecodableError, match="more deeply than 4 lists"):
         tensors.from_lists(deep)
 
 
-def test_a_text_among_numbers_takes_no_room_for_each() -> None:
-    """One text of 1,000 letters among 100,000 numbers: NumPy would take 400 MB for them."""
+def test_a_string_among_numbers_takes_little_memory() -> None:
+    """NumPy would take 400 MB for a string of 1,000 letters among 100,000 numbers."""
     data = ["a" * 1000] + [0] * 100_000
     tracemalloc.start()
     try:
@@ -70,8 +70,8 @@ def test_a_text_among_numbers_takes_no_room_for_each() -> None:
     assert peak < 10_000_000
 
 
-def test_files_that_are_too_many_are_not_decoded() -> None:
-    """A thousand files are refused by their number, whatever they hold."""
+def test_too_many_files_are_not_decoded() -> None:
+    """The number of files is checked before their content."""
     files = {"name": "image", "datatype": "BYTES", "shape": [1000]}
     damaged = struct.pack("<I", 2**31)
     for ask in (
@@ -84,18 +84,21 @@ def test_files_that_are_too_many_are_not_decoded() -> None:
             ask()
 
 
-def test_elements_behind_those_of_the_shape_are_not_unpacked() -> None:
-    """A tensor that says 3 and holds 1,000 is refused after the third."""
+def test_more_elements_than_the_shape_says_are_not_unpacked() -> None:
+    """A tensor with the shape [3] and 1,000 elements is refused after the third."""
     tensor = {"name": "image", "datatype": "BYTES", "shape": [3]}
     with pytest.raises(UndecodableError, match="more than the 3 elements"):
         _oip(tensor, bytes(4 * 3) + struct.pack("<I", 2**31) * 997)
 
 
-def test_an_output_is_written_once() -> None:
-    """One asked for 100,000 times, of many images, would be an answer of gigabytes."""
+def test_an_output_may_be_listed_once() -> None:
+    """Otherwise a request could list an output 100,000 times and get gigabytes."""
     wanted = [{"name": "probabilities"}, {"name": "digit"}]
-    assert [one.name for one in _oip(PIXELS, outputs=wanted).outputs] == ["probabilities", "digit"]
-    with pytest.raises(UndecodableError, match="'digit' is asked for twice"):
+    assert [output.name for output in _oip(PIXELS, outputs=wanted).outputs] == [
+        "probabilities",
+        "digit",
+    ]
+    with pytest.raises(UndecodableError, match="'digit' is listed twice"):
         _oip(PIXELS, outputs=[*wanted, {"name": "digit"}])
 
 
@@ -120,35 +123,35 @@ LONG: list[Any] = ["x" * 100_000, [0] * 100_000, dict.fromkeys(map(str, range(10
         lambda long: _tfs(inputs={str(long): 0}),
     ],
 )
-def test_answers_do_not_repeat_all_that_was_said(ask: Callable[[Any], Any], long: Any) -> None:
-    """Whatever stands where a name is expected, the sentence about it is short."""
-    with pytest.raises(DigitscopeError) as found:
+def test_messages_shorten_what_the_client_sent(ask: Callable[[Any], Any], long: Any) -> None:
+    """A huge value in place of a name gives a message of fewer than 200 characters."""
+    with pytest.raises(DigitscopeError) as caught:
         ask(long)
-    assert len(found.value.detail) < 200
+    assert len(caught.value.detail) < 200
 
 
 @pytest.mark.parametrize("wrong", [False, True])
-def test_python_looks_for_no_cycles_in_what_is_read(wrong: bool) -> None:
-    """It would do so every 700 lists; an error keeps none of them, and all is as before."""
+def test_garbage_collector_pauses_while_json_is_parsed(wrong: bool) -> None:
+    """It would run every 700 lists. It runs again afterwards, and an error keeps no list alive."""
     rows = np.zeros((100, 28, 28, 1), int).tolist()
     body = json.dumps({"instances": [*rows, "x"] if wrong else rows}).encode()
-    looks: list[str] = []
+    collections: list[str] = []
     error = None
 
-    def look(phase: str, info: dict[str, int]) -> None:
-        looks.append(phase)
+    def count(phase: str, info: dict[str, int]) -> None:
+        collections.append(phase)
 
     tracemalloc.start()
-    gc.callbacks.append(look)
+    gc.callbacks.append(count)
     try:
-        tfserving.read_request(body, 10)
-    except UndecodableError as found:
-        error = found
+        tfserving.parse_request(body, 10)
+    except UndecodableError as caught:
+        error = caught
     finally:
-        gc.callbacks.remove(look)
+        gc.callbacks.remove(count)
         held = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
-    assert len(looks) < 10
+    assert len(collections) < 10
     assert (error is not None) == wrong
     assert held < 1_000_000  # the lists take 6 MB
     assert gc.isenabled()

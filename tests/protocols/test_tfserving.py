@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST interface, with requests as its documentation gives them."""
+"""TensorFlow Serving's REST API, with requests from its documentation."""
 
 import base64
 import gzip
@@ -17,22 +17,22 @@ PREDICT = "/v1/models/classic:predict"
 VERSION = f"/v1/models/classic/versions/{PUBLISHED}"
 
 
-def _predict(server: Server, said: dict, path: str = PREDICT, **headers: str) -> Answer:
-    return server.ask(path, json.dumps(said).encode(), **headers)
+def _predict(server: Server, message: dict, path: str = PREDICT, **headers: str) -> Answer:
+    return server.ask(path, json.dumps(message).encode(), **headers)
 
 
-def test_status_and_metadata(server: Server) -> None:
-    """A model's status, its version's, and its signature; KServe's keys beside them."""
+def test_status_and_metadata_are_returned(server: Server) -> None:
+    """A model and its version have a status and a signature; unknown ones give 404."""
     for path in ("/v1/models/classic", VERSION):
         (status,) = server.get(path).json["model_version_status"]
         assert (status["version"], status["state"]) == (str(PUBLISHED), "AVAILABLE")
         assert status["status"] == {"error_code": "OK", "error_message": ""}
     assert server.get("/v1/models/classic").json["ready"] is True
     assert "classic" in server.get("/v1/models").json["models"]
-    known = server.get("/v1/models/classic/metadata").json
+    metadata = server.get("/v1/models/classic/metadata").json
     spec = {"name": "classic", "signature_name": "", "version": str(PUBLISHED)}
-    assert known["model_spec"] == spec
-    signature = known["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    assert metadata["model_spec"] == spec
+    signature = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]
     dims = signature["inputs"]["image"]["tensor_shape"]["dim"]
     assert [dim["size"] for dim in dims] == ["-1", "28", "28", "1"]
     for path in ("/v1/models/nope", "/v1/models/classic/versions/99", "/v1/models/nope/metadata"):
@@ -40,8 +40,8 @@ def test_status_and_metadata(server: Server) -> None:
         assert (answer.status, list(answer.json)) == (404, ["error"])
 
 
-def test_metadata_to_the_letter(server: Server) -> None:
-    """The signature, as the documentation shows one, of the model and of its version."""
+def test_metadata_has_exactly_the_documented_form(server: Server) -> None:
+    """The metadata of a model and of its version is the documented JSON, with no other key."""
 
     def tensor(name: str, *sizes: str) -> dict:
         shape = {"dim": [{"size": size, "name": ""} for size in sizes], "unknown_rank": False}
@@ -65,33 +65,33 @@ def test_metadata_to_the_letter(server: Server) -> None:
     assert (missing.status, list(missing.json)) == (404, ["error"])
 
 
-def test_curl_as_the_documentation_has_it(server: Server, digits: Digits) -> None:
-    """`curl -d '{"instances": ...}' -X POST URL` says that it sends a form, and is answered."""
+def test_documented_curl_command_works(server: Server, digits: Digits) -> None:
+    """`curl -d '{"instances": ...}'` sends a form's Content-Type and is answered nevertheless."""
     address = f"http://127.0.0.1:{server.port}{PREDICT}"
-    said = {"signature_name": "serving_default", "instances": digits.images[:1].tolist()}
-    done = subprocess.run(
+    message = {"signature_name": "serving_default", "instances": digits.images[:1].tolist()}
+    completed = subprocess.run(
         ["curl", "--silent", "-d", "@-", "-X", "POST", address],
-        input=json.dumps(said),
+        input=json.dumps(message),
         capture_output=True,
         text=True,
         check=True,
     )
-    (row,) = json.loads(done.stdout)["predictions"]
+    (row,) = json.loads(completed.stdout)["predictions"]
     assert np.argmax(row) == digits.labels[0]
 
 
 @pytest.mark.parametrize("verb", ["classify", "regress"])
-def test_other_verbs_are_refused_in_the_form(server: Server, verb: str) -> None:
-    """The documentation's classify and regress, which a model of digits has not."""
-    said = {"examples": [{"image": 0.0}]}
+def test_other_verbs_are_refused(server: Server, verb: str) -> None:
+    """`classify` and `regress` give an error in the protocol's form."""
+    message = {"examples": [{"image": 0.0}]}
     for path in (f"/v1/models/classic:{verb}", f"{VERSION}:{verb}"):
-        answer = _predict(server, said, path)
+        answer = _predict(server, message, path)
         assert answer.status in (404, 405), answer
         assert list(answer.json) == ["error"]
 
 
-def test_limits_in_the_form(server: Server) -> None:
-    """Too large is 413 and too late 504, both as `{"error": ...}`."""
+def test_limits_have_the_protocol_s_form(server: Server) -> None:
+    """A large body gives 413 and a missed deadline 504, both as `{"error": ...}`."""
     large = server.ask(PREDICT, b" " * 6_000_000)
     assert (large.status, list(large.json)) == (413, ["error"])
     rows = {"instances": np.zeros((500, 28, 28), int).tolist()}
@@ -99,37 +99,39 @@ def test_limits_in_the_form(server: Server) -> None:
     assert (late.status, list(late.json)) == (504, ["error"])
 
 
-def test_row_and_column_format(server: Server, classic: Model, digits: Digits) -> None:
-    """Rows with and without the input's name, columns with and without it, one answer for each."""
+def test_row_and_column_format_give_the_same_probabilities(
+    server: Server, classic: Model, digits: Digits
+) -> None:
+    """Rows and columns may name their input or not; the metrics count every image."""
     images = digits.images[:4]
     expected = classic.runtime.predict(images).probabilities
     rows = images.tolist()
     deep = images[..., None].astype(float).tolist()
     counted = server.metric("digitscope_verdicts_total", model="classic")
-    for said in (
+    for message in (
         {"instances": rows},
         {"instances": deep},
         {"instances": [{"image": row} for row in rows]},
         {"instances": rows, "signature_name": "serving_default"},
     ):
-        got = _predict(server, said).json
+        got = _predict(server, message).json
         assert list(got) == ["predictions"]
         np.testing.assert_allclose(got["predictions"], expected, atol=1e-6)
-    for said in ({"inputs": rows}, {"inputs": {"image": deep}}):
-        got = _predict(server, said, f"{VERSION}:predict").json
+    for message in ({"inputs": rows}, {"inputs": {"image": deep}}):
+        got = _predict(server, message, f"{VERSION}:predict").json
         assert list(got) == ["outputs"]
         np.testing.assert_allclose(got["outputs"], expected, atol=1e-6)
     assert server.metric("digitscope_verdicts_total", model="classic") == counted + 6 * 4
 
 
-def test_image_files_and_compression(server: Server) -> None:
-    """`b64` holds an image file, which is prepared; bodies may be compressed."""
+def test_image_files_are_prepared(server: Server) -> None:
+    """`b64` holds an image file; requests and responses may be compressed."""
     files = [{"b64": base64.b64encode(sample_png(digit)).decode()} for digit in range(10)]
-    for said in ({"instances": files}, {"instances": [{"image": file} for file in files]}):
-        got = np.array(_predict(server, said).json["predictions"])
+    for message in ({"instances": files}, {"instances": [{"image": file} for file in files]}):
+        got = np.array(_predict(server, message).json["predictions"])
         assert got.argmax(axis=1).tolist() == list(range(10))
-    for said in ({"inputs": files}, {"inputs": {"image": files}}):
-        body = gzip.compress(json.dumps(said).encode())
+    for message in ({"inputs": files}, {"inputs": {"image": files}}):
+        body = gzip.compress(json.dumps(message).encode())
         answer = server.ask(PREDICT, body, Content_Encoding="gzip", Accept_Encoding="gzip")
         assert answer.headers["content-encoding"] == "gzip"
         got = json.loads(gzip.decompress(answer.content))["outputs"]
@@ -140,7 +142,7 @@ ROW = np.zeros((28, 28), int).tolist()
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         {},
         {"instances": [ROW], "inputs": [ROW]},
@@ -161,15 +163,15 @@ ROW = np.zeros((28, 28), int).tolist()
         {"instances": [ROW], "signature_name": "other"},
     ],
 )
-def test_wrong_bodies_are_refused(server: Server, said: dict) -> None:
-    """Whatever is wrong is 400 with one sentence."""
-    answer = _predict(server, said)
+def test_invalid_body_gives_400(server: Server, message: dict) -> None:
+    """Every invalid request gives 400 with a message in the protocol's form."""
+    answer = _predict(server, message)
     assert answer.status == 400, answer
     assert list(answer.json) == ["error"]
 
 
-def test_no_json_and_unknown_models(server: Server) -> None:
-    """A body that is no JSON is 400, an unknown model or version 404."""
+def test_invalid_json_gives_400_and_unknown_models_404(server: Server) -> None:
+    """Both errors have the protocol's form."""
     assert server.ask(PREDICT, b'{"instances": [NaN]}').status == 400
     assert server.ask(PREDICT, b"[" * 100_000).status == 400
     for path in ("/v1/models/nope:predict", "/v1/models/classic/versions/99:predict"):

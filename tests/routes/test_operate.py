@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 
 from app.errors import StalledError
 from app.main import create_app
-from app.routes.operate import STALLED_S, livez
+from app.routes.operate import MAX_STALL_S, livez
 from app.settings import Settings
 from app.web.execution.thread_pool import BoundedThreadPool
 from tests.server.process import metric
@@ -26,14 +26,14 @@ class Stuck(BoundedThreadPool):
 
     def stalled_for(self) -> float:
         """Say a little more than is let pass."""
-        return STALLED_S + 1
+        return MAX_STALL_S + 1
 
 
 @pytest.mark.parametrize("where", ["prediction_pool", "micro_batcher"])
 async def test_process_that_is_stuck_is_not_alive(client: TestClient, where: str) -> None:
     """Whether in the threads or where quick networks run, work that is stuck for long is told."""
     service = client.app_state["service"]
-    with pytest.raises(StalledError, match="No prediction came out for 61 s"):
+    with pytest.raises(StalledError, match="No prediction has finished for 61 s"):
         await livez(replace(service, **{where: Stuck(threads=1, max_queue=0)}))
 
 

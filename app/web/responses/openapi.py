@@ -31,7 +31,7 @@ from app.web.responses.openapi_requests import (
     schema_ref,
 )
 from app.web.responses.predictions import prediction_answer
-from app.web.schemas.predictions import Precision
+from app.web.schemas.models import Precision
 from app.web.schemas.problem import Problem
 from app.web.schemas.protocols import InferenceRequest, PredictRequest, ProtocolError
 

@@ -1,6 +1,6 @@
-"""The protocols' bodies, as the OpenAPI document shows them.
+"""Bodies of the inference protocols' requests and responses.
 
-Requests are read by hand, from JSON and bytes (`oip`, `tfserving`): their schemas are for readers.
+The request schemas are documentation: `oip_messages` and `tfserving` parse requests by hand.
 """
 
 from typing import Any
@@ -9,19 +9,19 @@ from pydantic import BaseModel, Field
 
 
 class ProtocolError(BaseModel):
-    """What went wrong, in the form of the protocols."""
+    """An error, in the form of the protocols."""
 
-    error: str
+    error: str = Field(description="What was expected, what came, and what to do.")
 
 
 class ModelNames(BaseModel):
-    """Every model by name."""
+    """The names of all models."""
 
     models: list[str]
 
 
 class ServerMetadata(BaseModel):
-    """What the server is, and the extensions that it speaks."""
+    """The server, and the extensions of the protocol that it supports."""
 
     name: str
     version: str
@@ -35,37 +35,37 @@ class ServerLive(BaseModel):
 
 
 class ServerReady(BaseModel):
-    """Whether every model can be asked."""
+    """Whether all models are ready."""
 
     ready: bool
 
 
 class ModelReady(BaseModel):
-    """Whether a model can be asked."""
+    """Whether a model is ready."""
 
     name: str
     ready: bool
 
 
 class RepositoryEntry(BaseModel):
-    """A model of the repository."""
+    """A model in the repository."""
 
     name: str
     version: str
-    state: str
-    reason: str
+    state: str = Field(description="`READY` or `UNAVAILABLE`.")
+    reason: str = Field(description="Always empty.")
 
 
 class TensorMetadata(BaseModel):
-    """An input or output of a model; -1 is a free dimension."""
+    """An input or output of a model."""
 
     name: str
     datatype: str
-    shape: list[int]
+    shape: list[int] = Field(description="Sizes of the dimensions; -1 is any size.")
 
 
 class ModelMetadata(BaseModel):
-    """A model's version, inputs and outputs."""
+    """The version, the inputs and the outputs of a model."""
 
     name: str
     versions: list[str]
@@ -75,7 +75,7 @@ class ModelMetadata(BaseModel):
 
 
 class TensorConfig(BaseModel):
-    """An input or output as Triton's configuration names it."""
+    """An input or output in the form of Triton's model configuration."""
 
     name: str
     data_type: str
@@ -83,7 +83,7 @@ class TensorConfig(BaseModel):
 
 
 class ModelConfig(BaseModel):
-    """What Triton's clients call the configuration of a model."""
+    """A model's configuration in the form of Triton's extension."""
 
     name: str
     platform: str
@@ -94,33 +94,47 @@ class ModelConfig(BaseModel):
 
 
 class InputTensor(BaseModel):
-    """A tensor that is sent: in `data`, or in binary behind the JSON."""
+    """A tensor of the request: in `data`, or as raw bytes after the JSON."""
 
-    name: str
+    name: str = Field(description="`image`.")
     shape: list[int]
     datatype: str = Field(description="`UINT8`, `FP32` or `BYTES`.")
-    parameters: dict[str, Any] | None = None
-    data: list[Any] | None = Field(None, description="Nested or flat, row-major.")
+    parameters: dict[str, Any] | None = Field(
+        None, description="`binary_data_size`: length in bytes of a tensor after the JSON."
+    )
+    data: list[Any] | None = Field(
+        None, description="The values in row-major order, as nested lists or one flat list."
+    )
 
 
 class WantedOutput(BaseModel):
-    """An output that is asked for."""
+    """An output that the response should have."""
 
-    name: str
-    parameters: dict[str, Any] | None = None
+    name: str = Field(description="`probabilities` or `digit`.")
+    parameters: dict[str, Any] | None = Field(
+        None,
+        description=(
+            "`binary_data`: send raw bytes instead of JSON. `classification`: name so many of the"
+            " most probable classes instead of sending numbers."
+        ),
+    )
 
 
 class InferenceRequest(BaseModel):
-    """A request to infer; without `outputs` all come."""
+    """An inference request."""
 
-    id: str | None = None
-    parameters: dict[str, Any] | None = None
-    inputs: list[InputTensor]
-    outputs: list[WantedOutput] | None = None
+    id: str | None = Field(None, description="Name of the request; the response repeats it.")
+    parameters: dict[str, Any] | None = Field(
+        None, description="`binary_data_output`: send all outputs as raw bytes instead of JSON."
+    )
+    inputs: list[InputTensor] = Field(description="One tensor.")
+    outputs: list[WantedOutput] | None = Field(
+        None, description="The outputs to return; all if left out."
+    )
 
 
 class OutputTensor(BaseModel):
-    """A tensor of the answer: in `data`, or in binary behind the JSON."""
+    """A tensor of the response: in `data`, or as raw bytes after the JSON."""
 
     name: str
     shape: list[int]
@@ -130,7 +144,7 @@ class OutputTensor(BaseModel):
 
 
 class InferenceResponse(BaseModel):
-    """The outputs that were asked for."""
+    """An inference response with the requested outputs."""
 
     model_name: str
     model_version: str
@@ -139,9 +153,9 @@ class InferenceResponse(BaseModel):
 
 
 class VersionError(BaseModel):
-    """What keeps a version from being served."""
+    """The error that keeps a version from being served."""
 
-    error_code: str
+    error_code: str = Field(description="`OK` if there is none.")
     error_message: str
 
 
@@ -149,20 +163,20 @@ class VersionStatus(BaseModel):
     """The status of one version."""
 
     version: str
-    state: str
+    state: str = Field(description="`AVAILABLE` or `LOADING`.")
     status: VersionError
 
 
 class ModelStatus(BaseModel):
-    """The status of a model: TensorFlow Serving's key, and KServe's two."""
+    """The status of a model."""
 
     model_version_status: list[VersionStatus]
-    name: str
-    ready: bool
+    name: str = Field(description="Name of the model; an addition of KServe.")
+    ready: bool = Field(description="Whether the model is ready; an addition of KServe.")
 
 
 class ModelSpec(BaseModel):
-    """Which model is described."""
+    """The model that is described."""
 
     name: str
     signature_name: str
@@ -170,9 +184,9 @@ class ModelSpec(BaseModel):
 
 
 class Dimension(BaseModel):
-    """A dimension; its size is a number in a string, -1 where it is free."""
+    """One dimension of a tensor."""
 
-    size: str
+    size: str = Field(description="The size as a string; `-1` is any size.")
     name: str
 
 
@@ -192,7 +206,7 @@ class TensorInfo(BaseModel):
 
 
 class Signature(BaseModel):
-    """The inputs and outputs of one way to call a model."""
+    """The inputs and outputs of one signature of a model."""
 
     inputs: dict[str, TensorInfo]
     outputs: dict[str, TensorInfo]
@@ -200,34 +214,34 @@ class Signature(BaseModel):
 
 
 class SignatureMap(BaseModel):
-    """Every signature by name."""
+    """The signatures of a model by name."""
 
     signature_def: dict[str, Signature]
 
 
 class SignatureMetadata(BaseModel):
-    """The one kind of metadata that there is."""
+    """The metadata of a model: its signatures."""
 
     signature_def: SignatureMap
 
 
 class ModelSignatures(BaseModel):
-    """A model and its signatures."""
+    """A model and the metadata that was asked for."""
 
     model_spec: ModelSpec
     metadata: SignatureMetadata
 
 
 class PredictRequest(BaseModel):
-    """Images in row format (`instances`) or column format (`inputs`); one of the two."""
+    """A prediction request with either `instances` or `inputs`."""
 
-    signature_name: str | None = None
-    instances: list[Any] | None = None
-    inputs: Any = None
+    signature_name: str | None = Field(None, description="`serving_default`, or left out.")
+    instances: list[Any] | None = Field(None, description="The images in row format.")
+    inputs: Any = Field(None, description="The images in column format.")
 
 
 class PredictResponse(BaseModel):
-    """Probabilities of each image: `predictions` for rows, `outputs` for columns."""
+    """Ten probabilities for each image, of the digits 0 to 9."""
 
-    predictions: list[list[float]] | None = None
-    outputs: list[list[float]] | None = None
+    predictions: list[list[float]] | None = Field(None, description="For the row format.")
+    outputs: list[list[float]] | None = Field(None, description="For the column format.")

@@ -1,0 +1,257 @@
+"""Parses the requests and writes the responses of the Open Inference Protocol, version 2.
+
+A message is JSON, followed by the raw bytes of the binary tensors. Knows the protocol's messages;
+knows nothing of routes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.bundle import Metadata
+from app.errors import UndecodableError
+from app.inference.runtime import Pixels
+from app.protocols import tensors
+from app.protocols.encoding import compressed_response, json_response, read_json, shorten, to_json
+from app.web.requests.json_images import without_gc
+
+LENGTH_HEADER = "inference-header-content-length"
+INPUT, PROBABILITIES, DIGIT = "image", "probabilities", "digit"  # names of the tensors
+DATATYPES = (*tensors.PIXEL_TYPES, "BYTES")
+# Decimal digits of a length in the header: more than any length has. Python refuses to convert
+# 4,300 digits and more.
+MAX_LENGTH_DIGITS = 19
+
+
+@dataclass(frozen=True)
+class RequestedOutput:
+    """One output that the client asks for.
+
+    Attributes:
+        name: `probabilities` or `digit`.
+        binary: Whether to send it as raw bytes instead of JSON.
+        classes: How many of the most probable classes to name instead of sending numbers; 0 sends
+            the numbers.
+    """
+
+    name: str
+    binary: bool
+    classes: int
+
+
+@dataclass(frozen=True)
+class ParsedInferRequest:
+    """An inference request.
+
+    Attributes:
+        id: The client's name for the request, or None.
+        pixels: `[N, 28, 28]`, or None if the request has files.
+        files: Image files; empty if the request has pixels.
+        outputs: The outputs that the client asks for, in order.
+    """
+
+    id: str | None
+    pixels: Pixels | None
+    files: Sequence[bytes]
+    outputs: Sequence[RequestedOutput]
+
+
+@without_gc
+def parse_request(content: bytes, length_header: str | None, max_files: int) -> ParsedInferRequest:
+    """Parse the body of an inference request.
+
+    Args:
+        content: The body: JSON, followed by the binary tensors.
+        length_header: Value of the header that gives the length of the JSON; None if the body is
+            all JSON.
+        max_files: Image files in one request, at most.
+
+    Raises:
+        UndecodableError: The body does not follow the protocol.
+        TooLargeError: There are more than `max_files` files.
+    """
+    length = _parse_length(length_header, len(content))
+    if length == 0:  # no JSON: the whole body is one tensor of one image
+        return ParsedInferRequest(None, *_parse_raw_image(content), _all_outputs(binary=False))
+    message, raw = read_json(content[:length]), content[length:]
+    inputs = message.get("inputs")
+    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+        raise UndecodableError(f"Expected 'inputs' with one tensor, named {INPUT!r}.")
+    pixels, files = _parse_input(inputs[0], raw, max_files)
+    request_id = message.get("id")
+    if request_id is not None and not isinstance(request_id, str):
+        raise UndecodableError("'id' must be a string.")
+    return ParsedInferRequest(request_id, pixels, files, _parse_outputs(message))
+
+
+def _parse_length(header: str | None, body_length: int) -> int:
+    if header is None:
+        return body_length
+    if not header.isdecimal() or len(header) > MAX_LENGTH_DIGITS or int(header) > body_length:
+        raise UndecodableError(
+            f"The header {LENGTH_HEADER} is {header[:40]!r}; expected a number of bytes, at most"
+            f" {body_length}, the length of the body."
+        )
+    return int(header)
+
+
+def _parse_raw_image(content: bytes) -> tuple[Pixels | None, Sequence[bytes]]:
+    """Return pixels if the length is that of a 28x28 in one of the datatypes, else a file."""
+    for datatype, dtype in tensors.PIXEL_TYPES.items():
+        if len(content) == tensors.SIDE * tensors.SIDE * dtype.itemsize:
+            return tensors.to_pixels(tensors.from_bytes(content, datatype, [1, 28, 28])), ()
+    return None, [content]
+
+
+def _parse_input(
+    tensor: Mapping[str, Any], raw: bytes, max_files: int
+) -> tuple[Pixels | None, Sequence[bytes]]:
+    name, datatype, shape = (tensor.get(key) for key in ("name", "datatype", "shape"))
+    if name != INPUT:
+        raise UndecodableError(f"There is no input {shorten(name)}; expected {INPUT!r}.")
+    if datatype not in DATATYPES:
+        raise UndecodableError(
+            f"The datatype {shorten(datatype)} is not supported; expected {', '.join(DATATYPES)}."
+        )
+    shape = _parse_shape(shape)
+    size = _parse_parameters(tensor).get("binary_data_size")
+    if (size is None) == ("data" not in tensor):
+        raise UndecodableError("Expected either 'data' or the parameter 'binary_data_size'.")
+    if size is None:
+        return _parse_data(tensor["data"], datatype, shape, max_files)
+    if type(size) is not int or size != len(raw):
+        raise UndecodableError(
+            f"'binary_data_size' is {shorten(size)}, but {len(raw)} bytes follow the JSON."
+        )
+    if datatype == "BYTES":
+        return None, tensors.unpack_strings(raw, tensors.count_files(shape, max_files))
+    return tensors.to_pixels(tensors.from_bytes(raw, datatype, shape)), ()
+
+
+def _parse_shape(shape: Any) -> list[int]:
+    if not isinstance(shape, list):
+        raise UndecodableError("Expected a 'shape' of integers.")
+    if len(shape) > tensors.MAX_DIMENSIONS:  # multiplying a million sizes would take minutes
+        raise UndecodableError(
+            f"The 'shape' has {len(shape)} sizes; at most {tensors.MAX_DIMENSIONS} are expected."
+        )
+    if not all(type(size) is int for size in shape):
+        raise UndecodableError("Expected a 'shape' of integers.")
+    return shape
+
+
+def _parse_data(
+    data: Any, datatype: str, shape: Sequence[int], max_files: int
+) -> tuple[Pixels | None, Sequence[bytes]]:
+    if datatype != "BYTES":
+        values = tensors.from_lists(data, shape)
+        if datatype == "UINT8" and values.dtype.kind == "f":
+            raise UndecodableError("UINT8 data must be integers.")
+        pixels = tensors.to_pixels(values)
+        return pixels.astype(np.uint8) if datatype == "UINT8" else pixels, ()
+    count = tensors.count_files(shape, max_files)
+    if not isinstance(data, list) or len(data) != count:
+        raise UndecodableError(f"BYTES data must be a list of {count} strings, as its shape says.")
+    return None, [tensors.decode_base64(text) for text in data]
+
+
+def _parse_parameters(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    parameters = value.get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise UndecodableError("'parameters' must be an object.")
+    return parameters
+
+
+def _all_outputs(*, binary: bool) -> list[RequestedOutput]:
+    return [RequestedOutput(name, binary, 0) for name in (PROBABILITIES, DIGIT)]
+
+
+def _parse_outputs(message: Mapping[str, Any]) -> Sequence[RequestedOutput]:
+    binary = _parse_parameters(message).get("binary_data_output") is True
+    entries = message.get("outputs")
+    if not entries:
+        return _all_outputs(binary=binary)
+    if not isinstance(entries, list):
+        raise UndecodableError("'outputs' must be a list.")
+    outputs: list[RequestedOutput] = []
+    for entry in entries:
+        name = entry.get("name") if isinstance(entry, dict) else None
+        if name not in (PROBABILITIES, DIGIT):
+            raise UndecodableError(
+                f"There is no output {shorten(name)}; expected {PROBABILITIES!r} or {DIGIT!r}."
+            )
+        # One output listed thousands of times would make a response of gigabytes.
+        if any(name == output.name for output in outputs):
+            raise UndecodableError(f"The output {name!r} is listed twice.")
+        parameters = _parse_parameters(entry)
+        classes = parameters.get("classification", 0)
+        if type(classes) is not int or classes < 0 or (classes and name == DIGIT):
+            raise UndecodableError(
+                f"'classification' must be a count, and only {PROBABILITIES!r} has classes."
+            )
+        entry_binary = parameters.get("binary_data", binary) is True
+        outputs.append(RequestedOutput(name, entry_binary, min(classes, 10)))
+    return outputs
+
+
+def write_response(
+    request: Request,
+    metadata: Metadata,
+    inference: ParsedInferRequest,
+    probabilities: NDArray[np.float32],
+) -> Response:
+    """Return the response with the requested outputs, in the order of the request.
+
+    Args:
+        request: The HTTP request; it may accept compression.
+        metadata: Metadata of the model.
+        inference: The inference request.
+        probabilities: float32 `[N, 10]`.
+    """
+    entries, raw = [], b""
+    for output in inference.outputs:
+        datatype, shape, data, content = _encode_output(output, probabilities)
+        entry: dict[str, Any] = {"name": output.name, "datatype": datatype, "shape": shape}
+        if output.binary:
+            entry["parameters"] = {"binary_data_size": len(content)}
+            raw += content
+        else:
+            entry["data"] = data
+        entries.append(entry)
+    message = {
+        "model_name": metadata.name,
+        "model_version": str(metadata.version),
+        "outputs": entries,
+    }
+    if inference.id is not None:
+        message["id"] = inference.id
+    if not any(output.binary for output in inference.outputs):
+        return json_response(request, message)
+    head = to_json(message)
+    headers = {"Content-Type": "application/octet-stream", LENGTH_HEADER: str(len(head))}
+    return compressed_response(request, head + raw, headers)
+
+
+def _encode_output(
+    output: RequestedOutput, probabilities: NDArray[np.float32]
+) -> tuple[str, list[int], list[Any], bytes]:
+    """Return datatype, shape, JSON data and raw bytes of an output."""
+    if output.classes:
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, : output.classes]
+        labels = [
+            f"{row[digit]:f}:{digit}:{digit}"  # probability, index and label of the class
+            for row, digits in zip(probabilities, order, strict=True)
+            for digit in digits
+        ]
+        raw = tensors.pack_strings([label.encode() for label in labels])
+        return "BYTES", list(order.shape), labels, raw
+    if output.name == DIGIT:
+        digits = probabilities.argmax(axis=1).astype("<i8")
+        return "INT64", [len(digits)], digits.tolist(), digits.tobytes()
+    raw = probabilities.astype("<f4").tobytes()
+    return "FP32", list(probabilities.shape), probabilities.reshape(-1).tolist(), raw

@@ -1,0 +1,54 @@
+"""Response bodies that describe the served models."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from app.bundle import Evaluation, Metadata
+from app.web.schemas.base import ResponseBody
+
+Precision = Literal["float32", "int8"]
+
+
+class ModelSummary(ResponseBody):
+    """A served model in short."""
+
+    name: str
+    version: int
+    default: bool = Field(description="Whether requests that name no model use this one.")
+    description: str
+    sha256: str = Field(description="SHA-256 of model.keras, the trained network.")
+    parameters: int = Field(description="Number of weights.")
+    multiply_adds: int = Field(
+        description="Multiply-adds for one image, of convolutions and dense layers."
+    )
+    precision: Precision = Field(
+        description="Number format of predictions. Inspection is always in float32."
+    )
+    test_error_rate: float | None = Field(
+        description="Share of misread digits in MNIST's test split, 0..1."
+    )
+
+
+class ModelList(ResponseBody):
+    """All served models."""
+
+    default: str = Field(description="Name of the model for requests that name none.")
+    models: list[ModelSummary]
+
+
+class Metrics(ResponseBody):
+    """How good a model is."""
+
+    validation: Evaluation = Field(description="On digits that were held out of training.")
+    test: Evaluation | None = Field(description="On MNIST's test split.")
+
+
+class ModelDetails(ModelSummary):
+    """A served model in full."""
+
+    created: datetime
+    metrics: Metrics
+    recipe: dict[str, Any] = Field(description="The settings that the model was trained with.")
+    metadata: Metadata
