@@ -7,7 +7,7 @@ import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from app.imaging.stages import Prepared
+from app.imaging.stages import NetworkInput
 from app.preprocessing_report import explain_preparation
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
@@ -57,7 +57,7 @@ async def preprocess(
     return preparation_answer(report, model.bundle)
 
 
-def _to_npz(prepared: Prepared) -> bytes:
+def _to_npz(prepared: NetworkInput) -> bytes:
     stream = io.BytesIO()
     arrays = {stage.name: stage.image for stage in prepared.stages}
     np.savez_compressed(stream, allow_pickle=False, pixels=prepared.pixels, **arrays)
