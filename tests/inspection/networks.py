@@ -1,4 +1,4 @@
-"""Small networks with the kinds of layer that the classic network lacks, and their models."""
+"""Small networks with the layer kinds that the classic network lacks, and models of them."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ SHAPE = (28, 28, 1)
 
 
 def many_kinds() -> keras.Model:
-    """A Functional network of nearly every kind of layer that the service knows."""
+    """Return a Functional network of nearly every layer kind that the service supports."""
     layers = keras.layers
     image = keras.Input(SHAPE, name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(image)
@@ -46,11 +46,11 @@ def many_kinds() -> keras.Model:
     x = layers.Reshape((3, 4), name="reshape")(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(10, name="logits")(x)
-    return _settle(keras.Model(image, layers.Softmax(name="softmax")(x)))
+    return _randomise(keras.Model(image, layers.Softmax(name="softmax")(x)))
 
 
 def ensemble() -> keras.Model:
-    """Two Sequential members with a Functional block each, and a layer that is called twice."""
+    """Return two Sequential members, each with a Functional block, and a layer called twice."""
     layers = keras.layers
     image = keras.Input(SHAPE, name="image")
     again = layers.Dense(10, activation="tanh", name="again")
@@ -77,11 +77,11 @@ def ensemble() -> keras.Model:
     votes = [again(member(name)(image)) for name in ("member_1", "member_2")]
     x = layers.Average(name="mix")(votes)
     x = layers.Dense(10, name="logits")(x)
-    return _settle(keras.Model(image, layers.Softmax(name="softmax")(x)))
+    return _randomise(keras.Model(image, layers.Softmax(name="softmax")(x)))
 
 
 def votes() -> keras.Model:
-    """Two members whose probabilities are averaged: a network that ends in no softmax."""
+    """Return two members whose probabilities are averaged: a network without final softmax."""
     layers = keras.layers
     image = keras.Input(SHAPE, name="image")
     members = [
@@ -101,8 +101,8 @@ def votes() -> keras.Model:
     return keras.Model(image, layers.Average(name="vote")([one(image) for one in members]))
 
 
-def _settle(model: keras.Model) -> keras.Model:
-    """Give every variable random values, biases and moving averages too."""
+def _randomise(model: keras.Model) -> keras.Model:
+    """Set every variable, with biases and moving averages, to random values."""
     rng = np.random.default_rng(3)
     for variable in model.variables:
         if "seed_generator" in variable.path:
@@ -115,7 +115,7 @@ def _settle(model: keras.Model) -> keras.Model:
 
 
 def as_network(model: keras.Model, folder: Path) -> Network:
-    """Read a network through its file, as the service does."""
+    """Write a model to a file and read it as the service does."""
     path = folder / "model.keras"
     model.save(path)
     outputs = KerasRuntime(model).inspect(np.zeros((1, 28, 28), np.uint8))
@@ -124,10 +124,10 @@ def as_network(model: keras.Model, folder: Path) -> Network:
 
 
 def as_model(model: keras.Model, folder: Path, like: Model) -> Model:
-    """A model that runs on Keras itself, with the bundle of another."""
+    """Return a served model that runs on Keras, with the bundle of another model."""
     return Model(like.bundle, KerasRuntime(model), as_network(model, folder), None)
 
 
 def pixels(digits: Digits, count: int) -> np.ndarray:
-    """The first digits as a batch `[N, 28, 28, 1]` of float32."""
+    """Return the first digits as a float32 batch `[N, 28, 28, 1]`."""
     return digits.images[:count, ..., None].astype(np.float32)

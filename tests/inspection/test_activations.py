@@ -1,4 +1,4 @@
-"""Statistics, dead and saturated channels, and sheets of what layers hold."""
+"""Statistics, dead and saturated channels, and sheets of the layers' activations."""
 
 import numpy as np
 import pytest
@@ -10,15 +10,17 @@ from app.samples import sample_png
 from tests.conftest import Digits
 
 
-def test_look_is_what_the_network_received(classic: Model) -> None:
-    """The first layers hold the prepared image, and the last the prediction."""
-    seen = inspect_image(sample_png(8), classic, Options())
-    np.testing.assert_allclose(seen.outputs["softmax"], seen.prediction.probabilities, atol=1e-6)
-    np.testing.assert_array_equal(seen.image[..., 0], seen.prediction.prepared.pixels)
+def test_inspected_image_holds_input_and_prediction(classic: Model) -> None:
+    """The image is the prepared one, and the last layer's output is the prediction."""
+    inspected = inspect_image(sample_png(8), classic, Options())
+    np.testing.assert_allclose(
+        inspected.outputs["softmax"], inspected.prediction.probabilities, atol=1e-6
+    )
+    np.testing.assert_array_equal(inspected.image[..., 0], inspected.prediction.prepared.pixels)
 
 
 def test_statistics_of_each_channel() -> None:
-    """Least, largest, mean, spread, share of zeros and place of the largest, by channel."""
+    """Minimum, maximum, mean, deviation, zeros and position of the maximum, by channel."""
     values = np.zeros((2, 3, 2), np.float32)
     values[1, 2, 0], values[0, 1, 1] = 6, -2
     got = statistics(values)
@@ -30,8 +32,8 @@ def test_statistics_of_each_channel() -> None:
     np.testing.assert_array_equal(got.strongest, [[1, 2], [0, 0]])
 
 
-def test_dead_channels_are_those_without_a_value() -> None:
-    """A channel is dead if every value is 0, a unit if it is."""
+def test_dead_channels_are_zero_everywhere() -> None:
+    """A channel is dead if every value is 0, a unit if its value is 0."""
     values = np.zeros((2, 2, 3), np.float32)
     values[1, 1, 1] = 1e-9
     assert dead(values) == [0, 2]
@@ -39,7 +41,7 @@ def test_dead_channels_are_those_without_a_value() -> None:
 
 
 def test_only_bounded_activations_saturate(kinds_model: Model, classic: Model) -> None:
-    """Values at an end of tanh or of a capped ReLU saturate a channel; a plain ReLU cannot."""
+    """Values at an end of tanh or at the cap of a ReLU saturate; a plain ReLU does not."""
     wide, capped = (kinds_model.network.find(name) for name in ("wide", "capped"))
     values = np.zeros((4, 4, 3), np.float32)
     values[..., 1], values[..., 2] = 0.999, -0.999
@@ -48,39 +50,39 @@ def test_only_bounded_activations_saturate(kinds_model: Model, classic: Model) -
     assert saturated(classic.network.find("relu_1_1"), values * 100) == []
 
 
-def test_sheet_gives_the_values_back(digits: Digits) -> None:
-    """From a sheet's tiles, its range and layout, each channel comes back within half a step."""
+def test_values_can_be_recovered_from_a_sheet(digits: Digits) -> None:
+    """Tiles, range and layout give back each channel within half a grey level."""
     rng = np.random.default_rng(5)
     values = rng.normal(0, 3, (5, 7, 10)).astype(np.float32)
     for scale in ("layer", "channel"):
-        made = make_sheet(values, scale)
-        assert (made.tile, made.columns, made.gap) == ((5, 7), 4, 1)
-        assert made.pixels.shape == (3 * 6 - 1, 4 * 8 - 1)
-        assert made.low.size == (1 if scale == "layer" else 10)
+        drawn = make_sheet(values, scale)
+        assert (drawn.tile, drawn.columns, drawn.gap) == ((5, 7), 4, 1)
+        assert drawn.pixels.shape == (3 * 6 - 1, 4 * 8 - 1)
+        assert drawn.low.size == (1 if scale == "layer" else 10)
         for channel in range(10):
-            row, column = divmod(channel, made.columns)
+            row, column = divmod(channel, drawn.columns)
             top, left = row * 6, column * 8
-            tile = made.pixels[top : top + 5, left : left + 7]
+            tile = drawn.pixels[top : top + 5, left : left + 7]
             at = channel if scale == "channel" else 0
-            low, high = float(made.low[at]), float(made.high[at])
-            back = low + tile / 255 * (high - low)
+            low, high = float(drawn.low[at]), float(drawn.high[at])
+            recovered = low + tile / 255 * (high - low)
             np.testing.assert_allclose(
-                back, values[..., channel], rtol=0, atol=0.51 * (high - low) / 255
+                recovered, values[..., channel], rtol=0, atol=0.51 * (high - low) / 255
             )
 
 
 @pytest.mark.parametrize("size", [1, 10, 512])
-def test_sheet_of_a_layer_without_places_is_one_tile(size: int) -> None:
-    """Units stand row by row in about a square; what is left over is black."""
+def test_sheet_of_a_layer_without_rows_and_columns_is_one_tile(size: int) -> None:
+    """Units fill about a square row by row; the remaining pixels are black."""
     values = np.linspace(-1, 2, size, dtype=np.float32)
-    made = make_sheet(values)
-    assert made.pixels.shape == made.tile
-    flat = made.pixels.reshape(-1)
+    drawn = make_sheet(values)
+    assert drawn.pixels.shape == drawn.tile
+    flat = drawn.pixels.reshape(-1)
     expected = np.rint(np.linspace(0, 255, size)) if size > 1 else [0]
     np.testing.assert_array_equal(flat[:size], expected)
     assert not flat[size:].any()
 
 
 def test_constant_layer_has_a_black_sheet() -> None:
-    """Where all values are the same there is no range, and no warning."""
+    """A layer of equal values is drawn black, without a division warning."""
     assert not make_sheet(np.full((3, 3, 2), 4.0, np.float32)).pixels.any()

@@ -1,4 +1,4 @@
-"""The network in NumPy, against Keras: every layer's output, gradients, resumed runs."""
+"""The network in NumPy against Keras: every layer's output, gradients and resumed runs."""
 
 import keras
 import numpy as np
@@ -19,55 +19,55 @@ from tests.inspection import networks
 from tests.inspection.networks import as_network, pixels, votes
 
 
-def _close(got: np.ndarray, expected: np.ndarray, share: float = 1e-5) -> None:
-    """Hold two arrays together within a share of the largest value."""
+def _assert_close(got: np.ndarray, expected: np.ndarray, share: float = 1e-5) -> None:
+    """Assert that two arrays differ by at most a share of the largest value."""
     scale = max(float(np.abs(expected).max()), 1e-3)
     np.testing.assert_allclose(got, expected, rtol=0, atol=share * scale)
 
 
 def _keras_outputs(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Keras's own way to every layer's output, for models without models in them."""
+    """Return every layer's output by Keras's own means; for models without inner models."""
     view = keras.Model(model.inputs[0], {layer.name: layer.output for layer in model.layers})
     return {name: np.asarray(out) for name, out in view(images, training=False).items()}
 
 
-def test_twin_gives_every_activation_of_keras(
+def test_compiled_model_gives_every_activation_of_keras(
     classic: Model, classic_keras: keras.Model, digits: Digits
 ) -> None:
-    """Every layer of the classic network, from the compiled twin, is Keras's within 1e-5."""
+    """The compiled classic model gives every layer's output as Keras does, within 1e-5."""
     expected = _keras_outputs(classic_keras, pixels(digits, 8))
     got = classic.runtime.inspect(digits.images[:8])
     assert {layer.name for layer in classic.network.layers} == set(got) == set(expected)
     for name, values in expected.items():
-        _close(got[name], values)
+        _assert_close(got[name], values)
 
 
-def test_arithmetic_gives_every_activation_of_keras(
+def test_numpy_network_gives_every_activation_of_keras(
     classic: Model, classic_keras: keras.Model, digits: Digits
 ) -> None:
-    """So does the arithmetic in NumPy, from the weights in the Keras file."""
+    """The NumPy network gives every layer's output as Keras does, from the Keras file."""
     expected = _keras_outputs(classic_keras, pixels(digits, 8))
     for layer, out in zip(
         classic.network.layers, classic.network.forward(pixels(digits, 8)), strict=True
     ):
-        _close(out, expected[layer.name])
+        _assert_close(out, expected[layer.name])
 
 
 def test_many_kinds_of_layer_agree_with_keras(
     kinds_model: Model, many_kinds: keras.Model, digits: Digits
 ) -> None:
-    """Strided, grouped, dilated and depthwise convolutions, poolings, merges, activations."""
+    """Strided, grouped, dilated and depthwise convolutions, poolings and merges match Keras."""
     expected = _keras_outputs(many_kinds, pixels(digits, 4))
     network = kinds_model.network
     assert {layer.name for layer in network.layers} == set(expected) - {"image"}
     for layer, out in zip(network.layers, network.forward(pixels(digits, 4)), strict=True):
-        _close(out, expected[layer.name])
+        _assert_close(out, expected[layer.name])
 
 
-def test_models_inside_a_model_are_laid_flat(
+def test_models_inside_a_model_are_flattened(
     ensemble_model: Model, ensemble: keras.Model, digits: Digits
 ) -> None:
-    """Inner layers have paths, a shared block's calls are told apart, and values are Keras's."""
+    """Inner layers are named by path, repeated calls by number, and their values are Keras's."""
     network = ensemble_model.network
     names = [layer.name for layer in network.layers]
     assert {"member_1/conv", "member_2/conv", "member_1/block/conv", "again", "again@1"} <= set(
@@ -77,40 +77,40 @@ def test_models_inside_a_model_are_laid_flat(
     expected = layer_outputs(ensemble, pixels(digits, 4))
     assert set(names) == set(expected)
     for layer, out in zip(network.layers, outputs, strict=True):
-        _close(out, np.asarray(expected[layer.name]))
-    _close(outputs[network.output], np.asarray(ensemble(pixels(digits, 4), training=False)))
+        _assert_close(out, np.asarray(expected[layer.name]))
+    _assert_close(outputs[network.output], np.asarray(ensemble(pixels(digits, 4), training=False)))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorFlow's own, on its way to LiteRT
-def test_compiled_twin_flattens_models_inside(ensemble: keras.Model, digits: Digits) -> None:
-    """The compiled signature `inspect` has the same paths and values as Keras."""
-    twin = LiteRtRuntime(compile_model(ensemble), interpreters=1)
-    got = twin.inspect(digits.images[:3])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # raised in TensorFlow's LiteRT converter
+def test_compiled_model_flattens_inner_models(ensemble: keras.Model, digits: Digits) -> None:
+    """The compiled signature `inspect` has the paths and values of Keras."""
+    compiled = LiteRtRuntime(compile_model(ensemble), interpreters=1)
+    got = compiled.inspect(digits.images[:3])
     expected = KerasRuntime(ensemble).inspect(digits.images[:3])
     assert set(got) == set(expected)
     for name, values in expected.items():
-        _close(got[name], values)
+        _assert_close(got[name], values)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorFlow's own, on its way to LiteRT
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # raised in TensorFlow's LiteRT converter
 def test_logits_of_averaged_probabilities(digits: Digits) -> None:
-    """Members that vote give logits whose softmax is the vote and whose energy is their mean."""
+    """Averaged members give logits whose softmax is the average and whose energy is their mean."""
     keras.utils.set_random_seed(5)
     model, images = votes(), digits.images[:6]
-    twin = LiteRtRuntime(compile_model(model), interpreters=1)
-    for runtime in (KerasRuntime(model), twin):
+    compiled = LiteRtRuntime(compile_model(model), interpreters=1)
+    for runtime in (KerasRuntime(model), compiled):
         got = runtime.predict(images)
         expected = np.asarray(model(images[..., None].astype(np.float32), training=False))
-        _close(got.probabilities, expected)
+        _assert_close(got.probabilities, expected)
         layers = runtime.inspect(images)
         energies = [energy(layers[f"member_{index}/scores"]) for index in (1, 2)]
-        _close(got.logits, np.log(expected) + np.mean(energies, axis=0)[:, None])
+        _assert_close(got.logits, np.log(expected) + np.mean(energies, axis=0)[:, None])
         members = [layers[f"member_{index}/flatten"] for index in (1, 2)]
-        _close(got.features, np.concatenate(members, axis=1))
+        _assert_close(got.features, np.concatenate(members, axis=1))
 
 
 @pytest.mark.parametrize("name", ["classic", "kinds"])
-def test_gradients_are_those_of_the_tape(
+def test_gradients_agree_with_gradient_tape(
     classic: Model,
     classic_keras: keras.Model,
     kinds_model: Model,
@@ -118,7 +118,7 @@ def test_gradients_are_those_of_the_tape(
     digits: Digits,
     name: str,
 ) -> None:
-    """The gradient of each image's label's logit is that of tf.GradientTape."""
+    """The gradient of the logit of each image's label is that of tf.GradientTape."""
     model, reference = {
         "classic": (classic, classic_keras),
         "kinds": (kinds_model, many_kinds),
@@ -134,12 +134,12 @@ def test_gradients_are_those_of_the_tape(
     outputs = network.forward(images)
     assert network.logits is not None
     got = network.gradients(images, outputs, {network.logits: chosen.numpy()})[IMAGE]
-    _close(got, expected, 1e-4)
+    _assert_close(got, expected, 1e-4)
 
 
 @pytest.mark.parametrize("name", sorted(_NAMED))
-def test_activation_functions_are_keras_s(name: str) -> None:
-    """Value and slope of each named activation agree with Keras and its tape."""
+def test_activation_functions_agree_with_keras(name: str) -> None:
+    """Value and slope of each named activation agree with Keras and tf.GradientTape."""
     x = np.linspace(-7.05, 7.05, 96, dtype=np.float32)
     with tf.GradientTape() as tape:
         tape.watch(values := tf.constant(x))
@@ -151,8 +151,8 @@ def test_activation_functions_are_keras_s(name: str) -> None:
     np.testing.assert_allclose(_NAMED[name].slope(x, y), slope.numpy(), rtol=1e-4, atol=1e-5)
 
 
-def test_resumed_run_is_the_whole_run(classic: Model, digits: Digits) -> None:
-    """Going on from known outputs gives what the run from the image gives; a mask silences."""
+def test_resumed_run_equals_a_whole_run(classic: Model, digits: Digits) -> None:
+    """A run resumed from known outputs gives the same values; a mask sets channels to 0."""
     network, images = classic.network, pixels(digits, 2)
     full = network.forward(images)
     known = {at: full[at] for at in range(8)}
@@ -165,30 +165,32 @@ def test_resumed_run_is_the_whole_run(classic: Model, digits: Digits) -> None:
     np.testing.assert_array_equal(masked, full[layer.index] * mask)
 
 
-def test_randomised_network_keeps_values_and_the_original(classic: Model, digits: Digits) -> None:
-    """Shuffling kernels leaves the network itself alone, and gives the same network each time."""
+def test_randomised_network_is_fixed_and_leaves_the_original_alone(
+    classic: Model, digits: Digits
+) -> None:
+    """Shuffling kernels gives the same network each time and does not change the original."""
     network, images = classic.network, pixels(digits, 2)
     before = network.forward(images)[-1]
-    other = network.randomised
-    assert other is network.randomised
-    assert np.abs(other.forward(images)[-1] - before).max() > 0.1
+    randomised = network.randomised
+    assert randomised is network.randomised
+    assert np.abs(randomised.forward(images)[-1] - before).max() > 0.1
     np.testing.assert_array_equal(network.forward(images)[-1], before)
 
 
-def test_unknown_kind_can_be_looked_at_but_not_computed(digits: Digits, tmp_path) -> None:
-    """A layer whose arithmetic is not known says so by name, and has its shape."""
+def test_unsupported_layer_can_be_shown_but_not_computed(digits: Digits, tmp_path) -> None:
+    """An unsupported layer has a shape; computing it raises an error that names it."""
     layers = keras.layers
     image = keras.Input((28, 28, 1))
-    x = layers.LayerNormalization(name="odd")(layers.Flatten(name="flat")(image))
+    x = layers.LayerNormalization(name="unsupported")(layers.Flatten(name="flat")(image))
     x = layers.Dense(10, name="logits")(x)
     network = as_network(keras.Model(image, layers.Softmax(name="softmax")(x)), tmp_path)
-    assert network.find("odd").shape == (784,)
-    with pytest.raises(UnsupportedLayerError, match=r"'odd' \(LayerNormalization\)"):
+    assert network.find("unsupported").shape == (784,)
+    with pytest.raises(UnsupportedLayerError, match=r"'unsupported' \(LayerNormalization\)"):
         network.forward(pixels(digits, 1))
 
 
 def test_layers_are_found_by_name_and_index(classic: Model) -> None:
-    """An address is a name or an index; an unknown one names all layers."""
+    """An address is a name or an index; the error for an unknown address lists all layers."""
     network: Network = classic.network
     assert network.find("conv_1_2") is network.find("5")
     with pytest.raises(NotFoundError) as caught:
@@ -196,8 +198,8 @@ def test_layers_are_found_by_name_and_index(classic: Model) -> None:
     assert caught.value.fields["valid"][2] == "conv_1_1"
 
 
-def test_files_that_do_not_fit_are_refused(tmp_path) -> None:
-    """A network whose layers the runtime does not give is refused."""
+def test_unreadable_files_are_refused(tmp_path) -> None:
+    """A file that is not a Keras file, or whose layers lack a shape, raises ValueError."""
     path = tmp_path / "model.keras"
     networks.ensemble().save(path)
     with pytest.raises(ValueError, match="member_1/rescale"):
