@@ -1,11 +1,14 @@
-"""The file `embeddings.npz` of a bundle: where training digits lie in the features of a network.
+"""The file `embeddings.npz` of a bundle: the features of some training digits.
 
-Only the direction of features counts (Sun et al., 2022, arXiv:2204.06507): a network that was
-taught to be unsure of non-digits gives them short features, which lie near to all others. Measured
-on the classic network, the distance to the nearest digit told noise from held-out digits with an
-AUROC of 1.00 by direction and 0.29 without; digits that it misreads with 0.94 and 0.81.
+Only the direction of a feature vector is stored (Sun et al., 2022, arXiv:2204.06507). A network
+that was trained to be unsure of non-digits gives them short feature vectors, which are close to all
+others. Measured on the classic network, AUROC of the distance to the nearest training digit:
 
-`training` writes the file and `app` reads it. Knows nothing of networks.
+    separates held-out digits from    directions    whole vectors
+    noise                                   1.00             0.29
+    misread digits                          0.94             0.81
+
+`training` writes the file and `app` reads it. Knows arrays, but not networks.
 """
 
 import io
@@ -22,14 +25,16 @@ EMBEDDINGS_FILE = "embeddings.npz"
 
 @dataclass(frozen=True)
 class Embeddings:
-    """A chosen subset of the training digits, as the layer before the logits sees them.
+    """A subset of the training digits with their features.
+
+    Features are the input of the layer that gives the logits.
 
     Attributes:
-        directions: float32 `[M, D]`, features of length 1; float16 in the file.
-        labels: uint8 `[M]`.
-        indices: int32 `[M]`, position in the official training split.
+        directions: Feature vectors scaled to length 1, float32 `[M, D]`; the file has float16.
+        labels: The digits that the images show, uint8 `[M]`.
+        indices: Positions in the official training split, int32 `[M]`.
         images: uint8 `[M, 28, 28]`.
-        held_out: float32, ascending: how far held-out digits lie from the nearest of these.
+        held_out: Distances of held-out digits to the nearest of these, float32 `[H]`, ascending.
     """
 
     directions: NDArray[np.float32]
@@ -39,7 +44,7 @@ class Embeddings:
     held_out: NDArray[np.float32]
 
     def to_bytes(self) -> bytes:
-        """Return the file's content."""
+        """Return the content of the file."""
         stream = io.BytesIO()
         np.savez_compressed(
             stream,
@@ -54,36 +59,39 @@ class Embeddings:
 
 
 def read_embeddings(content: bytes) -> Embeddings:
-    """Read a file's content.
+    """Read the content of `embeddings.npz`.
 
     Raises:
-        BundleError: It is no such file, or its arrays do not fit together.
+        BundleError: The file is damaged, or its arrays do not match each other.
     """
+    names = ("directions", "labels", "indices", "images", "held_out")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays = [
-                file[name] for name in ("directions", "labels", "indices", "images", "held_out")
-            ]
+            arrays = [file[name] for name in names]
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(f"{EMBEDDINGS_FILE} cannot be read: {error}.") from error
-    # A member that is no .npy file comes as its bytes.
+    # NumPy returns the raw bytes of a member that is not an .npy file.
     if not all(isinstance(array, np.ndarray) and array.ndim for array in arrays):
-        raise BundleError(f"{EMBEDDINGS_FILE} holds something else than arrays.")
+        raise BundleError(f"{EMBEDDINGS_FILE} must contain the arrays {', '.join(names)}.")
     directions, *others = arrays
-    found = Embeddings(directions.astype(np.float32), *others)
-    counts = {len(found.directions), len(found.labels), len(found.indices), len(found.images)}
-    if len(counts) != 1 or not found.held_out.size:
-        raise BundleError(f"The arrays of {EMBEDDINGS_FILE} do not fit together.")
-    return found
+    embeddings = Embeddings(directions.astype(np.float32), *others)
+    columns = (embeddings.directions, embeddings.labels, embeddings.indices, embeddings.images)
+    if len({len(column) for column in columns}) != 1 or not embeddings.held_out.size:
+        raise BundleError(
+            f"The arrays of {EMBEDDINGS_FILE} do not match: directions, labels, indices and images"
+            " must have the same length, and held_out must not be empty."
+        )
+    return embeddings
 
 
 def to_directions(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale each row of `[N, D]` to length 1; a row of zeros stays as it is."""
+    """Scale each row of `[N, D]` to length 1; a row of zeros stays 0."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     return np.asarray(features / np.where(lengths > 0, lengths, 1), np.float32)
 
 
 def distances(rows: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return Euclidean distances `[N, M]` between rows `[N, D]` and `[M, D]`."""
+    """Return the Euclidean distances `[N, M]` between the rows of `[N, D]` and of `[M, D]`."""
     squares = (rows**2).sum(axis=1)[:, None] + (others**2).sum(axis=1)
+    # Rounding can make the square of a distance near 0 negative.
     return np.asarray(np.sqrt(np.maximum(squares - 2 * rows @ others.T, 0)), np.float32)

@@ -1,5 +1,5 @@
-"""Looking inside a network: what each layer holds, where a number comes from, why it mattered.
+"""Look inside a network: what each layer holds, where a number comes from, why an answer is given.
 
-Knows models and arrays; knows nothing of HTTP. What the layers hold comes from the compiled twin,
-what explains it from `app.network`; neither needs TensorFlow.
+Knows models and arrays, but not HTTP. Activations come from the compiled model, explanations from
+the NumPy network (`app.network`); neither needs TensorFlow.
 """

@@ -1,9 +1,12 @@
-"""A model as it was after some epochs of its training: what it read then, and how it saw.
+"""Run a model with the weights that it had after earlier epochs of its training.
 
-The bundle keeps the weights of some epochs, large tensors as int8 with a scale for each output
-channel (`<name>:scale`); the published network is run with these weights in its layers' places. The
-temperature of the published logits is not in them, so that even the last epoch's probabilities are
-a little sharper than the published ones. Of a refitted model they are of the training before that.
+A bundle keeps the weights of some epochs. Large tensors are int8, with a scale for each output
+channel under `<name>:scale`. To show an epoch, its weights replace those of the published network.
+
+Two differences from the published network remain:
+- The temperature of the published logits is not part of the snapshots, so even the last epoch's
+  probabilities are a little sharper.
+- The snapshots of a refitted model are from its training before the refit.
 """
 
 import io
@@ -23,19 +26,20 @@ from app.network.graph import Step
 from app.network.kinds import build_operation
 from app.network.network import Layer, Network
 
-_FILE = re.compile(r"snapshots/epoch-(\d+)\.npz")
-_SCALE = ":scale"
+_SNAPSHOT_FILE = re.compile(r"snapshots/epoch-(\d+)\.npz")
+_SCALE_SUFFIX = ":scale"
 
 
 @dataclass(frozen=True)
-class Moment:
-    """One image, as the network saw it after one epoch.
+class EpochResult:
+    """What the network computed for an image after one epoch.
 
     Attributes:
         epoch: The epoch, counted from 1.
         probabilities: float32 `[10]`, sum 1.
-        values: The watched layer's output without the batch.
-        kernel: Of the convolution behind the watched layer, `[kh, kw, C_in, C_out]`, or None.
+        values: Output of the watched layer, without the batch axis.
+        kernel: Kernel of the convolution that makes the watched layer's channels,
+            `[kh, kw, C_in, C_out]`; None if there is no such convolution.
     """
 
     epoch: int
@@ -45,9 +49,9 @@ class Moment:
 
 
 def saved_epochs(bundle: Bundle) -> list[int]:
-    """Return the epochs of which a bundle keeps the weights, in order."""
-    found = (_FILE.fullmatch(name) for name in bundle.metadata.files)
-    return sorted(int(match[1]) for match in found if match)
+    """Return the epochs whose weights a bundle keeps, ascending."""
+    matches = (_SNAPSHOT_FILE.fullmatch(name) for name in bundle.metadata.files)
+    return sorted(int(match[1]) for match in matches if match)
 
 
 def network_at(model: Model, epoch: int) -> Network:
@@ -55,7 +59,7 @@ def network_at(model: Model, epoch: int) -> Network:
 
     Raises:
         NotFoundError: The bundle does not keep that epoch.
-        BundleError: The snapshot lacks weights of the network.
+        BundleError: The snapshot's weights do not match the network.
     """
     epochs = saved_epochs(model.bundle)
     if epoch not in epochs:
@@ -67,44 +71,57 @@ def network_at(model: Model, epoch: int) -> Network:
         io.BytesIO(model.bundle.read(f"snapshots/epoch-{epoch:03}.npz")), allow_pickle=False
     ) as stored:
         arrays = {name: np.asarray(stored[name]) for name in stored}
-    layers = tuple(_at(layer, arrays, epoch) for layer in model.network.layers)
+    layers = tuple(_with_weights(layer, arrays, epoch) for layer in model.network.layers)
     return replace(model.network, layers=layers)
 
 
-def follow(inspected: InspectedImage, layer: Layer) -> Iterator[Moment]:
-    """Show an image to the network of every saved epoch, the first epoch first.
+def run_epochs(inspected: InspectedImage, layer: Layer) -> Iterator[EpochResult]:
+    """Run an image through the network of every saved epoch, first epoch first.
 
     Args:
-        inspected: The image, and the model.
-        layer: The layer to watch, of the model's own network.
+        inspected: The image and its model.
+        layer: The layer to watch, from the model's own network.
 
     Raises:
-        UnsupportedLayerError: The arithmetic of some layer is not known.
-        BundleError: A snapshot lacks weights of the network.
+        UnsupportedLayerError: The arithmetic of a layer is not supported.
+        BundleError: A snapshot's weights do not match the network.
     """
     convolution = inspected.model.network.convolution_of(layer)
     for epoch in saved_epochs(inspected.model.bundle):
         check_cancelled()
         network = network_at(inspected.model, epoch)
         outputs = network.forward(inspected.image[None])
-        yield Moment(
+        yield EpochResult(
             epoch,
-            outputs[network.output][0],
-            outputs[layer.index][0],
-            None if convolution is None else network.layers[convolution.index].weights["kernel"],
+            probabilities=outputs[network.output][0],
+            values=outputs[layer.index][0],
+            kernel=network.layers[convolution.index].weights["kernel"] if convolution else None,
         )
 
 
-def _at(layer: Layer, arrays: Mapping[str, Array], epoch: int) -> Layer:
+def _with_weights(layer: Layer, arrays: Mapping[str, Array], epoch: int) -> Layer:
+    """Return a layer with the weights of a snapshot.
+
+    Args:
+        layer: The published layer.
+        arrays: The snapshot's arrays, by `<layer>/<weight>`.
+        epoch: The snapshot's epoch, for error messages.
+    """
     if not layer.weights:
         return layer
     weights = {}
     for name, published in layer.weights.items():
         path = f"{layer.name}/{name}"
-        if path not in arrays or arrays[path].shape != published.shape:
-            raise BundleError(f"The snapshot of epoch {epoch} does not hold {path} as published.")
+        if path not in arrays:
+            raise BundleError(f"The snapshot of epoch {epoch} lacks the array {path!r}.")
+        if arrays[path].shape != published.shape:
+            raise BundleError(
+                f"The array {path!r} in the snapshot of epoch {epoch} has the shape"
+                f" {list(arrays[path].shape)}; expected {list(published.shape)}."
+            )
         values = arrays[path].astype(np.float32)
-        weights[name] = values * arrays[path + _SCALE] if path + _SCALE in arrays else values
+        scale = arrays.get(path + _SCALE_SUFFIX)
+        weights[name] = values if scale is None else values * scale
     step = Step(layer.name, layer.kind, layer.config, layer.inputs, store="")
     operation = build_operation(step, weights, layer.shapes)
     return replace(layer, weights=weights, operation=operation)

@@ -1,4 +1,4 @@
-"""`GET /models/{model}/training` and `POST /snapshots`: how the network came to be."""
+"""`GET /models/{model}/training` and `POST /snapshots`: how a network learned."""
 
 from typing import Annotated
 
@@ -7,13 +7,13 @@ from pydantic import Field
 
 from app.errors import NotFoundError
 from app.inspection.activations import Scale, inspect_image
-from app.inspection.snapshots import follow, saved_epochs
+from app.inspection.snapshots import run_epochs, saved_epochs
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.requests.images import read_one
 from app.web.responses.openapi_errors import error_responses, image_error_responses
 from app.web.responses.openapi_requests import one_image_body
-from app.web.responses.snapshots import moment_answer, snapshots_answer, training_answer
+from app.web.responses.snapshots import epoch_answer, snapshots_answer, training_answer
 from app.web.schemas.query import ImageQuery
 from app.web.schemas.snapshots import SnapshotsAnswer, TrainingAnswer
 
@@ -21,13 +21,17 @@ router = APIRouter(tags=["Inspect"])
 
 
 class SnapshotsQuery(ImageQuery):
-    """The parameters of every image route, and what to watch."""
+    """The parameters of every image route, and the layer to watch."""
 
     layer: str = Field(description="Name or index of the layer to watch.", examples=["relu_1_1"])
     channel: int | None = Field(
-        None, ge=0, description="Channel whose kernel is given, where the kernel is a large one."
+        None,
+        ge=0,
+        description="Output channel whose kernel to send, for kernels of several input channels.",
     )
-    scale: Scale = Field("layer", description="Whether tiles share a range or each has its own.")
+    scale: Scale = Field(
+        "layer", description="One range of values for all tiles, or one for each channel."
+    )
 
 
 @router.get(
@@ -37,7 +41,7 @@ class SnapshotsQuery(ImageQuery):
     responses=error_responses("unknown-model"),
 )
 async def describe_training(model: str, service: ServiceDep) -> TrainingAnswer:
-    """Give the figures of every epoch, and the epochs of which the weights are kept."""
+    """Return the loss and accuracy of every epoch, and the epochs whose weights are kept."""
     return training_answer(service.registry.find_bundle(model))
 
 
@@ -51,12 +55,12 @@ async def describe_training(model: str, service: ServiceDep) -> TrainingAnswer:
 async def snapshots(
     request: Request, query: Annotated[SnapshotsQuery, Query()], service: ServiceDep
 ) -> SnapshotsAnswer:
-    """Read one image with the weights of every saved epoch, and show a layer as it was then."""
+    """Run one image with the weights of every saved epoch; return each prediction and one layer."""
     model = await service.model(query.model)
     layer = model.network.find(query.layer)
     if not saved_epochs(model.bundle):
         raise NotFoundError(
-            f"The model {model.bundle.metadata.name!r} keeps no snapshots of its training.",
+            f"The model {model.bundle.metadata.name!r} has no snapshots of its training.",
             valid=[
                 name for name, bundle in service.registry.bundles.items() if saved_epochs(bundle)
             ],
@@ -69,13 +73,13 @@ async def snapshots(
     image = await read_one(request, service.limits)
 
     def work() -> SnapshotsAnswer:
-        seen = inspect_image(image, model, service.options(query))
+        inspected = inspect_image(image, model, service.options(query))
         convolution = model.network.convolution_of(layer)
-        moments = [
-            moment_answer(moment, layer, query.channel, query.scale)
-            for moment in follow(seen, layer)
+        epochs = [
+            epoch_answer(result, layer, query.channel, query.scale)
+            for result in run_epochs(inspected, layer)
         ]
         name = None if convolution is None else convolution.name
-        return snapshots_answer(seen, layer, name, moments)
+        return snapshots_answer(inspected, layer, name, epochs)
 
     return await service.inspection_pool.run_until(disconnected(request), work)

@@ -1,4 +1,4 @@
-"""Training over HTTP: its figures, and one image in the course of it."""
+"""The routes for a model's training: its figures, and one image in every saved epoch."""
 
 import numpy as np
 from fastapi.testclient import TestClient
@@ -12,7 +12,7 @@ FILE = {"file": sample_png(7)}
 
 
 def test_training_is_described(client: TestClient) -> None:
-    """The figures of every epoch come, and which of them can be looked at."""
+    """The response has the figures of every epoch and lists the saved epochs."""
     answer = client.get("/models/classic/training").json()
     assert [one["epoch"] for one in answer["epochs"]] == list(range(1, len(answer["epochs"]) + 1))
     assert set(answer["saved"]) <= {one["epoch"] for one in answer["epochs"]}
@@ -21,8 +21,8 @@ def test_training_is_described(client: TestClient) -> None:
     assert client.get("/models/nosuch/training").status_code == 404
 
 
-def test_one_image_through_the_epochs(client: TestClient) -> None:
-    """Each saved epoch gives an answer, a sheet of the layer and all kernels of the first layer."""
+def test_every_saved_epoch_predicts_the_image(client: TestClient) -> None:
+    """Each saved epoch has a prediction, a sheet of the layer and the first layer's kernels."""
     saved = client.get("/models/classic/training").json()["saved"]
     answer = client.post("/snapshots?layer=relu_1_1", files=FILE).json()
     assert [one["epoch"] for one in answer["moments"]] == saved
@@ -34,8 +34,8 @@ def test_one_image_through_the_epochs(client: TestClient) -> None:
     assert answer["prediction"] == client.post("/predict", files=FILE).json()
 
 
-def test_kernel_of_one_channel(client: TestClient, classic: Model) -> None:
-    """A kernel with many input channels comes for the channel asked for, but for its 8 bits."""
+def test_large_kernels_are_sent_for_one_channel(client: TestClient, classic: Model) -> None:
+    """A kernel of several input channels is sent for one output channel, rounded to int8."""
     answer = client.post("/snapshots?layer=pool_1&channel=4", files=FILE).json()
     kernels = {one["epoch"]: np.array(one["kernel"]) for one in answer["moments"]}
     before_refit = load_keras(classic.bundle.read(PRE_REFIT_FILE)).get_layer("conv_1_2")
@@ -47,7 +47,7 @@ def test_kernel_of_one_channel(client: TestClient, classic: Model) -> None:
 
 
 def test_unknown_layer_and_channel_are_404(client: TestClient) -> None:
-    """What is not there is named, with what there is."""
+    """An unknown layer or channel is a 404 that lists the valid ones."""
     assert client.post("/snapshots?layer=conv_9", files=FILE).status_code == 404
     answer = client.post("/snapshots?layer=relu_1_1&channel=32", files=FILE)
     assert (answer.status_code, answer.json()["valid"]) == (404, ["channel 0..31"])

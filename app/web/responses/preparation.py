@@ -45,7 +45,7 @@ def preparation_answer(report: PreparationReport, bundle: Bundle) -> Preparation
 
 
 def _png_base64(pixels: NDArray[np.uint8]) -> str:
-    return base64.b64encode(to_png(pixels, longest=MAX_STAGE_SIDE)).decode()
+    return base64.b64encode(to_png(pixels, max_side=MAX_STAGE_SIDE)).decode()
 
 
 def _without_answer(full: Prediction, without: WithoutStage) -> WithoutAnswer:

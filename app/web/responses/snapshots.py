@@ -2,7 +2,7 @@
 
 from app.bundle import Bundle
 from app.inspection.activations import InspectedImage, Scale, make_sheet
-from app.inspection.snapshots import Moment, saved_epochs
+from app.inspection.snapshots import EpochResult, saved_epochs
 from app.network.network import Layer
 from app.web.responses.inspection import sheet_answer
 from app.web.responses.json_arrays import rounded_list
@@ -13,13 +13,13 @@ from app.web.schemas.snapshots import MomentAnswer, SnapshotsAnswer, TrainingAns
 
 
 def training_answer(bundle: Bundle) -> TrainingAnswer:
-    """Put a model's training into its answer."""
-    known = bundle.metadata
+    """Build the body of `GET /models/{model}/training`."""
+    metadata = bundle.metadata
     return TrainingAnswer(
-        model=ModelName(name=known.name, version=known.version),
-        epochs=known.epochs,
-        published_epoch=known.published_epoch,
-        refitted=known.refitted,
+        model=ModelName(name=metadata.name, version=metadata.version),
+        epochs=metadata.epochs,
+        published_epoch=metadata.published_epoch,
+        refitted=metadata.refitted,
         saved=saved_epochs(bundle),
     )
 
@@ -28,30 +28,41 @@ def snapshots_answer(
     inspected: InspectedImage,
     layer: Layer,
     convolution: str | None,
-    moments: list[MomentAnswer],
+    epochs: list[MomentAnswer],
 ) -> SnapshotsAnswer:
-    """Put the course of training into its answer."""
+    """Build the body of `POST /snapshots`.
+
+    Args:
+        inspected: The image in the published network.
+        layer: The watched layer.
+        convolution: Name of the convolution that makes its channels, or None.
+        epochs: The results of the saved epochs.
+    """
     return SnapshotsAnswer(
         prediction=prediction_answer(inspected.prediction, inspected.model.bundle),
         layer=layer_name(layer),
         convolution=convolution,
-        moments=moments,
+        moments=epochs,
     )
 
 
-def moment_answer(moment: Moment, layer: Layer, channel: int | None, scale: Scale) -> MomentAnswer:
-    """Put one epoch into its answer."""
-    values = moment.values
-    tiles = values.reshape(-1, values.shape[-1]) if layer.spatial else values.reshape(-1, 1)
-    kernel = moment.kernel
+def epoch_answer(
+    result: EpochResult, layer: Layer, channel: int | None, scale: Scale
+) -> MomentAnswer:
+    """Build one entry of `moments`.
+
+    A kernel of one input channel is sent whole; of a larger one, only the part for `channel`.
+    """
+    values, kernel = result.values, result.kernel
+    channels = values.reshape(-1, values.shape[-1]) if layer.spatial else values.reshape(-1, 1)
     if kernel is not None and kernel.shape[2] > 1:
         kernel = None if channel is None else kernel[..., channel : channel + 1]
     return MomentAnswer(
-        epoch=moment.epoch,
-        digit=int(moment.probabilities.argmax()),
-        probabilities=moment.probabilities.tolist(),
-        min=rounded_list(tiles.min(axis=0)),
-        max=rounded_list(tiles.max(axis=0)),
+        epoch=result.epoch,
+        digit=int(result.probabilities.argmax()),
+        probabilities=result.probabilities.tolist(),
+        min=rounded_list(channels.min(axis=0)),
+        max=rounded_list(channels.max(axis=0)),
         sheet=sheet_answer(make_sheet(values, scale), layer),
         kernel=None if kernel is None else rounded_list(kernel),
     )

@@ -12,41 +12,52 @@ from app.web.schemas.predictions import ModelName, PredictionAnswer
 
 
 class TrainingAnswer(ResponseBody):
-    """How a model's training went, epoch by epoch."""
+    """A model's training, epoch by epoch."""
 
     model: ModelName
     epochs: list[EpochFigures]
     published_epoch: int = Field(description="The epoch whose weights were chosen.")
     refitted: bool = Field(
-        description="Whether these went on over all digits, the held-out ones too, to be served."
+        description=(
+            "Whether these weights were then trained on all digits, including the held-out ones,"
+            " before they were published."
+        )
     )
-    saved: list[int] = Field(description="Epochs of which the weights are kept.")
+    saved: list[int] = Field(description="Epochs whose weights are kept.")
 
 
 class MomentAnswer(ResponseBody):
-    """One image, as the network saw it after one epoch."""
+    """What the network computed for the image after one epoch."""
 
-    epoch: int
-    digit: int
+    epoch: int = Field(description="The epoch, counted from 1.")
+    digit: int = Field(description="The predicted digit.")
     probabilities: list[float] = Field(
-        min_length=10, max_length=10, description="Without the published temperature."
+        min_length=10,
+        max_length=10,
+        description="Of 0 to 9, without the temperature of the published network.",
     )
-    min: list[float] = Field(description="Smallest value of each channel; of the whole, if dense.")
-    max: list[float]
-    sheet: SheetAnswer = Field(description="The watched layer.")
+    min: list[float] = Field(
+        description="Smallest value of each channel; one value if the layer has no rows."
+    )
+    max: list[float] = Field(
+        description="Largest value of each channel; one value if the layer has no rows."
+    )
+    sheet: SheetAnswer = Field(description="Picture of the watched layer.")
     kernel: list[Any] | None = Field(
         description=(
-            "Of the convolution that gives the layer its channels: rows, columns, input channels,"
-            " output channels. All of them for a convolution of one input channel; else only"
-            " `channel`'s; null without either."
+            "Kernel of `convolution`: rows, columns, input channels, output channels. It is whole"
+            " if there is one input channel, else only the part for the output channel `channel`;"
+            " null without that parameter, or without such a convolution."
         )
     )
 
 
 class SnapshotsAnswer(ResponseBody):
-    """One image in the course of training."""
+    """One image in the networks of all saved epochs."""
 
     prediction: PredictionAnswer = Field(description="Of the published network.")
-    layer: LayerName
-    convolution: str | None = Field(description="The layer whose kernels are given.")
-    moments: list[MomentAnswer]
+    layer: LayerName = Field(description="The watched layer.")
+    convolution: str | None = Field(
+        description="The layer whose kernels make the watched layer's channels, or null."
+    )
+    moments: list[MomentAnswer] = Field(description="One entry for each saved epoch.")
