@@ -1,18 +1,18 @@
-/** The service's HTTP API, and whether it can be reached. Addresses are relative to the page. */
+/** Client of the service's HTTP API. URLs are relative to the page, so that it works behind a path prefix. */
 
 import { state, emit } from "./state.js";
 
-/** What the service answered instead of what was asked for (RFC 9457). */
+/** An error response of the service, as RFC 9457 defines it. */
 export class Problem extends Error {
   constructor(document, status) {
-    super(document.detail ?? `The service answered with ${status}.`);
+    super(document.detail ?? `The service answered with status ${status}.`);
     this.name = "Problem";
     this.status = status;
     this.kind = String(document.type ?? "").split(":").at(-1);
   }
 }
 
-/** The address of a route with its query, absolute. */
+/** Return the absolute URL of a route. Query parameters that are null or undefined are left out. */
 export function address(route, query = {}) {
   const url = new URL(route, document.baseURI);
   url.hash = "";
@@ -22,15 +22,15 @@ export function address(route, query = {}) {
   return url;
 }
 
-/** Ask a route and return the response; a failure becomes a `Problem`, a lost server is told. */
+/** Send a request and return the response. Throws a `Problem` for an error status; emits `lost` if there is no response. */
 async function request(route, { query, body, signal, method }) {
-  const plain = body && !(body instanceof Blob);
+  const isJson = body && !(body instanceof Blob);
   let response;
   try {
     response = await fetch(address(route, query), {
       method: method ?? (body ? "POST" : "GET"),
-      body: plain ? JSON.stringify(body) : body,
-      headers: plain ? { "Content-Type": "application/json" } : {},
+      body: isJson ? JSON.stringify(body) : body,
+      headers: isJson ? { "Content-Type": "application/json" } : {},
       signal,
     });
   } catch (error) {
@@ -44,28 +44,30 @@ async function request(route, { query, body, signal, method }) {
   return response;
 }
 
-/** Get a document. */
+/** Get a JSON document. */
 export const get = async (route, query, signal) => (await request(route, { query, signal })).json();
 
-/** The parameters of the present model; pixels that are a 28x28 already are not prepared again. */
+/** Add the chosen model to a query. A body with the pixels of a 28x28 needs no preparation. */
 function imageQuery(query, body) {
   return { model: state.model, ...(body instanceof Blob ? {} : { preprocess: "none" }), ...query };
 }
 
-/** Send the present image, or `body`, and get a document. */
+/** Send the current image, or `body`, and return the JSON response. */
 export async function send(route, query = {}, signal = undefined, body = state.source.body) {
   return (await request(route, { query: imageQuery(query, body), body, signal })).json();
 }
 
-/** Send the present image and get a file's bytes. */
+/** Send the current image, or `body`, and return the response's bytes. */
 export async function sendForBytes(route, query, signal, body = state.source.body) {
   return (await request(route, { query: imageQuery(query, body), body, signal })).arrayBuffer();
 }
 
-/** Get a file's bytes. */
+/** Get a file and return its bytes. */
 export const getBytes = async (route, query, signal) => (await request(route, { query, signal })).arrayBuffer();
 
 let lost = false;
+
+/** Emit `lost` once, then wait until the service is ready again. */
 function reportLost() {
   if (lost) return;
   lost = true;
@@ -73,19 +75,20 @@ function reportLost() {
   waitUntilReady(500);
 }
 
-async function waitUntilReady(wait) {
-  await new Promise((resolve) => { setTimeout(resolve, wait); });
+/** Poll `/readyz` until the service is ready, then emit `back`. Waits `delay` ms first, and longer each time. */
+async function waitUntilReady(delay) {
+  await new Promise((resolve) => { setTimeout(resolve, delay); });
   try {
-    const answer = await fetch(address("readyz"), { cache: "no-store" });
-    if (!answer.ok) throw new Error("not ready");
+    const response = await fetch(address("readyz"), { cache: "no-store" });
+    if (!response.ok) throw new Error("not ready");
     lost = false;
     emit("back");
   } catch {
-    waitUntilReady(Math.min(wait * 1.5, 4000));
+    waitUntilReady(Math.min(delay * 1.5, 4000));
   }
 }
 
-/** A command that asks the same of the service from a terminal; holds the 28x28 itself. */
+/** Return a curl command that sends the current 28x28 to a route. */
 export function curl(route, query = {}) {
   const url = address(route, { model: state.model, preprocess: "none", ...query });
   const image = state.prepared.image;

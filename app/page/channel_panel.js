@@ -1,4 +1,4 @@
-/** One channel, enlarged, with its kernel; and the pixel chosen in it, traced back. */
+/** The panel of one channel: its values enlarged, its kernel, and the calculation of a chosen pixel. */
 
 import { getBytes, sendForBytes } from "./api.js";
 import { readNpy, readNpz } from "./numpy_files.js";
@@ -10,26 +10,26 @@ import { extent, legend, paintSheet, paintValues } from "./heatmaps.js";
 import { state, emit } from "./state.js";
 import { UnitTrace } from "./unit_trace.js";
 
-const weights = new Map();
+const kernels = new Map(); // promises of kernels, by `model/layer`
 
 /**
- * Open a panel.
+ * Open a panel for a channel or unit.
  *
- * @param {object} layer As `/models/{model}/layers` describes it.
- * @param {number} channel Or the unit, in a layer without places.
- * @param {HTMLElement} where What holds the panel.
- * @param {() => void} closed
- * @param {(channel: number) => void} moved When another channel is shown.
+ * @param {object} layer The layer's entry of `/models/{model}/layers`.
+ * @param {number} channel The channel, or the unit of a layer without rows and columns.
+ * @param {HTMLElement} container The element that gets the panel.
+ * @param {() => void} onClose Called when the user closes the panel; moves the focus back.
+ * @param {(channel: number) => void} onMove Called when the panel shows another channel.
  */
-export function openChannel(layer, channel, where, closed, moved) {
-  const panel = new Panel(layer, channel, where, closed, moved);
+export function openChannel(layer, channel, container, onClose, onMove) {
+  const panel = new Panel(layer, channel, container, onClose, onMove);
   panel.load(true);
   return panel;
 }
 
 class Panel {
-  constructor(layer, channel, where, closed, moved) {
-    Object.assign(this, { layer, channel, where, closed, moved });
+  constructor(layer, channel, container, onClose, onMove) {
+    Object.assign(this, { layer, channel, container, onClose, onMove });
     this.spatial = layer.output_shape.length === 3;
     this.title = h("h4", { tabindex: "-1" });
     this.facts = h("p.notes");
@@ -42,9 +42,9 @@ class Panel {
     });
     const step = (by, text) => h("button", { type: "button", on: { click: () => this.#step(by) } }, text);
     this.element = h("section.panel", { aria: { label: `${layer.name} in detail` } },
-      h("header", this.title, h("div.tools", step(-1, "← before"), step(1, "next →"), h("button", { type: "button", on: { click: () => this.close(true) } }, "Close"))),
+      h("header", this.title, h("div.tools", step(-1, "← Previous"), step(1, "Next →"), h("button", { type: "button", on: { click: () => this.close(true) } }, "Close"))),
       this.facts,
-      this.spatial ? h("div.pair", h("div.map-side", h("h5", "What it found, where"), this.map.element, disclosure("Table of the values", () => this.#table())), this.kernel) : null,
+      this.spatial ? h("div.pair", h("div.map-side", h("h5", "Where it responds"), this.map.element, disclosure("Table of the values", () => this.#table())), this.kernel) : null,
       this.trace.element);
     this.element.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
@@ -52,43 +52,45 @@ class Panel {
       this.close(true);
     });
     this.element.hidden = true;
-    fill(where, this.element);
-    onColourScheme(() => { if (this.values && !this.gone) this.#paint(); });
+    fill(container, this.element);
+    onColourScheme(() => { if (this.values && !this.isClosed) this.#paint(); });
   }
 
-  /** Take the panel away; `back` puts the focus where it came from. */
-  close(back = false) {
-    this.gone = true;
-    fill(this.where);
-    if (back) this.closed();
+  /** Remove the panel. With `returnFocus`, move the focus back to where the panel was opened. */
+  close(returnFocus = false) {
+    this.isClosed = true;
+    fill(this.container);
+    if (returnFocus) this.onClose();
   }
 
-  /** Show the same channel of another image. */
-  renew() {
+  /** Show the same channel for a new image. */
+  reload() {
     this.load(false);
   }
 
-  async load(first) {
+  /** Fetch the layer's values and show them. `isOpening` moves the focus into the panel. */
+  async load(isOpening) {
     try {
       const values = readNpy(await sendForBytes(`layers/${this.layer.name}/activations`, { format: "npy" }));
-      if (this.gone) return;
+      if (this.isClosed) return;
       this.values = values;
-      this.#show(first);
+      this.#show(isOpening);
       this.element.hidden = false;
-      if (first) (this.spatial ? this.map : this.title).focus();
+      if (isOpening) (this.spatial ? this.map : this.title).focus();
     } catch (error) {
-      if (!this.gone) emit("error", error);
+      if (!this.isClosed) emit("error", error);
     }
   }
 
   #step(by) {
     const channels = this.layer.output_shape.at(-1);
     this.channel = (this.channel + by + channels) % channels;
-    this.moved(this.channel);
+    this.onMove(this.channel);
     this.#show(true);
   }
 
-  #show(first) {
+  /** Show the channel. With `atMaximum`, choose its largest value, else keep the chosen pixel. */
+  #show(atMaximum) {
     const { name } = this.layer;
     fill(this.title, `${name}, ${this.spatial ? "channel" : "unit"} ${this.channel}`);
     if (!this.spatial) {
@@ -100,12 +102,12 @@ class Panel {
     this.plane = Float32Array.from({ length: height * width }, (_, at) => this.values.data[at * channels + this.channel]);
     const [low, high] = extent(this.plane);
     const strongest = this.plane.indexOf(high);
-    const where = position(Math.floor(strongest / width), strongest % width);
+    const whereStrongest = position(Math.floor(strongest / width), strongest % width);
     fill(this.facts, low === high
-      ? `Every value is ${number(low)}: for this digit the channel has nothing to say.`
-      : `Smallest ${number(low)}, largest ${number(high)} (${where}). Choose a pixel to see where its number comes from.`);
+      ? `Every value is ${number(low)}: this channel does not respond to this digit.`
+      : `The values go from ${number(low)} to ${number(high)}; the largest is in ${whereStrongest}. Choose a pixel to see how its value is calculated.`);
     this.#paint();
-    this.#choose(first ? strongest : this.map.at, false);
+    this.#choose(atMaximum ? strongest : this.map.cursor, false);
     this.#showKernel();
   }
 
@@ -115,15 +117,16 @@ class Panel {
     const [low, high] = extent(this.plane);
     const scale = low === high ? { map: "diverging", low: -1, high: 1 } : scaleOf(low, high);
     paintValues(this.map.canvas, low === high ? this.plane.map(() => 0) : this.plane, width, scale);
-    this.map.lay(height * width, width);
+    this.map.setLayout(height * width, width);
     this.map.setWidth(width * Math.max(8, Math.floor(300 / width)));
     fill(this.map.legend, low === high ? h("p.legend", h("span.tag", `constant ${number(low)}`)) : legend(scale));
   }
 
-  #choose(at, spoken) {
+  /** Move the cursor to a pixel and start its trace. */
+  #choose(at, isSpoken) {
     const [, width] = this.values.shape;
     this.map.select(at);
-    if (spoken) announce(this.#describe(at));
+    if (isSpoken) announce(this.#describe(at));
     this.trace.start(this.layer.name, { channel: this.channel, y: Math.floor(at / width), x: at % width });
   }
 
@@ -145,20 +148,22 @@ class Panel {
     if (!convolution) { fill(this.kernel); return; }
     const { channel } = this;
     const kernel = await kernelOf(convolution).catch((error) => { emit("error", error); });
-    if (!kernel || this.gone || channel !== this.channel) return;
-    fill(this.kernel, h("h5", convolution === name ? "Its kernel" : `The kernel behind it, in ${convolution}`), ...drawKernel(kernel, channel));
+    if (!kernel || this.isClosed || channel !== this.channel) return;
+    fill(this.kernel, h("h5", convolution === name ? "Its kernel" : `Its kernel, in ${convolution}`), ...drawKernel(kernel, channel));
   }
 }
 
+/** Fetch the kernel of a convolution, once for each model and layer. */
 async function kernelOf(name) {
   const key = `${state.model}/${name}`;
-  if (!weights.has(key)) {
-    const bytes = getBytes(`models/${encodeURIComponent(state.model)}/layers/${name}/weights`, { format: "npz" });
-    weights.set(key, bytes.then((buffer) => readNpz(buffer).kernel).catch((error) => { weights.delete(key); throw error; }));
+  if (!kernels.has(key)) {
+    const response = getBytes(`models/${encodeURIComponent(state.model)}/layers/${name}/weights`, { format: "npz" });
+    kernels.set(key, response.then((buffer) => readNpz(buffer).kernel).catch((error) => { kernels.delete(key); throw error; }));
   }
-  return weights.get(key);
+  return kernels.get(key);
 }
 
+/** Return the elements that show the kernel of one output channel. */
 function drawKernel({ shape: [rows, columns, inputs, outputs], data }, channel) {
   const weight = (y, x, input) => data[((y * columns + x) * inputs + input) * outputs + channel];
   const all = Float32Array.from({ length: rows * columns * inputs }, (_, at) => weight(Math.floor(at / columns) % rows, at % columns, Math.floor(at / (rows * columns))));
@@ -167,7 +172,7 @@ function drawKernel({ shape: [rows, columns, inputs, outputs], data }, channel) 
   const size = rows * columns;
   if (inputs === 1) {
     return [matrix(Array.from({ length: rows }, (_, y) => Array.from({ length: columns }, (_, x) => weight(y, x, 0))), scale, "The kernel's weights"),
-      legend(scale), h("p.notes", "Where it is warm, ink raises the sum; where it is cold, ink lowers it.")];
+      legend(scale), h("p.notes", "Red weights: ink here raises the sum. Blue weights: ink here lowers it.")];
   }
   const grid = new Grid({
     label: `Kernel: ${inputs} tables of ${rows} × ${columns}, one for each input channel`, gap: 1,
@@ -178,10 +183,10 @@ function drawKernel({ shape: [rows, columns, inputs, outputs], data }, channel) 
     tiles: Array.from({ length: inputs }, (_, at) => Uint8Array.from(all.subarray(at * size, (at + 1) * size), byteOf)),
     height: rows, width: columns, low: Array(inputs).fill(scale.low), high: Array(inputs).fill(scale.high),
   }, 8, []);
-  grid.lay(inputs, 8, rows, columns);
+  grid.setLayout(inputs, 8, rows, columns);
   grid.setWidth(8 * 32);
   fill(grid.legend, legend(scale));
-  return [grid.element, h("p.notes", `${inputs} tables of ${rows} × ${columns}: one for each channel of the layer before.`),
+  return [grid.element, h("p.notes", `${inputs} tables of ${rows} × ${columns}, one for each channel of the layer before.`),
     disclosure("Table of the weights", () => table("Weights by input channel", ["input channel", ...Array.from({ length: size }, (_, at) => `${Math.floor(at / columns)}, ${at % columns}`)],
       Array.from({ length: inputs }, (_, input) => [input, ...Array.from(all.subarray(input * size, (input + 1) * size), (value) => number(value, 3))])))];
 }

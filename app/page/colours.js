@@ -1,12 +1,12 @@
 /**
- * Colour maps, computed in OKLab (Ottosson, 2020, https://bottosson.github.io/posts/oklab/), so that
- * equal steps of a value are equal steps of lightness to the eye.
+ * Colour maps. They are computed in OKLab (Ottosson, 2020, https://bottosson.github.io/posts/oklab/), so
+ * that equal steps of a value look like equal steps of lightness.
  */
 
 const DARK = matchMedia("(prefers-color-scheme: dark)");
 
-/** OKLCH to sRGB, 0..255 each; null outside of what a screen shows. */
-function rgb(lightness, chroma, hue) {
+/** Convert OKLCH to sRGB, 0 to 255 each. Returns null for a colour outside sRGB. */
+function toRgb(lightness, chroma, hue) {
   const angle = (hue * Math.PI) / 180;
   const a = chroma * Math.cos(angle);
   const b = chroma * Math.sin(angle);
@@ -25,53 +25,53 @@ function rgb(lightness, chroma, hue) {
   });
 }
 
-/** The same, with as much of the chroma as a screen shows. */
-function shown(lightness, chroma, hue) {
+/** Convert OKLCH to sRGB with as much of the chroma as sRGB allows. */
+function toRgbInGamut(lightness, chroma, hue) {
   for (let part = chroma; part > 0; part -= 0.004) {
-    const found = rgb(lightness, part, hue);
-    if (found) return found;
+    const colour = toRgb(lightness, part, hue);
+    if (colour) return colour;
   }
-  return rgb(lightness, 0, 0);
+  return toRgb(lightness, 0, 0);
 }
 
-/** 256 colours as 0xAABBGGRR, the order of canvas pixels on every machine that runs browsers. */
-function tableOf(colour) {
-  return Uint32Array.from({ length: 256 }, (_, at) => {
-    const [red, green, blue] = colour(at / 255);
+/** Return 256 colours as 0xAABBGGRR, the byte order of canvas pixels on little-endian machines. */
+function makePalette(colour) {
+  return Uint32Array.from({ length: 256 }, (_, index) => {
+    const [red, green, blue] = colour(index / 255);
     return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
   });
 }
 
-/** Dark indigo over teal to light yellow; lightness grows evenly. */
-const SEQUENTIAL = tableOf((t) => shown(0.17 + 0.77 * t, 0.05 + 0.14 * Math.min(1, 1.8 * t), 295 - 190 * t));
-const GREY = tableOf((t) => [255 * t, 255 * t, 255 * t].map(Math.round));
+/** From dark indigo over teal to light yellow, with evenly growing lightness. */
+const SEQUENTIAL = makePalette((t) => toRgbInGamut(0.17 + 0.77 * t, 0.05 + 0.14 * Math.min(1, 1.8 * t), 295 - 190 * t));
+const GREY = makePalette((t) => [255 * t, 255 * t, 255 * t].map(Math.round));
 
-/** Blue over a neutral middle to orange red; lightness changes evenly and alike on both sides. */
-function divergingTable(middle, end) {
-  return tableOf((t) => {
+/** From blue over a neutral middle to orange red. Lightness changes evenly, and equally on both sides. */
+function divergingPalette(middle, end) {
+  return makePalette((t) => {
     const size = Math.abs(2 * t - 1);
-    return shown(middle + (end - middle) * size, 0.19 * size, t < 0.5 ? 255 : 38);
+    return toRgbInGamut(middle + (end - middle) * size, 0.19 * size, t < 0.5 ? 255 : 38);
   });
 }
-const ON_LIGHT = divergingTable(0.97, 0.47);
-const ON_DARK = divergingTable(0.24, 0.78);
+const ON_LIGHT = divergingPalette(0.97, 0.47);
+const ON_DARK = divergingPalette(0.24, 0.78);
 
 /** @typedef {"sequential"|"diverging"|"grey"} Map */
 
-/** The 256 colours of a map, for the present colour scheme. */
+/** Return the 256 colours of a map for the current colour scheme. */
 export function colours(map) {
   if (map === "grey") return GREY;
   if (map === "sequential") return SEQUENTIAL;
   return DARK.matches ? ON_DARK : ON_LIGHT;
 }
 
-/** What a channel is filled with in which every value is the same. */
+/** Return the colour of a channel whose values are all the same. */
 export const neutral = () => (DARK.matches ? 0xff4a443f : 0xffc9cdd0);
 
 /** Call a function when the colour scheme changes. */
 export const onColourScheme = (listener) => DARK.addEventListener("change", listener);
 
-/** Choose a map and its ends: diverging and symmetric about 0 where there is anything below 0. */
+/** Choose a map and its range: diverging and symmetric around 0 if any value is negative, else sequential. */
 export function scaleOf(low, high) {
   if (low < 0) {
     const limit = Math.max(-low, high);
@@ -80,14 +80,14 @@ export function scaleOf(low, high) {
   return { map: "sequential", low: Math.min(0, low), high };
 }
 
-/** The index of a value in a map. */
+/** Return the index of a value's colour, from 0 to 255. */
 export function indexOf(value, scale) {
   const span = scale.high - scale.low;
   if (!(span > 0)) return scale.map === "diverging" ? 127 : 0;
   return Math.min(255, Math.max(0, Math.round((255 * (value - scale.low)) / span)));
 }
 
-/** A value's colour for CSS, and the ink that can be read on it. */
+/** Return a value's background colour for CSS, and a text colour with enough contrast. */
 export function css(value, scale) {
   const packed = colours(scale.map)[indexOf(value, scale)];
   const parts = [packed & 255, (packed >> 8) & 255, (packed >> 16) & 255];

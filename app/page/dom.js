@@ -1,7 +1,7 @@
-/** Elements, numbers in words, and what is spoken. Knows nothing of networks. */
+/** Helpers for elements, number formats and screen-reader messages. Knows nothing about networks. */
 
 /**
- * Make an element. Properties are set as properties, `data`, `aria` and `on` as what they say.
+ * Create an element. `data`, `aria` and `on` hold data attributes, ARIA attributes and event listeners.
  *
  * @param {string} tag Such as `p` or `p.lead`.
  * @param {object|string|Node|Array|null} [props] Properties, or the first child.
@@ -15,8 +15,8 @@ export function h(tag, props, ...children) {
   if (props && typeof props === "object" && !(props instanceof Node) && !Array.isArray(props)) {
     for (const [key, value] of Object.entries(props)) {
       if (key === "data") Object.assign(element.dataset, value);
-      else if (key === "aria") for (const [at, to] of Object.entries(value)) element.setAttribute(`aria-${at}`, to);
-      else if (key === "on") for (const [at, to] of Object.entries(value)) element.addEventListener(at, to);
+      else if (key === "aria") for (const [attribute, content] of Object.entries(value)) element.setAttribute(`aria-${attribute}`, content);
+      else if (key === "on") for (const [event, listener] of Object.entries(value)) element.addEventListener(event, listener);
       else if (key in element && typeof value !== "string") element[key] = value;
       else if (value !== null && value !== undefined) element.setAttribute(key, value);
     }
@@ -27,15 +27,15 @@ export function h(tag, props, ...children) {
   return element;
 }
 
-/** Find one element by id. */
+/** Return the element with an id. */
 export const byId = (id) => document.getElementById(id);
 
-/** Put children in place of what an element holds. */
+/** Replace the children of an element. */
 export function fill(element, ...children) {
   element.replaceChildren(...children.flat().filter((child) => child !== null && child !== false && child !== undefined).map((child) => (child instanceof Node ? child : String(child))));
 }
 
-/** Write a number with about `digits` significant digits and a proper minus. */
+/** Format a number with `digits` significant digits and a minus sign (not a hyphen). */
 export function number(value, digits = 4) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   if (value === 0) return "0";
@@ -55,45 +55,45 @@ function superscript(power) {
   return (power < 0 ? "⁻" : "") + [...String(Math.abs(power))].map((digit) => digits[Number(digit)]).join("");
 }
 
-/** Write a number that may stand inside a product or a sum. */
+/** Format a number as part of a product or a sum: negative numbers get parentheses. */
 export const operand = (value) => (value < 0 ? `(${number(value)})` : number(value));
 
-/** Write a count with thin spaces: 891 946. */
+/** Format a count with thin spaces: 891 946. */
 export const count = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 
-/** Write a share of 1 as per cent; what is neither 0 nor 1 is not written as such. */
+/** Format a share between 0 and 1 as a percentage. Only exactly 0 and 1 become 0.0 % and 100.0 %. */
 export function percent(share) {
   if (share > 0 && share < 0.0005) return "< 0.1 %";
   if (share < 1 && share > 0.9995) return "> 99.9 %";
   return `${(100 * share).toFixed(1)} %`;
 }
 
-/** Write a shape: 28 × 28 × 32. */
+/** Format a shape: 28 × 28 × 32. */
 export const shape = (sizes) => sizes.join(" × ");
 
-/** A digit with its article: a 7, an 8. */
+/** Return a digit with its article: a 7, an 8. */
 export const aDigit = (digit) => `${digit === 8 ? "an" : "a"} ${digit}`;
 
-/** A place in words. */
+/** Return a pixel's position in words. */
 export const position = (y, x) => `row ${y}, column ${x}`;
 
-let pending = 0;
-/** Have a sentence spoken by screen readers, the last one if several come at once. */
+let announceTimer = 0;
+/** Have screen readers speak a sentence. Of several sentences within 150 ms, they speak the last. */
 export function announce(text) {
-  clearTimeout(pending);
-  pending = setTimeout(() => { byId("live").textContent = text; }, 150);
+  clearTimeout(announceTimer);
+  announceTimer = setTimeout(() => { byId("live").textContent = text; }, 150);
 }
 
-/** Make a table with a caption, a head of column names and rows, the first cell of each its head. */
+/** Create a scrollable table with a caption. The first cell of each row is its header. */
 export function table(caption, head, rows) {
   return h("div.scroll", { tabindex: "0", role: "group", aria: { label: caption } },
     h("table.numbers",
       h("caption", caption),
       h("thead", h("tr", head.map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", rows.map((row) => h("tr", row.map((cell, at) => (at ? h("td", cell) : h("th", { scope: "row" }, cell))))))));
+      h("tbody", rows.map((row) => h("tr", row.map((cell, column) => (column ? h("td", cell) : h("th", { scope: "row" }, cell))))))));
 }
 
-/** Make a disclosure whose content is made when it is first opened. */
+/** Create a `<details>` element whose content is made each time it is opened. */
 export function disclosure(summary, make) {
   const body = h("div");
   const details = h("details", h("summary", summary), body);
@@ -101,10 +101,10 @@ export function disclosure(summary, make) {
   return details;
 }
 
-/** Whether movement is to be kept down. */
+/** Return whether the user asked for reduced motion. */
 export const prefersReducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-/** Have a file saved by the browser. */
+/** Let the browser download a blob as a file. */
 export function download(blob, name) {
   const link = h("a", { href: URL.createObjectURL(blob), download: name });
   link.click();

@@ -1,31 +1,32 @@
-/** The surface to draw on, by mouse, touch, pen and keyboard, with undo. Knows nothing of reading. */
+/** The drawing surface for mouse, touch, pen and keyboard, with undo. Knows nothing about recognition. */
 
 import { byId, prefersReducedMotion, announce } from "./dom.js";
-import { drawAll, drawStroke, EMPTY, FIRST, ink, SIDE } from "./strokes.js";
+import { drawAll, drawStroke, EMPTY, FIRST_DRAWING, inkColour, SIDE } from "./strokes.js";
 
-const STEP = 10; // units; one pixel of the 28x28
+const STEP = 10; // units that an arrow key moves the pen: one pixel of the 28x28
+const MAX_UNDO_STEPS = 100;
 const canvas = byId("pad");
 const pen = byId("pen");
-const past = [];
-let drawing = FIRST;
-let source = null; // what came as a file and is not drawn on yet
-let stroke = null;
+const undoStack = []; // previous states, for undo
+let drawing = FIRST_DRAWING;
+let source = null; // the image file on the surface; null once the user has drawn
+let stroke = null; // the stroke that is being drawn
 let cursor = { x: SIDE / 2, y: SIDE / 2, down: false };
-let changed = () => {};
-let settled = () => {};
+let notifyChange = () => {};
+let notifySettled = () => {};
 
-/** What is on the surface: the drawing, and the file it shows unchanged, if it does. */
+/** Return the drawing, and the image file that it shows unchanged (or null). */
 export const surfaceContent = () => ({ drawing, source });
 
-/** Start: `onChange` hears of every change while drawing, `onSettle` of the end of a stroke. */
+/** Start the surface. It calls `onChange` for every change, and `onSettle` when a stroke ends. */
 export function startDrawingSurface(onChange, onSettle) {
-  changed = onChange;
-  settled = onSettle;
-  canvas.addEventListener("pointerdown", begin);
-  canvas.addEventListener("pointermove", go);
-  for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, finish);
-  canvas.addEventListener("keydown", key);
-  // Who comes by keyboard lets the Tab key go here; who comes by pointer sees no keyboard's pen.
+  notifyChange = onChange;
+  notifySettled = onSettle;
+  canvas.addEventListener("pointerdown", onPointerDown);
+  canvas.addEventListener("pointermove", onPointerMove);
+  for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, onPointerEnd);
+  canvas.addEventListener("keydown", onKey);
+  // With Tab, the keyup event comes here and shows the keyboard's pen. A pointer does not show it.
   canvas.addEventListener("keyup", showPen);
   canvas.addEventListener("blur", () => { hidePen(); liftPen(); });
   byId("undo").addEventListener("click", undo);
@@ -33,33 +34,34 @@ export function startDrawingSurface(onChange, onSettle) {
   redraw();
 }
 
-/** Put something else on the surface; undo brings back what was there. */
-export function replaceDrawing(next, from) {
-  past.push({ drawing, source });
-  if (past.length > 100) past.shift();
-  drawing = next;
-  source = from;
+/** Show another drawing, and the image file that it comes from (or null). Undo restores the previous one. */
+export function replaceDrawing(nextDrawing, nextSource) {
+  undoStack.push({ drawing, source });
+  if (undoStack.length > MAX_UNDO_STEPS) undoStack.shift();
+  drawing = nextDrawing;
+  source = nextSource;
   redraw();
-  changed();
-  settled();
+  notifyChange();
+  notifySettled();
 }
 
 function undo() {
-  const before = past.pop();
-  if (!before) { announce("Nothing to undo."); return; }
-  ({ drawing, source } = before);
+  const previous = undoStack.pop();
+  if (!previous) { announce("Nothing to undo."); return; }
+  ({ drawing, source } = previous);
   redraw();
-  changed();
-  settled();
+  notifyChange();
+  notifySettled();
   announce("Undone.");
 }
 
 function redraw() {
   drawAll(canvas, drawing);
-  byId("undo").disabled = !past.length;
+  byId("undo").disabled = !undoStack.length;
 }
 
-function where(event) {
+/** Return a pointer event's position on the surface; a pen's pressure sets the width of the stroke. */
+function toPoint(event) {
   const box = canvas.getBoundingClientRect();
   const force = event.pointerType === "pen" && event.pressure ? 0.4 + 1.2 * event.pressure : 1;
   return {
@@ -70,41 +72,41 @@ function where(event) {
 }
 
 function startStroke(point) {
-  past.push({ drawing, source });
+  undoStack.push({ drawing, source });
   stroke = { width: Number(byId("brush").value), points: [point] };
   drawing = { ...drawing, strokes: [...drawing.strokes, stroke] };
   source = null;
-  drawStroke(canvas.getContext("2d"), stroke, ink(drawing));
+  drawStroke(canvas.getContext("2d"), stroke, inkColour(drawing));
   byId("undo").disabled = false;
-  changed();
+  notifyChange();
 }
 
-function extend(points) {
+function extendStroke(points) {
   const from = stroke.points.length;
   stroke.points.push(...points);
-  drawStroke(canvas.getContext("2d"), stroke, ink(drawing), from);
-  changed();
+  drawStroke(canvas.getContext("2d"), stroke, inkColour(drawing), from);
+  notifyChange();
 }
 
-function begin(event) {
+function onPointerDown(event) {
   if (event.button > 0 || stroke) return;
   event.preventDefault();
   canvas.focus({ preventScroll: true });
   hidePen();
   canvas.setPointerCapture(event.pointerId);
-  startStroke(where(event));
+  startStroke(toPoint(event));
 }
 
-function go(event) {
+function onPointerMove(event) {
   if (!stroke || !canvas.hasPointerCapture(event.pointerId)) return;
   const events = event.getCoalescedEvents?.() ?? [];
-  extend((events.length ? events : [event]).map(where));
+  extendStroke((events.length ? events : [event]).map(toPoint));
 }
 
-function finish() {
+function onPointerEnd() {
   if (!stroke || cursor.down) return;
   stroke = null;
-  settled();
+  notifySettled();
 }
 
 function hidePen() {
@@ -125,17 +127,17 @@ function liftPen() {
   if (!cursor.down) return;
   cursor = { ...cursor, down: false };
   stroke = null;
-  settled();
+  notifySettled();
 }
 
-function key(event) {
+function onKey(event) {
   const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   if (event.key in moves) {
     event.preventDefault();
-    const [right, down] = moves[event.key].map((way) => way * STEP * (event.shiftKey ? 4 : 1));
+    const [right, down] = moves[event.key].map((steps) => steps * STEP * (event.shiftKey ? 4 : 1));
     const inside = (value) => Math.min(SIDE - STEP, Math.max(STEP, value));
     cursor = { ...cursor, x: inside(cursor.x + right), y: inside(cursor.y + down) };
-    if (cursor.down) extend([{ x: cursor.x, y: cursor.y, force: 1 }]);
+    if (cursor.down) extendStroke([{ x: cursor.x, y: cursor.y, force: 1 }]);
     announce(`Column ${Math.round(cursor.x / STEP)}, row ${Math.round(cursor.y / STEP)}${cursor.down ? ", drawing" : ""}`);
   } else if (event.key === " ") {
     event.preventDefault();

@@ -1,4 +1,4 @@
-/** The network as it learned: kernels, activations and answer after each saved epoch. */
+/** How the network learned: its kernels, activations and answer after each saved epoch. */
 
 import { get, send } from "./api.js";
 import { probabilityBars } from "./prediction.js";
@@ -9,15 +9,15 @@ import { legend, paintSheet, readSheet } from "./heatmaps.js";
 import { curve } from "./plot.js";
 import { updateWhenVisible, state, onNetwork } from "./state.js";
 
-const parts = {};
-let training = null;
-let course = null; // the last answer of /snapshots, its sheets read
+const parts = {}; // the section's elements
+let training = null; // the response of /models/{model}/training
+let snapshots = null; // the last response of /snapshots, with decoded sheets
 
-/** Wire the section. */
+/** Start the section. */
 export function startEpochs() {
   parts.layer = h("select", { id: "epoch-layer" });
   parts.slider = h("input", { type: "range", id: "epoch", min: "0", max: "0", step: "1", value: "0" });
-  parts.said = h("output.outcome", { for: "epoch" });
+  parts.summary = h("output.outcome", { for: "epoch" });
   parts.play = h("button", { type: "button", on: { click: play } }, "Play");
   parts.plot = h("div");
   const body = h("tbody");
@@ -31,40 +31,40 @@ export function startEpochs() {
   parts.now = disclosure("Table of this epoch's kernels and channels", tablesNow);
   parts.content = h("div",
     h("div.row", h("label.slider", "Epoch ", parts.slider), parts.play, h("label", "Layer ", parts.layer)),
-    parts.said,
-    h("div.columns", h("div", h("h4", "The answer then"), h("table.bars", h("caption.visually-hidden", "Probabilities after this epoch"), body)), parts.plot),
+    parts.summary,
+    h("div.columns", h("div", h("h4", "The answer after this epoch"), h("table.bars", h("caption.visually-hidden", "Probabilities after this epoch"), body)), parts.plot),
     h("div.columns", parts.kernelBox, h("div", parts.mapTitle, parts.maps.element)), parts.now, parts.table);
   parts.none = h("p.notes", { hidden: true });
   fill(byId("epochs-body"), parts.none, parts.content);
-  onNetwork(() => { training = null; course = null; });
-  const follow = updateWhenVisible(byId("epochs-body"), load);
-  parts.layer.addEventListener("change", () => follow.refresh());
+  onNetwork(() => { training = null; snapshots = null; });
+  const updater = updateWhenVisible(byId("epochs-body"), load);
+  parts.layer.addEventListener("change", () => updater.refresh());
   parts.slider.addEventListener("input", show);
-  onColourScheme(() => course && show());
+  onColourScheme(() => snapshots && show());
 }
 
 async function load(signal) {
   if (!training) await describe(signal);
   if (signal.aborted || !training.saved.length) return;
   const channel = 0;
-  const answer = await send("snapshots", { layer: parts.layer.value, channel }, signal);
-  const sheets = await Promise.all(answer.moments.map((moment) => readSheet(moment.sheet)));
+  const response = await send("snapshots", { layer: parts.layer.value, channel }, signal);
+  const sheets = await Promise.all(response.moments.map((moment) => readSheet(moment.sheet)));
   if (signal.aborted) return;
-  course = { ...answer, sheets };
+  snapshots = { ...response, sheets };
   show();
-  fill(parts.table, disclosure("Table of the epochs", () => table("The answer, epoch by epoch", ["epoch", "read as", `probability of ${state.answer.digit}`, "misread in validation", "loss in training"],
-    answer.moments.map((moment) => [moment.epoch, moment.digit, percent(moment.probabilities[state.answer.digit]), percent(1 - figures(moment).val_accuracy), number(figures(moment).loss, 3)]))));
+  fill(parts.table, disclosure("Table of the epochs", () => table("The answer after each epoch", ["epoch", "read as", `probability of ${state.prediction.digit}`, "validation error", "training loss"],
+    response.moments.map((moment) => [moment.epoch, moment.digit, percent(moment.probabilities[state.prediction.digit]), percent(1 - figures(moment).val_accuracy), number(figures(moment).loss, 3)]))));
 }
 
 async function describe(signal) {
-  const told = await get(`models/${encodeURIComponent(state.model)}/training`, {}, signal);
-  if (signal.aborted) return; // another network was chosen as this came
-  training = told;
+  const response = await get(`models/${encodeURIComponent(state.model)}/training`, {}, signal);
+  if (signal.aborted) return; // another network was chosen in the meantime
+  training = response;
   const { saved, epochs } = training;
   parts.none.hidden = saved.length > 0;
   parts.content.hidden = !saved.length;
   if (!saved.length) {
-    fill(parts.none, `The network ${state.model} kept no weights of its training. Choose another network to see one learn.`);
+    fill(parts.none, `No epochs of the network ${state.model} were saved. Choose another network to see how it learned.`);
     return;
   }
   const layers = state.network.layers.filter((layer) => layer.output_shape.length === 3 && layer.output_shape.at(-1) > 1);
@@ -73,51 +73,51 @@ async function describe(signal) {
   parts.slider.max = String(saved.length - 1);
   parts.slider.value = "0";
   parts.curve = curve({
-    label: "Loss, epoch by epoch", x: epochs.map((one) => one.epoch), across: "epoch", log: true,
-    lines: [{ name: "in training", values: epochs.map((one) => one.loss), kind: "first" }, { name: "in validation", values: epochs.map((one) => one.val_loss), kind: "second" }],
+    label: "Loss after each epoch", x: epochs.map((entry) => entry.epoch), xLabel: "epoch", log: true,
+    lines: [{ name: "training", values: epochs.map((entry) => entry.loss), kind: "first" }, { name: "validation", values: epochs.map((entry) => entry.val_loss), kind: "second" }],
   });
-  fill(parts.plot, parts.curve, h("p.notes", gap(epochs.at(-1))),
-    training.refitted ? h("p.notes", "What answers above then went on for a little from all digits, the held-out ones too.") : null);
+  fill(parts.plot, parts.curve, h("p.notes", explainLosses(epochs.at(-1))),
+    training.refitted ? h("p.notes", "Afterwards this network was trained a little longer on all digits, including the validation digits. That final version gives the answers above.") : null);
 }
 
-/** What makes the loss in training another than in validation. */
-function gap({ loss, val_loss: validation }) {
-  const struck = state.network.layers.some((layer) => /drop/i.test(layer.type)) ? " and values are struck out" : "";
-  const higher = loss > validation ? ", so that its loss stays the higher one" : "";
-  return `In training the digits are distorted${struck}${higher}.`;
+/** Explain why the training loss differs from the validation loss. */
+function explainLosses({ loss, val_loss: validation }) {
+  const dropout = state.network.layers.some((layer) => /drop/i.test(layer.type)) ? " and dropout sets values to 0" : "";
+  const higher = loss > validation ? ", so the training loss stays higher" : "";
+  return `During training, the digits are distorted${dropout}${higher}.`;
 }
 
-const figures = (moment) => training.epochs.find((one) => one.epoch === moment.epoch);
-const present = () => course.moments[Number(parts.slider.value)];
+const figures = (moment) => training.epochs.find((entry) => entry.epoch === moment.epoch);
+const currentMoment = () => snapshots.moments[Number(parts.slider.value)];
 
 function show() {
   const at = Number(parts.slider.value);
-  const moment = course.moments[at];
-  const { val_accuracy: right, loss, learning_rate: rate } = figures(moment);
-  const text = `After epoch ${moment.epoch} of ${training.epochs.length} it read ${aDigit(moment.digit)}, with ${percent(moment.probabilities[moment.digit])}.`;
-  fill(parts.said, `${text} It misread ${percent(1 - right)} of held-out digits; the loss in training was ${number(loss, 3)}, the step size ${number(rate, 2)}.`);
+  const moment = snapshots.moments[at];
+  const { val_accuracy: accuracy, loss, learning_rate: rate } = figures(moment);
+  const text = `After epoch ${moment.epoch} of ${training.epochs.length}, the network read ${aDigit(moment.digit)}, with a probability of ${percent(moment.probabilities[moment.digit])}.`;
+  fill(parts.summary, `${text} It misread ${percent(1 - accuracy)} of the validation digits, which it does not learn from. The loss (its error in training) was ${number(loss, 3)}, the learning rate (the size of its steps) ${number(rate, 2)}.`);
   parts.slider.setAttribute("aria-valuetext", text);
-  parts.said.dataset.epoch = moment.epoch;
+  parts.summary.dataset.epoch = moment.epoch;
   parts.bars.show(moment.probabilities);
   parts.curve.mark(moment.epoch);
   showKernels(moment);
-  parts.now.open = false; // made anew, of the epoch, when it is next opened
-  const sheet = course.sheets[at];
-  const room = parts.maps.element.clientWidth || 320;
-  const times = Math.max(1, Math.floor(44 / sheet.width));
-  const columns = Math.max(1, Math.min(sheet.tiles.length, Math.floor((room + times) / (times * (sheet.width + 1)))));
+  parts.now.open = false; // opening it makes the table of this epoch
+  const sheet = snapshots.sheets[at];
+  const maxWidth = parts.maps.element.clientWidth || 320;
+  const zoom = Math.max(1, Math.floor(44 / sheet.width));
+  const columns = Math.max(1, Math.min(sheet.tiles.length, Math.floor((maxWidth + zoom) / (zoom * (sheet.width + 1)))));
   paintSheet(parts.maps.canvas, sheet, columns, moment.min.map((low, channel) => low === moment.max[channel]));
-  parts.maps.lay(sheet.tiles.length, columns, sheet.height, sheet.width);
-  parts.maps.setWidth(Math.min(room, times * (columns * (sheet.width + 1) - 1)));
-  fill(parts.mapTitle, `What ${course.layer.name} found`);
+  parts.maps.setLayout(sheet.tiles.length, columns, sheet.height, sheet.width);
+  parts.maps.setWidth(Math.min(maxWidth, zoom * (columns * (sheet.width + 1) - 1)));
+  fill(parts.mapTitle, `Channels of ${snapshots.layer.name}`);
   fill(parts.maps.legend, legend(scaleOf(sheet.low[0], sheet.high[0])));
 }
 
-/** All kernels in colours that mean the same at every epoch, so that their growth can be seen. */
+/** Show all kernels. A colour means the same value at every epoch, so that changes are visible. */
 function showKernels(moment) {
   parts.kernelBox.hidden = !moment.kernel;
   if (!moment.kernel) return;
-  const limit = Math.max(...course.moments.map((one) => Math.max(...one.kernel.flat(3).map(Math.abs))));
+  const limit = Math.max(...snapshots.moments.map((entry) => Math.max(...entry.kernel.flat(3).map(Math.abs))));
   const scale = { map: "diverging", low: -limit, high: limit };
   const { kernel } = moment;
   const [inputs, outputs] = [kernel[0][0].length, kernel[0][0][0].length];
@@ -126,10 +126,10 @@ function showKernels(moment) {
   const low = Array(tiles.length).fill(-limit);
   const high = Array(tiles.length).fill(limit);
   paintSheet(parts.kernels.canvas, { tiles, height: kernel.length, width: kernel[0].length, low, high }, 8, []);
-  parts.kernels.lay(tiles.length, 8, kernel.length, kernel[0].length);
+  parts.kernels.setLayout(tiles.length, 8, kernel.length, kernel[0].length);
   parts.kernels.setWidth(8 * 36);
-  fill(parts.kernelTitle, outputs > 1 ? `The ${outputs} kernels of ${course.convolution}` : `The kernel of channel 0 in ${course.convolution}, by input channel`);
-  fill(parts.kernels.legend, legend(scale, "the same at every epoch"));
+  fill(parts.kernelTitle, outputs > 1 ? `The ${outputs} kernels of ${snapshots.convolution}` : `The kernel of channel 0 in ${snapshots.convolution}, by input channel`);
+  fill(parts.kernels.legend, legend(scale, "same colours at every epoch"));
 }
 
 function weightsOf(kernel, at) {
@@ -138,33 +138,33 @@ function weightsOf(kernel, at) {
 }
 
 function tablesNow() {
-  if (!course) return [];
-  const { kernel, min, max, epoch } = present();
+  if (!snapshots) return [];
+  const { kernel, min, max, epoch } = currentMoment();
   const size = kernel ? kernel.length * kernel[0].length : 0;
   return [
     kernel ? table(`Kernels after epoch ${epoch}`, ["kernel", ...Array(size).keys()], Array.from({ length: kernel[0][0].length * kernel[0][0][0].length }, (_, at) => [at, ...weightsOf(kernel, at).map((value) => number(value, 3))])) : null,
-    table(`${course.layer.name} after epoch ${epoch}`, ["channel", "smallest", "largest"], min.map((low, at) => [at, number(low), number(max[at])])),
+    table(`${snapshots.layer.name} after epoch ${epoch}`, ["channel", "smallest", "largest"], min.map((low, at) => [at, number(low), number(max[at])])),
   ];
 }
 
 function describeKernel(at) {
-  if (!course) return "";
-  const { kernel } = present();
+  if (!snapshots) return "";
+  const { kernel } = currentMoment();
   const inputs = kernel[0][0].length;
   const weights = weightsOf(kernel, at);
   return `${inputs > 1 ? "Input channel" : "Kernel"} ${at}: ${weights.map((value) => number(value, 2)).join(", ")}`;
 }
 
 function describeMap(at) {
-  if (!course) return "";
-  const moment = present();
+  if (!snapshots) return "";
+  const moment = currentMoment();
   return `Channel ${at}: ${number(moment.min[at])} to ${number(moment.max[at])}`;
 }
 
 let playing = 0;
 function play() {
   if (playing) { stop(); return; }
-  if (!course) return;
+  if (!snapshots) return;
   const { slider } = parts;
   if (slider.value === slider.max) slider.value = "0";
   parts.play.textContent = "Stop";

@@ -1,4 +1,4 @@
-/** Why this digit: the attribution on the digit, its checks, and the training digits like it. */
+/** Why this digit: the attribution map, two checks of it, and the most similar training digits. */
 
 import { get, send } from "./api.js";
 import { onColourScheme } from "./colours.js";
@@ -8,35 +8,35 @@ import { legend, paintValues, pngUrl } from "./heatmaps.js";
 import { curve } from "./plot.js";
 import { updateWhenVisible, state } from "./state.js";
 
-let methods = null; // by name, as `GET /explain` lists them
-let found = null;
+let methods = null; // by name, from `GET /explain`
+let explanation = null; // the last response of /explain
 
-/** Wire the section. */
+/** Start the section. */
 export function startExplanation() {
   const digits = (first) => [h("option", { value: "" }, first), ...Array.from({ length: 10 }, (_, digit) => h("option", { value: String(digit) }, digit))];
   const method = h("select", { id: "why-method" });
-  const target = h("select", { id: "why-target" }, digits("what was read"));
-  const contrast = h("select", { id: "why-contrast" }, digits("nothing else"));
+  const target = h("select", { id: "why-target" }, digits("the digit read"));
+  const contrast = h("select", { id: "why-contrast" }, digits("no comparison"));
   const about = h("p.notes");
   const result = h("div.why");
-  const alike = h("div");
+  const similar = h("div");
   fill(byId("why-body"),
     h("div.row", h("label", "Method ", method), h("label", "Why ", target), h("label", "and not ", contrast)),
-    about, result, h("h3", "What it resembles"), alike);
-  const map = new Grid({ label: "Attribution of each pixel", describe: (at) => `${position(Math.floor(at / 28), at % 28)}: ${number(found?.map.flat()[at])}` });
+    about, result, h("h3", "Similar training digits"), similar);
+  const map = new Grid({ label: "Attribution of each pixel", describe: (at) => `${position(Math.floor(at / 28), at % 28)}: ${number(explanation?.map.flat()[at])}` });
   const show = updateWhenVisible(result, async (signal) => {
     methods ??= await listMethods(method, signal);
     const { description, limits } = methods.get(method.value);
     fill(about, `${description} ${limits}`);
     const answer = await send("explain", { method: method.value, target: target.value || null, contrast: contrast.value || null }, signal);
-    found = answer;
+    explanation = answer;
     for (const option of contrast.options) option.disabled = option.value === String(answer.target);
     for (const option of target.options) option.disabled = option.value !== "" && option.value === contrast.value;
-    fill(result, explanation(answer, map));
+    fill(result, renderExplanation(answer, map));
   });
-  updateWhenVisible(alike, async (signal) => fill(alike, neighbours(await send("neighbours", { count: 8 }, signal))));
+  updateWhenVisible(similar, async (signal) => fill(similar, neighbours(await send("neighbours", { count: 8 }, signal))));
   for (const control of [method, target, contrast]) control.addEventListener("change", () => show.refresh());
-  onColourScheme(() => found && paint(map, found));
+  onColourScheme(() => explanation && paint(map, explanation));
 }
 
 /** Fill the choice of methods; returns them by name. */
@@ -47,17 +47,18 @@ async function listMethods(select, signal) {
   return new Map(answer.methods.map((method) => [method.name, method]));
 }
 
+/** Paint the attribution map. */
 function paint(map, answer) {
   const limit = answer.limit || 1;
   const scale = { map: "diverging", low: -limit, high: limit };
   paintValues(map.canvas, answer.map.flat(), 28, scale);
   outline(map.canvas, state.prepared.pixels);
-  fill(map.legend, legend(scale, "the line is the edge of the ink"));
-  map.lay(784, 28);
+  fill(map.legend, legend(scale, "the line marks the edge of the ink"));
+  map.setLayout(784, 28);
   map.setWidth(280);
 }
 
-/** Enlarge a map of 28x28 and draw the edge of the digit on it. */
+/** Enlarge a map of 28x28 and outline the digit on it. */
 function outline(canvas, pixels) {
   const side = 10;
   const copy = document.createElement("canvas");
@@ -82,54 +83,56 @@ function outline(canvas, pixels) {
   context.stroke();
 }
 
-function explanation(answer, map) {
+/** Return the elements that show an explanation: the digit, the map, a sentence and the checks. */
+function renderExplanation(answer, map) {
   paint(map, answer);
   const limit = answer.limit || 1;
-  const digit = h("canvas", { role: "img", aria: { label: "The 28 by 28 that is explained" } });
+  const digit = h("canvas", { role: "img", aria: { label: "The digit that is explained" } });
   paintValues(digit, state.prepared.pixels.flat(), 28, { map: "grey", low: 0, high: 255 });
-  const versus = answer.contrast === null ? `the score of ${answer.target}, ${number(answer.value)}` : `the score of ${answer.target} less that of ${answer.contrast}, ${number(answer.value)}`;
+  const score = answer.contrast === null ? `the score of ${answer.target} (${number(answer.value)})` : `the score of ${answer.target} minus the score of ${answer.contrast} (${number(answer.value)})`;
   return [
     h("div.columns",
-      h("figure.pixels", digit, h("figcaption", "What is explained")),
+      h("figure.pixels", digit, h("figcaption", "The digit")),
       h("figure", map.element,
-        h("figcaption", answer.empty ? h("span.tag", "empty: no pixel counts") : `Warm pixels speak for ${versus}; cold ones against it.`))),
+        h("figcaption", answer.empty ? h("span.tag", "empty: no pixel changes the score") : `Red pixels raise ${score}, blue pixels lower it.`))),
     h("p", answer.text),
     mapTable("Attribution of each pixel", answer.map),
-    answer.checks ? honesty(answer, limit) : h("p.notes", "Without a map there is nothing to check."),
+    answer.checks ? renderChecks(answer, limit) : h("p.notes", "The map is empty, so there is nothing to check."),
   ];
 }
 
 const mapTable = (caption, rows) => disclosure(`Table: ${caption.toLowerCase()}`, () => table(caption, ["row", ...Array(28).keys()], rows.map((row, y) => [y, ...row.map((value) => number(value, 2))])));
 
-function honesty({ checks: { deletion, randomised }, completeness, target, contrast }, limit) {
-  const shuffled = h("canvas", { role: "img", aria: { label: "The map of a network with shuffled weights" } });
+/** Return the elements that show both checks of a map. */
+function renderChecks({ checks: { deletion, randomised }, completeness, target, contrast }, limit) {
+  const shuffled = h("canvas", { role: "img", aria: { label: "The map of the network with shuffled weights" } });
   const flat = randomised.map.flat();
-  const most = Math.max(...flat.map(Math.abs)) || limit;
-  paintValues(shuffled, flat, 28, { map: "diverging", low: -most, high: most });
-  const alike = randomised.similarity_on_ink ?? randomised.similarity;
-  return h("section.honesty", { aria: { label: "Honesty check" } },
-    h("h3", "Can this map be believed?"),
+  const largest = Math.max(...flat.map(Math.abs)) || limit;
+  paintValues(shuffled, flat, 28, { map: "diverging", low: -largest, high: largest });
+  const similarity = randomised.similarity_on_ink ?? randomised.similarity;
+  return h("section.honesty", { aria: { label: "Checks of the map" } },
+    h("h3", "Can you trust this map?"),
     h("div.columns",
-      h("div", h("h4", "Delete what it points to"),
+      h("div", h("h4", "Check 1: delete the pixels that it marks"),
         curve({
-          label: `Score of ${target}${contrast === null ? "" : ` less that of ${contrast}`} while ink is blacked out`, x: deletion.fractions, across: "share of ink deleted",
-          lines: [{ name: "in the map's order", values: deletion.by_map, kind: "first" }, { name: "at random", values: deletion.at_random, kind: "second" }],
+          label: `Score of ${target}${contrast === null ? "" : ` minus score of ${contrast}`} while ink is deleted`, x: deletion.fractions, xLabel: "share of ink deleted",
+          lines: [{ name: "in the map's order", values: deletion.by_map, kind: "first" }, { name: "in random order", values: deletion.at_random, kind: "second" }],
         }),
         h("p", deletion.better_than_random
-          ? `The score falls faster than at random (mean ${number(deletion.area_by_map, 3)} against ${number(deletion.area_at_random, 3)}): the map points to what counts.`
-          : `The score falls no faster than at random (mean ${number(deletion.area_by_map, 3)} against ${number(deletion.area_at_random, 3)}): for this digit, do not trust the map.`)),
-      h("div", h("h4", "Forget what was learned"),
+          ? `The score falls faster in the map's order than in random order (mean ${number(deletion.area_by_map, 3)} against ${number(deletion.area_at_random, 3)}): the map marks pixels that matter.`
+          : `The score does not fall faster in the map's order than in random order (mean ${number(deletion.area_by_map, 3)} against ${number(deletion.area_at_random, 3)}): do not trust this map.`)),
+      h("div", h("h4", "Check 2: shuffle the network's weights"),
         h("figure.pixels", shuffled, h("figcaption", "The same method on shuffled weights")),
         mapTable("The map on shuffled weights", randomised.map),
-        h("p", alike === null ? "One of the maps is constant, so that they cannot be compared."
-          : `Rank correlation on the ink: ${number(alike, 2)}. ${Math.abs(alike) > 0.5 ? "High: the map shows the drawing rather than what was learned." : "Low, as it should be: the map shows what was learned."}`))),
-    completeness ? h("p.notes", `The map adds up to ${number(completeness.map_sum)}; it should be ${number(completeness.difference)}. Error: ${number(completeness.error, 2)}.`) : null);
+        h("p", similarity === null ? "One of the maps has the same value everywhere, so they cannot be compared."
+          : `Rank correlation of the two maps on the ink: ${number(similarity, 2)} (1: the same, 0: unrelated). ${Math.abs(similarity) > 0.5 ? "This is high: the map shows the drawing rather than what the network has learned." : "This is low, as it should be: the map shows what the network has learned."}`))),
+    completeness ? h("p.notes", `The map adds up to ${number(completeness.map_sum)}; it should add up to ${number(completeness.difference)}, the change of the score. Relative error: ${number(completeness.error, 2)}.`) : null);
 }
 
 function neighbours(answer) {
   return [
     h("p", answer.text),
-    h("ul.alike", answer.neighbours.map((one) => h("li", h("img", { src: pngUrl(one.image), alt: `Training digit, ${aDigit(one.label)}`, width: "56", height: "56" }),
-      h("span", `${aDigit(one.label)}, ${number(one.distance, 2)} away`)))),
+    h("ul.alike", answer.neighbours.map((neighbour) => h("li", h("img", { src: pngUrl(neighbour.image), alt: `Training digit, ${aDigit(neighbour.label)}`, width: "56", height: "56" }),
+      h("span", `${aDigit(neighbour.label)}, distance ${number(neighbour.distance, 2)}`)))),
   ];
 }

@@ -1,30 +1,30 @@
 /**
- * A picture that is a grid to the keyboard and to screen readers: arrow keys move, Enter opens.
+ * A picture that keyboard and screen readers see as a grid: arrow keys move the cursor, Enter opens a cell.
  *
- * The grid holds one cell, which stands where the cursor is; its place in rows and columns is said
- * by aria-rowindex and aria-colindex. A picture of thousands of values so costs three elements.
+ * The grid has a single cell element, which moves with the cursor. Its aria-rowindex and aria-colindex
+ * say where it is. A picture of thousands of values therefore needs only three elements.
  */
 
 import { h } from "./dom.js";
 
-let made = 0;
+let gridCount = 0;
 
 /**
  * @param {object} options
- * @param {string} options.label What the grid shows.
- * @param {(at: number) => string} options.describe What stands at a place, in words.
- * @param {(at: number) => void} [options.open] When a place is chosen.
- * @param {(at: number) => void} [options.move] When the cursor or the mouse comes to a place.
- * @param {number} [options.gap] Pixels of the canvas between cells.
+ * @param {string} options.label The grid's accessible name.
+ * @param {(index: number) => string} options.describe Returns a cell's content in words.
+ * @param {(index: number) => void} [options.open] Called when the user chooses a cell.
+ * @param {(index: number) => void} [options.move] Called when the cursor or the mouse reaches a cell.
+ * @param {number} [options.gap] Distance between cells, in pixels of the canvas.
  */
 export class Grid {
   constructor({ label, describe, open = null, move = null, gap = 0 }) {
-    made += 1;
-    Object.assign(this, { describe, open, move, gap, size: 0, columns: 1, at: 0, cellHeight: 1, cellWidth: 1 });
+    gridCount += 1;
+    Object.assign(this, { describe, open, move, gap, size: 0, columns: 1, cursor: 0, cellHeight: 1, cellWidth: 1 });
     this.canvas = h("canvas", { aria: { hidden: "true" } });
-    this.cell = h("div.cell", { role: "gridcell", id: `cell-${made}` }, h("span.visually-hidden"));
+    this.cell = h("div.cell", { role: "gridcell", id: `cell-${gridCount}` }, h("span.visually-hidden"));
     this.row = h("div", { role: "row" }, this.cell);
-    this.overlay = h("div.overlay", { role: "grid", tabindex: "0", aria: { label, readonly: "true", activedescendant: `cell-${made}` } }, this.row);
+    this.overlay = h("div.overlay", { role: "grid", tabindex: "0", aria: { label, readonly: "true", activedescendant: `cell-${gridCount}` } }, this.row);
     this.badges = h("div.badges", { aria: { hidden: "true" } });
     this.readout = h("p.readout", { aria: { hidden: "true" } }, "\u00a0");
     this.legend = h("div");
@@ -32,47 +32,47 @@ export class Grid {
     this.stack = this.element.firstChild;
     this.overlay.addEventListener("keydown", (event) => this.#onKey(event));
     this.overlay.addEventListener("pointermove", (event) => this.#onPointerMove(event));
-    this.overlay.addEventListener("pointerleave", () => { this.#showCell(this.at, document.activeElement === this.overlay); });
+    this.overlay.addEventListener("pointerleave", () => { this.#showCell(this.cursor, document.activeElement === this.overlay); });
     this.overlay.addEventListener("click", (event) => this.#onClick(event));
-    this.overlay.addEventListener("focus", () => this.#showCell(this.at, true));
+    this.overlay.addEventListener("focus", () => this.#showCell(this.cursor, true));
   }
 
-  /** Say how many cells there are, how many in a row, and the size of one in pixels of the canvas. */
-  lay(size, columns, cellHeight = 1, cellWidth = 1) {
-    Object.assign(this, { size, columns, cellHeight, cellWidth, at: Math.min(this.at, size - 1) });
+  /** Set the number of cells, the cells in a row, and the size of a cell in pixels of the canvas. */
+  setLayout(size, columns, cellHeight = 1, cellWidth = 1) {
+    Object.assign(this, { size, columns, cellHeight, cellWidth, cursor: Math.min(this.cursor, size - 1) });
     this.overlay.setAttribute("aria-rowcount", Math.ceil(size / columns));
     this.overlay.setAttribute("aria-colcount", Math.min(columns, size));
     this.#placeCursor();
   }
 
-  /** Enlarge the canvas to a width in CSS pixels. */
+  /** Set the displayed width of the canvas, in CSS pixels. */
   setWidth(width) {
     this.stack.style.width = `${width}px`;
   }
 
-  /** Mark some cells with a word. */
-  mark(places, word) {
-    this.badges.replaceChildren(...places.map((at) => {
+  /** Show a word on some cells. */
+  mark(indices, word) {
+    this.badges.replaceChildren(...indices.map((index) => {
       const badge = h("span.badge", word);
-      this.#placeElement(badge, at);
+      this.#placeElement(badge, index);
       return badge;
     }));
   }
 
-  /** Put the cursor on a cell. */
-  select(at) {
-    this.at = at;
+  /** Move the cursor to a cell. */
+  select(index) {
+    this.cursor = index;
     this.#placeCursor();
-    this.#showCell(at, true);
+    this.#showCell(index, true);
   }
 
   focus() {
     this.overlay.focus();
   }
 
-  #placeElement(element, at) {
-    const row = Math.floor(at / this.columns);
-    const column = at % this.columns;
+  #placeElement(element, index) {
+    const row = Math.floor(index / this.columns);
+    const column = index % this.columns;
     const rows = Math.ceil(this.size / this.columns);
     const height = rows * (this.cellHeight + this.gap) - this.gap;
     const width = this.columns * (this.cellWidth + this.gap) - this.gap;
@@ -83,63 +83,64 @@ export class Grid {
   }
 
   #placeCursor() {
-    this.#placeElement(this.cell, this.at);
-    this.row.setAttribute("aria-rowindex", Math.floor(this.at / this.columns) + 1);
-    this.cell.setAttribute("aria-colindex", (this.at % this.columns) + 1);
-    this.cell.firstChild.textContent = this.size ? this.describe(this.at) : "";
+    this.#placeElement(this.cell, this.cursor);
+    this.row.setAttribute("aria-rowindex", Math.floor(this.cursor / this.columns) + 1);
+    this.cell.setAttribute("aria-colindex", (this.cursor % this.columns) + 1);
+    this.cell.firstChild.textContent = this.size ? this.describe(this.cursor) : "";
   }
 
-  /** Say a cell's words anew, after its value changed. */
+  /** Describe the cursor's cell again, after its value has changed. */
   refresh() {
     this.#placeCursor();
   }
 
-  #showCell(at, there) {
-    this.readout.textContent = there && this.size ? this.describe(at) : "\u00a0";
-    if (there && this.size) this.move?.(at);
+  #showCell(index, visible) {
+    this.readout.textContent = visible && this.size ? this.describe(index) : "\u00a0";
+    if (visible && this.size) this.move?.(index);
   }
 
+  /** Return the index of the cell under the pointer, or null. */
   #cellAt(event) {
     const box = this.overlay.getBoundingClientRect();
     const rows = Math.ceil(this.size / this.columns);
     const column = Math.floor(((event.clientX - box.left) / box.width) * this.columns);
     const row = Math.floor(((event.clientY - box.top) / box.height) * rows);
-    const at = row * this.columns + column;
-    return column >= 0 && column < this.columns && at >= 0 && at < this.size ? at : null;
+    const index = row * this.columns + column;
+    return column >= 0 && column < this.columns && index >= 0 && index < this.size ? index : null;
   }
 
   #onPointerMove(event) {
-    const at = this.#cellAt(event);
-    if (at !== null) this.#showCell(at, true);
+    const index = this.#cellAt(event);
+    if (index !== null) this.#showCell(index, true);
   }
 
   #onClick(event) {
-    const at = this.#cellAt(event);
-    if (at === null) return;
-    this.select(at);
-    this.open?.(at);
+    const index = this.#cellAt(event);
+    if (index === null) return;
+    this.select(index);
+    this.open?.(index);
   }
 
   #onKey(event) {
     if (!this.size) return;
-    const start = this.at - (this.at % this.columns);
+    const start = this.cursor - (this.cursor % this.columns);
     const steps = {
-      ArrowLeft: this.at > start ? this.at - 1 : this.at,
-      ArrowRight: Math.min(this.at + 1, start + this.columns - 1, this.size - 1),
-      ArrowUp: this.at - this.columns,
-      ArrowDown: this.at + this.columns,
+      ArrowLeft: this.cursor > start ? this.cursor - 1 : this.cursor,
+      ArrowRight: Math.min(this.cursor + 1, start + this.columns - 1, this.size - 1),
+      ArrowUp: this.cursor - this.columns,
+      ArrowDown: this.cursor + this.columns,
       Home: event.ctrlKey ? 0 : start,
       End: event.ctrlKey ? this.size - 1 : Math.min(start + this.columns, this.size) - 1,
-      PageUp: this.at % this.columns,
-      PageDown: this.at + this.columns * Math.floor((this.size - 1 - this.at) / this.columns),
+      PageUp: this.cursor % this.columns,
+      PageDown: this.cursor + this.columns * Math.floor((this.size - 1 - this.cursor) / this.columns),
     };
     if (event.key in steps) {
       event.preventDefault();
-      const at = steps[event.key];
-      if (at >= 0 && at < this.size) this.select(at);
+      const index = steps[event.key];
+      if (index >= 0 && index < this.size) this.select(index);
     } else if ((event.key === "Enter" || event.key === " ") && this.open) {
       event.preventDefault();
-      this.open(this.at);
+      this.open(this.cursor);
     }
   }
 }

@@ -1,4 +1,4 @@
-/** Pictures of numbers: sheets that came as 8-bit PNG, arrays, legends. */
+/** Heat maps: numbers painted as colours on a canvas, from 8-bit PNG sheets or from arrays, with legends. */
 
 import { colours, indexOf, neutral, scaleOf } from "./colours.js";
 import { h, number } from "./dom.js";
@@ -6,18 +6,18 @@ import { h, number } from "./dom.js";
 const scratch = document.createElement("canvas");
 const scratchContext = scratch.getContext("2d", { willReadFrequently: true });
 
-/** Bytes of base64. */
+/** Decode base64 to bytes. */
 export const decodeBase64 = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
-/** The address of a PNG that came as base64. */
+/** Return the data URL of a base64 PNG. */
 export const pngUrl = (text) => `data:image/png;base64,${text}`;
 
 /**
- * Read a sheet's tiles.
+ * Decode the tiles of a sheet: a PNG with one tile for each channel of a layer.
  *
- * @param {object} sheet As `/inspect` gives it.
+ * @param {object} sheet As `/inspect` returns it.
  * @returns {Promise<{tiles: Uint8Array[], height: number, width: number, low: number[], high: number[]}>}
- *   The tiles' pixels, 0..255, and what 0 and 255 stand for in each.
+ *   The pixels of each tile, from 0 to 255, and the values that 0 and 255 stand for.
  */
 export async function readSheet(sheet) {
   const blob = new Blob([decodeBase64(sheet.png)], { type: "image/png" });
@@ -39,51 +39,51 @@ export async function readSheet(sheet) {
     return pixels;
   });
   bitmap.close();
-  const each = (ends) => (Array.isArray(ends) ? ends : Array(sheet.tiles).fill(ends));
-  return { tiles, height, width, low: each(sheet.vmin), high: each(sheet.vmax) };
+  const perTile = (limits) => (Array.isArray(limits) ? limits : Array(sheet.tiles).fill(limits));
+  return { tiles, height, width, low: perTile(sheet.vmin), high: perTile(sheet.vmax) };
 }
 
-/** Colours by pixel, 0..255, of a tile whose 0 and 255 stand for `low` and `high`. */
+/** Return the colours of the pixel values 0 to 255, where 0 and 255 stand for `low` and `high`. */
 function tileColours(low, high, scale) {
-  const chosen = colours(scale.map);
-  return Uint32Array.from({ length: 256 }, (_, at) => chosen[indexOf(low + (at / 255) * (high - low), scale)]);
+  const palette = colours(scale.map);
+  return Uint32Array.from({ length: 256 }, (_, pixel) => palette[indexOf(low + (pixel / 255) * (high - low), scale)]);
 }
 
 /**
- * Paint tiles in rows, a pixel for a value; CSS enlarges the canvas.
+ * Paint tiles in rows, one canvas pixel for each value. CSS enlarges the canvas.
  *
  * @param {HTMLCanvasElement} canvas
  * @param {{tiles: Uint8Array[], height: number, width: number, low: number[], high: number[]}} sheet
  * @param {number} columns Tiles in a row.
- * @param {boolean[]} constant Which tiles hold one value only.
+ * @param {boolean[]} constant Which tiles have the same value everywhere; they get a neutral colour.
  */
 export function paintSheet(canvas, sheet, columns, constant) {
   const { tiles, height, width, low, high } = sheet;
-  const across = columns * (width + 1) - 1;
-  const down = Math.ceil(tiles.length / columns) * (height + 1) - 1;
-  canvas.width = across;
-  canvas.height = down;
+  const canvasWidth = columns * (width + 1) - 1;
+  const canvasHeight = Math.ceil(tiles.length / columns) * (height + 1) - 1;
+  canvas.width = canvasWidth;
+  canvas.height = canvasHeight;
   const context = canvas.getContext("2d");
-  const image = context.createImageData(across, down);
+  const image = context.createImageData(canvasWidth, canvasHeight);
   const out = new Uint32Array(image.data.buffer);
-  let table = null;
+  let palette = null;
   tiles.forEach((pixels, tile) => {
     if (!tile || low[tile] !== low[tile - 1] || high[tile] !== high[tile - 1]) {
-      table = tileColours(low[tile], high[tile], scaleOf(low[tile], high[tile]));
+      palette = tileColours(low[tile], high[tile], scaleOf(low[tile], high[tile]));
     }
     const top = Math.floor(tile / columns) * (height + 1);
     const left = (tile % columns) * (width + 1);
-    const plain = constant[tile] ? neutral() : null;
+    const plainColour = constant[tile] ? neutral() : null;
     for (let y = 0; y < height; y += 1) {
-      const start = (top + y) * across + left;
-      for (let x = 0; x < width; x += 1) out[start + x] = plain ?? table[pixels[y * width + x]];
+      const start = (top + y) * canvasWidth + left;
+      for (let x = 0; x < width; x += 1) out[start + x] = plainColour ?? palette[pixels[y * width + x]];
     }
   });
   context.putImageData(image, 0, 0);
 }
 
 /**
- * Paint numbers, a pixel for each.
+ * Paint numbers, one canvas pixel for each.
  *
  * @param {HTMLCanvasElement} canvas
  * @param {ArrayLike<number>} values Row by row.
@@ -97,12 +97,12 @@ export function paintValues(canvas, values, columns, scale) {
   const context = canvas.getContext("2d");
   const image = context.createImageData(columns, rows);
   const out = new Uint32Array(image.data.buffer);
-  const chosen = colours(scale.map);
-  for (let at = 0; at < values.length; at += 1) out[at] = chosen[indexOf(values[at], scale)];
+  const palette = colours(scale.map);
+  for (let index = 0; index < values.length; index += 1) out[index] = palette[indexOf(values[index], scale)];
   context.putImageData(image, 0, 0);
 }
 
-/** The smallest and the largest of numbers. */
+/** Return the smallest and the largest number. */
 export function extent(values) {
   let low = Infinity;
   let high = -Infinity;
@@ -113,12 +113,12 @@ export function extent(values) {
   return [low, high];
 }
 
-/** A legend: the map's colours with the numbers that they stand for. */
+/** Create a legend: the colours of a scale with the numbers at its ends. */
 export function legend(scale, note = "") {
   const canvas = h("canvas", { aria: { hidden: "true" } });
-  paintValues(canvas, Float32Array.from({ length: 128 }, (_, at) => at), 128, { map: scale.map, low: 0, high: 127 });
+  paintValues(canvas, Float32Array.from({ length: 128 }, (_, step) => step), 128, { map: scale.map, low: 0, high: 127 });
   return h("p.legend",
     h("span", number(scale.low, 3)), canvas, h("span", number(scale.high, 3)),
-    scale.map === "diverging" ? h("span.note", "neutral is 0") : null,
+    scale.map === "diverging" ? h("span.note", "the middle is 0") : null,
     note ? h("span.note", note) : null);
 }

@@ -1,4 +1,4 @@
-/** How images come in other than by drawing: file, camera, clipboard, drop, samples, a link. */
+/** Images that are not drawn: from a file, the camera, the clipboard, drag and drop, the samples or a link. */
 
 import { Problem, address, send } from "./api.js";
 import { byId, h, announce } from "./dom.js";
@@ -8,10 +8,10 @@ import { greyImage } from "./recognise.js";
 import { EMPTY } from "./strokes.js";
 import { emit } from "./state.js";
 
-const MAX_UPLOAD_BYTES = 4 * 1024 * 1024; // the service takes 5 MiB unless told otherwise
-const MAX_SIDE = 1600;
+const MAX_UPLOAD_BYTES = 4 * 1024 * 1024; // the service accepts 5 MiB by default
+const MAX_SIDE = 1600; // pixels, of a picture that the page makes smaller; the service needs no more
 
-/** Wire the buttons, the clipboard and the surface. */
+/** Start the buttons, paste, and drag and drop. */
 export function startImageInput() {
   for (const [button, input] of [["upload", "file"], ["camera", "shot"]]) {
     byId(button).addEventListener("click", () => byId(input).click());
@@ -23,7 +23,7 @@ export function startImageInput() {
   }
   byId("paste").addEventListener("click", readClipboard);
   document.addEventListener("paste", (event) => {
-    const item = [...event.clipboardData.items].find((one) => one.type.startsWith("image/"));
+    const item = [...event.clipboardData.items].find((entry) => entry.type.startsWith("image/"));
     if (!item) return;
     event.preventDefault();
     showFile(item.getAsFile(), "pasted image");
@@ -34,7 +34,7 @@ export function startImageInput() {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     frame.classList.remove("over");
-    const file = [...event.dataTransfer.files].find((one) => one.type.startsWith("image/"));
+    const file = [...event.dataTransfer.files].find((entry) => entry.type.startsWith("image/"));
     if (file) showFile(file, "dropped image");
   });
   byId("samples").append(...Array.from({ length: 10 }, (_, digit) => sampleButton(digit)));
@@ -44,8 +44,8 @@ function sampleButton(digit) {
   const picture = h("img", { src: address(`page/samples/${digit}.png`).href, alt: "", width: "28", height: "28", loading: "lazy" });
   return h("button.sample", { type: "button", aria: { label: `Sample digit ${digit}` }, on: {
     async click() {
-      const answer = await fetch(picture.src).catch(() => null);
-      if (answer?.ok) await showFile(await answer.blob(), `sample ${digit}`);
+      const response = await fetch(picture.src).catch(() => null);
+      if (response?.ok) await showFile(await response.blob(), `sample ${digit}`);
     },
   } }, picture);
 }
@@ -53,26 +53,26 @@ function sampleButton(digit) {
 async function readClipboard() {
   try {
     for (const item of await navigator.clipboard.read()) {
-      const type = item.types.find((one) => one.startsWith("image/"));
+      const type = item.types.find((type) => type.startsWith("image/"));
       if (type) { await showFile(await item.getType(type), "pasted image"); return; }
     }
-    emit("error", new Error("The clipboard holds no image."));
+    emit("error", new Error("The clipboard contains no image."));
   } catch {
-    emit("error", new Error("The browser does not let this page read the clipboard; press Ctrl+V instead."));
+    emit("error", new Error("The browser blocks reading the clipboard. Press Ctrl+V instead."));
   }
 }
 
-/** Show an image file on the surface and have it read as it is. */
+/** Show an image file on the surface and send it to the service unchanged, unless it is too large. */
 export async function showFile(blob, name) {
-  const ground = await createImageBitmap(blob, { imageOrientation: "from-image" }).catch(() => asTheServiceSees(blob, name));
-  if (!ground) return;
-  const body = blob.size > MAX_UPLOAD_BYTES ? await smaller(ground) : blob;
-  replaceDrawing({ ...EMPTY, ground, dark: isLight(ground) }, { body, picture: ground });
+  const picture = await createImageBitmap(blob, { imageOrientation: "from-image" }).catch(() => decodedByService(blob, name));
+  if (!picture) return;
+  const body = blob.size > MAX_UPLOAD_BYTES ? await shrink(picture) : blob;
+  replaceDrawing({ ...EMPTY, background: picture, darkInk: hasLightBorder(picture) }, { body, picture });
   announce(`Showing the ${name}.`);
 }
 
-/** The picture that the service makes of a file that the browser cannot show, such as a TIFF; null if it cannot either. */
-async function asTheServiceSees(blob, name) {
+/** Let the service decode a file that the browser cannot show, such as a TIFF. Returns null if it cannot either. */
+async function decodedByService(blob, name) {
   try {
     const { stages, image } = await send("preprocess", {}, undefined, blob);
     return await createImageBitmap(new Blob([decodeBase64(stages[0]?.image ?? image)], { type: "image/png" }));
@@ -82,8 +82,8 @@ async function asTheServiceSees(blob, name) {
   }
 }
 
-/** A photo as it comes from a camera is more than the service takes; a digit needs far less. */
-function smaller(picture) {
+/** Return a smaller JPEG of a picture whose file is larger than the service accepts. */
+function shrink(picture) {
   const scale = Math.min(1, MAX_SIDE / Math.max(picture.width, picture.height));
   const canvas = document.createElement("canvas");
   canvas.width = Math.round(picture.width * scale);
@@ -94,14 +94,14 @@ function smaller(picture) {
   return new Promise((resolve) => { canvas.toBlob(resolve, "image/jpeg", 0.92); });
 }
 
-/** Put a 28x28 on the surface: 28 rows of 28 numbers, 0..255, ink high. */
+/** Show a 28x28 on the surface: 28 rows of 28 numbers from 0 to 255, where ink is high. */
 export async function showPixels(pixels) {
-  const ground = await createImageBitmap(greyImage(pixels));
-  replaceDrawing({ ...EMPTY, ground, dark: false }, { body: { pixels }, picture: ground });
+  const picture = await createImageBitmap(greyImage(pixels));
+  replaceDrawing({ ...EMPTY, background: picture }, { body: { pixels }, picture });
 }
 
-/** Whether a picture is light at its border, so that ink on it is dark. */
-function isLight(picture) {
+/** Return whether a picture is light at its border, so that its ink is dark. */
+function hasLightBorder(picture) {
   const canvas = document.createElement("canvas");
   canvas.width = 16;
   canvas.height = 16;
@@ -109,13 +109,13 @@ function isLight(picture) {
   context.drawImage(picture, 0, 0, 16, 16);
   const { data } = context.getImageData(0, 0, 16, 16);
   let sum = 0;
-  let seen = 0;
-  for (let at = 0; at < 256; at += 1) {
-    const x = at % 16;
-    const y = (at - x) / 16;
+  let values = 0;
+  for (let pixel = 0; pixel < 256; pixel += 1) {
+    const x = pixel % 16;
+    const y = (pixel - x) / 16;
     if (x > 0 && x < 15 && y > 0 && y < 15) continue;
-    sum += data[4 * at] + data[4 * at + 1] + data[4 * at + 2];
-    seen += 3;
+    sum += data[4 * pixel] + data[4 * pixel + 1] + data[4 * pixel + 2];
+    values += 3;
   }
-  return sum / seen > 127;
+  return sum / values > 127;
 }

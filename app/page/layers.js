@@ -1,4 +1,4 @@
-/** The layers, a card each: what it does, its shape, its channels as a sheet, its figures. */
+/** The layers, one card each: what the layer does, its shapes, its channels as heat maps, and its statistics. */
 
 import { get, send } from "./api.js";
 import { onColourScheme, scaleOf } from "./colours.js";
@@ -9,12 +9,12 @@ import { updateWhenVisible, on, state } from "./state.js";
 import { layerDownloads } from "./downloads.js";
 
 let cards = [];
-let seen = null; // the last answer of /inspect
+let inspection = null; // the last response of /inspect
 
-/** Wire the section; cards are made when a model is chosen. */
+/** Start the section. It makes its cards when a model is chosen. */
 export function startLayers() {
-  const follow = updateWhenVisible(byId("cards"), inspect);
-  byId("scale").addEventListener("change", () => follow.refresh());
+  const updater = updateWhenVisible(byId("cards"), inspect);
+  byId("scale").addEventListener("change", () => updater.refresh());
   on("network", makeCards);
   onColourScheme(paintAll);
   let width = 0;
@@ -29,40 +29,40 @@ function makeCards() {
   const { layers, parameters, multiply_adds: products } = state.network;
   cards.forEach((card) => card.channel?.close());
   cards = layers.map((layer) => new Card(layer));
-  seen = null;
+  inspection = null;
   fill(byId("cards"), cards.map((card) => card.element));
-  fill(byId("network-facts"), `${layers.length} layers, ${count(parameters)} learned numbers, ${count(products)} multiplications for one digit.`);
+  fill(byId("network-facts"), `${layers.length} layers, ${count(parameters)} parameters (numbers that the network has learned), ${count(products)} multiplications for one digit.`);
   fill(byId("map"), h("ol", layers.map((layer) => h("li", h("a", { href: `#layer-${layer.name}`, data: { kind: layer.type } },
     h("b", layer.name), h("span", shape(layer.output_shape)))))));
   for (const link of document.querySelectorAll("#glossary a[data-kind]")) {
-    const found = layers.find((layer) => layer.type === link.dataset.kind);
-    if (found) link.href = `#layer-${found.name}`;
-    link.hidden = !found;
+    const example = layers.find((layer) => layer.type === link.dataset.kind);
+    if (example) link.href = `#layer-${example.name}`;
+    link.hidden = !example;
   }
 }
 
 async function inspect(signal) {
   const scale = document.querySelector("#scale input:checked").value;
-  const answer = await send("inspect", { include: "sheets", scale }, signal);
-  const sheets = await Promise.all(answer.layers.map((layer) => (layer.values ? null : readSheet(layer.sheet))));
+  const response = await send("inspect", { include: "sheets", scale }, signal);
+  const sheets = await Promise.all(response.layers.map((layer) => (layer.values ? null : readSheet(layer.sheet))));
   if (signal.aborted) return;
-  seen = answer;
+  inspection = response;
   performance.mark("layers-answered");
-  const room = roomForSheets();
-  answer.layers.forEach((layer, at) => cards[at]?.show(layer, sheets[at], room));
+  const maxWidth = maxSheetWidth();
+  response.layers.forEach((layer, index) => cards[index]?.show(layer, sheets[index], maxWidth));
   performance.measure("layers-drawn", "layers-answered");
 }
 
 function paintAll() {
-  if (!seen) return;
-  const room = roomForSheets();
-  cards.forEach((card) => card.paint(room));
+  if (!inspection) return;
+  const maxWidth = maxSheetWidth();
+  cards.forEach((card) => card.paint(maxWidth));
 }
 
-/** The width of a sheet, the same on every card; measured once, before anything is drawn. */
-const roomForSheets = () => cards[0].grid.element.clientWidth;
+/** Return the width that a sheet may have, the same on every card. Measured once, before anything is drawn. */
+const maxSheetWidth = () => cards[0].grid.element.clientWidth;
 
-/** One layer's card. */
+/** The card of one layer. */
 class Card {
   constructor(layer) {
     this.layer = layer;
@@ -71,79 +71,80 @@ class Card {
     this.panel = h("div.panel-place");
     this.badges = h("p.facts");
     this.table = h("div");
-    const what = this.spatial ? "channels" : "units";
+    const noun = this.spatial ? "channels" : "units";
     this.grid = new Grid({
-      label: `${layer.name}: ${this.units} ${this.units === 1 ? what.slice(0, -1) : what}`,
+      label: `${layer.name}: ${this.units} ${this.units === 1 ? noun.slice(0, -1) : noun}`,
       gap: this.spatial ? 1 : 0,
       describe: (at) => this.#describe(at),
       open: layer.computable ? (at) => this.open(at) : null,
     });
-    const picture = this.grid.element;
+    const heatmap = this.grid.element;
     this.holder = !layer.changes_values || layer.output_shape.length === 2
-      ? h("details.handed-on", h("summary", "Show the values"), picture) : picture;
-    this.holder.addEventListener("toggle", () => this.paint(roomForSheets()));
-    this.few = !this.spatial && this.units <= 20;
+      ? h("details.handed-on", h("summary", "Show the values"), heatmap) : heatmap;
+    this.holder.addEventListener("toggle", () => this.paint(maxSheetWidth()));
+    this.fewUnits = !this.spatial && this.units <= 20;
     this.element = h("article.card", { id: `layer-${layer.name}`, tabindex: "-1", aria: { labelledby: `title-${layer.index}` }, data: { type: layer.type } },
       h("header", h("h3", { id: `title-${layer.index}` }, h("span.nth", layer.index), " ", layer.name), h("span.kind", layer.type)),
       h("p", layer.description),
       h("p.formula", h("code", layer.formula)),
       facts(layer),
-      this.few ? this.table : this.holder,
+      this.fewUnits ? this.table : this.holder,
       h("div.under", this.badges, h("div.tools", ...layerDownloads(layer))),
-      this.few ? null : disclosure("Table of the figures", () => this.#table()),
+      this.fewUnits ? null : disclosure(`Table of the ${noun}`, () => this.#table()),
       this.panel);
   }
 
-  /** Show what the layer holds for an image. */
-  show(activity, sheet, room) {
+  /** Show the layer's values for an image: its entry of /inspect and its decoded sheet. */
+  show(activity, sheet, maxWidth) {
     this.activity = activity;
     this.sheet = sheet;
-    const constants = this.#constant().filter(Boolean).length;
+    const constants = this.#constantChannels().filter(Boolean).length;
     const dead = activity.dead.length;
     fill(this.badges,
       dead ? h("span.tag", `${dead} of ${this.units} ${this.spatial ? "channels" : "units"} silent (all 0)`) : null,
-      constants > dead && this.spatial ? h("span.tag", `${constants - dead} constant`) : null,
-      activity.saturated.length ? h("span.tag", `${activity.saturated.length} saturated`) : null,
-      h("span.tag.plain", `from ${number(activity.statistics.min)} to ${number(activity.statistics.max)}, ${percent(activity.statistics.zeros)} are 0`));
-    if (this.few) fill(this.table, this.#figures());
-    this.paint(room);
-    this.channel?.renew();
+      constants > dead && this.spatial ? h("span.tag", `${constants - dead} constant (one value everywhere)`) : null,
+      activity.saturated.length ? h("span.tag", `${activity.saturated.length} saturated (nearly all values at a limit)`) : null,
+      h("span.tag.plain", `values from ${number(activity.statistics.min)} to ${number(activity.statistics.max)}; ${percent(activity.statistics.zeros)} are 0`));
+    if (this.fewUnits) fill(this.table, this.#unitTable());
+    this.paint(maxWidth);
+    this.channel?.reload();
   }
 
-  /** Draw the sheet as wide as there is room. */
-  paint(room) {
-    if (!this.activity || this.few || this.holder.open === false) return;
-    if (this.spatial) this.#paintSheet(room);
-    else this.#paintUnits(room);
+  /** Draw the heat map, at most `maxWidth` CSS pixels wide. */
+  paint(maxWidth) {
+    if (!this.activity || this.fewUnits || this.holder.open === false) return;
+    if (this.spatial) this.#paintSheet(maxWidth);
+    else this.#paintUnits(maxWidth);
     this.grid.refresh();
   }
 
-  #paintSheet(room) {
+  #paintSheet(maxWidth) {
     const { height, width, tiles, low, high } = this.sheet;
-    const times = tiles.length === 1 ? 5 : Math.max(2, Math.min(6, Math.floor(58 / width)));
-    const fit = Math.max(1, Math.floor((room + times) / (times * (width + 1))));
-    const columns = Math.ceil(tiles.length / Math.ceil(tiles.length / fit)); // rows of about the same length
-    const constant = this.#constant();
+    const zoom = tiles.length === 1 ? 5 : Math.max(2, Math.min(6, Math.floor(58 / width)));
+    const maxColumns = Math.max(1, Math.floor((maxWidth + zoom) / (zoom * (width + 1))));
+    const columns = Math.ceil(tiles.length / Math.ceil(tiles.length / maxColumns)); // rows of about the same length
+    const constant = this.#constantChannels();
     paintSheet(this.grid.canvas, this.sheet, columns, constant);
-    this.grid.lay(tiles.length, columns, height, width);
-    this.grid.setWidth(Math.min(room, times * (columns * (width + 1) - 1)));
+    this.grid.setLayout(tiles.length, columns, height, width);
+    this.grid.setWidth(Math.min(maxWidth, zoom * (columns * (width + 1) - 1)));
     this.grid.mark(constant.flatMap((is, at) => (is ? [at] : [])), "const");
-    const each = new Set(low).size > 1 || new Set(high).size > 1;
-    const [bottom, top] = each ? [Math.min(...low), Math.max(...high)] : [low[0], high[0]];
-    fill(this.grid.legend, legend(scaleOf(bottom, top), each ? "each channel has its own ends" : ""));
+    const separate = new Set(low).size > 1 || new Set(high).size > 1;
+    const [bottom, top] = separate ? [Math.min(...low), Math.max(...high)] : [low[0], high[0]];
+    fill(this.grid.legend, legend(scaleOf(bottom, top), separate ? "each channel has its own range" : ""));
   }
 
-  #paintUnits(room) {
+  #paintUnits(maxWidth) {
     const { values } = this.activity;
     const columns = values.length >= 1024 ? 64 : 32;
     const scale = scaleOf(...extent(values));
     paintValues(this.grid.canvas, values, columns, scale);
-    this.grid.lay(values.length, columns);
-    this.grid.setWidth(Math.min(room, columns * (columns === 64 ? 9 : 14)));
+    this.grid.setLayout(values.length, columns);
+    this.grid.setWidth(Math.min(maxWidth, columns * (columns === 64 ? 9 : 14)));
     fill(this.grid.legend, legend(scale));
   }
 
-  #constant() {
+  /** Return for each channel whether all its values are the same. */
+  #constantChannels() {
     const { channels } = this.activity;
     return channels ? channels.min.map((low, at) => low === channels.max[at]) : [];
   }
@@ -157,48 +158,48 @@ class Card {
   }
 
   #table() {
-    if (!this.activity) return h("p", "Nothing was read yet.");
+    if (!this.activity) return h("p", "No digit has been read yet.");
     const { channels, values } = this.activity;
     if (values) return table(`${this.layer.name}: every unit`, ["unit", "value"], values.map((value, at) => [at, number(value)]));
-    return table(`${this.layer.name}: every channel`, ["channel", "smallest", "largest", "mean", "spread", "zeros"],
+    return table(`${this.layer.name}: every channel`, ["channel", "smallest", "largest", "mean", "standard deviation", "zeros"],
       channels.min.map((low, at) => [at, number(low), number(channels.max[at]), number(channels.mean[at]), number(channels.std[at]), percent(channels.zeros[at])]));
   }
 
-  /** A layer of few units is its table: for a softmax with logits, exponentials and shares. */
-  #figures() {
-    const before = seen.layers.find((layer) => layer.name === this.layer.inputs[0])?.values;
-    const soft = this.layer.activation === "softmax" && before;
-    const raised = soft ? before.map((one) => Math.exp(one)) : [];
-    const sum = raised.reduce((a, b) => a + b, 0);
-    // Shares of a millionth have few digits left in the answer, which rounds by the largest.
-    const values = soft ? raised.map((one) => one / sum) : this.activity.values;
+  /** Make the table of a layer with few units. For a softmax it shows logits, exponentials and shares. */
+  #unitTable() {
+    const before = inspection.layers.find((layer) => layer.name === this.layer.inputs[0])?.values;
+    const isSoftmax = this.layer.activation === "softmax" && before;
+    const exponentials = isSoftmax ? before.map((logit) => Math.exp(logit)) : [];
+    const sum = exponentials.reduce((a, b) => a + b, 0);
+    // The response rounds relative to the largest value, so it has few digits of very small shares.
+    const values = isSoftmax ? exponentials.map((value) => value / sum) : this.activity.values;
     const best = values.indexOf(Math.max(...values));
-    const choose = (at) => h("button.link", { type: "button", aria: { label: `How unit ${at} comes about` }, on: { click: () => this.open(at) } }, number(values[at]));
+    const choose = (at) => h("button.link", { type: "button", aria: { label: `How unit ${at} is calculated` }, on: { click: () => this.open(at) } }, number(values[at]));
     const [low, high] = extent(values);
     const rows = values.map((value, at) => h(at === best ? "tr.best" : "tr", h("th", { scope: "row" }, at),
-      soft ? [h("td", number(before[at])), h("td", number(raised[at]))] : null, h("td", choose(at)), h("td.track", signedBar(value, low, high))));
-    const total = soft ? h("tfoot", h("tr", h("th", { scope: "row" }, "sum"), h("td", ""), h("td", number(sum)), h("td", "1"), h("td", ""))) : null;
-    return h("table.figures", h("caption.visually-hidden", `${this.layer.name}, unit by unit`),
-      h("thead", h("tr", ["unit", ...(soft ? ["logit x", "eˣ", "share of the sum"] : ["value"]), "picture"].map((name) => h("th", { scope: "col" }, name)))),
+      isSoftmax ? [h("td", number(before[at])), h("td", number(exponentials[at]))] : null, h("td", choose(at)), h("td.track", signedBar(value, low, high))));
+    const total = isSoftmax ? h("tfoot", h("tr", h("th", { scope: "row" }, "sum"), h("td", ""), h("td", number(sum)), h("td", "1"), h("td", ""))) : null;
+    return h("table.figures", h("caption.visually-hidden", `Values of ${this.layer.name}`),
+      h("thead", h("tr", ["unit", ...(isSoftmax ? ["logit x", "eˣ", "share of the sum"] : ["value"]), "bar"].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", rows), total);
   }
 
-  /** Open a channel, or a unit of a layer without places. */
+  /** Open the panel of a channel, or of a unit in a layer without rows and columns. */
   async open(at) {
     const { openChannel } = await import("./channel_panel.js");
     this.channel?.close();
     this.channel = openChannel(this.layer, at, this.panel, () => {
       this.channel = null;
-      if (this.few) this.element.focus();
+      if (this.fewUnits) this.element.focus();
       else this.grid.focus();
-    }, (other) => { this.grid.select(other); });
+    }, (channel) => { this.grid.select(channel); });
   }
 }
 
-/** Have a card open a channel or unit from elsewhere. */
-export function openChannelInCard(name, at) {
-  const card = cards.find((one) => one.layer.name === name);
-  card?.open(at);
+/** Open a channel or unit in its layer's card and scroll there. */
+export function openChannelInCard(name, channel) {
+  const card = cards.find((candidate) => candidate.layer.name === name);
+  card?.open(channel);
   card?.element.scrollIntoView({ block: "start" });
 }
 
@@ -215,15 +216,15 @@ function facts(layer) {
   const { size, stride } = layer.receptive_field;
   const entry = (name, value) => h("div", h("dt", name), h("dd", value));
   return h("dl.shape",
-    entry("in", layer.input_shapes.map(shape).join(" and ")),
-    entry("out", shape(layer.output_shape)),
-    entry("learned numbers", count(layer.parameters)),
+    entry("input", layer.input_shapes.map(shape).join(" and ")),
+    entry("output", shape(layer.output_shape)),
+    entry("parameters", count(layer.parameters)),
     entry("multiplications", count(layer.multiply_adds)),
-    entry("each value sees", `${Math.min(...size) < 28 ? `${shape(size)} of 28 × 28` : "the whole picture"}${stride ? `, in steps of ${stride[0]}` : ""}`),
-    layer.active_at_inference ? null : entry("now", "inactive: works in training only"));
+    entry("receptive field", Math.min(...size) < 28 ? `${shape(size)} of 28 × 28 pixels${stride ? `, in steps of ${stride[0]}` : ""}` : "the whole picture"),
+    layer.active_at_inference ? null : entry("status", "inactive: works only during training"));
 }
 
-/** Choose a model and describe its layers. */
-export async function describeNetwork(name) {
+/** Fetch the description of a model's layers. */
+export async function fetchNetwork(name) {
   return get(`models/${encodeURIComponent(name)}/layers`);
 }

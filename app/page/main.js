@@ -1,4 +1,4 @@
-/** Starts the page: which network, which image, and what hears of what. */
+/** Entry point of the page: starts every part, then loads the models and reads the first image. */
 
 import { get } from "./api.js";
 import { startPrediction } from "./prediction.js";
@@ -13,46 +13,48 @@ import { on, loadWhenNear, state, emit } from "./state.js";
 import { readLink, startDownloads } from "./downloads.js";
 
 const banner = byId("banner");
-let hiding = 0;
+let hideTimer = 0;
 
-function showBanner(text, kind, lasting) {
-  clearTimeout(hiding);
+/** Show a message at the top of the page, for six seconds unless it is permanent. */
+function showBanner(text, kind, permanent) {
+  clearTimeout(hideTimer);
   fill(banner, text);
   banner.dataset.kind = kind;
   banner.hidden = false;
-  if (!lasting) hiding = setTimeout(() => { banner.hidden = true; }, 6000);
+  if (!permanent) hideTimer = setTimeout(() => { banner.hidden = true; }, 6000);
 }
 
 function startBanner() {
   let lost = false;
   on("lost", () => {
     lost = true;
-    showBanner("The service does not answer. Your drawing is safe here; the page asks again until it does.", "lost", true);
+    showBanner("The service does not answer. Your drawing is safe. The page keeps trying to reach the service.", "lost", true);
   });
   on("back", async () => {
     lost = false;
     showBanner("The service is back.", "done", false);
-    await begin(wanted);
+    await loadModelsAndRecognise(linkedModel);
   });
   on("revision", () => { if (banner.dataset.kind === "error") banner.hidden = true; });
   on("error", (error) => { if (!lost) showBanner(error.message, "error", false); });
   on("done", (text) => { showBanner(text, "done", false); announce(text); });
 }
 
-/** Learn which networks there are, if that is not known yet, and read what is on the surface. */
-async function begin(wanted = null) {
+/** Load the list of models, unless it is loaded already, and recognise the drawing with the model `name`. */
+async function loadModelsAndRecognise(name = null) {
   if (state.model) {
     await recogniseFully();
     return;
   }
-  // The default network's answer need not wait for the list of networks.
-  const reading = wanted ? null : recogniseFully();
+  // The default model can answer while the list of models is still loading.
+  const recognition = name ? null : recogniseFully();
   listModels(await get("models"));
-  await chooseModel(wanted);
-  await (reading ?? recogniseFully());
+  await chooseModel(name);
+  await (recognition ?? recogniseFully());
 }
 
-async function fromLink() {
+/** Show the digit of the page's link, if it has one, and return the name of the link's model. */
+async function openLink() {
   try {
     const { pixels, model } = await readLink(location.hash);
     if (pixels) await showPixels(pixels);
@@ -70,19 +72,19 @@ startLayers();
 startModels(recogniseFully);
 startDownloads();
 startImageInput();
-let begun = false; // before that, what is on the surface is read once, by the beginning itself
-startDrawingSurface(() => begun && recogniseSoon(), () => begun && recogniseFully());
+let started = false; // until then, drawing triggers no request: `loadModelsAndRecognise` reads the first image
+startDrawingSurface(() => started && recogniseSoon(), () => started && recogniseFully());
 addEventListener("hashchange", async () => {
-  const model = await fromLink();
+  const model = await openLink();
   if (!model || model === state.model) return;
   await chooseModel(model);
   await recogniseFully();
 });
 performance.mark("surface-ready");
-const wanted = await fromLink();
-begun = true;
-await begin(wanted).catch((error) => emit("error", error));
-// Only now, with the cards in their places, is it known what is far down.
+const linkedModel = await openLink();
+started = true;
+await loadModelsAndRecognise(linkedModel).catch((error) => emit("error", error));
+// The layers' cards are in place now, so the distance of the sections below is known.
 loadWhenNear(byId("why"), async () => (await import("./explanation.js")).startExplanation());
 loadWhenNear(byId("whatif"), async () => (await import("./ablation.js")).startAblation());
 loadWhenNear(byId("whatif"), async () => (await import("./compare.js")).startCompare());

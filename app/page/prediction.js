@@ -1,25 +1,32 @@
-/** The answer: the digit, ten bars with numbers, the runner-up and the verdict in words. */
+/** The answer: the digit, a bar for each probability, the second most likely digit and the verdict in words. */
 
 import { aDigit, byId, fill, h, number, percent, announce } from "./dom.js";
 import { on, state } from "./state.js";
 
-/** Rows of a table of bars; `show(probabilities)` moves them. */
-export function probabilityBars(body, { before = false } = {}) {
+/**
+ * Add ten rows with a bar to a table's body.
+ *
+ * @param {HTMLElement} body The `<tbody>`.
+ * @param {object} [options]
+ * @param {boolean} [options.before] Whether a mark shows where each bar was before a change.
+ * @returns {{show: (probabilities: number[], before?: number[]) => void}} `show` sets the bars.
+ */
+export function probabilityBars(body, { before: withMarks = false } = {}) {
   const rows = Array.from({ length: 10 }, (_, digit) => {
     const bar = h("span.bar");
-    const ghost = before ? h("span.ghost") : null;
+    const ghost = withMarks ? h("span.ghost") : null;
     const value = h("td.value");
     const row = h("tr", h("th", { scope: "row" }, digit), h("td.track", h("span.rail", ghost, bar)), value);
     return { row, bar, ghost, value };
   });
   body.append(...rows.map(({ row }) => row));
   return {
-    show(probabilities, compared = null) {
+    show(probabilities, before = null) {
       const best = probabilities.indexOf(Math.max(...probabilities));
       rows.forEach(({ row, bar, ghost, value }, digit) => {
         const share = probabilities[digit];
         bar.style.width = `${100 * share}%`;
-        if (ghost) ghost.style.left = `${100 * (compared ?? probabilities)[digit]}%`;
+        if (ghost) ghost.style.left = `${100 * (before ?? probabilities)[digit]}%`;
         value.textContent = percent(share);
         value.title = number(share, 6);
         row.classList.toggle("best", share > 0 && digit === best);
@@ -28,45 +35,45 @@ export function probabilityBars(body, { before = false } = {}) {
   };
 }
 
-/** The answer in a sentence, and what stands beside it in another. */
-export function describePrediction(answer) {
-  const { digit, runner_up: second, probabilities, verdict } = answer;
-  const [sure, less] = [digit, second].map((one) => percent(probabilities[one]).replace("> ", "more than ").replace("< ", "less than "));
-  const next = `Next comes ${second}, with ${less}.`;
-  if (verdict === "digit") return [`It is ${aDigit(digit)}, with ${sure}.`, next];
-  if (verdict === "unsure") return [`Unsure. Perhaps ${aDigit(digit)}, with ${sure}.`, next];
-  return ["Not a digit.", `Nothing in training looked like this. If it had to choose: ${digit}, then ${second}.`];
+/** Return two sentences: the answer, and the second most likely digit. */
+export function describePrediction({ digit, runner_up: second, probabilities, verdict }) {
+  const inWords = (share) => percent(share).replace("> ", "more than ").replace("< ", "less than ");
+  const first = `with a probability of ${inWords(probabilities[digit])}`;
+  const next = `Next most likely: ${second}, with ${inWords(probabilities[second])}.`;
+  if (verdict === "digit") return [`It is ${aDigit(digit)}, ${first}.`, next];
+  if (verdict === "unsure") return [`Not sure. Perhaps ${aDigit(digit)}, ${first}.`, next];
+  return ["Not a digit.", `The network saw nothing like this in training. If it had to choose: ${digit}, then ${second}.`];
 }
 
-/** Show every answer that comes. */
+/** Start the section: it shows each new prediction. */
 export function startPrediction() {
   const bars = probabilityBars(byId("bars").tBodies[0]);
   bars.show(Array(10).fill(0));
-  on("answer", (answer) => {
-    state.answer = answer;
-    const [sentence, more] = describePrediction(answer);
-    fill(byId("digit"), answer.verdict === "not-a-digit" ? "–" : answer.digit);
-    byId("digit").dataset.verdict = answer.verdict;
+  on("prediction", (prediction) => {
+    state.prediction = prediction;
+    const [sentence, more] = describePrediction(prediction);
+    fill(byId("digit"), prediction.verdict === "not-a-digit" ? "–" : prediction.digit);
+    byId("digit").dataset.verdict = prediction.verdict;
     fill(byId("verdict"), sentence);
     fill(byId("second"), more);
-    fill(byId("warnings"), answer.input.warnings.join(" "));
-    bars.show(answer.probabilities);
-    byId("answer").dataset.digit = answer.digit;
+    fill(byId("warnings"), prediction.input.warnings.join(" "));
+    bars.show(prediction.probabilities);
+    byId("answer").dataset.digit = prediction.digit;
   });
   on("revision", () => {
     delete document.body.dataset.stale;
-    if (state.answer) announce(describePrediction(state.answer).join(" "));
+    if (state.prediction) announce(describePrediction(state.prediction).join(" "));
   });
-  const none = (sentence, more) => {
+  const showNoDigit = (sentence, more) => {
     fill(byId("digit"), "·");
     fill(byId("verdict"), sentence);
     fill(byId("second"), more);
-    fill(byId("warnings"), state.prepared ? "All else here is still of the last digit that was read." : null);
+    fill(byId("warnings"), state.prepared ? "The rest of the page still shows the last digit that was read." : null);
     if (state.prepared) document.body.dataset.stale = "true";
     bars.show(Array(10).fill(0));
     delete byId("answer").dataset.digit;
     announce(sentence);
   };
-  on("blank", (error) => (error ? none("No digit is seen.", error.message) : none("Nothing is drawn yet.", "Draw a digit, or choose one of the samples.")));
-  on("unread", (error) => none("This could not be read.", error.message));
+  on("blank", (error) => (error ? showNoDigit("No digit found.", error.message) : showNoDigit("Nothing is drawn yet.", "Draw a digit, or choose one of the samples.")));
+  on("unread", (error) => showNoDigit("This image could not be read.", error.message));
 }

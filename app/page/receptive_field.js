@@ -1,13 +1,13 @@
-/** The part of the 28x28 and of the upload that one unit depends on. */
+/** The receptive field: the part of the 28x28 and of the uploaded image that one unit depends on. */
 
 import { fill, h, position } from "./dom.js";
 import { state } from "./state.js";
 
-const SIDE = 196;
+const SIDE = 196; // CSS pixels of the longer side of each picture
 
 /** Draw both; beside them stands in words what is framed. */
 export function drawReceptiveField(where, { trace }) {
-  if (!trace.image) { fill(where, h("p.notes", "It sees only padding around the picture.")); return; }
+  if (!trace.image) { fill(where, h("p.notes", "This value depends only on the padding around the picture, not on any pixel.")); return; }
   const { x, y, width, height } = trace.image;
   const small = framed(state.small, 28, 28, trace.image);
   const { picture } = state.source;
@@ -19,13 +19,14 @@ export function drawReceptiveField(where, { trace }) {
   const size = `${height} × ${width}`;
   const whole = width === 28 && height === 28;
   fill(where,
-    h("figure", small, h("figcaption", whole ? "On the 28 × 28: it depends on all of it." : `On the 28 × 28: ${size} pixels, from ${position(y, x)}.`)),
-    h("figure", large, h("figcaption", "On the picture as it came.")));
+    h("figure", small, h("figcaption", whole ? "Receptive field in the 28 × 28 picture: all of it." : `Receptive field in the 28 × 28 picture: ${size} pixels, from ${position(y, x)}.`)),
+    h("figure", large, h("figcaption", "The same area in the original picture.")));
 }
 
+/** Draw a picture with everything outside a box darkened. */
 function framed(picture, width, height, box) {
   const scale = SIDE / Math.max(width, height);
-  const canvas = h("canvas", { role: "img", aria: { label: "The part that the number depends on, framed" } });
+  const canvas = h("canvas", { role: "img", aria: { label: "The receptive field, framed" } });
   canvas.width = 2 * Math.round(width * scale);
   canvas.height = 2 * Math.round(height * scale);
   const context = canvas.getContext("2d");

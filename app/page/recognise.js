@@ -1,7 +1,7 @@
 /**
- * From the surface to the answer: a quick one while the pen moves, the whole when it rests.
+ * Recognise the drawing: only the digit while the pen moves, with all stages when it rests.
  *
- * An answer that comes after the drawing has changed again is dropped: its request is aborted.
+ * If the drawing changes before the response has come, the request is aborted.
  */
 
 import { Problem, send } from "./api.js";
@@ -9,84 +9,86 @@ import { surfaceContent } from "./drawing_surface.js";
 import { RETRY_DELAY_MS, SERVICE_UNAVAILABLE, startRevision, state, emit } from "./state.js";
 import { toPng } from "./strokes.js";
 
-const MIN_INTERVAL_MS = 80;
-let quick = null;
-let whole = null;
-let waiting = 0;
-let last = 0;
+const MIN_INTERVAL_MS = 80; // between two requests while the pen moves
+let quickRequest = null; // AbortController of the last request of each kind
+let fullRequest = null;
+let timer = 0;
+let lastRequestAt = 0;
 
-/** Read what is on the surface, not more often than every 80 ms. */
+/** Predict the digit on the surface, at most once every 80 ms. */
 export function recogniseSoon() {
-  if (waiting) return;
-  waiting = setTimeout(() => {
-    waiting = 0;
-    last = performance.now();
+  if (timer) return;
+  timer = setTimeout(() => {
+    timer = 0;
+    lastRequestAt = performance.now();
     predictQuickly();
-  }, Math.max(0, last + MIN_INTERVAL_MS - performance.now()));
+  }, Math.max(0, lastRequestAt + MIN_INTERVAL_MS - performance.now()));
 }
 
-function bodyNow() {
+/** Return the request body: the unchanged image file, or the drawing as PNG. */
+function currentBody() {
   const { drawing, source } = surfaceContent();
   return source ? source.body : toPng(drawing);
 }
 
-/** Whether there is nothing to ask about; what was asked before is dropped. */
-function isEmpty() {
+/** Return whether the surface is empty. If so, abort running requests and emit `blank`. */
+function isBlank() {
   const { drawing, source } = surfaceContent();
-  if (source || drawing.ground || drawing.strokes.length) return false;
-  quick?.abort();
-  whole?.abort();
+  if (source || drawing.background || drawing.strokes.length) return false;
+  quickRequest?.abort();
+  fullRequest?.abort();
   emit("blank");
   return true;
 }
 
 async function predictQuickly() {
-  if (isEmpty()) return;
-  quick?.abort();
-  const mine = new AbortController();
-  quick = mine;
+  if (isBlank()) return;
+  quickRequest?.abort();
+  const controller = new AbortController();
+  quickRequest = controller;
   try {
-    const answer = await send("predict", {}, mine.signal, bodyNow());
-    if (quick === mine) emit("answer", answer);
+    const prediction = await send("predict", {}, controller.signal, currentBody());
+    if (quickRequest === controller) emit("prediction", prediction);
   } catch (error) {
-    report(error, mine);
+    reportError(error, controller);
   }
 }
 
-/** Read what is on the surface with every stage of its preparation, and have all parts follow. */
+/** Recognise the surface with every stage of the preparation, then start a new revision of the whole page. */
 export async function recogniseFully() {
-  clearTimeout(waiting);
-  waiting = 0;
-  if (isEmpty()) return;
-  quick?.abort();
-  whole?.abort();
-  const mine = new AbortController();
-  whole = mine;
+  clearTimeout(timer);
+  timer = 0;
+  if (isBlank()) return;
+  quickRequest?.abort();
+  fullRequest?.abort();
+  const controller = new AbortController();
+  fullRequest = controller;
   try {
     const { source } = surfaceContent();
-    const body = bodyNow();
+    const body = currentBody();
     const [prepared, picture] = await Promise.all([
-      send("preprocess", {}, mine.signal, body), source?.picture ?? createImageBitmap(body),
+      send("preprocess", {}, controller.signal, body), source?.picture ?? createImageBitmap(body),
     ]);
     const small = await createImageBitmap(greyImage(prepared.pixels));
-    if (mine.signal.aborted) return;
+    if (controller.signal.aborted) return;
     Object.assign(state, { source: { body, picture }, prepared, small });
-    emit("answer", prepared.prediction);
+    emit("prediction", prepared.prediction);
     startRevision();
   } catch (error) {
-    report(error, mine);
+    reportError(error, controller);
   }
 }
 
-/** A picture of rows of grey levels. */
+/** Return rows of grey levels as ImageData. */
 export function greyImage(rows) {
   const image = new ImageData(rows[0].length, rows.length);
-  rows.flat().forEach((value, at) => image.data.set([value, value, value, 255], 4 * at));
+  rows.flat().forEach((value, pixel) => image.data.set([value, value, value, 255], 4 * pixel));
   return image;
 }
 
-function report(error, mine) {
-  if (mine.signal.aborted || error.name === "AbortError") return;
+/** Emit an error, unless the request was aborted. Retry later if the service is overloaded. */
+function reportError(error, controller) {
+  if (controller.signal.aborted || error.name === "AbortError") return;
   if (error instanceof Problem && error.kind === "blank-image") emit("blank", error);
   else if (error instanceof Problem) emit("unread", error);
   else emit("error", error);

@@ -1,91 +1,94 @@
-/** What the network received: the preparation as a filmstrip, and what each stage is worth. */
+/** What the network receives: the stages of the preparation, and the answer without each of them. */
 
 import { byId, disclosure, fill, h, number, percent, table } from "./dom.js";
 import { pngUrl } from "./heatmaps.js";
 import { on, state } from "./state.js";
 
 const TITLES = {
-  input: "As it came", grey: "Grey", polarity: "Ink light", background: "Even ground", clean: "Cleaned",
-  scale: "Scaled to 20", stroke: "Stroke width", centre: "Centred",
+  input: "Original", grey: "Greyscale", polarity: "White on black", background: "Background removed",
+  clean: "Cleaned", scale: "Scaled", stroke: "Stroke width", centre: "Centred",
 };
 
-/** Draw the filmstrip whenever an image was prepared. */
+/** Start the section: it shows the stages of each new image. */
 export function startStages() {
   on("revision", () => {
     if (!state.prepared) return;
     byId("received").dataset.revision = state.revision;
     const { stages, without, passthrough, image, prediction } = state.prepared;
-    const last = result(image, passthrough ? "Unchanged: it came in MNIST's own form." : "This the network sees, and nothing else.");
-    const frames = stages.map((stage) => frame(stage, without.find((one) => one.stage === stage.name), last));
-    frames.push(last.box);
+    const last = lastFrame(image, passthrough ? "Unchanged: it already looks like the training digits." : "The network sees only this.");
+    const frames = stages.map((stage) => frame(stage, without.find((entry) => entry.stage === stage.name), last));
+    frames.push(last.element);
     fill(byId("film"), frames);
     fill(byId("without"), passthrough
-      ? h("p.notes", "This picture came as 28 × 28 and goes to the network as it is. Draw on it, or upload a photo, and the stages show what they do.")
-      : disclosure("Table: what would be read without each of them", () => worth(without, prediction)),
-    disclosure("Table of the 28 × 28 grey levels", () => table("What the network received", ["row", ...Array(28).keys()], state.prepared.pixels.map((row, y) => [y, ...row]))));
+      ? h("p.notes", "This picture already has 28 × 28 pixels and goes to the network unchanged. Draw on it or upload a photo to see the stages at work.")
+      : disclosure("Table: the answer without each stage", () => tableWithout(without, prediction)),
+    disclosure("Table of the 28 × 28 grey levels", () => table("Grey levels that the network receives", ["row", ...Array(28).keys()], state.prepared.pixels.map((row, y) => [y, ...row]))));
   });
 }
 
-/** The last frame: what the network received, or would receive without a stage. */
-function result(image, sentence) {
-  const picture = h("img", { src: pngUrl(image), alt: "The 28 by 28 pixels that the network received", width: "28", height: "28" });
-  const said = h("span", sentence);
-  let back = null;
+/** Make the last frame: the 28x28 that the network receives, or would receive without a stage. */
+function lastFrame(image, sentence) {
+  const picture = h("img", { src: pngUrl(image), alt: "The 28 by 28 pixels that the network receives", width: "28", height: "28" });
+  const caption = h("span", sentence);
+  let switchOn = null; // switches the omitted stage on again
   const show = (source, text) => {
     picture.src = pngUrl(source);
-    said.textContent = text;
+    caption.textContent = text;
   };
-  const box = h("figure.frame.last", picture, h("figcaption", h("b", "28 × 28"), said));
+  const element = h("figure.frame.last", picture, h("figcaption", h("b", "28 × 28"), caption));
   return {
-    box,
-    /** Show what it would be without a stage; whatever else was left out comes back first. */
-    without(title, one, comeBack) {
-      back?.();
-      back = comeBack;
-      if (one.image) show(one.image, `Without “${title}” the network would receive this.`);
+    element,
+    /** Show the 28x28 without one stage. Only one stage is off at a time, so the previous one goes on again. */
+    without(title, omitted, switchBackOn) {
+      switchOn?.();
+      switchOn = switchBackOn;
+      if (omitted.image) show(omitted.image, `Without the stage “${title}”, the network would receive this.`);
     },
-    whole() {
-      back = null;
+    /** Show the 28x28 with all stages. */
+    complete() {
+      switchOn = null;
       show(image, sentence);
     },
   };
 }
 
+/** Make the frame of one stage, with a switch if the answer without it is known. */
 function frame(stage, without, last) {
-  const facts = Object.entries(stage.parameters).map(([name, value]) => `${name.replaceAll("_", " ")} ${plain(value)}`).join(" · ");
+  const facts = Object.entries(stage.parameters).map(([name, value]) => `${name.replaceAll("_", " ")}: ${format(value)}`).join(" · ");
   const off = without ? h("button.switch", { type: "button", aria: { pressed: "true" }, data: { stage: stage.name } }, "on") : null;
-  const said = h("span.said", { aria: { live: "polite" } });
-  const box = h("figure.frame", { data: { stage: stage.name } },
+  const effect = h("span.said", { aria: { live: "polite" } });
+  const element = h("figure.frame", { data: { stage: stage.name } },
     h("img", { src: pngUrl(stage.image), alt: `${TITLES[stage.name] ?? stage.name}: ${stage.description}` }),
-    h("figcaption", h("b", TITLES[stage.name] ?? stage.name, off ? " " : null, off), h("span", stage.description), h("small", facts), said));
-  const turn = (isOn) => {
+    h("figcaption", h("b", TITLES[stage.name] ?? stage.name, off ? " " : null, off), h("span", stage.description), h("small", facts), effect));
+  const setOn = (isOn) => {
     off.setAttribute("aria-pressed", String(isOn));
     off.textContent = isOn ? "on" : "off";
-    box.classList.toggle("off", !isOn);
-    fill(said, isOn ? "" : sentence(without));
+    element.classList.toggle("off", !isOn);
+    fill(effect, isOn ? "" : describeEffect(without));
   };
   off?.addEventListener("click", () => {
     const wasOn = off.getAttribute("aria-pressed") === "true";
-    if (wasOn) last.without(TITLES[stage.name] ?? stage.name, without, () => turn(true));
-    else last.whole();
-    turn(!wasOn);
+    if (wasOn) last.without(TITLES[stage.name] ?? stage.name, without, () => setOn(true));
+    else last.complete();
+    setOn(!wasOn);
   });
   if (off) off.setAttribute("aria-label", `Stage ${TITLES[stage.name] ?? stage.name}`);
-  return box;
+  return element;
 }
 
-function sentence(without) {
-  if (without.digit === null) return "Without it, no ink is found.";
-  return `Without it: ${without.digit}, ${percent(without.confidence)}${without.changed ? " – another answer" : ""}.`;
+/** Say what the network would read without a stage. */
+function describeEffect(without) {
+  if (without.digit === null) return "Without it: no ink found.";
+  return `Without it: ${without.digit}, ${percent(without.confidence)}${without.changed ? " – a different answer" : ""}.`;
 }
 
-function worth(without, prediction) {
-  return table("What would be read without one of the stages", ["stage left out", "read as", "probability", "verdict"],
+function tableWithout(without, prediction) {
+  return table("The answer without one of the stages", ["stage left out", "read as", "probability", "verdict"],
     [["none", prediction.digit, percent(prediction.confidence), prediction.verdict],
-      ...without.map((one) => [TITLES[one.stage] ?? one.stage, one.digit ?? "–", one.confidence === null ? "–" : percent(one.confidence), one.verdict ?? "nothing found"])]);
+      ...without.map((entry) => [TITLES[entry.stage] ?? entry.stage, entry.digit ?? "–", entry.confidence === null ? "–" : percent(entry.confidence), entry.verdict ?? "no ink found"])]);
 }
 
-function plain(value) {
-  if (Array.isArray(value)) return value.map(plain).join(", ");
+function format(value) {
+  if (Array.isArray(value)) return value.map(format).join(", ");
   return typeof value === "number" ? number(value, 3) : String(value);
 }

@@ -1,47 +1,52 @@
-/** What the parts of the page share, and how they listener of changes. */
+/** The state that the parts of the page share, and the events that announce changes. */
 
 /**
- * - source: what is read: `{ body: Blob | {pixels}, picture: ImageBitmap }`
- * - prepared: the answer of `/preprocess` for it; its `pixels` are the 28x28, `small` a picture of them
- * - answer: the last prediction
- * - revision: grows whenever what was asked before is out of date
+ * - models: the entries of `/models`
+ * - fallback: name of the default model
+ * - model: name of the chosen model
+ * - network: the chosen model's response of `/models/{model}/layers`
+ * - source: the image that was recognised: `{ body: Blob | {pixels}, picture: ImageBitmap }`
+ * - prepared: the response of `/preprocess` for the source; its `pixels` are the 28x28
+ * - small: the 28x28 as an ImageBitmap
+ * - prediction: the last prediction
+ * - revision: a counter that grows when the image or the model changes, so that older results are out of date
  */
 export const state = {
   models: [], fallback: null, model: null, network: null,
-  source: null, prepared: null, small: null, answer: null, revision: 0,
+  source: null, prepared: null, small: null, prediction: null, revision: 0,
 };
 
-/** The status of a service that has too much to do, and when to ask it again. */
+/** HTTP status of a service that is overloaded, and the time in ms until the page retries. */
 export const SERVICE_UNAVAILABLE = 503;
 export const RETRY_DELAY_MS = 1500;
 
 const events = new EventTarget();
 
-/** Call a function whenever something is told. */
+/** Call `listener` with the event's detail whenever `emit` sends an event of this name. */
 export const on = (name, listener) => events.addEventListener(name, (event) => listener(event.detail));
 
-/** Call a function with the network, now if there is one and whenever another is chosen. */
+/** Call `listener` with the network: now, if there is one, and whenever another is chosen. */
 export function onNetwork(listener) {
   if (state.network) listener(state.network);
   on("network", listener);
 }
 
-/** Tell all who listen. */
+/** Send an event to all listeners of this name. */
 export const emit = (name, detail) => events.dispatchEvent(new CustomEvent(name, { detail }));
 
-/** Make everything that was derived from image and model out of date. */
+/** Start a new revision: all results for the previous image or model are out of date. */
 export function startRevision() {
   state.revision += 1;
   emit("revision", state.revision);
 }
 
-// Measured, because an observer's last word may be from before the page grew.
+// Measured on each call: an IntersectionObserver's last entry may be older than the current layout.
 function inView(element) {
   const { top, bottom } = element.getBoundingClientRect();
   return top < innerHeight && bottom > 0;
 }
 
-/** Load a part of the page shortly before its section comes into view. */
+/** Call `load` once, when a section is less than 600 pixels below the view. */
 export function loadWhenNear(section, load) {
   const observer = new IntersectionObserver(([entry]) => {
     if (!entry.isIntersecting) return;
@@ -52,41 +57,41 @@ export function loadWhenNear(section, load) {
 }
 
 /**
- * Run some work whenever its element is in view and shows something out of date.
+ * Run `work` whenever the element is in view and shows an older revision than the current one.
  *
  * @param {HTMLElement} element
- * @param {(signal: AbortSignal) => Promise<void>} work Aborted when the next revision or network comes.
- * @returns {{refresh: () => void}} To run it again though nothing has changed elsewhere.
+ * @param {(signal: AbortSignal) => Promise<void>} work Fetches and shows; aborted by the next revision or network.
+ * @returns {{refresh: () => void}} `refresh` runs `work` again for the same revision, after a control has changed.
  */
 export function updateWhenVisible(element, work) {
-  let done = -1;
-  let running = null;
+  let shownRevision = -1;
+  let controller = null;
   async function check() {
-    if (done === state.revision || !state.prepared || !state.network || !inView(element)) return;
-    running?.abort();
-    running = new AbortController();
-    const mine = running;
+    if (shownRevision === state.revision || !state.prepared || !state.network || !inView(element)) return;
+    controller?.abort();
+    controller = new AbortController();
+    const ownController = controller;
     const revision = state.revision;
-    done = revision;
+    shownRevision = revision;
     element.setAttribute("aria-busy", "true");
     try {
-      await work(mine.signal);
-      if (running === mine) element.dataset.revision = revision;
+      await work(ownController.signal);
+      if (controller === ownController) element.dataset.revision = revision;
     } catch (error) {
       if (error.name === "AbortError") return;
       emit("error", error);
-      done = -1;
+      shownRevision = -1;
       if (error.status === SERVICE_UNAVAILABLE) setTimeout(check, RETRY_DELAY_MS);
     } finally {
-      if (running === mine) element.removeAttribute("aria-busy");
+      if (controller === ownController) element.removeAttribute("aria-busy");
     }
   }
   new IntersectionObserver(check).observe(element);
   on("revision", check);
   on("network", () => {
-    running?.abort(); // what comes now would be of the network before
-    running = null;
+    controller?.abort(); // its response would be about the previous network
+    controller = null;
     check();
   });
-  return { refresh() { done = -1; check(); } };
+  return { refresh() { shownRevision = -1; check(); } };
 }

@@ -1,4 +1,4 @@
-/** Where one number comes from: its equation with real numbers, and back from layer to layer. */
+/** The calculation of one value: its equation with actual numbers, and the same for its inputs, layer by layer. */
 
 import { send } from "./api.js";
 import { scaleOf } from "./colours.js";
@@ -8,79 +8,82 @@ import { matrix } from "./matrix.js";
 import { extent } from "./heatmaps.js";
 import { emit } from "./state.js";
 
-/** Steps from a unit back to the pixels; each names the strongest of what entered it. */
+/** A list of steps from a unit back to a pixel. Each step shows one calculation and offers its strongest input. */
 export class UnitTrace {
   constructor() {
     this.steps = h("ol.trace");
     this.fields = h("div.fields");
-    this.all = h("button", { type: "button", hidden: true, on: { click: () => this.#toThePixel() } }, "Follow the strongest input back to the pixel");
-    this.element = h("div.tracing", h("h5", "Where the number comes from"), this.fields, this.steps, this.all);
+    this.followAll = h("button", { type: "button", hidden: true, on: { click: () => this.#followToPixel() } }, "Follow the strongest input back to the pixel");
+    this.element = h("div.tracing", h("h5", "How this value is calculated"), this.fields, this.steps, this.followAll);
   }
 
-  /** Begin anew with a unit. */
+  /** Start a new trace at a unit. */
   async start(layer, unit) {
     this.controller?.abort();
     this.controller = new AbortController();
     this.path = [];
-    this.all.hidden = true; // until there is a step to go on from
+    this.followAll.hidden = true; // until a step is shown
     const { signal } = this.controller;
-    let found = await this.#add(layer, unit, signal);
-    // What only bends or shifts one number is passed at once, up to the sum behind it.
-    while (found && isOneToOne(found)) {
-      const to = sourceOf(found);
-      found = to && to.layer !== "image" ? await this.#add(to.layer, to.unit, signal) : null;
+    let result = await this.#add(layer, unit, signal);
+    // Steps that change a single number, such as a ReLU, continue at once to the sum before them.
+    while (result && isOneToOne(result)) {
+      const to = strongestInput(result);
+      result = to && to.layer !== "image" ? await this.#add(to.layer, to.unit, signal) : null;
     }
   }
 
+  /** Fetch and show one step. Returns null if the request failed or was aborted. */
   async #add(layer, unit, signal) {
     try {
-      const found = await send(`layers/${layer}/unit`, unit, signal);
+      const result = await send(`layers/${layer}/unit`, unit, signal);
       if (signal.aborted) return null;
-      this.path.push(found);
-      const step = h("li.step", explain(found, (to) => this.#from(found, to)));
+      this.path.push(result);
+      const step = h("li.step", renderStep(result, (to) => this.#goFrom(result, to)));
       if (this.path.length === 1) fill(this.steps, step);
       else this.steps.append(step);
-      if (this.path.length === 1) drawReceptiveField(this.fields, found);
-      this.all.hidden = sourceOf(found) === null || sourceOf(found).layer === "image";
-      return found;
+      if (this.path.length === 1) drawReceptiveField(this.fields, result);
+      this.followAll.hidden = strongestInput(result) === null || strongestInput(result).layer === "image";
+      return result;
     } catch (error) {
       if (error.name !== "AbortError") emit("error", error);
       return null;
     }
   }
 
-  /** Go on from a step to one of its inputs; what came after that step is dropped. */
-  async #from(found, to) {
-    const kept = this.path.indexOf(found) + 1;
+  /** Continue from a step with one of its inputs, and remove all later steps. */
+  async #goFrom(result, to) {
+    const kept = this.path.indexOf(result) + 1;
     this.path.length = kept;
     while (this.steps.children.length > kept) this.steps.lastChild.remove();
     const step = await this.#add(to.layer, to.unit, this.controller.signal);
     if (step) this.steps.lastChild.querySelector("h6").focus();
   }
 
-  async #toThePixel() {
-    let found = this.path.at(-1);
-    this.all.hidden = true;
-    for (let to = sourceOf(found); to && to.layer !== "image"; to = found && sourceOf(found)) {
-      found = await this.#add(to.layer, to.unit, this.controller.signal);
+  /** Follow the strongest input of each step until a pixel is reached. */
+  async #followToPixel() {
+    let result = this.path.at(-1);
+    this.followAll.hidden = true;
+    for (let to = strongestInput(result); to && to.layer !== "image"; to = result && strongestInput(result)) {
+      result = await this.#add(to.layer, to.unit, this.controller.signal);
     }
     this.steps.lastChild?.querySelector("h6").focus();
   }
 }
 
+/** Return whether a unit has a single input number. */
 const isOneToOne = ({ operands }) => typeof operands.x === "number";
 
-/** The input that weighed most: its layer and unit, `image` at the end, or null where none counts. */
-function sourceOf({ operands, inputs, unit, layer, channel_sums: sums }) {
+/** Return the layer and unit of the input with the largest contribution: layer `image` at the end, null if all are 0. */
+function strongestInput({ operands, inputs, unit, layer, channel_sums: sums }) {
   const [first] = inputs;
   const { channel, y, x } = unit;
-  const to = (at, from = first) => ({ layer: from, unit: at });
+  const to = (target, from = first) => ({ layer: from, unit: target });
   if (operands.products && operands.corner) {
-    let best = null;
-    eachProduct(operands, (product, dy, dx, input) => {
-      if (best === null || Math.abs(product) > Math.abs(best.product)) best = { product, dy, dx, input };
+    let strongest = null;
+    forEachProduct(operands, (product, dy, dx, input) => {
+      if (strongest === null || Math.abs(product) > Math.abs(strongest.product)) strongest = { product, dy, dx, input };
     });
-    return best.product === 0 ? null : to(inside(operands, best));
+    return strongest.product === 0 ? null : to(inputUnit(operands, strongest));
   }
   if (operands.largest) return operands.largest[0] && operands.largest[0].product ? to({ channel: operands.largest[0].input }) : null;
   if (operands.padding) return null;
@@ -104,60 +107,63 @@ function sourceOf({ operands, inputs, unit, layer, channel_sums: sums }) {
   return layer && "x" in operands ? to({ channel, y, x }) : null;
 }
 
-function eachProduct({ products }, see) {
-  products.forEach((row, dy) => row.forEach((cell, dx) => cell.forEach((product, input) => see(product, dy, dx, input))));
+function forEachProduct({ products }, visit) {
+  products.forEach((row, dy) => row.forEach((cell, dx) => cell.forEach((product, input) => visit(product, dy, dx, input))));
 }
 
-const inside = ({ corner, input_channels: [from] }, { dy, dx, input }) => ({ channel: from + input, y: corner[0] + dy, x: corner[1] + dx });
+/** Return the input unit that a kernel's weight is multiplied by. */
+const inputUnit = ({ corner, input_channels: [from] }, { dy, dx, input }) => ({ channel: from + input, y: corner[0] + dy, x: corner[1] + dx });
 
-/** One step: which unit, its equation worked out, and ways on. */
-function explain(found, go) {
-  const { layer, unit } = found;
+/** Return the elements of one step: the unit, its calculation, and a button to its strongest input. */
+function renderStep(result, go) {
+  const { layer, unit } = result;
   const where = unit.y === null ? `unit ${unit.channel}` : `channel ${unit.channel}, ${position(unit.y, unit.x)}`;
-  const to = sourceOf(found);
-  const end = to?.layer === "image";
+  const to = strongestInput(result);
+  const isPixel = to?.layer === "image";
   return [
     h("h6", { tabindex: "-1" }, `${layer.name}, ${where}`),
-    h("p.formula", h("code", found.formula)),
-    ...working(found, go),
-    h("p.sum", { data: { reconstructed: found.reconstructed, observed: found.observed } },
-      h("b", `= ${number(found.reconstructed, 6)}`), ` worked out here; the network gave ${number(found.observed, 6)}; they differ by ${number(found.abs_error, 2)}.`),
-    end ? h("p.notes", `This is the end of the trace: ${position(to.unit.y, to.unit.x)} of the 28 × 28 has the grey level ${number(found.operands.x)}.`)
-      : to && h("button", { type: "button", on: { click: () => go(to) } }, `Step back to ${to.layer}: what weighed most`),
+    h("p.formula", h("code", result.formula)),
+    ...calculation(result, go),
+    h("p.sum", { data: { reconstructed: result.reconstructed, observed: result.observed } },
+      h("b", `= ${number(result.reconstructed, 6)}`), ` is the calculated value. The network's own value is ${number(result.observed, 6)}; the difference is ${number(result.abs_error, 2)}.`),
+    isPixel ? h("p.notes", `The trace ends here: the pixel in ${position(to.unit.y, to.unit.x)} of the 28 × 28 picture has the grey level ${number(result.operands.x)}.`)
+      : to && h("button", { type: "button", on: { click: () => go(to) } }, `Go to the strongest input, in ${to.layer}`),
   ];
 }
 
-function working(found, go) {
-  const { operands } = found;
-  if (operands.products && operands.corner) return convolution(found, go);
-  if (operands.largest) return dense(found, go);
-  if (operands.exponentials) return softmax(found);
-  if (operands.places) return window(found, go);
-  return [h("p.equation", found.equation)];
+/** Return the elements that show a unit's calculation, by the kind of its operands. */
+function calculation(result, go) {
+  const { operands } = result;
+  if (operands.products && operands.corner) return convolution(result, go);
+  if (operands.largest) return dense(result, go);
+  if (operands.exponentials) return softmax(result);
+  if (operands.places) return pooling(result, go);
+  return [h("p.equation", result.equation)];
 }
 
-/** A kernel on its patch: for one input channel three tables, for many the channels' sums first. */
-function convolution(found, go) {
-  const { operands, channel_sums: sums, bias, inputs } = found;
+/** Show a kernel on its patch: three tables for one input channel; with several channels, first the sum of each. */
+function convolution(result, go) {
+  const { operands, channel_sums: sums, bias, inputs } = result;
   const [from] = operands.input_channels;
   const order = sums.map((_, at) => at).sort((a, b) => Math.abs(sums[b]) - Math.abs(sums[a]));
   const detail = h("div");
-  const show = (input) => fill(detail, product(operands, input, (y, x) => go({ layer: inputs[0], unit: inside(operands, { dy: y, dx: x, input }) }), sums));
+  const show = (input) => fill(detail, product(operands, input, (y, x) => go({ layer: inputs[0], unit: inputUnit(operands, { dy: y, dx: x, input }) }), sums));
   show(order[0]);
-  if (sums.length === 1) return [detail, h("p.equation", found.equation)];
-  const most = order.slice(0, 6);
+  if (sums.length === 1) return [detail, h("p.equation", result.equation)];
+  const largest = order.slice(0, 6);
   const rest = order.slice(6).reduce((sum, at) => sum + sums[at], 0);
   return [
-    h("p", `The kernel has a table for each of ${sums.length} input channels. Their sums, the largest first; choose one to see its products.`),
-    h("div.sums", most.map((at) => h("button", { type: "button", on: { click: () => show(at) } }, h("small", `channel ${from + at}`), number(sums[at]))),
+    h("p", `The kernel has one table of weights for each of the ${sums.length} input channels. Below is the sum of each channel, largest first. Choose one to see its products.`),
+    h("div.sums", largest.map((at) => h("button", { type: "button", on: { click: () => show(at) } }, h("small", `channel ${from + at}`), number(sums[at]))),
       order.length > 6 ? h("span", h("small", `other ${order.length - 6}`), number(rest)) : null,
       bias === null ? null : h("span", h("small", "bias"), number(bias))),
-    h("details", h("summary", `All ${sums.length} sums`), table("What each input channel adds", ["input channel", "sum"],
+    h("details", h("summary", `All ${sums.length} sums`), table("Sum of each input channel", ["input channel", "sum"],
       [...sums.map((sum, at) => [from + at, number(sum, 7)]), ...(bias === null ? [] : [["bias", number(bias, 7)]])])),
     detail,
   ];
 }
 
+/** Show input, kernel and products of one input channel. */
 function product({ patch, kernel, products, input_channels: [from] }, input, choose, sums) {
   const plane = (array) => array.map((row) => row.map((cell) => cell[input]));
   const [values, weights, results] = [patch, kernel, products].map(plane);
@@ -170,29 +176,31 @@ function product({ patch, kernel, products, input_channels: [from] }, input, cho
     h("p.total", h("small", "sum of the products"), h("b", number(sums[input]))));
 }
 
-function dense(found, go) {
-  const { operands, bias, inputs, reconstructed } = found;
+/** Show the largest products of a dense unit. */
+function dense({ operands, bias, inputs, reconstructed, pre_activation: weightedSum }, go) {
   const listed = operands.largest;
-  const rest = (found.pre_activation ?? reconstructed) - (bias ?? 0) - listed.reduce((sum, one) => sum + one.product, 0);
-  const button = (one) => h("button.link", { type: "button", on: { click: () => go({ layer: inputs[0], unit: { channel: one.input } }) } }, `${one.input}`);
-  const rows = [...listed.map((one) => [button(one), number(one.x), number(one.weight), number(one.product)]),
+  const rest = (weightedSum ?? reconstructed) - (bias ?? 0) - listed.reduce((sum, term) => sum + term.product, 0);
+  const button = (input) => h("button.link", { type: "button", on: { click: () => go({ layer: inputs[0], unit: { channel: input } }) } }, `${input}`);
+  const rows = [...listed.map(({ input, x, weight, product: value }) => [button(input), number(x), number(weight), number(value)]),
     [`other ${operands.x.length - listed.length}`, "", "", number(rest)], ...(bias === null ? [] : [["bias", "", "", number(bias)]]),
-    ["sum", "", "", number(found.pre_activation ?? reconstructed, 6)]];
-  return [h("p", `${operands.x.length} inputs, each times its weight. The weightiest:`), table("The weightiest inputs", ["input", "value x", "weight W", "x · W"], rows)];
+    ["sum", "", "", number(weightedSum ?? reconstructed, 6)]];
+  return [h("p", `Each of the ${operands.x.length} inputs is multiplied by its weight. The largest products:`), table("The largest products", ["input", "value x", "weight W", "x · W"], rows)];
 }
 
+/** Show the fraction that gives a probability. */
 function softmax({ operands, unit, reconstructed }) {
-  const raised = operands.x.map(Math.exp);
-  const sum = raised.reduce((a, b) => a + b, 0);
+  const exponentials = operands.x.map(Math.exp);
+  const sum = exponentials.reduce((a, b) => a + b, 0);
   return [h("p.equation", `exp(${number(operands.x[unit.channel])}) / (${operands.x.map((x) => `exp${operand(x).startsWith("(") ? operand(x) : `(${operand(x)})`}`).join(" + ")})`),
-    h("p.equation", `= ${number(raised[unit.channel])} / ${number(sum)} = ${number(reconstructed, 6)}`)];
+    h("p.equation", `= ${number(exponentials[unit.channel])} / ${number(sum)} = ${number(reconstructed, 6)}`)];
 }
 
-function window({ operands, inputs, unit }, go) {
+/** Show the values of a pooling window, or of merged inputs at one position. */
+function pooling({ operands, inputs, unit }, go) {
   const { values, places, winner } = operands;
   return [h("div.sums", values.map((value, at) => {
     const [y, x] = places[at];
-    const won = winner && winner[0] === y && winner[1] === x;
-    return h(won ? "button.won" : "button", { type: "button", on: { click: () => go({ layer: inputs[0], unit: { channel: unit.channel, y, x } }) } }, h("small", `${y}, ${x}`), number(value));
-  })), h("p.equation", winner ? `The largest of ${values.length}: ${number(Math.max(...values))}, from ${position(...winner)}.` : `The mean of ${values.length}.`)];
+    const isWinner = winner && winner[0] === y && winner[1] === x;
+    return h(isWinner ? "button.won" : "button", { type: "button", on: { click: () => go({ layer: inputs[0], unit: { channel: unit.channel, y, x } }) } }, h("small", `${y}, ${x}`), number(value));
+  })), h("p.equation", winner ? `The largest of ${values.length} values is ${number(Math.max(...values))}, in ${position(...winner)}.` : `The mean of ${values.length} values.`)];
 }

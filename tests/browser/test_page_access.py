@@ -41,7 +41,7 @@ def test_axe_finds_nothing(page: Page, scheme: str) -> None:
     expect(page.locator("#compare-body tbody tr")).to_have_count(26)
     card(page, "conv_1_2").locator(".overlay").click(position={"x": 20, "y": 20})
     expect(page.locator("#layer-conv_1_2 .panel .working")).to_be_visible()
-    card(page, "logits").get_by_role("button", name="How unit 7 comes about").click()
+    card(page, "logits").get_by_role("button", name="How unit 7 is calculated").click()
     layer = card(page, "logits")
     layer.get_by_role("button", name="Follow the strongest input").click()
     expect(page.locator("#layer-logits .trace")).to_contain_text("has the grey level")
@@ -80,7 +80,7 @@ def test_every_picture_has_a_table(page: Page) -> None:
     )
     assert without == []
     layer = card(page, "relu_1_1")
-    layer.get_by_text("Table of the figures").click()
+    layer.get_by_text("Table of the channels").click()
     expect(layer.locator("details table tbody tr")).to_have_count(32)
     layer.locator(".overlay").click(position={"x": 20, "y": 20})
     layer.get_by_text("Table of the values").click()
@@ -100,4 +100,4 @@ def test_answer_is_spoken_when_the_pen_rests(page: Page) -> None:
     """The live region says the digit and the runner-up."""
     page.get_by_label("Sample digit 5").click()
     expect(page.locator("#live")).to_contain_text("It is a 5")
-    expect(page.locator("#live")).to_contain_text("Next comes")
+    expect(page.locator("#live")).to_contain_text("Next most likely")

@@ -63,7 +63,7 @@ def test_mouse_draws_and_undo_brings_back(page: Page) -> None:
     expect(page.locator("#verdict")).to_have_text("Nothing is drawn yet.")
     draw_by_mouse(page, ONE)
     expect_digit(page, 1)
-    expect(page.locator("#second")).to_contain_text("Next comes")
+    expect(page.locator("#second")).to_contain_text("Next most likely")
     page.locator("#undo").click()
     page.locator("#undo").click()
     expect_digit(page, 7)
@@ -123,13 +123,13 @@ def test_upload_of_a_photo(page: Page, tmp_path: Path) -> None:
     switch.click()
     expect(switch).to_have_attribute("aria-pressed", "false")
     expect(page.locator("#film [data-stage=centre] .said")).to_contain_text("Without it: ")
-    expect(last).to_contain_text("Without “Centred” the network would receive this.")
+    expect(last).to_contain_text("Without the stage “Centred”, the network would receive this.")
     assert last.locator("img").get_attribute("src") != whole
     other.click()
     expect(switch).to_have_attribute("aria-pressed", "true")
-    expect(last).to_contain_text("Without “Cleaned”")
+    expect(last).to_contain_text("Without the stage “Cleaned”")
     other.click()
-    expect(last).to_contain_text("This the network sees, and nothing else.")
+    expect(last).to_contain_text("The network sees only this.")
     assert last.locator("img").get_attribute("src") == whole
 
 
@@ -147,7 +147,7 @@ def test_what_the_service_refuses_is_said(page: Page) -> None:
     problem = {"type": "urn:digitscope:problem:too-large", "detail": "Too many pixels."}
     page.route("**/preprocess?*", lambda route: route.fulfill(status=413, json=problem))
     page.get_by_label("Sample digit 2").click()
-    expect(page.locator("#verdict")).to_have_text("This could not be read.")
+    expect(page.locator("#verdict")).to_have_text("This image could not be read.")
     expect(page.locator("#second")).to_have_text("Too many pixels.")
 
 
@@ -185,7 +185,7 @@ def test_what_is_not_of_the_surface_any_more_is_faint(page: Page, tmp_path: Path
     expect(page.locator("body")).not_to_have_attribute("data-stale", "true")
     Image.new("L", (60, 60), 255).save(tmp_path / "blank.png")
     page.locator("#file").set_input_files(tmp_path / "blank.png")
-    expect(page.locator("#verdict")).to_have_text("No digit is seen.")
+    expect(page.locator("#verdict")).to_have_text("No digit found.")
     expect(page.locator("#second")).to_contain_text("No ink was found")
     expect(page.locator("body")).to_have_attribute("data-stale", "true")
 
@@ -225,7 +225,7 @@ def test_samples_are_read(page: Page) -> None:
     for digit in (0, 4, 9):
         page.get_by_label(f"Sample digit {digit}").click()
         expect_digit(page, digit)
-    expect(page.locator("#without")).to_contain_text("came as 28 × 28")
+    expect(page.locator("#without")).to_contain_text("already has 28 × 28")
     draw_by_mouse(page, [(0.1, 0.9), (0.2, 0.9)])
     expect(page.locator("#film .frame")).to_have_count(8)
 
@@ -276,7 +276,7 @@ def test_server_lost_and_back(page: Page, site: Running) -> None:
 
 def test_curl_command_gives_the_same_answer(page: Page) -> None:
     """The command that is copied asks for the same digit as the page shows."""
-    page.get_by_role("button", name="Copy the prediction as curl").press("Enter")
+    page.get_by_role("button", name="Copy curl command for the prediction").press("Enter")
     expect(page.locator("#banner")).to_contain_text("on the clipboard")
     command = page.evaluate("navigator.clipboard.readText()")
     url, body = command.split("'")[1], command.split("'")[5]

@@ -101,7 +101,7 @@ def test_channel_by_pointer_and_the_equation_of_its_strongest_pixel(page: Page) 
 def test_trace_leads_back_to_the_pixel(page: Page) -> None:
     """From a logit, following the strongest input ends at a grey level of the 28x28."""
     layer = card(page, "logits")
-    layer.get_by_role("button", name="How unit 7 comes about").click()
+    layer.get_by_role("button", name="How unit 7 is calculated").click()
     layer.get_by_role("button", name="Follow the strongest input back to the pixel").click()
     expect(layer.locator(".trace")).to_contain_text("has the grey level")
     steps = layer.locator(".step h6").all_inner_texts()
@@ -115,8 +115,8 @@ def test_scale_of_each_channel(page: Page) -> None:
     """With a scale for each channel, a ReLU's sheet is coloured anew and says so."""
     layer = card(page, "relu_1_1")
     shared = _colours(layer.locator("canvas").first)
-    page.get_by_label("one for each channel").check()
-    expect(layer.locator(".legend")).to_contain_text("each channel has its own ends")
+    page.get_by_label("separate for each channel").check()
+    expect(layer.locator(".legend")).to_contain_text("each channel has its own range")
     assert _colours(layer.locator("canvas").first) != shared
 
 
@@ -170,7 +170,7 @@ def test_why_and_why_not(page: Page) -> None:
     expect(page.locator(".honesty")).to_contain_text("The map adds up to")
     page.get_by_label("Method").select_option("occlusion")
     page.get_by_label("and not").select_option("1")
-    expect(page.locator("#why-body")).to_contain_text("the score of 7 less that of 1")
+    expect(page.locator("#why-body")).to_contain_text("the score of 7 minus the score of 1")
     expect(page.locator("#why-body .alike li")).to_have_count(8)
 
 
@@ -215,7 +215,7 @@ def test_another_model_is_chosen(page: Page) -> None:
     expect(chosen).to_have_attribute("data-model", "other")
     epochs = page.locator("#epochs-body")
     epochs.scroll_into_view_if_needed()
-    expect(epochs).to_contain_text("kept no weights of its training")
+    expect(epochs).to_contain_text("No epochs of the network other were saved")
 
 
 def test_what_comes_late_of_another_model_is_dropped(page: Page) -> None:
@@ -231,7 +231,7 @@ def test_what_comes_late_of_another_model_is_dropped(page: Page) -> None:
     late[0].continue_()
     page.evaluate("fetch('models/other/training')")  # by then the other has come, or was given up
     late[1].continue_()
-    expect(page.locator("#epochs-body")).to_contain_text("kept no weights of its training")
+    expect(page.locator("#epochs-body")).to_contain_text("No epochs of the network other were saved")
 
 
 def test_epoch_slider(page: Page) -> None:
