@@ -15,7 +15,7 @@ export function startCompare() {
   const pin = h("button", { type: "button", on: { click: () => { pinned = state.prepared?.pixels ?? null; unpin.disabled = !pinned; show.refresh(); } } }, "Pin this image");
   fill(byId("compare-body"), h("div.row", pin, unpin), body);
   const show = updateWhenVisible(byId("compare-body"), async (signal) => {
-    if (!pinned) { fill(body, h("p.notes", "Pin the current image, then draw or choose another entry. A table will show how similar the two images are in each layer.")); return; }
+    if (!pinned) { fill(body, h("p.notes", "Pin the current image, then draw or choose another one. A table will show how similar the two images are in each layer.")); return; }
     const now = state.prepared.pixels;
     const response = await send("compare", {}, signal, [{ pixels: pinned }, { pixels: now }]);
     fill(body, comparison(response, now));

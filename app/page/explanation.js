@@ -39,7 +39,7 @@ export function startExplanation() {
   onColourScheme(() => explanation && paint(map, explanation));
 }
 
-/** Fill the choice of methods; returns them by name. */
+/** Fill the menu of methods and return the methods by name. */
 async function listMethods(select, signal) {
   const answer = await get("explain", {}, signal);
   fill(select, answer.methods.map(({ name, title }) => h("option", { value: name }, title)));

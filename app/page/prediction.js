@@ -39,7 +39,7 @@ export function probabilityBars(body, { before: withMarks = false } = {}) {
 export function describePrediction({ digit, runner_up: second, probabilities, verdict }) {
   const inWords = (share) => percent(share).replace("> ", "more than ").replace("< ", "less than ");
   const first = `with a probability of ${inWords(probabilities[digit])}`;
-  const next = `Next most likely: ${second}, with ${inWords(probabilities[second])}.`;
+  const next = `Second: ${second}, with ${inWords(probabilities[second])}.`;
   if (verdict === "digit") return [`It is ${aDigit(digit)}, ${first}.`, next];
   if (verdict === "unsure") return [`Not sure. Perhaps ${aDigit(digit)}, ${first}.`, next];
   return ["Not a digit.", `The network saw nothing like this in training. If it had to choose: ${digit}, then ${second}.`];

@@ -100,4 +100,4 @@ def test_answer_is_spoken_when_the_pen_rests(page: Page) -> None:
     """The live region says the digit and the runner-up."""
     page.get_by_label("Sample digit 5").click()
     expect(page.locator("#live")).to_contain_text("It is a 5")
-    expect(page.locator("#live")).to_contain_text("Next most likely")
+    expect(page.locator("#live")).to_contain_text("Second: ")

@@ -63,7 +63,7 @@ def test_mouse_draws_and_undo_brings_back(page: Page) -> None:
     expect(page.locator("#verdict")).to_have_text("Nothing is drawn yet.")
     draw_by_mouse(page, ONE)
     expect_digit(page, 1)
-    expect(page.locator("#second")).to_contain_text("Next most likely")
+    expect(page.locator("#second")).to_contain_text("Second: ")
     page.locator("#undo").click()
     page.locator("#undo").click()
     expect_digit(page, 7)
