@@ -118,7 +118,7 @@ def elu(alpha: float = 1.0) -> Function:
 
 LINEAR = Function("linear", "x", lambda x: x, lambda x, y: np.ones_like(x))
 
-_NAMED = {
+FUNCTIONS = {
     "linear": LINEAR,
     "relu": relu(),
     "relu6": relu(max_value=6.0),
@@ -185,16 +185,16 @@ _NAMED = {
         "exponential", "exp(x)", lambda x: np.asarray(np.exp(x)), lambda x, y: y
     ),
 }
-_NAMED["swish"], _NAMED["hard_swish"] = _NAMED["silu"], _NAMED["hard_silu"]
+FUNCTIONS["swish"], FUNCTIONS["hard_swish"] = FUNCTIONS["silu"], FUNCTIONS["hard_silu"]
 
 
-def named(activation: object) -> Function | None:
+def find_function(activation: object) -> Function | None:
     """Return the function of a layer's `activation` option; None for softmax or an unknown one."""
     if activation is None:
         return LINEAR
     if isinstance(activation, Mapping):  # Keras writes custom functions as a dictionary
         activation = activation.get("config", activation.get("class_name"))
-    return _NAMED.get(activation) if isinstance(activation, str) else None
+    return FUNCTIONS.get(activation) if isinstance(activation, str) else None
 
 
 def softmax(x: Array, axis: int = -1) -> Array:

@@ -10,7 +10,7 @@ from app.inference.keras_compiler import compile_model
 from app.inference.keras_runtime import KerasRuntime, layer_outputs
 from app.inference.litert_runtime import LiteRtRuntime
 from app.inference.model import Model
-from app.network.functions import _NAMED
+from app.network.functions import FUNCTIONS
 from app.network.graph import IMAGE
 from app.network.network import Network, read_network
 from app.verdict import energy
@@ -137,7 +137,7 @@ def test_gradients_agree_with_gradient_tape(
     _assert_close(got, expected, 1e-4)
 
 
-@pytest.mark.parametrize("name", sorted(_NAMED))
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_activation_functions_agree_with_keras(name: str) -> None:
     """Value and slope of each named activation agree with Keras and tf.GradientTape."""
     x = np.linspace(-7.05, 7.05, 96, dtype=np.float32)
@@ -145,10 +145,10 @@ def test_activation_functions_agree_with_keras(name: str) -> None:
         tape.watch(values := tf.constant(x))
         expected = keras.activations.get(name)(values)
     slope = tape.gradient(expected, values)
-    y = _NAMED[name].value(x)
+    y = FUNCTIONS[name].value(x)
     assert y.dtype == np.float32
     np.testing.assert_allclose(y, expected.numpy(), rtol=1e-5, atol=2e-6)
-    np.testing.assert_allclose(_NAMED[name].slope(x, y), slope.numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(FUNCTIONS[name].slope(x, y), slope.numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_resumed_run_equals_a_whole_run(classic: Model, digits: Digits) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from app.network.equation import MAX_TERMS, Equation, UnitInputs, operand, sum_of, weighted_sum
-from app.network.functions import LINEAR, Array, Function, named
+from app.network.functions import LINEAR, Array, Function, find_function
 from app.network.geometry import Footprint
 from app.network.operation import Config, LayerKind, Operation, SavedLayer, Shapes
 from app.network.window import Window
@@ -187,7 +187,7 @@ class Convolution(Operation):
 
 def _convolution(saved: SavedLayer) -> Operation | None:
     config = saved.config
-    function = named(config["activation"])
+    function = find_function(config["activation"])
     if function is None:
         return None
     window = Window.from_keras(config, config["kernel_size"])
@@ -197,7 +197,7 @@ def _convolution(saved: SavedLayer) -> Operation | None:
 
 def _depthwise(saved: SavedLayer) -> Operation | None:
     config = saved.config
-    function = named(config["activation"])
+    function = find_function(config["activation"])
     if function is None:
         return None
     kernel = saved.weights["kernel"]

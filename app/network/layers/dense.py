@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from app.network.equation import MAX_TERMS, Equation, UnitInputs, sum_of, weighted_sum
-from app.network.functions import LINEAR, Array, Function, named
+from app.network.functions import LINEAR, Array, Function, find_function
 from app.network.geometry import SAME_POSITION, Everything, Footprint
 from app.network.operation import Config, LayerKind, Operation, SavedLayer, Shapes
 
@@ -115,7 +115,7 @@ class Dense(Operation):
 
 
 def _dense(saved: SavedLayer) -> Operation | None:
-    function = named(saved.config["activation"])
+    function = find_function(saved.config["activation"])
     if function is None:
         return None
     return Dense(saved.weights["kernel"], saved.weights.get("bias"), function)

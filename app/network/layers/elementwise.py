@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.network.equation import Equation, UnitInputs, number
-from app.network.functions import Array, Function, elu, named, relu
+from app.network.functions import Array, Function, elu, find_function, relu
 from app.network.geometry import SAME_UNIT, Footprint
 from app.network.layers.softmax import Softmax
 from app.network.operation import Config, LayerKind, Operation, SavedLayer, Shapes, no_weights
@@ -76,7 +76,7 @@ class Activation(Elementwise):
 def _activation(saved: SavedLayer) -> Operation | None:
     if saved.config["activation"] == "softmax":
         return Softmax()
-    function = named(saved.config["activation"])
+    function = find_function(saved.config["activation"])
     return Activation(function) if function else None
 
 

@@ -28,7 +28,7 @@ _EXAMPLES: dict[str, tuple[type[errors.DigitscopeError], str]] = {
     ),
     "unsupported-layer": (
         errors.UnsupportedLayerError,
-        "The arithmetic of the layer 'norm' (LayerNormalization) is not known to the service.",
+        "The service does not support the arithmetic of the layer 'norm' (LayerNormalization).",
     ),
     "too-large": (
         errors.TooLargeError,
