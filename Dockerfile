@@ -4,7 +4,7 @@ ARG BASE=python:3.13-slim-bookworm
 # Of its own, because it is large and changes only with pyproject.toml and constraints.txt.
 FROM ${BASE} AS dependencies
 # Extras of pyproject.toml, with commas between them: otel sends traces; tensorflow compiles bundles that
-# come without their twin (model.tflite). Nothing else needs it: explanations are worked out in NumPy.
+# come without a compiled model (model.tflite). Nothing else needs it: explanations are worked out in NumPy.
 ARG EXTRAS=""
 WORKDIR /dependencies
 RUN python3 -m venv --without-pip /venv

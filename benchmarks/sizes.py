@@ -71,14 +71,14 @@ def measure(
     """Distil a width and measure it as it would be served."""
     recipe = replace(TAUGHT, options={"width": width})
     network = fit(recipe, train, held_out, run, seed=SEED, copies=copies).network
-    twin, int8 = compile_model(network), compile_int8(network, train.images)
+    tflite, int8 = compile_model(network), compile_int8(network, train.images)
     return Size(
         parameters=network.count_params(),
         multiply_adds=multiply_adds(network),
         float32=_figures(
-            LiteRtRuntime(twin, interpreters=1), 4 * network.count_params() / 1e3, held_out
+            LiteRtRuntime(tflite, interpreters=1), 4 * network.count_params() / 1e3, held_out
         ),
-        int8=_figures(LiteRtRuntime(twin, int8=int8, interpreters=1), len(int8) / 1e3, held_out),
+        int8=_figures(LiteRtRuntime(tflite, int8=int8, interpreters=1), len(int8) / 1e3, held_out),
     )
 
 

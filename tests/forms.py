@@ -1,4 +1,4 @@
-"""The ways in which a client may send an image, as arguments of an HTTP client."""
+"""Every body form of an image, as keyword arguments of an HTTP client."""
 
 import base64
 import io
@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def encode(pixels: NDArray[np.uint8], image_format: str = "PNG") -> bytes:
-    """Encode grey pixels as an image file."""
+    """Return grey pixels as an image file."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(
         stream,
@@ -21,14 +21,14 @@ def encode(pixels: NDArray[np.uint8], image_format: str = "PNG") -> bytes:
 
 
 def npy(values: NDArray[np.generic]) -> bytes:
-    """Write an array as a .npy file."""
+    """Return an array as a .npy file."""
     stream = io.BytesIO()
     np.save(stream, values)
     return stream.getvalue()
 
 
 def every_form(pixels: NDArray[np.uint8]) -> dict[str, dict[str, Any]]:
-    """Return each body form that carries `pixels` `[28, 28]` without loss."""
+    """Return every lossless body form of `pixels` `[28, 28]`, by name."""
     png = encode(pixels)
     text = base64.b64encode(png).decode()
     files = {

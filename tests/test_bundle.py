@@ -23,7 +23,7 @@ def models(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def _delete_twin(folder: Path) -> None:
+def _delete_compiled(folder: Path) -> None:
     (folder / "model.tflite").unlink()
 
 
@@ -68,7 +68,7 @@ def _no_keras(folder: Path) -> None:
 
 
 DAMAGES = {
-    "twin missing": (_delete_twin, "model.tflite cannot be read: No such file"),
+    "compiled model missing": (_delete_compiled, "model.tflite cannot be read: No such file"),
     "network truncated": (_truncate_keras, "model.keras is not the file that was published"),
     "one bit wrong": (_flip_a_bit, "model.tflite is not the file that was published"),
     "metadata missing": (_delete_metadata, "has no metadata.json"),
@@ -138,7 +138,7 @@ def test_serve_refuses_with_a_sentence(
 
 
 def test_wrong_format_behind_a_right_hash(models: Path) -> None:
-    """A twin that is no LiteRT model is refused when it is loaded, even if its hash is right."""
+    """A compiled file that is no LiteRT model is refused at loading, even with the right hash."""
     _seal_rubbish(models / "classic")
     registry = Registry(models, "classic", interpreters=1)
     with pytest.raises(BundleError, match="no LiteRT model"):

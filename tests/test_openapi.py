@@ -1,4 +1,4 @@
-"""The OpenAPI document: complete, and its examples give the answers that it shows."""
+"""The OpenAPI document is complete, and its examples are real."""
 
 import re
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from app.web.requests.images import ONE_IMAGE_TYPES
 
 @pytest.fixture(scope="module")
 def document(client: TestClient) -> dict:
-    """The document as the service publishes it."""
+    """Return the published document."""
     return client.get("/openapi.json").json()
 
 
 def test_predict_lists_every_body_form(document: dict) -> None:
-    """Every media type that is read is in the document, the form with its file chooser first."""
+    """Every accepted media type is in the document; the form with its file chooser is first."""
     content = document["paths"]["/predict"]["post"]["requestBody"]["content"]
     assert set(content) == set(ONE_IMAGE_TYPES)
     assert next(iter(content)) == "multipart/form-data"
@@ -25,8 +25,8 @@ def test_predict_lists_every_body_form(document: dict) -> None:
     assert form["properties"]["file"]["format"] == "binary"
 
 
-def test_examples_give_the_answers_shown(client: TestClient, document: dict) -> None:
-    """Posting each example body gives, to the letter, one of the answers in the document."""
+def test_example_requests_give_the_example_responses(client: TestClient, document: dict) -> None:
+    """Each example request gives exactly one of the example responses."""
     operation = document["paths"]["/predict"]["post"]
     bodies = operation["requestBody"]["content"]["application/json"]["examples"]
     shown = operation["responses"]["200"]["content"]["application/json"]["examples"]
@@ -41,7 +41,7 @@ def test_examples_give_the_answers_shown(client: TestClient, document: dict) -> 
 
 
 def test_every_error_has_an_example_of_its_status(document: dict) -> None:
-    """Each error response shows problems of its status, or the error form of its protocol."""
+    """Each error response has an example of its status, or of its protocol's form."""
     for path, operations in document["paths"].items():
         for operation in operations.values():
             for status, response in operation["responses"].items():
@@ -57,7 +57,7 @@ def test_every_error_has_an_example_of_its_status(document: dict) -> None:
 
 
 def test_references_resolve_and_operations_are_named(document: dict) -> None:
-    """Every $ref points to a schema that exists, and operation ids are unique."""
+    """Every `$ref` points to an existing schema, and operation ids are unique."""
     text = str(document)
     schemas = document["components"]["schemas"]
     used = {part.split("'")[0] for part in text.split("#/components/schemas/")[1:]}
@@ -72,7 +72,7 @@ def test_references_resolve_and_operations_are_named(document: dict) -> None:
 
 
 def _schemas(at: object) -> Iterator[dict]:
-    """Every schema and part of one, without the examples."""
+    """Yield every schema and every part of one, without the examples."""
     if isinstance(at, dict):
         yield at
         for key, value in at.items():
@@ -83,8 +83,8 @@ def _schemas(at: object) -> Iterator[dict]:
             yield from _schemas(value)
 
 
-def test_every_concept_is_one_schema_with_a_name(document: dict) -> None:
-    """No route has an object of its own, and no set of choices stands in two places."""
+def test_every_concept_is_one_named_schema(document: dict) -> None:
+    """No route has an anonymous object, and no set of choices appears twice."""
     anonymous = [at for at in _schemas(document["paths"]) if at.get("type") == "object"]
     assert not anonymous
     choices = [tuple(at["enum"]) for at in _schemas(document) if "enum" in at]

@@ -1,4 +1,4 @@
-"""Preparation, laid open."""
+"""The report on an image's preparation."""
 
 import threading
 
@@ -13,12 +13,12 @@ from app.recognise import Options
 from app.samples import sample_pixels
 
 
-def test_nobody_waits_and_no_stage_is_left_out(classic: Model) -> None:
-    """To prepare a photo again and again keeps no thread for those who have left."""
+def test_report_stops_when_it_is_cancelled(classic: Model) -> None:
+    """After a cancellation the photo is not prepared again for the next stage."""
     photo = np.kron(sample_pixels(3), np.ones((3, 3), np.uint8))
-    left = threading.Event()
-    with cancel_scope(left):
+    cancelled = threading.Event()
+    with cancel_scope(cancelled):
         assert explain_preparation(from_pixels(photo), classic, Options()).without
-        left.set()
+        cancelled.set()
         with pytest.raises(WorkCancelled):
             explain_preparation(from_pixels(photo), classic, Options())

@@ -1,4 +1,4 @@
-"""One image and many: the same is said of each, in whatever company it comes."""
+"""An image gets the same prediction alone and in a batch."""
 
 import threading
 from dataclasses import replace
@@ -35,15 +35,15 @@ OPTIONS = [
 
 
 def _odd(digits: Digits) -> list[NDArray[np.uint8]]:
-    """Images of 28x28 that are not MNIST-shaped, some of them blank."""
+    """Return 28x28 images that are not MNIST-shaped; some are blank."""
     first = digits.images[0]
     noise = np.random.default_rng(5).integers(0, 256, (28, 28)).astype(np.uint8)
     foggy = np.clip(first.astype(int) // 2 + 90, 0, 255).astype(np.uint8)
     return [255 - first, noise, foggy, np.zeros_like(first), np.full_like(first, 255)]
 
 
-def _said(image: ImageInput | DigitscopeError, model: Model, options: Options) -> tuple:
-    """What is said of an image alone."""
+def _result_alone(image: ImageInput | DigitscopeError, model: Model, options: Options) -> tuple:
+    """Return the prediction for a single image, or its error."""
     try:
         if isinstance(image, DigitscopeError):
             raise image
@@ -56,8 +56,8 @@ def _said(image: ImageInput | DigitscopeError, model: Model, options: Options) -
     return one.digit, one.runner_up, one.verdict, one.score, shares, shape, warnings
 
 
-def _each_said(images, model: Model, options: Options) -> list[tuple]:
-    """What is said of images together, one by one."""
+def _results_together(images, model: Model, options: Options) -> list[tuple]:
+    """Return the predictions and errors of a batch, one for each image."""
     found = recognise_many(images, model, options)
     said, rows = found.predictions, iter(range(len(found.predictions)))
     each: list[tuple] = []
@@ -84,26 +84,26 @@ def _each_said(images, model: Model, options: Options) -> list[tuple]:
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_company_changes_nothing(classic: Model, digits: Digits, options: Options) -> None:
-    """Pixels, files and errors in one list each give what they give alone, in their order."""
+def test_batch_equals_single_images(classic: Model, digits: Digits, options: Options) -> None:
+    """Pixels, files and errors in one list have the same results as alone, in order."""
     files = [sample_png(3), encode(255 - digits.images[4], "JPEG"), b"no image", sample_png(5)]
-    wrong = UndecodableError("It was no base64.")
+    wrong = UndecodableError("This is no base64.")
     images = [*files, *_odd(digits), wrong, *digits.images[:4], *files[::-1], digits.images[5]]
-    expected = [_said(image, classic, options) for image in images]
-    assert _each_said(images, classic, options) == expected
+    expected = [_result_alone(image, classic, options) for image in images]
+    assert _results_together(images, classic, options) == expected
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_an_array_is_as_its_images(classic: Model, digits: Digits, options: Options) -> None:
-    """An array gives what its images give alone, whether all of them go unchanged or not."""
+def test_array_equals_single_images(classic: Model, digits: Digits, options: Options) -> None:
+    """An array has the results of its images, whether all of them skip preparation or not."""
     mixed = np.stack([digits.images[6], *_odd(digits), *digits.images[7:9]])
     for images in (digits.images[:9], mixed):
-        expected = [_said(image, classic, options) for image in images]
-        assert _each_said(images, classic, options) == expected
+        expected = [_result_alone(image, classic, options) for image in images]
+        assert _results_together(images, classic, options) == expected
 
 
-def test_unchanged_images_need_no_preparation(classic: Model, digits: Digits) -> None:
-    """Those that go unchanged are MNIST-shaped, or to be taken as they are; they read the same."""
+def test_passthrough_images_skip_preparation(classic: Model, digits: Digits) -> None:
+    """MNIST-shaped images, and all images with preprocess=none, skip it with the same scores."""
     dark, taken = Options(polarity="dark-on-light"), Options(preprocess="none")
     digit, odd = (from_pixels(image) for image in (digits.images[0], _odd(digits)[1]))
     assert is_passthrough(digit, Options())
@@ -118,40 +118,40 @@ def test_unchanged_images_need_no_preparation(classic: Model, digits: Digits) ->
 
 
 class Tied:
-    """A runtime that finds two digits as probable as each other."""
+    """A runtime for which two digits are equally probable."""
 
     def predict(self, images: Pixels) -> Outputs:
-        """Say 3 and 8."""
+        """Return 0.5 for 3 and for 8."""
         shares = np.zeros((len(images), 10), np.float32)
         shares[:, [8, 3]] = 0.5
         return Outputs(shares, 20 * shares, shares)
 
     def inspect(self, images: Pixels) -> dict[str, NDArray[np.float32]]:
-        """Give nothing."""
+        """Return no layers."""
         return {}
 
 
-def test_of_equals_the_smaller_digit_comes_first(classic: Model, digits: Digits) -> None:
-    """Where two digits are as probable as each other, the smaller is named first."""
+def test_smaller_of_equally_probable_digits_wins(classic: Model, digits: Digits) -> None:
+    """If two digits are equally probable, the smaller is the digit and the other the runner-up."""
     found = recognise_many(digits.images[:3], replace(classic, runtime=Tied()), Options())
     assert found.predictions.digits == [3, 3, 3]
     assert found.predictions.runners_up == [8, 8, 8]
 
 
-def test_nothing_to_read_is_nothing_said(classic: Model) -> None:
-    """Without images there are no predictions, and the network is not run."""
+def test_no_images_give_no_predictions(classic: Model) -> None:
+    """An empty batch does not run the network."""
     assert predict([], replace(classic, runtime=None)) == []
     assert len(recognise_many([], replace(classic, runtime=None), Options()).predictions) == 0
 
 
 @pytest.mark.parametrize("decoded", [False, True])
-def test_nobody_waits_and_nothing_is_read(classic: Model, decoded: bool) -> None:
-    """A batch of photos keeps no thread for those who have left: it ends at the next image."""
+def test_batch_stops_when_it_is_cancelled(classic: Model, decoded: bool) -> None:
+    """After a cancellation no further image of the batch is read."""
     photo = np.kron(sample_pixels(3), np.ones((3, 3), np.uint8))
     images = [from_pixels(photo) if decoded else encode(photo)]
-    left = threading.Event()
-    with cancel_scope(left):
+    cancelled = threading.Event()
+    with cancel_scope(cancelled):
         assert recognise_many(images, classic, Options()).predictions.digits == [3]
-        left.set()
+        cancelled.set()
         with pytest.raises(WorkCancelled):
             recognise_many(images, classic, Options())

@@ -1,4 +1,4 @@
-"""Verdicts: digits are let through, other things are not."""
+"""Verdicts: digits are accepted, other images are refused."""
 
 import numpy as np
 import pytest
@@ -11,9 +11,9 @@ from tests.conftest import Digits
 from tests.forms import encode
 from training.nondigits import NONDIGITS
 
-# Share of each kind that must not be called a digit; docs/imaging.md has the measured shares. Rings
-# and drawn faces come near a 0 or an 8, so less is asked of them.
-REFUSED = {
+# Smallest share of each kind that must not get the verdict `digit`; see docs/imaging.md for the
+# measured shares. Rings and faces resemble a 0 or an 8, so their bounds are lower.
+MIN_REFUSED = {
     "latin letters": 0.95,
     "greek letters": 0.85,
     "shapes": 0.4,
@@ -33,21 +33,21 @@ def test_energy_is_log_sum_exp() -> None:
     ("score", "confidence", "verdict"),
     [(1, 0.99, "not-a-digit"), (5, 0.6, "unsure"), (5, 0.99, "digit")],
 )
-def test_thresholds(score: float, confidence: float, verdict: str) -> None:
-    """A low score is no digit, a low confidence unsure, whatever the other says."""
+def test_thresholds_give_the_verdict(score: float, confidence: float, verdict: str) -> None:
+    """A low score gives `not-a-digit`, else a low confidence gives `unsure`."""
     assert judge([score], [confidence], not_a_digit_below=2, unsure_below=0.9) == [verdict]
 
 
-def test_digits_are_let_through(classic: Model, digits: Digits) -> None:
-    """Of 1,000 digits at most 1 in 100 is refused, and 95 in 100 are read for sure."""
+def test_digits_are_accepted(classic: Model, digits: Digits) -> None:
+    """Of 1,000 digits at most 1 % get `not-a-digit`, and at least 95 % get `digit`."""
     verdicts = [recognise(encode(image), classic, Options()).verdict for image in digits.images]
     assert verdicts.count("not-a-digit") <= 10
     assert verdicts.count("digit") >= 950
 
 
-@pytest.mark.parametrize("kind", REFUSED)
-def test_other_things_are_refused(classic: Model, kind: str) -> None:
-    """Things that no training has shown are called not-a-digit or unsure, or blank."""
+@pytest.mark.parametrize("kind", MIN_REFUSED)
+def test_other_images_are_refused(classic: Model, kind: str) -> None:
+    """Images of kinds that no training has shown are `not-a-digit`, `unsure` or blank."""
     rng, trusted = np.random.default_rng(3), 0
     for _ in range(60):
         try:
@@ -55,9 +55,9 @@ def test_other_things_are_refused(classic: Model, kind: str) -> None:
         except BlankImageError:
             continue
         trusted += verdict == "digit"
-    assert 1 - trusted / 60 >= REFUSED[kind]
+    assert 1 - trusted / 60 >= MIN_REFUSED[kind]
 
 
-def test_every_kind_is_tested() -> None:
-    """No kind of non-digit is left out."""
-    assert set(REFUSED) == set(NONDIGITS)
+def test_every_kind_has_a_bound() -> None:
+    """Every kind of non-digit image is tested."""
+    assert set(MIN_REFUSED) == set(NONDIGITS)

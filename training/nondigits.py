@@ -37,7 +37,7 @@ def _glyph(characters: str, fonts: tuple[str, ...], rng: np.random.Generator) ->
 
 
 def latin_letters(rng: np.random.Generator) -> bytes:
-    """Latin letters that are no digits' twins, in fonts that training has not shown."""
+    """Latin letters that do not look like digits, in fonts that training has not shown."""
     return _glyph(LATIN, FONTS, rng)
 
 

@@ -42,7 +42,8 @@ DECIDED_BY_TRAINING = (
     "calibration_error_before",
 )
 SNAPSHOTS = "snapshots"
-COMPILED_TOLERANCE = 1e-5  # largest difference of a probability between the Keras file and its twin
+# Largest difference of a probability between the Keras file and the compiled model.
+COMPILED_TOLERANCE = 1e-5
 
 
 class PublishError(Exception):
@@ -84,7 +85,7 @@ def publish(
         The metadata as written.
 
     Raises:
-        PublishError: The compiled twin does not agree with the network.
+        PublishError: The compiled model does not agree with the network.
     """
     fitted, recipe = trained.fitted, trained.recipe
     published = fitted.refitted or fitted.network
@@ -135,7 +136,7 @@ def recompile(
 
     Raises:
         BundleError: A file is missing, not as published or no network.
-        PublishError: The compiled twin does not agree with the network.
+        PublishError: The compiled model does not agree with the network.
     """
     names = [name for name in old.metadata.files if name.startswith(f"{SNAPSHOTS}/")]
     calibrated = _Calibrated(
@@ -229,7 +230,7 @@ def _write(
 
 @dataclass(frozen=True)
 class _Compiled:
-    """A network as it will run: its twin, and what is served, which may be int8."""
+    """A network as it will run: the compiled model, and what is served, which may be int8."""
 
     exact: LiteRtRuntime
     runtime: LiteRtRuntime
@@ -244,28 +245,28 @@ def _compile(
         network: The calibrated network.
         folder: Where the files go.
         int8: Make one that computes in int8, too.
-        checked: The twin must agree with the network on these.
+        checked: The compiled model must agree with the network on these.
         shown: The ranges of the int8 network's values are taken from these.
     """
     folder.mkdir()
     network.save(folder / bundle.KERAS_FILE)
     reloaded = load_keras((folder / bundle.KERAS_FILE).read_bytes())
-    twin = compile_model(reloaded)
-    (folder / bundle.COMPILED_FILE).write_bytes(twin)
-    exact = LiteRtRuntime(twin, interpreters=1, threads=2)
+    compiled = compile_model(reloaded)
+    (folder / bundle.COMPILED_FILE).write_bytes(compiled)
+    exact = LiteRtRuntime(compiled, interpreters=1, threads=2)
     _check_compiled(KerasRuntime(reloaded), exact, checked)
     if not int8:
         return _Compiled(exact, exact)
     quantized = quantize.compile_int8(network, shown.images)
     (folder / bundle.INT8_FILE).write_bytes(quantized)
-    return _Compiled(exact, LiteRtRuntime(twin, int8=quantized, interpreters=1, threads=2))
+    return _Compiled(exact, LiteRtRuntime(compiled, int8=quantized, interpreters=1, threads=2))
 
 
 def _on_one_thread(folder: Path, int8: bool) -> LiteRtRuntime:
     """Load what is served from a bundle's folder."""
     quantized = (folder / bundle.INT8_FILE).read_bytes() if int8 else None
-    twin = (folder / bundle.COMPILED_FILE).read_bytes()
-    return LiteRtRuntime(twin, int8=quantized, interpreters=1)
+    compiled = (folder / bundle.COMPILED_FILE).read_bytes()
+    return LiteRtRuntime(compiled, int8=quantized, interpreters=1)
 
 
 def multiply_adds(model: keras.Model) -> int:
@@ -281,14 +282,14 @@ def multiply_adds(model: keras.Model) -> int:
     return total
 
 
-def _check_compiled(reference: KerasRuntime, twin: LiteRtRuntime, digits: Split) -> None:
+def _check_compiled(reference: KerasRuntime, compiled: LiteRtRuntime, digits: Split) -> None:
     images = digits.images[:1000]
     apart = np.abs(
-        reference.predict(images).probabilities - twin.predict(images).probabilities
+        reference.predict(images).probabilities - compiled.predict(images).probabilities
     ).max()
     if not apart <= COMPILED_TOLERANCE:
         raise PublishError(
-            "The compiled twin gives other probabilities than the Keras file: they differ by up to"
+            "The compiled model gives other probabilities than the Keras file: they differ by up to"
             f" {apart:.2e}, more than {COMPILED_TOLERANCE:.0e}, on {len(images)} held-out digits."
         )
 

@@ -34,7 +34,7 @@ def compile_int8(model: keras.Model, images: NDArray[np.uint8]) -> bytes:
         images: `[N, 28, 28]`, 0..255, ink high; the first ones set the ranges of the activations.
 
     Returns:
-        A `.tflite` file: float32 images in, float32 outputs, as those of the float32 twin.
+        A `.tflite` file: float32 images in, float32 outputs, as those of the float32 model.
     """
     import tensorflow as tf
 

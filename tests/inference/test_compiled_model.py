@@ -1,4 +1,4 @@
-"""The compiled twin against the Keras file that it was made from."""
+"""The compiled model against the Keras file that it was made from."""
 
 import shutil
 import threading
@@ -23,33 +23,33 @@ NAMES = sorted(path.parent.name for path in (REPOSITORY / "model").glob("*/metad
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_twin_gives_the_probabilities_of_the_keras_file(
+def test_compiled_model_gives_the_outputs_of_the_keras_file(
     registry: Registry, digits: Digits, name: str
 ) -> None:
-    """On 1,000 digits the probabilities of Keras and of the twin agree within 1e-5."""
+    """On 1,000 digits, the probabilities of Keras and of LiteRT agree within 1e-5."""
     bundle = registry.get(name).bundle
     # The ensemble computes thirty times as much as the others: every fifth digit.
     images = digits.images[:: 5 if name == "ensemble" else 1]
     expected = KerasRuntime(load_keras(bundle.read("model.keras"))).predict(images)
-    twin = LiteRtRuntime(bundle.read(COMPILED_FILE), interpreters=1).predict(images)
-    np.testing.assert_allclose(twin.probabilities, expected.probabilities, atol=1e-5)
-    np.testing.assert_allclose(twin.logits, expected.logits, atol=1e-3)
-    np.testing.assert_allclose(twin.features, expected.features, atol=1e-3)
+    compiled = LiteRtRuntime(bundle.read(COMPILED_FILE), interpreters=1).predict(images)
+    np.testing.assert_allclose(compiled.probabilities, expected.probabilities, atol=1e-5)
+    np.testing.assert_allclose(compiled.logits, expected.logits, atol=1e-3)
+    np.testing.assert_allclose(compiled.features, expected.features, atol=1e-3)
 
 
-def test_what_is_served_in_int8_is_the_network(registry: Registry, digits: Digits) -> None:
-    """In int8 the default model reads 1,000 digits as in float32, but for what the card tells."""
+def test_int8_model_agrees_with_float32(registry: Registry, digits: Digits) -> None:
+    """On 1,000 digits, int8 differs from float32 by no more than the model card states."""
     model = registry.get("compact")
     quantization = model.bundle.metadata.quantization
     assert quantization is not None
-    twin = LiteRtRuntime(model.bundle.read(COMPILED_FILE), interpreters=1).predict(digits.images)
-    served = model.runtime.predict(digits.images)
-    apart = np.abs(served.probabilities - twin.probabilities)
+    float32 = LiteRtRuntime(model.bundle.read(COMPILED_FILE), interpreters=1).predict(digits.images)
+    int8 = model.runtime.predict(digits.images)
+    apart = np.abs(int8.probabilities - float32.probabilities)
     assert 0 < apart.mean() <= 2 * quantization.validation.mean_difference
-    assert (served.probabilities.argmax(1) != twin.probabilities.argmax(1)).sum() <= 3
-    # What is looked into is the network in float32, whose layers are shown.
-    exact = model.in_float32.runtime.predict(digits.images)
-    np.testing.assert_array_equal(exact.logits, twin.logits)
+    assert (int8.probabilities.argmax(1) != float32.probabilities.argmax(1)).sum() <= 3
+    # Inspection runs in float32.
+    in_float32 = model.in_float32.runtime.predict(digits.images)
+    np.testing.assert_array_equal(in_float32.logits, float32.logits)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -63,7 +63,7 @@ def test_keras_file_needs_no_custom_code(name: str) -> None:
 
 
 def test_batch_of_any_size_equals_single_images(classic: Model, digits: Digits) -> None:
-    """How images are grouped does not change what is said of them; none at all give none."""
+    """The batch size does not change the probabilities; an empty batch gives none."""
     images = digits.images[:75]
     together = classic.runtime.predict(images).probabilities
     alone = np.concatenate([classic.runtime.predict(image[None]).probabilities for image in images])
@@ -101,8 +101,8 @@ def test_threads_do_not_disturb_each_other(classic: Model, digits: Digits) -> No
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorFlow's own, on its way to LiteRT
-def test_bundle_without_a_twin_is_compiled_at_start(tmp_path: Path) -> None:
-    """A bundle without a twin is served: not ready first, then with the same answers."""
+def test_bundle_without_a_compiled_model_is_compiled_at_start(tmp_path: Path) -> None:
+    """A bundle without a compiled model is compiled: first not ready, then served."""
     folder = tmp_path / "model" / "classic"
     shutil.copytree(REPOSITORY / "model" / "classic", folder)
     (folder / COMPILED_FILE).unlink()

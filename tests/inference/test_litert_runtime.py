@@ -1,4 +1,4 @@
-"""How the interpreters of a network are shared among threads."""
+"""Threads share the interpreters of a network fairly and correctly."""
 
 import itertools
 import threading
@@ -15,8 +15,8 @@ from app.inference.model import Model
 BLANK = np.zeros((16, 28, 28), np.uint8)
 
 
-def test_whoever_waits_longest_is_next(classic: Model) -> None:
-    """Threads that ask again and again for the only interpreter do not keep others from it."""
+def test_longest_waiting_thread_is_next(classic: Model) -> None:
+    """Two threads that keep asking for the only interpreter both get it."""
     runtime = open_runtime(classic.bundle)
     stop, runs = threading.Event(), [0, 0]
 
@@ -35,10 +35,10 @@ def test_whoever_waits_longest_is_next(classic: Model) -> None:
     assert min(runs) >= 0.35 * sum(runs)
 
 
-def test_answers_are_each_callers_own(classic: Model) -> None:
-    """Many threads with few interpreters get what each asked for."""
-    twin = classic.bundle.read("model.tflite")
-    runtime = LiteRtRuntime(twin, int8=None, interpreters=2)
+def test_each_call_gets_its_own_outputs(classic: Model) -> None:
+    """Six threads on two interpreters get the outputs of their own images."""
+    compiled = classic.bundle.read("model.tflite")
+    runtime = LiteRtRuntime(compiled, int8=None, interpreters=2)
     images = np.stack([np.roll(np.eye(28, dtype=np.uint8) * 200, n, axis=1) for n in range(12)])
     expected = runtime.predict(images).logits
 
@@ -50,8 +50,8 @@ def test_answers_are_each_callers_own(classic: Model) -> None:
             np.testing.assert_array_equal(got, expected[n % 12])
 
 
-def test_interpreters_are_loaded_when_as_many_calls_run() -> None:
-    """One is ready; three calls at once have one each, and a fourth waits."""
+def test_interpreters_are_loaded_on_demand() -> None:
+    """One is preloaded; three calls at once load two more, and a fourth call waits."""
     loaded = itertools.count(1)
     pool = _InterpreterPool(lambda: next(loaded), preloaded=1, size=3)
     for _ in range(3):
@@ -65,8 +65,8 @@ def test_interpreters_are_loaded_when_as_many_calls_run() -> None:
     assert next(loaded) == 4
 
 
-def test_an_interpreter_that_cannot_be_loaded_is_tried_again() -> None:
-    """Where one fails, whoever asked learns of it, and the next who asks may load it."""
+def test_failed_load_is_tried_again() -> None:
+    """A call whose load fails raises the error; the next call loads again."""
     loads = iter([1, 0, 2])
     pool = _InterpreterPool(lambda: 6 // next(loads), preloaded=1, size=2)
     assert pool.acquire() == 6

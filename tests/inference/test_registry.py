@@ -1,4 +1,4 @@
-"""Which models are loaded, and when."""
+"""When models are loaded, reloaded and freed."""
 
 import gc
 import shutil
@@ -21,14 +21,14 @@ from app.settings import REPOSITORY, Settings
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    """A folder with two models of which tests may damage one."""
+    """Return a folder with two models that tests may damage."""
     for name in ("classic", "dropconnect"):
         shutil.copytree(REPOSITORY / "model" / name, tmp_path / "model" / name)
     return tmp_path / "model"
 
 
-def test_other_models_are_loaded_when_they_are_asked_for(models: Path) -> None:
-    """All are ready from the start; the memory of one that nobody asks for is not taken."""
+def test_other_models_are_loaded_on_demand(models: Path) -> None:
+    """All models are ready, but only the default is in memory before another is asked for."""
     settings = Settings(model_dir=models, default_model="classic")
     with TestClient(create_app(settings)) as client:
         registry = client.app_state["service"].registry
@@ -41,22 +41,22 @@ def test_other_models_are_loaded_when_they_are_asked_for(models: Path) -> None:
         assert registry.is_loaded("dropconnect")
 
 
-def test_each_swap_is_told_by_whoever_makes_it(models: Path) -> None:
-    """Also where nobody waits for a reload any more, its version is the one that is counted."""
-    registry, told = Registry(models, "classic", interpreters=1), []
-    registry.on_load = lambda *what: told.append(what)
+def test_on_load_is_called_for_each_loaded_version(models: Path) -> None:
+    """Reloading a model and loading one on demand both report name and version."""
+    registry, loaded = Registry(models, "classic", interpreters=1), []
+    registry.on_load = lambda *version: loaded.append(version)
     registry.load()
     metadata = registry.bundles["classic"].metadata.model_copy(update={"version": 12})
     seal(models / "classic", metadata)
     registry.reload("classic")
     other = open_bundle(models / "dropconnect").metadata.model_copy(update={"version": 13})
     seal(models / "dropconnect", other)
-    registry.get("dropconnect")  # opened before, loaded only now
-    assert told == [("classic", 12), ("dropconnect", 13)]
+    registry.get("dropconnect")  # opened above, loaded only now
+    assert loaded == [("classic", 12), ("dropconnect", 13)]
 
 
-def test_slow_networks_run_fewer_digits_at_a_time(models: Path) -> None:
-    """A batch gives way to others as soon with a slow network as with a quick one."""
+def test_slow_networks_run_smaller_parts(models: Path) -> None:
+    """A part of a batch takes about the same time with a slow network as with a fast one."""
     registry = Registry(models, "classic", interpreters=1)
     registry.load()
     model = registry.get("classic")
@@ -66,8 +66,8 @@ def test_slow_networks_run_fewer_digits_at_a_time(models: Path) -> None:
     assert parts == [512, 512, 48, 16]
 
 
-def test_quick_networks_have_an_interpreter_for_the_event_loop(models: Path) -> None:
-    """A quick network is there once more, whether it is the default or not; a slow one is not."""
+def test_fast_networks_have_a_runtime_for_the_event_loop(models: Path) -> None:
+    """A fast network is loaded twice, whether it is the default or not; a slow one is not."""
     image = np.eye(28, dtype=np.uint8)[None] * 200
     for quick_below_s, quick in ((60.0, True), (0.0, False)):
         registry = Registry(models, "classic", interpreters=1, quick_below_s=quick_below_s)
@@ -83,39 +83,39 @@ def test_quick_networks_have_an_interpreter_for_the_event_loop(models: Path) -> 
         registry.close()
 
 
-def test_model_damaged_before_it_is_asked_for(models: Path) -> None:
-    """Whoever asks for it is told why; the default goes on, and a mended bundle is served."""
+def test_model_damaged_before_its_first_use_is_refused(models: Path) -> None:
+    """Its requests get 503 with the reason; others work, and a repaired bundle is served."""
     settings = Settings(model_dir=models, default_model="classic")
-    twin = models / "dropconnect" / COMPILED_FILE
-    whole = twin.read_bytes()
+    compiled = models / "dropconnect" / COMPILED_FILE
+    whole = compiled.read_bytes()
     with TestClient(create_app(settings)) as client:
         registry = client.app_state["service"].registry
-        twin.write_bytes(whole[:-1])
+        compiled.write_bytes(whole[:-1])
         refused = client.post("/predict?model=dropconnect", files={"file": sample_png(7)})
         assert refused.status_code == 503
         assert "SHA-256" in refused.json()["detail"]
         assert client.post("/predict", files={"file": sample_png(7)}).status_code == 200
         assert client.get("/readyz").status_code == 200
         assert client.get("/v2/models/dropconnect/ready").status_code == 503
-        twin.write_bytes(whole)
+        compiled.write_bytes(whole)
         registry.reload("dropconnect")
-        mended = client.post("/predict?model=dropconnect", files={"file": sample_png(7)})
-        assert mended.json()["digit"] == 7
+        repaired = client.post("/predict?model=dropconnect", files={"file": sample_png(7)})
+        assert repaired.json()["digit"] == 7
 
 
-def test_refused_bundle_is_tried_again_when_it_has_changed(models: Path) -> None:
-    """Looking for changes costs nothing while a refused bundle lies there as it is."""
+def test_refused_bundle_is_tried_again_when_it_changes(models: Path) -> None:
+    """A refused bundle does not count as changed until one of its files changes."""
     served = Registry(models, "classic", interpreters=1)
     served.load()
-    twin = models / "classic" / COMPILED_FILE
-    whole = twin.read_bytes()
+    compiled = models / "classic" / COMPILED_FILE
+    whole = compiled.read_bytes()
     seal(models / "classic", served.bundles["classic"].metadata)
-    twin.write_bytes(whole[:-1])
+    compiled.write_bytes(whole[:-1])
     assert served.changed() == ["classic"]
     with pytest.raises(BundleError):
         served.reload("classic")
     assert served.changed() == []
-    twin.write_bytes(whole)
+    compiled.write_bytes(whole)
     assert served.changed() == ["classic"]
     served.reload("classic")
     assert served.changed() == []
@@ -123,7 +123,7 @@ def test_refused_bundle_is_tried_again_when_it_has_changed(models: Path) -> None
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
-    """Nothing but counting references frees memory."""
+    """Turn off the garbage collector, so that only reference counts free memory."""
     gc.disable()
     yield
     gc.enable()
@@ -132,7 +132,7 @@ def no_collector() -> Iterator[None]:
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("name", ["classic", "compact"])
 def test_replaced_model_is_freed_at_once(name: str) -> None:
-    """A reload leaves nothing of the old model behind for Python's collector to find one day."""
+    """A reload leaves no reference cycle that keeps the old model in memory."""
     registry = Registry(REPOSITORY / "model", name, interpreters=1)
     registry.load()
     registry.reload(name)

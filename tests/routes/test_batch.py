@@ -14,8 +14,8 @@ from tests.server.process import metric
 NPY = {"Content-Type": "application/x-npy"}
 
 
-def test_npy_batch_equals_single_answers(client: TestClient, digits: Digits) -> None:
-    """A batch gives what its images give one by one, in their order."""
+def test_npy_batch_equals_single_predictions(client: TestClient, digits: Digits) -> None:
+    """The predictions for a batch are those of its images one by one, in order."""
     images = digits.images[::100]
     batch = client.post("/predict/batch", content=npy(images), headers=NPY).json()
     for image, answer in zip(images, batch, strict=True):
@@ -24,8 +24,8 @@ def test_npy_batch_equals_single_answers(client: TestClient, digits: Digits) -> 
         assert answer["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-6)
 
 
-def test_answers_are_those_of_predict_to_the_byte(client: TestClient, digits: Digits) -> None:
-    """A batch is the answers of `/predict` in a row, whatever its images must go through."""
+def test_batch_equals_predict_byte_for_byte(client: TestClient, digits: Digits) -> None:
+    """The response is the list of `/predict`'s responses, for prepared and unprepared images."""
     images = np.concatenate([digits.images[:150:2], 255 - digits.images[:150:25]])
     for query in ("", "?polarity=light-on-dark", "?preprocess=none"):
         each = [
@@ -39,8 +39,8 @@ def test_answers_are_those_of_predict_to_the_byte(client: TestClient, digits: Di
         assert client.post(f"/predict/batch{query}", json=listed).content == expected
 
 
-def test_every_image_of_a_batch_is_counted(client: TestClient, digits: Digits) -> None:
-    """Metrics grow by the images that could be read, and by one batch of as many."""
+def test_metrics_count_every_image_of_a_batch(client: TestClient, digits: Digits) -> None:
+    """The metrics grow by the readable images, and by one batch of this size."""
     names = ("verdicts_total", "confidence_count", "batch_size_sum", "batch_size_count")
 
     def counts() -> list[float]:
@@ -55,8 +55,8 @@ def test_every_image_of_a_batch_is_counted(client: TestClient, digits: Digits) -
     assert grown == [70, 70, 70, 1]
 
 
-def test_forms_of_a_batch_agree(client: TestClient) -> None:
-    """Files and JSON give the same list of digits, in the order sent."""
+def test_every_body_form_gives_the_same_digits(client: TestClient) -> None:
+    """Form files and JSON give the same digits in the same order."""
     order = [3, 1, 4, 1, 5, 9]
     files = [("files", (f"{digit}.png", sample_png(digit))) for digit in order]
     listed = [{"image": base64.b64encode(sample_png(digit)).decode()} for digit in order]
@@ -66,8 +66,8 @@ def test_forms_of_a_batch_agree(client: TestClient) -> None:
     assert by_files == by_json
 
 
-def test_bad_item_spoils_no_other(client: TestClient) -> None:
-    """Each bad item gives its own error where it stood; the others are answered."""
+def test_unreadable_image_does_not_affect_the_others(client: TestClient) -> None:
+    """Each unreadable image has its error at its index; the others have predictions."""
     items = [
         {"image": base64.b64encode(sample_png(7)).decode()},
         {"image": "bm8gaW1hZ2U="},
@@ -82,8 +82,8 @@ def test_bad_item_spoils_no_other(client: TestClient) -> None:
     assert statuses == [400, 422, 422, 422]
 
 
-def test_all_items_bad(client: TestClient) -> None:
-    """A batch of nothing but bad items is still answered item by item."""
+def test_batch_of_unreadable_images_is_answered(client: TestClient) -> None:
+    """If every image is unreadable, the response is 200 with a list of errors."""
     answers = client.post("/predict/batch", files=[("files", ("x.png", b"nonsense"))]).json()
     assert [answer["error"]["status"] for answer in answers] == [400]
 
@@ -91,13 +91,13 @@ def test_all_items_bad(client: TestClient) -> None:
 @pytest.mark.parametrize(
     "body", [{"json": []}, {"content": npy(np.zeros((0, 28, 28), np.uint8)), "headers": NPY}]
 )
-def test_empty_batch(client: TestClient, body: dict) -> None:
-    """A batch without items is refused with 422."""
+def test_empty_batch_gives_422(client: TestClient, body: dict) -> None:
+    """A batch without images is refused."""
     assert client.post("/predict/batch", **body).status_code == 422
 
 
-def test_too_many_items(client: TestClient) -> None:
-    """A batch over the limit is refused with 413, in every form."""
+def test_too_many_images_give_413(client: TestClient) -> None:
+    """A batch over the limit is refused in every body form."""
     many = np.zeros((1025, 28, 28), np.uint8)
     files = [("files", (f"{n}.png", b"x")) for n in range(1025)]
     assert client.post("/predict/batch", content=npy(many), headers=NPY).status_code == 413

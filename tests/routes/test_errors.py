@@ -1,4 +1,4 @@
-"""The table of errors of the HTTP contract, row by row."""
+"""The errors of the HTTP contract, one row each."""
 
 import base64
 import json
@@ -21,9 +21,9 @@ BLANK = encode(np.full((50, 50), 255, np.uint8))
 
 
 def _header(shape: str, descr: str = "'|u1'") -> bytes:
-    """Write a .npy header that promises what it likes."""
-    said = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
-    return b"\x93NUMPY\x01\x00" + len(said).to_bytes(2, "little") + said
+    """Return a .npy header with any shape and dtype."""
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
 
 
 CASES = {
@@ -83,8 +83,8 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_wrong_request_gets_its_status(client: TestClient, case: str) -> None:
-    """Each wrong request gets the status of the contract, as a complete problem document."""
+def test_invalid_request_gets_its_status(client: TestClient, case: str) -> None:
+    """Each invalid request gets its status and a complete problem document."""
     status, headers, body = CASES[case]
     answer = client.post("/predict", content=body, headers=headers)
     assert answer.status_code == status, answer.text
@@ -96,25 +96,25 @@ def test_wrong_request_gets_its_status(client: TestClient, case: str) -> None:
     assert problem["type"].startswith("urn:digitscope:problem:")
     assert problem["title"]
     assert len(problem["detail"]) > 10
-    assert " at 0x" not in problem["detail"]  # where things lie in memory
+    assert " at 0x" not in problem["detail"]  # no memory address of an object
 
 
-def test_unsupported_type_lists_what_is_read(client: TestClient) -> None:
-    """A 415 says which media types are read."""
+def test_unsupported_media_type_lists_the_supported_ones(client: TestClient) -> None:
+    """The problem document of a 415 has the supported media types as `valid`."""
     answer = client.post("/predict", content=b"x", headers={"Content-Type": "text/plain"})
     assert "image/png" in answer.json()["valid"]
 
 
 @pytest.mark.parametrize("query", ["preprocess=maybe", "polarity=green", "modle=classic"])
-def test_bad_parameter(client: TestClient, query: str) -> None:
-    """A bad value or an unknown name of a parameter is a 422 that names it."""
+def test_bad_parameter_gives_422(client: TestClient, query: str) -> None:
+    """The message names the parameter that is unknown or has a bad value."""
     answer = client.post(f"/predict?{query}", content=SEVEN)
     assert answer.status_code == 422
     assert query.partition("=")[0] in answer.json()["detail"]
 
 
-def test_unknown_path_and_method(client: TestClient) -> None:
-    """An unknown path is a 404 and a wrong method a 405, as problems too."""
+def test_unknown_path_and_method_give_problems(client: TestClient) -> None:
+    """An unknown path gives 404 and a wrong method 405, as problem documents."""
     assert client.get("/nothing").json()["status"] == 404
     answer = client.get("/predict")
     assert answer.json()["status"] == 405
@@ -122,7 +122,7 @@ def test_unknown_path_and_method(client: TestClient) -> None:
 
 
 def test_limit_holds_while_the_body_streams_in(client: TestClient) -> None:
-    """A body without a Content-Length is cut off at the limit, not read to its end."""
+    """A body without a Content-Length is read up to the limit only."""
     taken = 0
 
     def endless() -> object:
@@ -136,7 +136,7 @@ def test_limit_holds_while_the_body_streams_in(client: TestClient) -> None:
 
 
 def test_limits_are_settings() -> None:
-    """Smaller limits are kept to, and the messages name them."""
+    """The settings set the limits, and the messages name them."""
     settings = Settings(max_body_bytes=1024, max_pixels=1000)
     with TestClient(create_app(settings)) as client:
         large = client.post("/predict", content=b"x" * 1025, headers=PNG)
@@ -145,20 +145,20 @@ def test_limits_are_settings() -> None:
         assert (wide.status_code, "1000" in wide.json()["detail"].replace(",", "")) == (413, True)
 
 
-def test_deadline() -> None:
-    """A request that is not answered in time gets 504."""
+def test_missed_deadline_gives_504() -> None:
+    """A request whose deadline passes gets 504."""
     with TestClient(create_app(Settings(deadline_s=1e-6, quick_below_s=0))) as client:
         assert client.post("/predict", content=SEVEN).status_code == 504
 
 
-def test_base64_may_hold_line_breaks(client: TestClient) -> None:
-    """Base64 as `base64` prints it, in lines, is read."""
+def test_base64_may_have_line_breaks(client: TestClient) -> None:
+    """Base64 in lines, as the command `base64` prints it, is accepted."""
     text = base64.encodebytes(SEVEN).decode()
     assert client.post("/predict", json={"image": text}).json()["digit"] == 7
 
 
 def test_large_form_is_cut_off_while_it_streams_in(client: TestClient) -> None:
-    """A form without a Content-Length is cut off at the limit too."""
+    """A form without a Content-Length is read up to the limit only."""
 
     def form() -> object:
         yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'

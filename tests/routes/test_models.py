@@ -1,4 +1,4 @@
-"""`GET /models`, `/models/{model}`, the probes and the version."""
+"""`GET /models` and `/models/{model}`, the probes and the version."""
 
 import hashlib
 
@@ -8,8 +8,8 @@ from app.settings import REPOSITORY
 from app.version import VERSION
 
 
-def test_list_names_the_default(client: TestClient) -> None:
-    """The list holds every bundle in model/, exactly one of them the default."""
+def test_list_marks_the_default_model(client: TestClient) -> None:
+    """The list has every bundle in model/; exactly one is the default."""
     answer = client.get("/models").json()
     folders = {path.parent.name for path in (REPOSITORY / "model").glob("*/metadata.json")}
     assert {model["name"] for model in answer["models"]} == folders
@@ -17,7 +17,7 @@ def test_list_names_the_default(client: TestClient) -> None:
 
 
 def test_details_are_those_of_the_bundle(client: TestClient) -> None:
-    """A model is described by the hash of its Keras file, its metrics and its recipe."""
+    """The description has the hash of the Keras file, the metrics and the recipe."""
     answer = client.get("/models/classic").json()
     content = (REPOSITORY / "model" / "classic" / "model.keras").read_bytes()
     assert answer["sha256"] == hashlib.sha256(content).hexdigest()
@@ -27,7 +27,7 @@ def test_details_are_those_of_the_bundle(client: TestClient) -> None:
 
 
 def test_unknown_model_lists_the_valid_names(client: TestClient) -> None:
-    """An unknown model is a 404 that names those that exist, on every route that takes one."""
+    """Every route that takes a model answers an unknown one with 404 and the valid names."""
     for answer in (
         client.get("/models/clasic"),
         client.post("/predict?model=clasic", content=b"x"),
@@ -36,17 +36,17 @@ def test_unknown_model_lists_the_valid_names(client: TestClient) -> None:
         assert "classic" in answer.json()["valid"]
 
 
-def test_probes(client: TestClient) -> None:
-    """A started service is alive and ready."""
+def test_started_service_is_alive_and_ready(client: TestClient) -> None:
+    """Both probes answer 200."""
     assert client.get("/livez").status_code == 200
     assert client.get("/readyz").status_code == 200
 
 
-def test_version(client: TestClient) -> None:
-    """The version is the package's own."""
+def test_version_is_the_package_s(client: TestClient) -> None:
+    """`GET /version` returns the version of the package."""
     assert client.get("/version").json()["version"] == VERSION
 
 
 def test_home_leads_to_the_docs(client: TestClient) -> None:
-    """The root leads on to something to look at."""
+    """The page at `/` links to the docs."""
     assert client.get("/").status_code == 200

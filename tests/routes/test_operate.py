@@ -1,4 +1,4 @@
-"""What probes say of a process whose predictions no longer come out."""
+"""The probes of a process that is stalled or shutting down."""
 
 from dataclasses import replace
 
@@ -17,28 +17,28 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """The service runs on asyncio."""
+    """Run the service on asyncio."""
     return "asyncio"
 
 
-class Stuck(BoundedThreadPool):
-    """What has had work for long, and finished none."""
+class StalledPool(BoundedThreadPool):
+    """A pool, or micro-batcher, that has not finished any work for too long."""
 
     def stalled_for(self) -> float:
-        """Say a little more than is let pass."""
+        """Return one second more than is allowed."""
         return MAX_STALL_S + 1
 
 
 @pytest.mark.parametrize("where", ["prediction_pool", "micro_batcher"])
-async def test_process_that_is_stuck_is_not_alive(client: TestClient, where: str) -> None:
-    """Whether in the threads or where quick networks run, work that is stuck for long is told."""
+async def test_stalled_process_is_not_alive(client: TestClient, where: str) -> None:
+    """`/livez` raises if the thread pool or the micro-batcher is stalled."""
     service = client.app_state["service"]
     with pytest.raises(StalledError, match="No prediction has finished for 61 s"):
-        await livez(replace(service, **{where: Stuck(threads=1, max_queue=0)}))
+        await livez(replace(service, **{where: StalledPool(threads=1, max_queue=0)}))
 
 
-def test_what_probes_are_told_is_no_refusal() -> None:
-    """A process that is not ready says 503, and is not said to be too busy for its probes."""
+def test_probes_do_not_count_as_rejections() -> None:
+    """A 503 of a readiness probe is not counted as a request that was rejected."""
     with TestClient(create_app(Settings(default_model="classic"))) as client:
         client.app_state["service"].drain.begun = True
         for probe in ("/readyz", "/v2/health/ready"):

@@ -1,4 +1,4 @@
-"""How the page's files are served."""
+"""Serving the page, its files and Swagger UI."""
 
 import gzip
 import re
@@ -11,7 +11,7 @@ from app.samples import sample_png
 
 
 def test_page_is_served_with_a_strict_policy(client: TestClient) -> None:
-    """`/` is HTML that may load from its own service only, and holds no inline code or style."""
+    """`/` may load files of this service only, and has no inline script or style."""
     answer = client.get("/")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     policy = answer.headers["content-security-policy"]
@@ -20,8 +20,8 @@ def test_page_is_served_with_a_strict_policy(client: TestClient) -> None:
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", answer.text)
 
 
-def test_docs_run_one_script_of_their_own(client: TestClient) -> None:
-    """`/docs` may load from its own service only, and of inline scripts runs the one it has."""
+def test_docs_run_one_inline_script(client: TestClient) -> None:
+    """`/docs` may load files of this service only, and its policy has the hash of one script."""
     answer = client.get("/docs")
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -30,7 +30,7 @@ def test_docs_run_one_script_of_their_own(client: TestClient) -> None:
 
 
 def test_addresses_are_relative(client: TestClient) -> None:
-    """No address in the HTML begins with a slash or a scheme, and each leads to a file."""
+    """Every address in the HTML is relative and leads to a file."""
     addresses = re.findall(r'(?:href|src)="([^"#]+)"', client.get("/").text)
     assert addresses
     for address in addresses:
@@ -43,7 +43,7 @@ def test_addresses_are_relative(client: TestClient) -> None:
     [("main.js", "text/javascript; charset=utf-8"), ("page.css", "text/css; charset=utf-8")],
 )
 def test_files_are_compressed_and_revalidated(client: TestClient, name: str, kind: str) -> None:
-    """A file comes compressed to who takes that, plain to others, and as 304 when it is known."""
+    """A file is sent with gzip if the client accepts it, and as 304 if the client has it."""
     content = (FOLDER / name).read_bytes()
     plain = client.get(f"/page/{name}", headers={"accept-encoding": "gzip;q=0, identity"})
     assert (plain.content, plain.headers["content-type"]) == (content, kind)
@@ -55,8 +55,8 @@ def test_files_are_compressed_and_revalidated(client: TestClient, name: str, kin
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_samples_and_unknown_files(client: TestClient) -> None:
-    """The ten sample digits are there; what is not there is a problem that lists what is."""
+def test_samples_are_served_and_unknown_files_give_404(client: TestClient) -> None:
+    """The sample digits are files of the page; the 404 of another name lists the files."""
     assert client.get("/page/samples/3.png").content == sample_png(3)
     missing = client.get("/page/nosuch.js")
     assert missing.status_code == 404

@@ -1,4 +1,4 @@
-"""`POST /predict` on the quick path: what is refused, what comes too late, who is gone."""
+"""`POST /predict` through the micro-batcher: a full queue, a missed deadline, a cancellation."""
 
 import asyncio
 import json
@@ -29,29 +29,29 @@ def anyio_backend() -> str:
 
 @dataclass
 class OneModel:
-    """A registry of one model, which is quick."""
+    """A registry with one model, which is fast."""
 
     model: Model
 
     def is_loaded(self, name: str | None) -> bool:
-        """Say that it is there."""
+        """Return true."""
         return True
 
     def get(self, name: str | None) -> Model:
-        """Return it."""
+        """Return the model."""
         return self.model
 
 
 @dataclass
 class Answer:
-    """What the application sent."""
+    """The response of the application."""
 
     status: int = 0
     headers: dict[str, str] | None = None
     content: bytes = b""
 
     async def take(self, message: Message) -> None:
-        """Keep a part of it."""
+        """Store one ASGI message of the response."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.headers = {key.decode(): value.decode() for key, value in message["headers"]}
@@ -64,13 +64,13 @@ class Answer:
 
 
 class Site:
-    """The real application before a network that can be held; every request is a client of its own.
+    """The real application with a network that can be paused; every request is a new client.
 
-    The network says of an image that it is the digit of its first pixel.
+    The network takes the first pixel of an image as its digit.
     """
 
     def __init__(self, app: ASGIApp, service: Service, model: Model) -> None:
-        """Serve with a quick model, held."""
+        """Serve a fast model whose network is paused."""
         self.app, self.runtime = app, PausedRuntime()
         self.runtime.go.clear()
         quick = replace(
@@ -83,7 +83,7 @@ class Site:
         self.clients = 0
 
     async def ask(self, digit: int, **headers: str) -> Answer:
-        """Send one image and wait for what comes."""
+        """Send one image and return the response."""
         self.clients += 1
         body, answer = npy(np.full((28, 28), digit, np.uint8)), Answer()
         sent = {"content-type": "application/x-npy", "content-length": str(len(body)), **headers}
@@ -105,23 +105,23 @@ class Site:
         return answer
 
     async def keep_busy(self) -> "asyncio.Future[list[Answer]]":
-        """Return once the thread runs as many 1s as it takes, and more will have to wait."""
+        """Return once the thread runs a full micro-batch of 1s, so that further images wait."""
         busy = asyncio.gather(*[self.ask(1) for _ in range(micro_batcher.MAX_RUN)])
         for _ in range(3000):
             if self.runtime.sizes == [micro_batcher.MAX_RUN]:
                 return busy
             await asyncio.sleep(0.01)
-        raise AssertionError("the thread never began")
+        raise AssertionError("the thread has not started")
 
 
 @pytest.fixture
 def site(client: TestClient, classic: Model) -> Site:
-    """The application with its network held."""
+    """The application with its network paused."""
     return Site(client.app, client.app_state["service"], classic)
 
 
-async def test_images_that_are_too_many_are_refused_at_once(site: Site) -> None:
-    """With all places taken, others get 503 with Retry-After; all that wait get their digit."""
+async def test_full_queue_is_answered_with_503(site: Site) -> None:
+    """Further images get 503 with Retry-After at once; all images in the queue get their digit."""
     busy = await site.keep_busy()
     digits = [n % 10 for n in range(micro_batcher.MAX_WAITING)]
     waiting = asyncio.gather(*[site.ask(digit) for digit in digits])
@@ -136,8 +136,8 @@ async def test_images_that_are_too_many_are_refused_at_once(site: Site) -> None:
     site.service.micro_batcher.close()
 
 
-async def test_image_that_waits_too_long_gets_its_deadline(site: Site) -> None:
-    """An image whose time is over while it waits gets 504 and is not run; those beside it are."""
+async def test_missed_deadline_is_answered_with_504(site: Site) -> None:
+    """An image whose deadline passes in the queue is not run; the other images are."""
     busy = await site.keep_busy()
     patient = asyncio.ensure_future(site.ask(4))
     late = await site.ask(5, **{"x-request-timeout": "0.05"})
@@ -150,16 +150,16 @@ async def test_image_that_waits_too_long_gets_its_deadline(site: Site) -> None:
     site.service.micro_batcher.close()
 
 
-async def test_image_whose_request_was_cancelled_is_not_run(site: Site) -> None:
-    """A request that is cut off while it waits leaves nothing behind, and no place taken."""
+async def test_cancelled_image_is_not_run(site: Site) -> None:
+    """An image whose request is cancelled in the queue is dropped; the other images are run."""
     busy = await site.keep_busy()
     waiting = [asyncio.ensure_future(site.ask(digit)) for digit in (6, 7, 8)]
     await asyncio.sleep(0)
     waiting[1].cancel()
     site.runtime.go.set()
-    found = await asyncio.gather(*waiting, return_exceptions=True)
-    assert isinstance(found[1], asyncio.CancelledError)
-    assert [found[at].json["digit"] for at in (0, 2)] == [6, 8]
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(answers[1], asyncio.CancelledError)
+    assert [answers[index].json["digit"] for index in (0, 2)] == [6, 8]
     await busy
     assert site.runtime.sizes == [micro_batcher.MAX_RUN, 2]
     site.service.micro_batcher.close()

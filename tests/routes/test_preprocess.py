@@ -1,4 +1,4 @@
-"""`POST /preprocess`: every stage on the way to the 28x28."""
+"""`POST /preprocess`: every stage from the upload to the 28x28 image."""
 
 import base64
 import io
@@ -20,8 +20,8 @@ def _picture(text: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
 
 
-def test_stages_end_in_what_the_network_received(client: TestClient) -> None:
-    """The stages are pictures with parameters; the last is the 28x28, which reads the same."""
+def test_last_stage_is_the_network_s_input(client: TestClient) -> None:
+    """Stages have images and parameters; the last image gives the same digit with /predict."""
     answer = client.post("/preprocess", files={"file": encode(_page(6))}).json()
     names = [stage["name"] for stage in answer["stages"]]
     assert names == ["grey", "polarity", "background", "clean", "scale", "stroke", "centre"]
@@ -32,8 +32,8 @@ def test_stages_end_in_what_the_network_received(client: TestClient) -> None:
     assert all(stage["description"] and stage["parameters"] for stage in answer["stages"])
 
 
-def test_it_says_what_would_be_read_without_each_stage(client: TestClient) -> None:
-    """Every stage that can be left out has its counterfactual, in numbers and in words."""
+def test_prediction_without_each_stage_is_returned(client: TestClient) -> None:
+    """Every stage that can be left out has a prediction without it, in numbers and words."""
     answer = client.post("/preprocess", files={"file": encode(_page(7))}).json()
     without = {entry["stage"]: entry for entry in answer["without"]}
     assert list(without) == ["background", "clean", "stroke", "centre"]
@@ -48,8 +48,8 @@ def test_it_says_what_would_be_read_without_each_stage(client: TestClient) -> No
         assert entry["changed"] == differs
 
 
-def test_ruled_lines_would_change_the_digit(client: TestClient) -> None:
-    """Where a stage matters, the answer says what the digit would become without it."""
+def test_sentence_says_which_digit_a_stage_prevents(client: TestClient) -> None:
+    """If a stage matters, the sentence names the digit without it."""
     page = _page(3)
     page[40:43] = page[-30:-27] = 40
     answer = client.post("/preprocess", files={"file": encode(page)}).json()
@@ -59,14 +59,14 @@ def test_ruled_lines_would_change_the_digit(client: TestClient) -> None:
 
 
 def test_mnist_shaped_image_has_no_stages(client: TestClient) -> None:
-    """A MNIST-shaped image passes through: one stage, nothing to leave out."""
+    """A MNIST-shaped image is passed through: it has one stage and none can be left out."""
     answer = client.post("/preprocess", files={"file": sample_png(1)}).json()
     assert answer["passthrough"]
     assert ([stage["name"] for stage in answer["stages"]], answer["without"]) == (["input"], [])
 
 
-def test_npz_holds_the_exact_stages(client: TestClient) -> None:
-    """With format=npz each stage is an array, and `pixels` the 28x28."""
+def test_npz_has_every_stage_as_an_array(client: TestClient) -> None:
+    """With format=npz each stage is an array, and `pixels` is the 28x28 image."""
     response = client.post("/preprocess?format=npz", files={"file": encode(_page(2))})
     assert response.headers["Content-Type"] == "application/x-npz"
     with np.load(io.BytesIO(response.content)) as arrays:

@@ -1,4 +1,4 @@
-"""`POST /read`: many digits on one image."""
+"""`POST /read`: all digits on an image."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def _ink(image: np.ndarray) -> np.ndarray:
 
 
 def _page(lines: list[list[np.ndarray]], *, factor: int = 3, gap: int = 6):
-    """Write lines of digits onto a white page; gives it and each digit's box."""
+    """Return a white page with lines of digits, and the box of each digit."""
     page = np.zeros((20 + 34 * factor * len(lines), 1200), np.uint8)
     boxes = []
     for row, line in enumerate(lines):
@@ -34,7 +34,7 @@ def _some(digits: Digits, wanted: str, skip: int = 0) -> list[np.ndarray]:
 
 
 def test_lines_are_read_in_order_with_boxes(client: TestClient, digits: Digits) -> None:
-    """Two lines come back as two, from left to right, each digit with its own box."""
+    """Two lines are returned from top to bottom, with the box of each digit."""
     page, boxes = _page([_some(digits, "90210"), _some(digits, "3141592", 1)])
     answer = client.post("/read", files={"file": encode(page)}).json()
     assert answer["text"] == "90210\n3141592"
@@ -45,8 +45,8 @@ def test_lines_are_read_in_order_with_boxes(client: TestClient, digits: Digits) 
         assert np.abs(np.subtract(came, expected)).max() <= 5
 
 
-def test_digits_of_different_size(client: TestClient, digits: Digits) -> None:
-    """A digit of half the size beside the others is read too."""
+def test_digits_may_differ_in_size(client: TestClient, digits: Digits) -> None:
+    """A digit of half the size next to larger ones is read too."""
     page, _ = _page([_some(digits, "268")], factor=4)
     small, _ = _page([_some(digits, "5")], factor=2)
     page[60 : 60 + len(small) - 20, 500:700] = np.minimum(
@@ -56,7 +56,7 @@ def test_digits_of_different_size(client: TestClient, digits: Digits) -> None:
 
 
 def test_detached_stroke_stays_with_its_digit(client: TestClient, digits: Digits) -> None:
-    """A 5 whose bar was lifted off is one digit, not two."""
+    """A 5 with a detached bar is one digit, not two."""
     (five,) = _some(digits, "5", 1)
     split = np.zeros((34, 28), np.uint8)
     middle = 9
@@ -66,14 +66,14 @@ def test_detached_stroke_stays_with_its_digit(client: TestClient, digits: Digits
 
 
 @pytest.mark.parametrize("wanted", ["74", "00", "38", "256"])
-def test_touching_digits_are_parted(client: TestClient, digits: Digits, wanted: str) -> None:
+def test_touching_digits_are_separated(client: TestClient, digits: Digits, wanted: str) -> None:
     """Digits that touch are read one by one."""
     page, _ = _page([_some(digits, wanted)], factor=5, gap=0)
     assert client.post("/read", files={"file": encode(page)}).json()["text"] == wanted
 
 
-def test_what_is_no_digit_is_a_question_mark(client: TestClient, digits: Digits) -> None:
-    """A drawn cross between digits is listed with its verdict and stands as ? in the text."""
+def test_mark_that_is_no_digit_is_a_question_mark(client: TestClient, digits: Digits) -> None:
+    """A cross between digits has the verdict `not-a-digit` and is `?` in the text."""
     cross = np.zeros((28, 28), np.uint8)
     for at in range(4, 24):
         cross[at, at - 1 : at + 2] = cross[at, 26 - at : 29 - at] = 255
@@ -83,8 +83,8 @@ def test_what_is_no_digit_is_a_question_mark(client: TestClient, digits: Digits)
     assert answer["lines"][0]["digits"][1]["verdict"] == "not-a-digit"
 
 
-def test_digits_of_pages_are_counted(client: TestClient, digits: Digits) -> None:
-    """Each digit of a page counts with its verdict and confidence, as one that came alone."""
+def test_metrics_count_every_digit_of_a_page(client: TestClient, digits: Digits) -> None:
+    """Each digit counts with its verdict and confidence, as a single image does."""
 
     def counted() -> list[float]:
         text = client.get("/metrics").text
@@ -97,15 +97,15 @@ def test_digits_of_pages_are_counted(client: TestClient, digits: Digits) -> None
     assert counted() == [count + 5 for count in before]
 
 
-def test_blank_page_and_unprepared(client: TestClient) -> None:
-    """A blank page is a 422, and so is asking to read an unprepared one."""
+def test_blank_page_and_preprocess_none_give_422(client: TestClient) -> None:
+    """A page needs ink, and it is always prepared."""
     blank = encode(np.full((300, 300), 255, np.uint8))
     assert client.post("/read", files={"file": blank}).status_code == 422
     refused = client.post("/read?preprocess=none", files={"file": blank})
     assert "preprocess=none" in refused.json()["detail"]
 
 
-def test_texture_does_not_hang(client: TestClient) -> None:
-    """A page full of noise is answered or refused, not chewed on for ever."""
+def test_noise_is_answered_in_time(client: TestClient) -> None:
+    """A page full of noise gives 200 or 422 instead of endless work."""
     noise = np.random.default_rng(0).integers(0, 2, (1500, 1500), np.uint8) * 255
     assert client.post("/read", files={"file": encode(noise)}).status_code in (200, 422)

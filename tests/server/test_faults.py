@@ -119,20 +119,20 @@ def test_worker_lost_beside_a_damaged_bundle(tmp_path: Path, models: Path) -> No
 
     Where nobody is left, the service ends with a sentence and a code that is not 0.
     """
-    twin = models / "classic" / COMPILED_FILE
-    whole = twin.read_bytes()
+    compiled = models / "classic" / COMPILED_FILE
+    whole = compiled.read_bytes()
     settings = {"model_dir": models, "default_model": "classic", "admin_token": TOKEN}
     with serving(tmp_path, workers=2, **settings) as server:
         server.wait_for_starts(2)
         victim = min(server.workers())
-        twin.write_bytes(whole[: len(whole) // 2])
+        compiled.write_bytes(whole[: len(whole) // 2])
         assert _reload(server).status == 409
         os.kill(victim, signal.SIGKILL)
         eventually(lambda: server.log.read_text().count("could not start") >= 2)
         assert server.ask(body=sample_png(5)).json["digit"] == 5
-        twin.write_bytes(whole)
+        compiled.write_bytes(whole)
         server.wait_for_starts(3)
-        twin.write_bytes(whole[: len(whole) // 2])
+        compiled.write_bytes(whole[: len(whole) // 2])
         for worker in server.workers():
             os.kill(worker, signal.SIGKILL)
         assert server.process.wait(PATIENCE_S) == 1

@@ -60,18 +60,18 @@ def test_reload_under_load_loses_nothing(tmp_path: Path, models: Path) -> None:
 
 
 def test_bad_bundles_are_refused_and_the_old_one_stays(tmp_path: Path, models: Path) -> None:
-    """A damaged file, and a twin of another network, leave the model that is served in place."""
+    """A damaged file, or the compiled model of another network, leaves the old model in place."""
     with serving(tmp_path, model_dir=models, default_model="classic", admin_token=TOKEN) as server:
-        twin = models / "classic" / COMPILED_FILE
-        whole = twin.read_bytes()
-        twin.write_bytes(whole[:-1000] + bytes(1000))
+        compiled = models / "classic" / COMPILED_FILE
+        whole = compiled.read_bytes()
+        compiled.write_bytes(whole[:-1000] + bytes(1000))
         refused = _reload(server)
         assert refused.status == 409
         assert COMPILED_FILE in refused.json["detail"]
         # Hashes that fit, for a network that takes each digit for another.
         bundle = models / "classic"
         metadata = json.loads((bundle / METADATA).read_text())
-        twin.write_bytes(_with_other_logits(whole))
+        compiled.write_bytes(_with_other_logits(whole))
         seal(bundle, Metadata(**metadata))
         refused = _reload(server)
         assert refused.status == 409
@@ -80,14 +80,14 @@ def test_bad_bundles_are_refused_and_the_old_one_stays(tmp_path: Path, models: P
         assert (answer["digit"], answer["model"]["version"]) == (6, PUBLISHED)
 
 
-def _with_other_logits(twin: bytes) -> bytes:
+def _with_other_logits(compiled: bytes) -> bytes:
     """Change the order of the classes in the logits' kernel, `[10, 512]` float32 in the file."""
     keras = (REPOSITORY / "model" / "classic" / "model.keras").read_bytes()
     steps, _, weights = read_keras_file(keras)
     kernel = weights[[step.name for step in steps].index("logits")]["kernel"].T
     raw = np.ascontiguousarray(kernel).tobytes()
-    assert twin.count(raw) >= 1
-    return twin.replace(raw, np.ascontiguousarray(kernel[::-1]).tobytes())
+    assert compiled.count(raw) >= 1
+    return compiled.replace(raw, np.ascontiguousarray(kernel[::-1]).tobytes())
 
 
 def test_only_the_operator_reloads(tmp_path: Path, models: Path) -> None:

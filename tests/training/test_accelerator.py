@@ -83,7 +83,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(trained: Path) -> None:
 def test_teachers_answer_as_they_do_when_served(
     trained: Path, train_digits: Split, tmp_path: Path
 ) -> None:
-    """What an accelerator makes of the Keras file is what the compiled twin says."""
+    """What an accelerator makes of the Keras file is what the compiled model gives."""
     digits = train_digits.take(np.arange(100))
     bundle = open_bundle(REPOSITORY / "model" / "classic")
     ours = Copies(tmp_path, digits, PUPIL, Voting([bundle], blind_for=train_digits.images), seed=1)

@@ -84,7 +84,7 @@ def test_layers_are_stock_and_stand_under_their_member(
 def test_joined_runs_become_a_bundle(
     small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
 ) -> None:
-    """Members are trained each on its own and published as one model with one twin."""
+    """Members are trained each on its own and published as one model with one compiled file."""
     recipes = tuple(replace(small, name=name, epochs=1) for name in ("one", "two"))
     ensemble = Ensemble("both", "Two networks, voting.", recipes, seeds=(3, 4))
     runs = {
