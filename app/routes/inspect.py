@@ -1,10 +1,11 @@
-"""`POST /inspect`, activations, units and comparisons: how the network saw one image."""
+"""`/inspect`, `/compare` and the routes of one layer: an image inside a network."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
+from numpy.typing import NDArray
 from pydantic import Field
 
 from app.errors import DigitscopeError, InvalidInputError
@@ -38,43 +39,56 @@ router = APIRouter(tags=["Inspect"])
 
 
 class InspectQuery(ImageQuery):
-    """The parameters of every image route, and what to add."""
+    """The parameters of every image route, and what to add to the statistics."""
 
     include: Literal["sheets"] | None = Field(
         None, description="`sheets` adds one 8-bit picture of each layer."
     )
     scale: Scale = Field(
-        "layer", description="Whether a sheet's tiles share one range or each has its own."
+        "layer", description="One range of values for a whole sheet, or one for each channel."
     )
 
 
 class ActivationsQuery(ImageQuery):
-    """The parameters of every image route, and the form of the answer."""
+    """The parameters of every image route, the format, and which layers to return."""
 
     format: Literal["npy", "npz", "png", "json"] | None = Field(
-        None, description="Form of the answer; the Accept header decides if left out, else npy."
+        None,
+        description="Format of the response; if left out, the Accept header decides, else npy.",
     )
     layers: str | None = Field(
         None,
-        description="Names or indices with commas between them, or `all`: these layers as `.npz`.",
+        description=(
+            "Return these layers as `.npz`: names or indices separated by commas, or `all`."
+        ),
     )
-    scale: Scale = Field("layer", description="Of the PNG: one range for all tiles, or for each.")
+    scale: Scale = Field(
+        "layer", description="One range of values for the whole PNG, or one for each channel."
+    )
 
 
 class UnitQuery(ImageQuery):
-    """The parameters of every image route, and which unit."""
+    """The parameters of every image route, and the unit to trace."""
 
     channel: int | None = Field(
-        None, description="Channel, or unit in a layer without places; the strongest if left out."
+        None,
+        description=(
+            "Channel, or the unit of a layer without rows and columns. If left out, the one with"
+            " the largest value."
+        ),
     )
-    y: int | None = Field(None, description="Row; with x, the strongest place if left out.")
+    y: int | None = Field(
+        None, description="Row. If `y` and `x` are left out, the position of the largest value."
+    )
     x: int | None = Field(None, description="Column.")
 
 
 class CompareQuery(ImageQuery):
-    """The parameters of every image route, and the other model."""
+    """The parameters of every image route, and the second model."""
 
-    other: str | None = Field(None, description="The model that one image is also shown to.")
+    other: str | None = Field(
+        None, description="A second model, to compare one image in two models."
+    )
 
 
 @router.post(
@@ -87,13 +101,13 @@ class CompareQuery(ImageQuery):
 async def inspect(
     request: Request, query: Annotated[InspectQuery, Query()], service: ServiceDep
 ) -> InspectionAnswer:
-    """Give the statistics of every channel of every layer for one image, if asked with pictures."""
+    """Return the statistics of every channel of every layer for one image."""
     model = await service.model(query.model)
     image = await read_one(request, service.limits)
 
     def work() -> InspectionAnswer:
-        seen = inspect_image(image, model, service.options(query))
-        return inspection_answer(seen, sheets=query.include == "sheets", scale=query.scale)
+        inspected = inspect_image(image, model, service.options(query))
+        return inspection_answer(inspected, sheets=query.include == "sheets", scale=query.scale)
 
     return await service.inspection_pool.run_until(disconnected(request), work)
 
@@ -115,32 +129,34 @@ async def activations(
     query: Annotated[ActivationsQuery, Query()],
     service: ServiceDep,
 ) -> Response | ActivationsAnswer:
-    """Give one layer's tensor: `.npy` (float32), `.npz` of several layers, PNG, or JSON.
+    """Return the values of one layer as `.npy` (float32), PNG or JSON, or of several as `.npz`.
 
-    The PNG is the sheet of `/inspect`; the headers `X-Value-Min` and `X-Value-Max` give what black
-    and white mean.
+    The PNG is the sheet of `/inspect`. The headers `X-Value-Min` and `X-Value-Max` give the values
+    of black and white.
     """
     model = await service.model(query.model)
-    one = model.network.find(layer)
-    several = _several(model, query.layers)
+    wanted = model.network.find(layer)
+    listed = _listed_layers(model, query.layers)
     form = content_negotiation.choose(
-        request, query.format or ("npz" if several else None), ("npy", "json", "npz", "png")
+        request, query.format or ("npz" if listed else None), ("npy", "json", "npz", "png")
     )
-    if several and form != "npz":
+    if listed and form != "npz":
         raise InvalidInputError(
-            f"'layers' asks for several layers, which come as npz only; 'format' is {form}."
+            f"'layers' needs the format npz, not {form}; leave 'format' or 'layers' out."
         )
     image = await read_one(request, service.limits)
 
     def work() -> Response | ActivationsAnswer:
-        seen = inspect_image(image, model, service.options(query))
+        inspected = inspect_image(image, model, service.options(query))
+        values = inspected.of(wanted)
         if form == "json":
-            return _as_json(seen, one)
+            return _activations_json(inspected, wanted)
         if form == "png":
-            return _as_png(seen.of(one), query.scale)
+            return _activations_png(values, query.scale)
         if form == "npz":
-            return content_negotiation.npz({each.name: seen.of(each) for each in several or [one]})
-        return content_negotiation.npy(seen.of(one))
+            layers = listed or [wanted]
+            return content_negotiation.npz({each.name: inspected.of(each) for each in layers})
+        return content_negotiation.npy(values)
 
     return await service.inspection_pool.run_until(disconnected(request), work)
 
@@ -155,19 +171,19 @@ async def activations(
 async def unit(
     request: Request, layer: LayerPath, query: Annotated[UnitQuery, Query()], service: ServiceDep
 ) -> UnitAnswer:
-    """Say where one number comes from: its equation with real operands, and what it sees.
+    """Show where one number comes from: its equation with real operands, and what it depends on.
 
-    The equation is worked out anew from the weights and the values of the layers before; how far
-    that is from what the network gave is `abs_error`.
+    The equation is computed in float64 from the weights and the values of the previous layers.
+    `abs_error` is its distance from the network's own value.
     """
     model = await service.model(query.model)
-    one = model.network.find(layer)
+    wanted = model.network.find(layer)
     image = await read_one(request, service.limits)
 
     def work() -> UnitAnswer:
-        seen = inspect_image(image, model, service.options(query))
-        address = find_unit(seen, one, query.channel, query.y, query.x)
-        return unit_answer(seen, explain_unit(seen, one, address))
+        inspected = inspect_image(image, model, service.options(query))
+        address = find_unit(inspected, wanted, query.channel, query.y, query.x)
+        return unit_answer(inspected, explain_unit(inspected, wanted, address))
 
     return await service.inspection_pool.run_until(disconnected(request), work)
 
@@ -182,10 +198,10 @@ async def unit(
 async def compare_two(
     request: Request, query: Annotated[CompareQuery, Query()], service: ServiceDep
 ) -> ComparisonAnswer:
-    """Show where two images part in one model, or one image in two models, layer by layer.
+    """Compare two images in one model, or one image in two models, layer by layer.
 
-    Send two images (two `files` fields, a JSON list of two, an array `[2, 28, 28]`), or name a
-    second model as `other` and send one image in any form.
+    Send two images: two `files` fields, a JSON list of two, or an array `[2, 28, 28]`. Or send one
+    image in any form and name a second model as `other`.
     """
     models = [await service.model(query.model), await service.model(query.other or query.model)]
     images: Sequence[ImageInput | DigitscopeError]
@@ -195,24 +211,28 @@ async def compare_two(
         images = list(await read_many(request, service.limits))
     if len(images) != 2:
         raise InvalidInputError(
-            f"Got {len(images)} image(s): send two, or one and a second model as 'other'."
+            f"Got {len(images)} image(s); send two, or one and a second model as 'other'."
         )
     options = service.options(query)
 
     def work() -> ComparisonAnswer:
-        looks = [_look(image, model, options) for image, model in zip(images, models, strict=True)]
-        return comparison_answer(compare(*looks))
+        first, second = (
+            _inspect(image, model, options) for image, model in zip(images, models, strict=True)
+        )
+        return comparison_answer(compare(first, second))
 
     return await service.inspection_pool.run_until(disconnected(request), work)
 
 
-def _look(image: ImageInput | DigitscopeError, model: Model, options: Options) -> InspectedImage:
+def _inspect(image: ImageInput | DigitscopeError, model: Model, options: Options) -> InspectedImage:
+    """Inspect one image of a batch; raise the error if it could not be read."""
     if isinstance(image, DigitscopeError):
         raise image
     return inspect_image(image, model, options)
 
 
-def _several(model: Model, names: str | None) -> list[Layer]:
+def _listed_layers(model: Model, names: str | None) -> list[Layer]:
+    """Parse the parameter `layers`; without it, return an empty list."""
     if names is None:
         return []
     if names == "all":
@@ -220,16 +240,16 @@ def _several(model: Model, names: str | None) -> list[Layer]:
     return [model.network.find(name.strip()) for name in names.split(",")]
 
 
-def _as_json(seen: InspectedImage, layer: Layer) -> ActivationsAnswer:
+def _activations_json(inspected: InspectedImage, layer: Layer) -> ActivationsAnswer:
     return ActivationsAnswer(
-        prediction=prediction_answer(seen.prediction, seen.model.bundle),
+        prediction=prediction_answer(inspected.prediction, inspected.model.bundle),
         layer=layer_name(layer),
         shape=list(layer.shape),
-        values=rounded_list(seen.of(layer)),
+        values=rounded_list(inspected.of(layer)),
     )
 
 
-def _as_png(values: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]", scale: Scale) -> Response:
-    made = make_sheet(values, scale)
-    low, high = (",".join(f"{one:.9g}" for one in ends) for ends in (made.low, made.high))
-    return content_negotiation.png(to_png(made.pixels), {"X-Value-Min": low, "X-Value-Max": high})
+def _activations_png(values: NDArray[np.float32], scale: Scale) -> Response:
+    sheet = make_sheet(values, scale)
+    low, high = (",".join(f"{value:.9g}" for value in ends) for ends in (sheet.low, sheet.high))
+    return content_negotiation.png(to_png(sheet.pixels), {"X-Value-Min": low, "X-Value-Max": high})

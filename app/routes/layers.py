@@ -1,4 +1,4 @@
-"""`GET /models/{model}/layers` and their weights: what a network is made of."""
+"""`GET /models/{model}/layers` and `.../weights`: the layers of a network."""
 
 from typing import Annotated, Literal
 
@@ -28,15 +28,20 @@ LayerPath = Annotated[
 
 
 class WeightsQuery(BaseModel):
-    """What of a layer's weights, and in which form."""
+    """Which weights to return, and in which format."""
 
     model_config = ConfigDict(extra="forbid")
 
     format: Literal["npz", "json", "png"] | None = Field(
-        None, description="Form of the answer; the Accept header decides if left out, else npz."
+        None,
+        description="Format of the response; if left out, the Accept header decides, else npz.",
     )
     name: str | None = Field(
-        None, description="Which weight a picture shows; the kernel, else the first, if left out."
+        None,
+        description=(
+            "Name of the array that the PNG shows. If left out: the kernel, or the first array of a"
+            " layer without one."
+        ),
     )
 
 
@@ -47,9 +52,9 @@ class WeightsQuery(BaseModel):
     responses=error_responses("unknown-model", "not-ready"),
 )
 async def list_layers(model: str, service: ServiceDep) -> LayersAnswer:
-    """Say what each layer is, what it does, what it costs and how much of the image it sees."""
-    found = await service.model(model)
-    return layers_answer(found, describe_layers(found.network))
+    """Describe each layer: what it does, its shapes, cost, weights and receptive field."""
+    served = await service.model(model)
+    return layers_answer(served, describe_layers(served.network))
 
 
 @router.get(
@@ -69,29 +74,31 @@ async def get_weights(
     query: Annotated[WeightsQuery, Query()],
     service: ServiceDep,
 ) -> Response | WeightsAnswer:
-    """Give a layer's weights: `.npz` (float32), JSON, or a picture.
+    """Return a layer's weights as `.npz` (float32), JSON or PNG.
 
-    The picture is diverging and symmetric about 0: white is 0, red positive, blue negative, full
-    colour the largest size, which the header `X-Value-Limit` gives.
+    In the PNG, red is positive, blue negative and white 0. The header `X-Value-Limit` gives the
+    magnitude of the full colour.
     """
-    found = await service.model(model)
-    one = found.network.find(layer)
-    if not one.weights:
+    served = await service.model(model)
+    wanted = served.network.find(layer)
+    if not wanted.weights:
         raise NotFoundError(
-            f"The layer {one.name!r} ({one.kind}) has no weights.",
-            valid=[other.name for other in found.network.layers if other.weights],
+            f"The layer {wanted.name!r} ({wanted.kind}) has no weights.",
+            valid=[other.name for other in served.network.layers if other.weights],
         )
     form = content_negotiation.choose(request, query.format, ("npz", "json", "png"))
     if form == "npz":
-        return content_negotiation.npz(one.weights)
+        return content_negotiation.npz(wanted.weights)
     if form == "png":
         return await service.inspection_pool.run_until(
-            disconnected(request), _picture, one, query.name
+            disconnected(request), _weights_png, wanted, query.name
         )
-    return await service.inspection_pool.run_until(disconnected(request), _as_json, found, one)
+    return await service.inspection_pool.run_until(
+        disconnected(request), _weights_json, served, wanted
+    )
 
 
-def _picture(layer: Layer, name: str | None) -> Response:
+def _weights_png(layer: Layer, name: str | None) -> Response:
     name = name or ("kernel" if "kernel" in layer.weights else next(iter(layer.weights)))
     if name not in layer.weights:
         raise NotFoundError(
@@ -102,7 +109,7 @@ def _picture(layer: Layer, name: str | None) -> Response:
     return content_negotiation.png(to_png(draw_weights(values)), {"X-Value-Limit": f"{limit:.9g}"})
 
 
-def _as_json(model: Model, layer: Layer) -> WeightsAnswer:
+def _weights_json(model: Model, layer: Layer) -> WeightsAnswer:
     return WeightsAnswer(
         model=model_name(model),
         layer=layer_name(layer),

@@ -10,72 +10,79 @@ from app.web.schemas.predictions import PredictionAnswer
 
 
 class StatisticsAnswer(ResponseBody):
-    """Figures of one layer."""
+    """Statistics of all values of a layer."""
 
-    min: float
-    max: float
-    mean: float
-    std: float
+    min: float = Field(description="Smallest value.")
+    max: float = Field(description="Largest value.")
+    mean: float = Field(description="Mean.")
+    std: float = Field(description="Standard deviation.")
     zeros: float = Field(description="Share of values that are exactly 0.")
     argmax: list[int] = Field(description="Index of the largest value.")
 
 
 class ChannelsAnswer(ResponseBody):
-    """Figures of each channel, one entry for each."""
+    """Statistics of each channel; every list has one entry for each channel."""
 
-    min: list[float]
-    max: list[float]
-    mean: list[float]
-    std: list[float]
-    zeros: list[float]
+    min: list[float] = Field(description="Smallest value.")
+    max: list[float] = Field(description="Largest value.")
+    mean: list[float] = Field(description="Mean.")
+    std: list[float] = Field(description="Standard deviation.")
+    zeros: list[float] = Field(description="Share of values that are exactly 0.")
     argmax: list[tuple[int, int]] = Field(description="Row and column of the largest value.")
 
 
 class SheetAnswer(ResponseBody):
-    """One 8-bit picture of a layer.
+    """An 8-bit picture of a layer, with one tile for each channel.
 
-    Tile `c` stands in row `c // columns` and column `c % columns`; its top left pixel is at
+    Tile `c` is in row `c // columns` and column `c % columns`. Its top left pixel is at
     `row * (tile[0] + gap)`, `column * (tile[1] + gap)`. A unit's value is about
-    `vmin + pixel / 255 * (vmax - vmin)`. A layer without places is one tile, its units row by row.
+    `vmin + pixel / 255 * (vmax - vmin)`. A layer without rows and columns is one tile that shows
+    its units row by row.
     """
 
     png: str = Field(description="Grey PNG as base64.")
-    vmin: float | list[float] = Field(description="A list, by channel, with `scale=channel`.")
-    vmax: float | list[float]
-    tile: tuple[int, int] = Field(description="Height and width.")
-    columns: int
-    gap: int
-    tiles: int
+    vmin: float | list[float] = Field(
+        description="Value of black; with `scale=channel`, a list with one value for each channel."
+    )
+    vmax: float | list[float] = Field(
+        description="Value of white; with `scale=channel`, a list with one value for each channel."
+    )
+    tile: tuple[int, int] = Field(description="Height and width of a tile, in pixels.")
+    columns: int = Field(description="Number of tiles in a row.")
+    gap: int = Field(description="Pixels between tiles.")
+    tiles: int = Field(description="Number of tiles.")
 
 
 class LayerActivity(LayerName):
-    """What a layer holds for this image."""
+    """A layer's output for the image."""
 
-    shape: list[int]
+    shape: list[int] = Field(description="Rows, columns and channels, or units.")
     statistics: StatisticsAnswer
-    channels: ChannelsAnswer | None = Field(description="Null for layers without places.")
-    values: list[float] | None = Field(description="Every unit, for layers without places.")
-    dead: list[int] = Field(description="Channels (or units) in which every value is 0.")
-    saturated: list[int] = Field(
-        description="Channels of a bounded activation in which nearly all values are at an end."
+    channels: ChannelsAnswer | None = Field(description="Null for layers without rows and columns.")
+    values: list[float] | None = Field(
+        description="Every unit, for layers without rows and columns; else null."
     )
-    sheet: SheetAnswer | None = Field(description="Only with `include=sheets`.")
+    dead: list[int] = Field(description="Channels, or units, whose values are all 0.")
+    saturated: list[int] = Field(
+        description="Channels of a bounded activation whose values are nearly all at a bound."
+    )
+    sheet: SheetAnswer | None = Field(description="Null without `include=sheets`.")
 
 
 class InspectionAnswer(ResponseBody):
-    """One image as every layer saw it."""
+    """The output of every layer for one image."""
 
     prediction: PredictionAnswer
     layers: list[LayerActivity]
 
 
 class ActivationsAnswer(ResponseBody):
-    """One layer's values, rounded to about seven digits; `.npy` has them exactly."""
+    """A layer's output, rounded to about seven digits; the format npy has the exact values."""
 
     prediction: PredictionAnswer
     layer: LayerName
-    shape: list[int]
-    values: list[Any] = Field(description="Rows, columns, channels; or units.")
+    shape: list[int] = Field(description="Rows, columns and channels, or units.")
+    values: list[Any] = Field(description="Nested lists in this shape.")
 
 
 class BoxOnImage(ResponseBody):
@@ -101,11 +108,11 @@ class RegionOnUpload(ResponseBody):
 
 
 class UnitAddress(ResponseBody):
-    """Which unit; `y` and `x` are null in layers without places."""
+    """The position of a unit in a layer's output."""
 
-    channel: int
-    y: int | None
-    x: int | None
+    channel: int = Field(description="Channel, or the unit of a layer without rows and columns.")
+    y: int | None = Field(description="Row; null in a layer without rows and columns.")
+    x: int | None = Field(description="Column; null in a layer without rows and columns.")
 
 
 class PlaceAnswer(LayerName):
@@ -115,11 +122,15 @@ class PlaceAnswer(LayerName):
 
 
 class TraceAnswer(ResponseBody):
-    """What the unit sees, from its own layer back to the upload."""
+    """What the unit depends on, from its own layer back to the upload."""
 
-    layers: list[PlaceAnswer] = Field(description="Layers with places, the unit's own first.")
-    image: BoxOnImage | None = Field(description="On the 28x28; null if only padding is seen.")
-    upload: RegionOnUpload | None
+    layers: list[PlaceAnswer] = Field(
+        description="Layers with rows and columns, the unit's own first."
+    )
+    image: BoxOnImage | None = Field(
+        description="On the 28x28; null if the unit sees only padding."
+    )
+    upload: RegionOnUpload | None = Field(description="The same box on the upload.")
 
 
 class UnitAnswer(ResponseBody):
@@ -128,45 +139,58 @@ class UnitAnswer(ResponseBody):
     prediction: PredictionAnswer
     layer: LayerName
     unit: UnitAddress
-    inputs: list[str]
-    formula: str = Field(description="What the layer computes.")
+    inputs: list[str] = Field(description="Names of the layers that feed it; `image` is the input.")
+    formula: str = Field(description="What the layer computes for one unit.")
     equation: str = Field(
-        description="The same with this unit's numbers; long sums name their largest terms."
+        description="The formula with this unit's numbers; long sums show only their largest terms."
     )
     operands: dict[str, Any] = Field(
-        description="Every number that entered: patch and kernel, the row of a dense layer, ..."
+        description="Every number in the equation, such as a convolution's patch and kernel."
     )
-    channel_sums: list[float] | None = Field(description="What each input channel adds.")
-    bias: float | None
-    pre_activation: float | None = Field(description="What entered the layer's activation.")
-    reconstructed: float = Field(description="The equation, worked out.")
-    observed: float = Field(description="What the network gave.")
-    abs_error: float
+    channel_sums: list[float] | None = Field(
+        description="Contribution of each input channel to a weighted sum, or null."
+    )
+    bias: float | None = Field(description="The bias in a weighted sum, or null.")
+    pre_activation: float | None = Field(
+        description="Input of the layer's activation function; null if it has none."
+    )
+    reconstructed: float = Field(description="Result of the equation.")
+    observed: float = Field(description="The network's own value.")
+    abs_error: float = Field(description="Distance between `reconstructed` and `observed`.")
     trace: TraceAnswer
 
 
 class LayerComparisonAnswer(ResponseBody):
-    """How alike the two are in one layer."""
+    """How similar the two outputs of a layer are."""
 
     layer: LayerName
     other: LayerName
-    cosine: float | None = Field(description="Null where shapes differ or one is all 0.")
+    cosine: float | None = Field(
+        description="Cosine of the two outputs; null if their shapes differ or one is all 0."
+    )
     relative_distance: float | None = Field(
-        description="Length of the difference over the mean length."
+        description=(
+            "Length of the difference, divided by the mean length of the two outputs; null if their"
+            " shapes differ."
+        )
     )
-    max_difference: float | None
+    max_difference: float | None = Field(
+        description="Largest absolute difference of two values; null if the shapes differ."
+    )
     alignment: float | None = Field(
-        description="Linear CKA over places, 0..1; does not care which channel is which."
+        description="Linear CKA over positions, 0 to 1, which ignores the order of channels."
     )
-    channels: list[int] = Field(description="Those that differ most, the most different first.")
+    channels: list[int] = Field(description="Channels with the largest difference, largest first.")
 
 
 class ComparisonAnswer(ResponseBody):
-    """Two images in one model, or one image in two, layer by layer."""
+    """Two images in one model, or one image in two models, layer by layer."""
 
     predictions: tuple[PredictionAnswer, PredictionAnswer]
-    layers: list[LayerComparisonAnswer] = Field(description="Those with the same name.")
-    only_first: list[str]
-    only_second: list[str]
-    parted: LayerName | None = Field(description="The first layer in which they are unlike.")
-    text: str
+    layers: list[LayerComparisonAnswer] = Field(
+        description="Layers whose names occur in both models."
+    )
+    only_first: list[str] = Field(description="Names of layers that only the first model has.")
+    only_second: list[str] = Field(description="Names of layers that only the second model has.")
+    parted: LayerName | None = Field(description="The first layer whose outputs are not similar.")
+    text: str = Field(description="The result in words.")

@@ -9,48 +9,53 @@ from app.web.schemas.predictions import ModelName
 
 
 class FieldAnswer(ResponseBody):
-    """What units see of the 28x28, were nothing cut off at its border; rows first."""
+    """The part of the 28x28 image that a unit depends on, as if the image had no border.
 
-    size: tuple[int, int]
+    All pairs are rows first, then columns.
+    """
+
+    size: tuple[int, int] = Field(description="Rows and columns of the image that a unit sees.")
     stride: tuple[int, int] | None = Field(
-        description="How far the fields of neighbours lie apart; null where units have no place."
+        description="Distance between neighbouring units' fields; null if units have no position."
     )
     offset: tuple[int, int] | None = Field(
-        description="First row and column that unit (0, 0) sees; negative where padding lies."
+        description="First row and column that unit (0, 0) sees; negative in the padding."
     )
 
 
 class WeightAnswer(ResponseBody):
-    """One array of numbers that a layer holds."""
+    """Name and shape of one array of a layer's weights."""
 
     name: str
     shape: list[int]
 
 
 class LayerName(ResponseBody):
-    """Which layer: index, name (a path in a model of models) and Keras class."""
+    """The fields that identify a layer."""
 
-    index: int
-    name: str
-    type: str
+    index: int = Field(description="Position in the list of layers, from 0.")
+    name: str = Field(description="Name; in a model that contains models, a path with slashes.")
+    type: str = Field(description="Keras class.")
 
 
 class LayerAnswer(LayerName):
-    """One layer and what it does."""
+    """A layer: what it does, its shapes and its cost."""
 
-    description: str = Field(description="What it does, in plain words.")
-    formula: str
-    config: dict[str, Any]
-    inputs: list[str] = Field(description="The layers that feed it; `image` is the input.")
-    input_shapes: list[list[int]] = Field(description="Without the batch: rows, columns, channels.")
-    output_shape: list[int]
-    parameters: int
+    description: str = Field(description="What the layer does, in words.")
+    formula: str = Field(description="What the layer computes for one unit.")
+    config: dict[str, Any] = Field(description="Its Keras options, without those for training.")
+    inputs: list[str] = Field(description="Names of the layers that feed it; `image` is the input.")
+    input_shapes: list[list[int]] = Field(
+        description="Rows, columns and channels, or units, of each input."
+    )
+    output_shape: list[int] = Field(description="Rows, columns and channels, or units.")
+    parameters: int = Field(description="Number of weights.")
     weights: list[WeightAnswer]
-    multiply_adds: int = Field(description="For one image.")
+    multiply_adds: int = Field(description="Multiplications, each with an addition, for one image.")
     receptive_field: FieldAnswer
-    active_at_inference: bool = Field(description="False for what works in training only.")
+    active_at_inference: bool = Field(description="False if the layer acts during training only.")
     computable: bool = Field(
-        description="Whether the service knows its arithmetic: equations, ablations, explanations."
+        description="Whether the service can compute it, for equations, ablations and explanations."
     )
     changes_values: bool = Field(
         description="False if every output value is copied from the input, or a zero of a padding."
@@ -74,9 +79,9 @@ class LayersAnswer(ResponseBody):
     """Every layer of a model, in an order in which they can be computed."""
 
     model: ModelName
-    input_shape: list[int]
-    parameters: int
-    multiply_adds: int
+    input_shape: list[int] = Field(description="Rows, columns and channels of the image.")
+    parameters: int = Field(description="Number of weights of all layers.")
+    multiply_adds: int = Field(description="Multiplications of all layers, for one image.")
     layers: list[LayerAnswer]
 
 
@@ -85,4 +90,4 @@ class WeightsAnswer(ResponseBody):
 
     model: ModelName
     layer: LayerName
-    weights: dict[str, Any] = Field(description="Nested lists by name.")
+    weights: dict[str, Any] = Field(description="Arrays as nested lists, by name.")
