@@ -1,4 +1,4 @@
-"""Ablation, neighbours and comparison."""
+"""Ablations, neighbours and comparisons agree with direct calculations."""
 
 import keras
 import numpy as np
@@ -15,78 +15,77 @@ from app.recognise import Options
 from app.samples import sample_png
 
 
-def test_silent_channels_are_as_if_their_weights_were_0(
-    classic: Model, classic_keras: keras.Model
-) -> None:
+def test_ablation_agrees_with_keras(classic: Model, classic_keras: keras.Model) -> None:
     """Switching channels off gives what Keras gives with their outputs set to 0."""
-    seen = inspect_image(sample_png(4), classic, Options())
+    inspected = inspect_image(sample_png(4), classic, Options())
     layer = classic.network.find("relu_1_2")
-    got = ablate(seen, layer, [[], [3], [3, 17]])
-    at = [one.name for one in classic_keras.layers].index("relu_1_2")
-    for one, channels in zip(got, ([], [3], [3, 17]), strict=True):
-        values = seen.of(layer)[None].copy()
+    ablations = ablate(inspected, layer, [[], [3], [3, 17]])
+    at = [layer.name for layer in classic_keras.layers].index("relu_1_2")
+    for ablation, channels in zip(ablations, ([], [3], [3, 17]), strict=True):
+        values = inspected.of(layer)[None].copy()
         values[..., channels] = 0
         for step in classic_keras.layers[at + 1 :]:
             values = step(values)
-        np.testing.assert_allclose(one.probabilities, np.asarray(values)[0], atol=1e-5)
-        assert one.channels == tuple(channels)
+        np.testing.assert_allclose(ablation.probabilities, np.asarray(values)[0], atol=1e-5)
+        assert ablation.channels == tuple(channels)
 
 
-def test_nothing_silent_is_the_prediction_itself(classic: Model) -> None:
-    """In every layer, a variant with nothing off is what the network says, and it stays so."""
-    seen = inspect_image(sample_png(7), classic, Options())
+def test_ablating_no_channels_changes_nothing(classic: Model) -> None:
+    """With all channels on, every layer gives the network's logits, and later runs do too."""
+    inspected = inspect_image(sample_png(7), classic, Options())
     for layer in classic.network.layers[:-1]:
-        (same,) = ablate(seen, layer, [[]])
-        np.testing.assert_allclose(same.logits, seen.outputs["logits"], atol=2e-5)
+        (unchanged,) = ablate(inspected, layer, [[]])
+        np.testing.assert_allclose(unchanged.logits, inspected.outputs["logits"], atol=2e-5)
     np.testing.assert_array_equal(
-        inspect_image(sample_png(7), classic, Options()).outputs["softmax"], seen.outputs["softmax"]
+        inspect_image(sample_png(7), classic, Options()).outputs["softmax"],
+        inspected.outputs["softmax"],
     )
 
 
-def test_ablation_in_one_branch_leaves_the_other(ensemble_model: Model, classic: Model) -> None:
-    """In an ensemble, what lies beside the layer goes in unchanged."""
-    seen = inspect_image(sample_png(7), ensemble_model, Options())
+def test_ablation_in_one_branch_keeps_the_other(ensemble_model: Model, classic: Model) -> None:
+    """In an ensemble, the branches without the layer keep their outputs."""
+    inspected = inspect_image(sample_png(7), ensemble_model, Options())
     network = ensemble_model.network
     layer = network.find("member_2/relu")
     off = list(range(layer.channels))
-    (got,) = ablate(seen, layer, [off])
+    (ablation,) = ablate(inspected, layer, [off])
     mask = np.zeros(layer.channels, np.float32)
-    expected = network.resume(seen.image[None], {}, {layer.index: mask})
-    np.testing.assert_allclose(got.probabilities, expected[-1][0], atol=1e-5)
+    expected = network.resume(inspected.image[None], {}, {layer.index: mask})
+    np.testing.assert_allclose(ablation.probabilities, expected[-1][0], atol=1e-5)
 
 
-def test_unknown_channels_are_named(classic: Model) -> None:
-    """A channel that the layer lacks is not found, and the answer says which there are."""
-    seen = inspect_image(sample_png(7), classic, Options())
+def test_an_unknown_channel_is_rejected(classic: Model) -> None:
+    """A channel that the layer does not have raises an error that lists the valid ones."""
+    inspected = inspect_image(sample_png(7), classic, Options())
     with pytest.raises(NotFoundError, match="no channel 32") as caught:
-        ablate(seen, classic.network.find("relu_1_1"), [[1, 32]])
+        ablate(inspected, classic.network.find("relu_1_1"), [[1, 32]])
     assert caught.value.fields["valid"] == ["channel 0..31"]
 
 
-def test_layers_behind_the_logits_are_not_switched_off(classic: Model) -> None:
-    """Nothing changes the logits behind them: the answer says so."""
-    seen = inspect_image(sample_png(7), classic, Options())
+def test_a_layer_after_the_logits_cannot_be_ablated(classic: Model) -> None:
+    """The logits do not depend on the softmax, so ablating it is an error."""
+    inspected = inspect_image(sample_png(7), classic, Options())
     with pytest.raises(InvalidInputError, match="'softmax'"):
-        ablate(seen, classic.network.find("softmax"), [[1]])
+        ablate(inspected, classic.network.find("softmax"), [[1]])
 
 
-def test_neighbours_are_the_nearest_by_hand(classic: Model) -> None:
-    """The nearest training digits, by distances worked out one by one; mostly of the same digit."""
+def test_neighbours_are_the_nearest_training_digits(classic: Model) -> None:
+    """They agree with distances computed one by one, and most show the same digit."""
     found = find_neighbours(sample_png(3), classic, Options(), 5)
-    known = classic.embeddings
-    assert known is not None
+    embeddings = classic.embeddings
+    assert embeddings is not None
     features = classic.runtime.predict(found.prediction.prepared.pixels[None]).features[0]
     own = features / np.linalg.norm(features)
-    away = np.array([np.linalg.norm(own - row) for row in known.directions])
+    away = np.array([np.linalg.norm(own - row) for row in embeddings.directions])
     order = np.argsort(away)[:5]
-    assert [one.index for one in found.nearest] == known.indices[order].tolist()
+    assert [one.index for one in found.nearest] == embeddings.indices[order].tolist()
     np.testing.assert_allclose([one.distance for one in found.nearest], away[order], rtol=1e-3)
     assert [one.label for one in found.nearest].count(3) >= 4
-    assert found.searched == len(known.labels)
+    assert found.searched == len(embeddings.labels)
 
 
-def test_what_is_no_digit_lies_far_from_all(classic: Model) -> None:
-    """Noise lies farther from the training digits than nearly all held-out digits."""
+def test_noise_is_far_from_all_training_digits(classic: Model) -> None:
+    """Noise is farther from the training digits than nearly all held-out digits are."""
     noise = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
     far = find_neighbours(noise, classic, Options(preprocess="none"), 1)
     near = find_neighbours(sample_png(3), classic, Options(), 1)
@@ -95,14 +94,14 @@ def test_what_is_no_digit_lies_far_from_all(classic: Model) -> None:
     assert near.nearest[0].distance < far.nearest[0].distance
 
 
-def test_model_without_embeddings_says_so(kinds_model: Model) -> None:
-    """A bundle without embeddings has no neighbours, and the answer says how to get them."""
+def test_a_model_without_embeddings_has_no_neighbours(kinds_model: Model) -> None:
+    """The error names the command that writes the embeddings."""
     with pytest.raises(InvalidInputError, match=r"training\.embeddings"):
         find_neighbours(sample_png(3), kinds_model, Options(), 3)
 
 
-def test_embeddings_come_back_from_their_file() -> None:
-    """What is written is read again, features to half precision; damaged files are refused."""
+def test_embeddings_can_be_written_and_read() -> None:
+    """Arrays survive the file, features in half precision; a damaged file raises an error."""
     rng = np.random.default_rng(1)
     made = Embeddings(
         rng.normal(size=(4, 3)).astype(np.float32),
@@ -122,8 +121,8 @@ def test_embeddings_come_back_from_their_file() -> None:
     assert rows[3, 1] == pytest.approx(np.linalg.norm(made.directions[3] - made.directions[1]))
 
 
-def test_an_image_does_not_part_from_itself(classic: Model) -> None:
-    """The same image twice is alike everywhere; two digits part somewhere."""
+def test_only_different_images_diverge(classic: Model) -> None:
+    """An image is similar to itself in every layer; two digits diverge in some layer."""
     four, nine = (inspect_image(sample_png(digit), classic, Options()) for digit in (4, 9))
     same = compare(four, four)
     assert same.diverging is None
@@ -139,8 +138,8 @@ def test_an_image_does_not_part_from_itself(classic: Model) -> None:
     assert set(last.channels[:2]) == {4, 9}
 
 
-def test_two_models_are_compared_where_names_meet(classic: Model, kinds_model: Model) -> None:
-    """Layers of the same name are set side by side; the others are listed."""
+def test_two_models_are_compared_by_layer_name(classic: Model, kinds_model: Model) -> None:
+    """Layers with the same name are compared; the others are listed."""
     first, second = (
         inspect_image(sample_png(4), model, Options()) for model in (classic, kinds_model)
     )
@@ -151,14 +150,14 @@ def test_two_models_are_compared_where_names_meet(classic: Model, kinds_model: M
     assert "strided" in found.only_second
 
 
-def test_alignment_does_not_care_for_the_order_of_channels(classic: Model) -> None:
-    """Shuffled channels change the cosine and not the alignment."""
+def test_alignment_ignores_the_order_of_channels(classic: Model) -> None:
+    """Shuffling channels changes the cosine but not the alignment."""
     from dataclasses import replace
 
-    seen = inspect_image(sample_png(4), classic, Options())
+    inspected = inspect_image(sample_png(4), classic, Options())
     order = np.random.default_rng(4).permutation(32)
-    shuffled = {**seen.outputs, "relu_1_1": seen.outputs["relu_1_1"][..., order]}
-    found = compare(seen, replace(seen, outputs=shuffled))
+    shuffled = {**inspected.outputs, "relu_1_1": inspected.outputs["relu_1_1"][..., order]}
+    found = compare(inspected, replace(inspected, outputs=shuffled))
     (one,) = [one for one in found.layers if one.layer.name == "relu_1_1"]
     assert one.alignment == pytest.approx(1)
     assert one.cosine is not None

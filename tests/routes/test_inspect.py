@@ -1,4 +1,4 @@
-"""The inspecting routes over HTTP: forms, addresses, errors, and requests beside each other."""
+"""The inspection routes over HTTP: formats, units, errors and concurrent requests."""
 
 import base64
 import io
@@ -31,7 +31,7 @@ def _pixels(digit: int) -> np.ndarray:
 
 
 def test_layers_are_described(client: TestClient) -> None:
-    """Each layer has a sentence, a formula, shapes and costs, which add up to the model's."""
+    """Each layer has a sentence, a formula, shapes and costs; the costs add up to the model's."""
     answer = client.get("/models/classic/layers").json()
     details = client.get("/models/classic").json()
     assert answer["parameters"] == details["parameters"]
@@ -62,8 +62,8 @@ def test_layers_are_described(client: TestClient) -> None:
     assert not layers["dropout_1"]["changes_values"]
 
 
-def test_weights_in_three_forms(client: TestClient, classic: Model) -> None:
-    """The same kernel as npz, as JSON, and as a picture symmetric about 0."""
+def test_weights_in_three_formats(client: TestClient, classic: Model) -> None:
+    """The same kernel is sent as npz, as JSON and as a PNG whose colours are symmetric about 0."""
     route, kernel = "/models/classic/layers/conv_1_1/weights", classic.network.find("2").weights
     with np.load(io.BytesIO(client.get(route).content)) as arrays:
         np.testing.assert_array_equal(arrays["kernel"], kernel["kernel"])
@@ -79,8 +79,8 @@ def test_weights_in_three_forms(client: TestClient, classic: Model) -> None:
     assert (red > blue) == (value > 0)
 
 
-def test_weights_that_are_not_there(client: TestClient) -> None:
-    """Layers without weights, and weights without a layer, are named."""
+def test_missing_weights_are_404(client: TestClient) -> None:
+    """A layer without weights, or an unknown array, is a 404 that lists the valid names."""
     none = client.get("/models/classic/layers/pool_1/weights")
     assert none.status_code == 404
     assert "conv_1_1" in none.json()["valid"]
@@ -88,8 +88,8 @@ def test_weights_that_are_not_there(client: TestClient) -> None:
     assert (wrong.status_code, wrong.json()["valid"][0]) == (404, "gamma")
 
 
-def test_inspect_shows_every_layer(client: TestClient, classic: Model) -> None:
-    """Statistics are those of the exact tensor, and sheets come only when asked for."""
+def test_inspect_covers_every_layer(client: TestClient, classic: Model) -> None:
+    """Statistics agree with the exact tensor; sheets are only sent on request."""
     answer = client.post("/inspect", files=FILE).json()
     assert answer["prediction"]["digit"] == 4
     assert [layer["name"] for layer in answer["layers"]] == list(classic.network.by_name)
@@ -107,8 +107,8 @@ def test_inspect_shows_every_layer(client: TestClient, classic: Model) -> None:
 
 
 @pytest.mark.parametrize("scale", ["layer", "channel"])
-def test_sheets_hold_the_layers(client: TestClient, scale: str) -> None:
-    """From PNG, range and layout the exact tensor comes back within half a grey level."""
+def test_values_can_be_read_from_a_sheet(client: TestClient, scale: str) -> None:
+    """PNG, range and layout together give the tensor within half a grey level."""
     answer = client.post(f"/inspect?include=sheets&scale={scale}", files=FILE).json()
     sheet = answer["layers"][6]["sheet"]
     pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(sheet["png"]))))
@@ -122,8 +122,8 @@ def test_sheets_hold_the_layers(client: TestClient, scale: str) -> None:
     np.testing.assert_allclose(back, values[..., 9], rtol=0, atol=0.51 * (high - low) / 255)
 
 
-def test_activations_in_every_form(client: TestClient) -> None:
-    """The default is npy; npz of several layers, PNG and JSON come by name or by Accept."""
+def test_activations_in_every_format(client: TestClient) -> None:
+    """The default is npy; npz, PNG and JSON are chosen by parameter or by Accept header."""
     route = "/layers/conv_2_1/activations"
     response = client.post(route, files=FILE)
     assert response.headers["Content-Type"] == "application/x-npy"
@@ -155,14 +155,14 @@ def test_activations_in_every_form(client: TestClient) -> None:
         ("image/png;q=high", "image/png"),
     ],
 )
-def test_accept_header_decides(client: TestClient, accept: str, form: str) -> None:
-    """The best of what a client accepts is given; the default where nothing fits."""
+def test_accept_header_selects_the_format(client: TestClient, accept: str, form: str) -> None:
+    """The response has the format that the client prefers; the default if it accepts none."""
     response = client.post("/layers/softmax/activations", files=FILE, headers={"Accept": accept})
     assert form in response.headers["Content-Type"]
 
 
 def test_unit_is_traced_to_the_upload(client: TestClient) -> None:
-    """A unit on a large upload has its equation and its region in the upload's own pixels."""
+    """A unit has its equation, and on a large upload its region in the upload's own pixels."""
     page = 255 - np.pad(np.kron(_pixels(4), np.ones((5, 5), np.uint8)), ((100, 0), (160, 0)))
     answer = client.post(
         "/layers/conv_1_2/unit?channel=5&y=12&x=12", files={"file": encode(page)}
@@ -184,8 +184,8 @@ def test_unit_is_traced_to_the_upload(client: TestClient) -> None:
     assert 160 < region["x"] < 300
 
 
-def test_unit_that_does_not_exist(client: TestClient) -> None:
-    """A wrong channel or layer is 404 and names what there is."""
+def test_unknown_units_are_404(client: TestClient) -> None:
+    """An unknown channel or layer is a 404 that lists the valid ones."""
     channel = client.post("/layers/conv_1_1/unit?channel=32&y=0&x=0", files=FILE)
     assert (channel.status_code, channel.json()["valid"][2]) == (404, "channel 0..31")
     layer = client.post("/layers/conv_9/unit", files=FILE)
@@ -221,8 +221,8 @@ def test_every_method_explains(client: TestClient, method: str) -> None:
     assert (answer["layer"] is None) == (method != "grad-cam")
 
 
-def test_explanation_as_array_and_picture(client: TestClient) -> None:
-    """The map alone comes as npy or PNG."""
+def test_explanation_as_npy_and_png(client: TestClient) -> None:
+    """The map alone can be requested as npy or PNG."""
     listed = client.post("/explain?method=occlusion", files=FILE).json()["map"]
     exact = np.load(
         io.BytesIO(client.post("/explain?method=occlusion&format=npy", files=FILE).content)
@@ -233,7 +233,7 @@ def test_explanation_as_array_and_picture(client: TestClient) -> None:
 
 
 def test_empty_explanation_says_so(client: TestClient) -> None:
-    """Integrated gradients of a black image are 0: no NaN, no checks, and a sentence."""
+    """Integrated gradients of a black image are 0, without NaN or checks, and the text says so."""
     black = {"pixels": np.zeros((28, 28), int).tolist()}
     answer = client.post("/explain?preprocess=none&target=3", json=black).json()
     assert answer["empty"]
@@ -242,8 +242,8 @@ def test_empty_explanation_says_so(client: TestClient) -> None:
     assert answer["completeness"]["relative_error"] == 0
 
 
-def test_ablation_of_all_and_of_some(client: TestClient) -> None:
-    """Every channel in turn, by size of the change; or those named, together."""
+def test_ablation_of_all_channels_and_of_some(client: TestClient) -> None:
+    """Without `channels`, each channel is ablated, largest change first; else those together."""
     answer = client.post("/ablate?layer=relu_1_2", files=FILE).json()
     changes = [abs(one["logit_change"]) for one in answer["ablations"]]
     assert len(changes) == 32
@@ -259,7 +259,7 @@ def test_ablation_of_all_and_of_some(client: TestClient) -> None:
 
 
 def test_ensemble_is_explained_without_logits(client: TestClient) -> None:
-    """It has none: what is explained is the logarithm of a probability, and is called so."""
+    """An ensemble has no logits; the text says that it explains a logarithm of a probability."""
     for name, score in (("classic", "the logit of 4"), ("ensemble", "probability of 4")):
         path = f"/explain?method=gradient&checks=false&model={name}"
         answer = client.post(path, files=FILE).json()
@@ -268,7 +268,7 @@ def test_ensemble_is_explained_without_logits(client: TestClient) -> None:
 
 
 def test_neighbours_have_pictures(client: TestClient) -> None:
-    """Neighbours have a label, a distance and their 28x28."""
+    """Each neighbour has a label and a 28x28 PNG, and the labels are counted."""
     answer = client.post("/neighbours?count=3", files=FILE).json()
     assert [one["label"] for one in answer["neighbours"]] == [4, 4, 4]
     assert answer["votes"] == {"4": 3}
@@ -278,7 +278,7 @@ def test_neighbours_have_pictures(client: TestClient) -> None:
 
 
 def test_two_images_are_compared(client: TestClient) -> None:
-    """Two images come as files, as a JSON list or as an array; one needs a second model."""
+    """Two images are sent as files, JSON list or array; one image needs a second model."""
     stack = np.stack([_pixels(4), _pixels(9)])
     bodies = (
         {"files": [("files", sample_png(4)), ("files", sample_png(9))]},
@@ -304,7 +304,7 @@ def test_two_images_are_compared(client: TestClient) -> None:
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_every_route_takes_every_form(client: TestClient, route: str) -> None:
-    """However an image comes, the answer is the same."""
+    """The response is the same for every form of the same image."""
     forms = every_form(_pixels(4))
     chosen = ("multipart", "json base64", "json pixels", "npy", "image/png", "no type")
     answers = {}
@@ -324,7 +324,7 @@ def test_every_route_takes_every_form(client: TestClient, route: str) -> None:
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_errors_are_problems(client: TestClient, route: str) -> None:
-    """What is no image is 400, an unknown model 404, an unknown parameter 422."""
+    """A body that is no image is 400, an unknown model 404, an unknown parameter 422."""
     body = {"content": b"nothing", "headers": {"Content-Type": "image/png"}}
     assert client.post(route, **body).status_code == 400
     sign = "&" if "?" in route else "?"
@@ -334,23 +334,23 @@ def test_errors_are_problems(client: TestClient, route: str) -> None:
     assert client.post(f"{route}{sign}nonsense=1", **body).status_code == 422
 
 
-def test_requests_beside_each_other_do_not_mix(client: TestClient) -> None:
-    """Eight threads ask different things of different digits; each gets what it gets alone."""
+def test_concurrent_requests_do_not_mix(client: TestClient) -> None:
+    """Eight threads send different digits to different routes; each gets its own response."""
     jobs = [
         (f"{route}{'&' if '?' in route else '?'}preprocess=none", digit)
         for digit in range(8)
         for route in ("/inspect", "/ablate?layer=relu_2_2", "/explain?method=gradient")
     ]
 
-    def ask(route: str, digit: int) -> object:
+    def send(route: str, digit: int) -> object:
         return client.post(route, content=sample_png(digit)).json()
 
-    expected = [ask(*job) for job in jobs]
+    expected = [send(*job) for job in jobs]
     got: dict[int, object] = {}
 
     def work(first: int) -> None:
         for at in range(first, len(jobs), 8):
-            got[at] = ask(*jobs[at])
+            got[at] = send(*jobs[at])
 
     threads = [threading.Thread(target=work, args=(first,)) for first in range(8)]
     for thread in threads:
