@@ -1,30 +1,50 @@
-# The one definition of each task; people and CI call the same.
+# Every task has one definition, here. People and CI call the same targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := $(VENV)/clients
 SOURCES := app training tests benchmarks digitscope.py
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+PIP_INSTALL := -m pip --disable-pip-version-check install
+INSTALL := $(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable
 
-# Of the image: `make image EXTRAS=tensorflow BASE=... IMAGE=... SOURCE=...`, with anything that takes Docker's words.
+# `make image EXTRAS=tensorflow BASE=... IMAGE=... SOURCE=...`; BUILDER takes the options of `docker build`.
 BUILDER ?= docker build
 IMAGE ?= digitscope
 VERSION = $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' app/version.py)
 REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || echo unknown)
 BUILD_ARGS = $(foreach name,VERSION REVISION SOURCE BASE EXTRAS,$(if $($(name)),--build-arg $(name)=$($(name))))
 
-# Where the list of what is served goes, and what pip-audit is told besides.
+# Where `make sbom` writes, and further options of pip-audit.
 SBOM ?= dist/sbom.json
 AUDIT ?=
 
-.PHONY: serve test lint bench soak fuzz clients image sbom audit clean
+# Marks of tests (pyproject.toml) that need more than Python and make. The second group uses all cores of the
+# machine, so nothing runs at the same time.
+TOOLS := browser or clients or container or tools
+ALONE := cluster or load
+
+# Two processes; each takes the next file when it is free. tests/durations.py puts the long files first.
+PYTEST := $(BIN)/python -m pytest
+PARALLEL := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+
+.PHONY: serve check test test-rest test-all lint bench soak fuzz clients image sbom audit clean
 
 serve: $(VENV)/.served
 	$(BIN)/digitscope serve
 
-# Two processes, between which tests/conftest.py shares the tests.
+# Collecting tests/training imports TensorFlow, which takes longer than many of the fast tests.
+check: lint
+	$(PYTEST) $(PARALLEL) --ignore=tests/training -m "not (slow or $(TOOLS) or $(ALONE))"
+
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadscope
+	$(PYTEST) $(PARALLEL) -m "not ($(TOOLS) or $(ALONE))"
+
+# The tests that `make test` leaves out.
+test-rest: $(VENV)/.tested
+	$(PYTEST) $(PARALLEL) --ignore=tests/training -m "$(TOOLS)"
+	$(PYTEST) --ignore=tests/training -m "$(ALONE)"
+
+test-all: test test-rest
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check $(SOURCES)
@@ -35,13 +55,14 @@ lint: $(VENV)/.tested
 bench: $(VENV)/.tested
 	$(BIN)/python -m benchmarks.serving
 
-# Load with every answer checked, requests by the document's schemas, damaged pictures: each for so many minutes.
+# Three stages of SOAK_MINUTES each: load with every answer checked, requests that schemathesis generates from
+# the OpenAPI document, and damaged images.
 SOAK_MINUTES ?= 10
 soak: $(VENV)/.tested
 	$(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES)
-	SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m pytest tests/contract tests/malformed -k for_long
+	SOAK_MINUTES=$(SOAK_MINUTES) $(PYTEST) tests/contract tests/malformed -k for_long
 
-# Files that the decoder does not expect, searched for so long; docs in tests/malformed/fuzz.py.
+# Search for FUZZ_SECONDS for files that the decoder does not expect (tests/malformed/fuzz.py).
 FUZZ_SECONDS ?= 120
 fuzz: $(VENV)/.fuzzed
 	$(BIN)/python -m tests.malformed.fuzz $(FUZZ_SECONDS)
@@ -56,7 +77,7 @@ sbom: $(VENV)/serving/.installed
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --validate \
 		--output-file $(SBOM) $(VENV)/serving
 
-# Strict, because what the advisories' service does not know would pass for safe.
+# Strict: a package that the advisory service does not know fails instead of passing as safe.
 audit: $(VENV)/.tested
 	$(BIN)/pip-audit --strict --disable-pip --no-deps --progress-spinner off $(AUDIT) --requirement constraints.txt
 
@@ -64,39 +85,45 @@ clean:
 	rm -rf $(VENV)
 
 $(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "digitscope needs Python 3.11 or newer")'
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "digitscope needs Python 3.11 or newer")'
+	@echo "Creating the virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
 
-# What the service needs; a stamp file makes the second call fast.
-$(VENV)/.served: pyproject.toml constraints.txt | $(BIN)/python
+# Each environment has a stamp file, so that a second call installs nothing.
+$(VENV)/.served: pyproject.toml constraints.txt app/version.py | $(BIN)/python
+	@echo "Installing the service"
 	$(INSTALL) .
 	touch $@
 
-# That, and what training and the tests need.
-$(VENV)/.tested: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.tested: pyproject.toml constraints.txt app/version.py | $(BIN)/python
+	@echo "Installing the service, training and the test tools"
 	$(INSTALL) '.[train,dev]'
 	touch $@ $(VENV)/.served
 
-# That, and the fuzzer, for which there are no builds but for Linux and macOS.
+# The fuzzer is published for Linux and macOS only.
 $(VENV)/.fuzzed: $(VENV)/.tested
+	@echo "Installing the fuzzer"
 	$(INSTALL) '.[fuzz]'
 	touch $@
 
-# Generators of clients, and KServe's own, apart: they need other versions than the service. tests/clients runs them.
+# Client generators and KServe's client have their own environment: they need other versions than the service.
 $(CLIENTS)/.python: tests/clients/requirements.txt | $(BIN)/python
+	@echo "Installing the Python client generator and KServe's client"
 	$(PYTHON) -m venv $(CLIENTS)
-	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement $<
+	$(CLIENTS)/bin/python $(PIP_INSTALL) --no-compile --requirement $<
 	touch $@
 
 $(CLIENTS)/.node: tests/clients/package.json
+	@echo "Installing the TypeScript client generator"
 	mkdir -p $(CLIENTS)
 	cp $< $(CLIENTS)
-	npm install --prefix $(CLIENTS) --no-package-lock --no-audit --no-fund --silent
+	npm install --prefix $(CLIENTS) --no-package-lock --no-audit --no-fund
 	touch $@
 
-# What the service needs and nothing else, to be listed.
+# Only what the service needs: the packages that `make sbom` lists.
 $(VENV)/serving/.installed: $(VENV)/.tested
+	@echo "Installing the service into an environment of its own"
 	$(PYTHON) -m venv --clear --without-pip $(VENV)/serving
-	$(BIN)/python -m pip --python $(VENV)/serving/bin/python install --quiet --disable-pip-version-check \
+	$(BIN)/python -m pip --python $(VENV)/serving/bin/python --disable-pip-version-check install \
 		--constraint constraints.txt --editable .
 	touch $@

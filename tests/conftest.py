@@ -1,4 +1,4 @@
-"""What all tests share: sample digits, the committed models and the real application."""
+"""Fixtures that all tests share: sample digits, the committed models, the application, a server."""
 
 import signal
 from collections.abc import Iterator
@@ -9,38 +9,45 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
-from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 from app.bundle import open_bundle
 from app.inference.model import Model
 from app.inference.registry import Registry
 from app.main import create_app
 from app.settings import REPOSITORY, Settings
+from tests.durations import longest_first, register_recorder
 from tests.server.process import Server, serving
 
-# The version of the classic model, which is another whenever that is published again.
+# The version of the committed classic model.
 PUBLISHED = open_bundle(REPOSITORY / "model" / "classic").metadata.version
 
-# A shell that starts a job in the background lets it ignore Ctrl-C, and children inherit that; the
-# processes that tests stop so must not.
+# A shell that starts a job in the background makes it ignore Ctrl-C, and child processes inherit
+# that. Tests stop their child processes by Ctrl-C, so it is enabled again here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Marks of all tests of a folder; other tests carry their marks themselves.
+MARKS = {
+    "browser": pytest.mark.browser,
+    "clients": pytest.mark.clients,
+    "contract": pytest.mark.slow,
+    "malformed": pytest.mark.slow,
+    "server": pytest.mark.slow,
+    "training": pytest.mark.slow,
+}
 
-# What computes by itself. All else has ports, browsers or a Ray cluster, which might meet.
-ARITHMETIC = {"imaging", "inference", "inspection", "training"}
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Record the durations of test files on request."""
+    register_recorder(config)
 
 
-class _TwoKinds(LoadScopeScheduling):
-    """Shares the tests between the two processes of `make test`; each runs its own in order."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return "arithmetic" if nodeid.split("/")[1] in ARITHMETIC else "service"
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _TwoKinds:
-    """Tell xdist how tests are shared."""
-    return _TwoKinds(config, log)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of each folder, and put the files that take longest first."""
+    for item in items:
+        folder = item.nodeid.split("/")[1]
+        if folder in MARKS:
+            item.add_marker(MARKS[folder])
+    longest_first(items)
 
 
 class Digits(NamedTuple):
@@ -51,13 +58,14 @@ class Digits(NamedTuple):
 
     @property
     def grainy(self) -> NDArray[np.uint8]:
-        """The images on grounds of which no two places are equal, uint8 `[N, 28, 28]`.
+        """The images with a noisy background, uint8 `[N, 28, 28]`.
 
-        On a black ground all of a map's places are equal but for rounding, which is another on each
-        processor: which of them max-pooling takes, and hands its gradient to, is left to chance.
+        On a black background, the activations of a map are equal up to rounding, which differs
+        between processors. Which of them max-pooling selects, and passes its gradient to, would
+        depend on the processor.
         """
-        grain = np.random.default_rng(0).integers(0, 64, self.images.shape, np.uint8)
-        return np.maximum(self.images, grain)
+        noise = np.random.default_rng(0).integers(0, 64, self.images.shape, np.uint8)
+        return np.maximum(self.images, noise)
 
 
 @pytest.fixture(scope="session")
@@ -78,14 +86,14 @@ def digits(sample_path: Path) -> Digits:
 
 @pytest.fixture(scope="session")
 def client() -> Iterator[TestClient]:
-    """The real application with the committed models; the classic one is the default."""
+    """A client of the application with the committed models; `classic` is the default."""
     with TestClient(create_app(Settings(default_model="classic"))) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The service in a process of its own, for clients that speak HTTP themselves."""
+    """The service in its own process, shared by all tests that change none of its state."""
     with serving(tmp_path_factory.mktemp("server"), admin_token="the admin token") as server:
         yield server
 

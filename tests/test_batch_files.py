@@ -38,6 +38,7 @@ def _rows(path: Path) -> list[dict]:
     return pq.read_table(path).to_pylist()
 
 
+@pytest.mark.slow
 def test_command_reads_a_folder(folder: Path, tmp_path: Path) -> None:
     """The command reads all images in worker processes; one bad file gives its row and code 1."""
     out = tmp_path / "results.jsonl"
@@ -49,6 +50,7 @@ def test_command_reads_a_folder(folder: Path, tmp_path: Path) -> None:
     assert "image" in rows["broken.png"]["error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
 def test_stopped_run_is_resumed(folder: Path, tmp_path: Path, classic: Model, ending: str) -> None:
     """After a stop in the middle, only what is missing is read, and the table is whole."""

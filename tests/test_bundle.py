@@ -108,6 +108,7 @@ def _seal_rubbish(folder: Path) -> None:
     seal(folder, Metadata.model_validate_json((folder / "metadata.json").read_text()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("harm", "said"),
     [

@@ -23,6 +23,7 @@ def _last_places(text: str) -> list[float]:
     return [10.0 ** -len(decimals) if decimals else 0.0 for decimals in found]
 
 
+@pytest.mark.slow
 def test_walk_through_the_network_is_what_the_service_says(tmp_path: Path) -> None:
     """Asked again, the service gives the words, numbers and pictures of docs/inspection.md."""
     page = tmp_path / "inspection.md"

@@ -27,6 +27,7 @@ assert not loaded, loaded
 """
 
 
+@pytest.mark.slow
 def test_imports_point_down() -> None:
     """The layers of docs/architecture.md hold."""
     # In a process of its own: import-linter disables the loggers of the one it runs in.
@@ -39,6 +40,7 @@ def test_imports_point_down() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_service_runs_without_tensorflow() -> None:
     """Starting, predicting and looking inside leave TensorFlow, Keras and Ray unimported."""
     done = subprocess.run(

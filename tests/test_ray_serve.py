@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -16,8 +17,10 @@ from app.batch_files import find_images
 from app.main import create_app
 from app.samples import sample_png
 from app.settings import REPOSITORY, Settings
+from tests.conftest import Digits
 from tests.ports import free_port
-from tests.server.process import Answer, Client, Load, eventually
+from tests.server.process import Answer, Client, Load, Server, eventually
+from tests.test_same_answer import in_batches
 
 BIN = Path(sys.executable).parent
 PATIENCE_S = 240  # of two slow cores with three nodes, a load and a reading on them
@@ -157,6 +160,7 @@ def _settled(cluster: Cluster, replicas: int) -> None:
     _patiently(lambda: len(cluster.replicas()) >= replicas)
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
@@ -188,6 +192,19 @@ def test_answers_are_those_of_one_process(
     assert there.content == alone.content
 
 
+@pytest.mark.cluster
+@pytest.mark.parametrize("name", ["classic", "compact"])
+def test_batches_are_those_of_one_process(
+    served: int, server: Server, digits: Digits, name: str
+) -> None:
+    """A cluster and a single server give the same probabilities for 1,000 digits."""
+    in_cluster = in_batches(Client(served), name, digits.images)
+    in_one_process = in_batches(server, name, digits.images)
+    assert in_cluster.shape == (1000, 10)
+    np.testing.assert_allclose(in_cluster, in_one_process, rtol=0, atol=1e-6)
+
+
+@pytest.mark.cluster
 def test_load_brings_a_replica_and_the_loss_of_one_is_mended(served: int, cluster: Cluster) -> None:
     """Replicas grow under load; one killed costs no request that is sent once more."""
     client = Retrying(served)
@@ -205,6 +222,7 @@ def test_load_brings_a_replica_and_the_loss_of_one_is_mended(served: int, cluste
     assert set(load.statuses) == {200}, load.errors
 
 
+@pytest.mark.cluster
 def test_loss_of_a_node_loses_no_file(served: int, cluster: Cluster, tmp_path: Path) -> None:
     """A node killed while it serves and reads files: the table is whole, and no request is lost.
 
@@ -259,6 +277,7 @@ def test_loss_of_a_node_loses_no_file(served: int, cluster: Cluster, tmp_path: P
     assert len(out.read_text().splitlines()) == 1 + len(find_images([scans]))
 
 
+@pytest.mark.cluster
 def test_files_are_found_from_the_folder_of_the_command(cluster: Cluster, tmp_path: Path) -> None:
     """Relative paths are read as seen by the command, and stand in the table as given."""
     (tmp_path / "7.png").write_bytes(sample_png(7))
@@ -275,6 +294,7 @@ def test_files_are_found_from_the_folder_of_the_command(cluster: Cluster, tmp_pa
     assert rows[1] == "none.png,,,[],cannot be read: No such file or directory"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["cluster"], ["read", "7.png", "--ray"]])
 def test_without_ray_a_sentence_says_what_to_install(words: list[str], tmp_path: Path) -> None:
     """Where Ray is not installed, the commands that need it say so and end with code 2."""

@@ -23,9 +23,10 @@ COMMANDS = [
     line for block in BLOCKS for line in block.splitlines() if line and not line.startswith("#")
 ]
 CLIENTS = REPOSITORY / ".venv" / "clients" / ".node"
+RAY_SERVERS = [line for line in COMMANDS if re.search(r"digitscope cluster|serve run", line)]
 SERVERS = [
-    "make serve",
-    *(line for line in COMMANDS if re.search(r"digitscope cluster|serve run", line)),
+    pytest.param("make serve", marks=pytest.mark.tools),
+    *(pytest.param(command, marks=pytest.mark.cluster) for command in RAY_SERVERS),
 ]
 
 
@@ -80,6 +81,7 @@ def test_curl_gives_the_answer_shown(served: None) -> None:
     }
 
 
+@pytest.mark.clients
 def test_clients_are_generated(served: None) -> None:
     """The generators make clients of what `make serve` serves, as written."""
     commands = [line for line in COMMANDS if "/clients/" in line]
@@ -108,9 +110,14 @@ def test_table_of_models_is_that_of_the_cards(folder: Path) -> None:
     assert row in README.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
-    [line for line in COMMANDS if line.startswith(".venv/bin/digitscope") and line not in SERVERS],
+    [
+        line
+        for line in COMMANDS
+        if line.startswith(".venv/bin/digitscope") and line not in RAY_SERVERS
+    ],
 )
 def test_digitscope_command_runs(command: str, tmp_path) -> None:
     """Each `digitscope` command of the README that needs no MNIST ends with 0; the others exist."""

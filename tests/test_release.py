@@ -1,4 +1,4 @@
-"""Release habits: one version, the list of what is served, the audit, and what CI calls."""
+"""Check the release: one version, the list of dependencies, the audit, and the CI workflow."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def _make(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def _needed(name: str, found: set[str]) -> set[str]:
-    """Add what a distribution needs on this machine, without its extras, and what that needs."""
+    """Add the dependencies of a distribution on this machine, without extras, recursively."""
     for need in map(Requirement, requires(name) or ()):
         needed = canonicalize_name(need.name)
         if needed not in found and (not need.marker or need.marker.evaluate({"extra": ""})):
@@ -38,22 +38,23 @@ def _needed(name: str, found: set[str]) -> set[str]:
 
 
 def test_version_is_that_of_the_changelog() -> None:
-    """The version is a semantic one, written in app/version.py, and the newest in CHANGELOG.md."""
+    """The version is semantic, is set in app/version.py, and is the newest in CHANGELOG.md."""
     assert re.fullmatch(r"\d+\.\d+\.\d+", VERSION)
     assert version("digitscope") == VERSION
     headings = re.findall(r"^## (\S+)", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert next(heading for heading in headings if heading != "Unreleased") == VERSION
 
 
-def test_list_of_what_is_served(tmp_path: Path) -> None:
-    """`make sbom` lists what the service needs, nothing else, as CycloneDX: versions, licences."""
-    listed = tmp_path / "sbom.json"
-    done = _make("sbom", f"SBOM={listed}")
+@pytest.mark.slow
+def test_sbom_lists_the_dependencies_of_the_service(tmp_path: Path) -> None:
+    """`make sbom` lists exactly what the service needs, with versions and licences."""
+    sbom = tmp_path / "sbom.json"
+    done = _make("sbom", f"SBOM={sbom}")
     assert done.returncode == 0, done.stderr
-    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(listed.read_text()) is None
-    bill = json.loads(listed.read_text())
-    assert bill["metadata"]["component"]["name"] == "digitscope"
-    components = {canonicalize_name(one["name"]): one for one in bill["components"]}
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(sbom.read_text()) is None
+    document = json.loads(sbom.read_text())
+    assert document["metadata"]["component"]["name"] == "digitscope"
+    components = {canonicalize_name(item["name"]): item for item in document["components"]}
     assert set(components) == _needed("digitscope", set())
     for name, component in components.items():
         assert component["version"] == version(name), name
@@ -64,18 +65,17 @@ def test_list_of_what_is_served(tmp_path: Path) -> None:
 
 @contextmanager
 def _advisories(known: dict[str, str]) -> Iterator[tuple[str, list[str]]]:
-    """Answer as the OSV service does, at an address; and note what is asked."""
-    asked = []
+    """Run a local OSV service with these advisories; yield its address and its queries."""
+    queries = []
 
     class Service(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             package = query["package"]
-            asked.append(f"{package['name']}=={query['version']}")
-            found = known.get(package["name"])
-            body = json.dumps(
-                {"vulns": [{"id": found, "affected": [{"package": package}]}]} if found else {}
-            ).encode()
+            queries.append(f"{package['name']}=={query['version']}")
+            advisory = known.get(package["name"])
+            found = [{"id": advisory, "affected": [{"package": package}]}] if advisory else []
+            body = json.dumps({"vulns": found} if found else {}).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -88,7 +88,7 @@ def _advisories(known: dict[str, str]) -> Iterator[tuple[str, list[str]]]:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/v1/query", asked
+            yield f"http://127.0.0.1:{server.server_port}/v1/query", queries
         finally:
             server.shutdown()
             thread.join()
@@ -98,17 +98,19 @@ def _audit(address: str) -> subprocess.CompletedProcess[str]:
     return _make("audit", f"AUDIT=--vulnerability-service osv --osv-url {address}")
 
 
+@pytest.mark.slow
 def test_audit_asks_for_every_pin() -> None:
-    """`make audit` asks of each pinned version, and passes where none is known to be at risk."""
-    with _advisories({}) as (address, asked):
+    """`make audit` asks about each pinned version, and passes without vulnerabilities."""
+    with _advisories({}) as (address, queries):
         done = _audit(address)
     assert done.returncode == 0, done.stderr
     pins = (REPOSITORY / "constraints.txt").read_text().split()
     names = [pin.split("==") for pin in pins]
-    assert sorted(asked) == sorted(f"{canonicalize_name(name)}=={at}" for name, at in names)
+    assert sorted(queries) == sorted(f"{canonicalize_name(name)}=={at}" for name, at in names)
 
 
-def test_audit_fails_for_what_is_at_risk() -> None:
+@pytest.mark.slow
+def test_audit_fails_for_a_known_vulnerability() -> None:
     """A known vulnerability fails `make audit` and is named."""
     with _advisories({"pillow": "PYSEC-2099-1"}) as (address, _):
         done = _audit(address)
@@ -116,8 +118,9 @@ def test_audit_fails_for_what_is_at_risk() -> None:
     assert re.search(r"pillow\s.*PYSEC-2099-1", done.stdout)
 
 
-def test_audit_fails_where_nothing_can_be_asked() -> None:
-    """Advisories out of reach fail `make audit`: unknown is not safe."""
+@pytest.mark.slow
+def test_audit_fails_without_the_advisory_service() -> None:
+    """An unreachable advisory service fails `make audit`: unknown is not safe."""
     assert _audit("http://127.0.0.1:9/v1/query").returncode != 0
 
 
@@ -125,16 +128,16 @@ WORKFLOW = yaml.safe_load((REPOSITORY / ".github" / "workflows" / "ci.yml").read
 STEPS = [step for job in WORKFLOW["jobs"].values() for step in job["steps"]]
 
 
-def test_workflow_calls_the_same_targets() -> None:
-    """GitHub's workflow tests, lints and builds the image by make targets that there are."""
-    called = re.findall(r"make (\w+)", "\n".join(step.get("run", "") for step in STEPS))
-    assert {"lint", "test", "image"} <= set(called)
+def test_workflow_uses_the_make_targets() -> None:
+    """GitHub's workflow lints, tests and builds the image by make targets that exist."""
+    called = re.findall(r"make ([\w-]+)", "\n".join(step.get("run", "") for step in STEPS))
+    assert {"lint", "test", "test-rest", "image"} <= set(called)
     for target in called:
         assert _make("--dry-run", target).returncode == 0, target
 
 
 @pytest.mark.parametrize("system", ["pip", "docker-compose", "github-actions"])
-def test_dependencies_of_each_kind_are_watched(system: str) -> None:
+def test_dependabot_watches_all_dependencies(system: str) -> None:
     """Dependabot proposes newer versions of libraries, images and actions."""
     watched = yaml.safe_load((REPOSITORY / ".github" / "dependabot.yml").read_text())["updates"]
-    assert system in {one["package-ecosystem"] for one in watched}
+    assert system in {update["package-ecosystem"] for update in watched}

@@ -37,6 +37,7 @@ KEY, TOKEN, WRONG = "the-right-key-41", "the-admin-token-42", "a-wrong-key-43"
 SECRET = "marker-of-a-sender-44"  # in images, their metadata, queries and names of files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_log_holds_neither_keys_nor_images(tmp_path: Path, form: str) -> None:
     """At the lowest level too, nothing of what clients send is logged but method and path."""
@@ -158,6 +159,7 @@ PLACES = (
 )
 
 
+@pytest.mark.slow
 def test_no_name_leads_to_a_file(client: TestClient, watch: Watch) -> None:
     """Whatever stands where a name belongs, no file is opened by it and none is given."""
     for place in PLACES:
@@ -183,6 +185,7 @@ def _strange(seen: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.slow
 def test_requests_touch_nothing(client: TestClient, watch: Watch, tmp_path: Path) -> None:
     """Requests of every kind write no file, start no process, connect nowhere, unpickle nothing."""
     with watch() as seen:

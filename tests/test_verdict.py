@@ -38,6 +38,7 @@ def test_thresholds_give_the_verdict(score: float, confidence: float, verdict: s
     assert judge([score], [confidence], not_a_digit_below=2, unsure_below=0.9) == [verdict]
 
 
+@pytest.mark.slow
 def test_digits_are_accepted(classic: Model, digits: Digits) -> None:
     """Of 1,000 digits at most 1 % get `not-a-digit`, and at least 95 % get `digit`."""
     verdicts = [recognise(encode(image), classic, Options()).verdict for image in digits.images]
@@ -45,6 +46,7 @@ def test_digits_are_accepted(classic: Model, digits: Digits) -> None:
     assert verdicts.count("digit") >= 950
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MIN_REFUSED)
 def test_other_images_are_refused(classic: Model, kind: str) -> None:
     """Images of kinds that no training has shown are `not-a-digit`, `unsure` or blank."""

@@ -231,7 +231,9 @@ def test_what_comes_late_of_another_model_is_dropped(page: Page) -> None:
     late[0].continue_()
     page.evaluate("fetch('models/other/training')")  # by then the other has come, or was given up
     late[1].continue_()
-    expect(page.locator("#epochs-body")).to_contain_text("No epochs of the network other were saved")
+    expect(page.locator("#epochs-body")).to_contain_text(
+        "No epochs of the network other were saved"
+    )
 
 
 def test_epoch_slider(page: Page) -> None:

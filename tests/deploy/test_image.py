@@ -15,6 +15,7 @@ from app.version import VERSION
 from tests.deploy.container import Container, Images, lacking
 from tests.server.process import eventually
 
+pytestmark = pytest.mark.container
 BASE, IMAGE = "localhost/stand-in", "localhost/digitscope"
 SOURCE = "https://example.org/digitscope"
 README = (REPOSITORY / "README.md").read_text()

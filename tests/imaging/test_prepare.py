@@ -71,6 +71,7 @@ def test_many_are_told_as_one_is(digits: Digits) -> None:
     assert sum(each[-len(made) :]) == 17 * 2 * 2
 
 
+@pytest.mark.slow
 def test_full_pipeline_on_mnist_changes_no_answer(classic: Model, digits: Digits) -> None:
     """Prepared as if it were a scan, at most 1 digit in 500 is read otherwise."""
     prepared = np.stack([prepare_fully(from_pixels(image)).pixels for image in digits.images])
@@ -79,6 +80,7 @@ def test_full_pipeline_on_mnist_changes_no_answer(classic: Model, digits: Digits
     assert (before != after).sum() <= len(before) / 500
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not MNIST.exists(), reason="MNIST does not lie beside this checkout")
 def test_full_pipeline_on_the_whole_test_split(classic: Model) -> None:
     """The same on all 10,000 test digits: at most 20 are read otherwise."""

@@ -13,6 +13,7 @@ from tests.conftest import Digits
 from tests.imaging.samples import KINDS, encode, enlarge, photographed, sheet, tight
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_digits_are_read_on_every_paper(kind: str, classic: Model, digits: Digits) -> None:
     """Of 20 digits on each kind of paper at most one is misread."""
@@ -27,6 +28,7 @@ def test_digits_are_read_on_every_paper(kind: str, classic: Model, digits: Digit
     assert len(wrong) <= 1, wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", ["plain", "ruled"])
 def test_photos_of_pages_are_read(paper: str, classic: Model, digits: Digits) -> None:
     """Twelve digits in two lines on a photographed page: at most one is misread."""

@@ -19,6 +19,8 @@ from app.samples import sample_png
 from app.settings import REPOSITORY, Settings
 from tests.conftest import Digits
 
+pytestmark = pytest.mark.slow
+
 NAMES = sorted(path.parent.name for path in (REPOSITORY / "model").glob("*/metadata.json"))
 
 

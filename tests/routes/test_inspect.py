@@ -258,6 +258,7 @@ def test_ablation_of_all_channels_and_of_some(client: TestClient) -> None:
     assert client.post("/ablate?layer=relu_1_2&channels=99", files=FILE).status_code == 404
 
 
+@pytest.mark.slow
 def test_ensemble_is_explained_without_logits(client: TestClient) -> None:
     """An ensemble has no logits; the text says that it explains a logarithm of a probability."""
     for name, score in (("classic", "the logit of 4"), ("ensemble", "probability of 4")):
@@ -334,6 +335,7 @@ def test_errors_are_problems(client: TestClient, route: str) -> None:
     assert client.post(f"{route}{sign}nonsense=1", **body).status_code == 422
 
 
+@pytest.mark.slow
 def test_concurrent_requests_do_not_mix(client: TestClient) -> None:
     """Eight threads send different digits to different routes; each gets its own response."""
     jobs = [

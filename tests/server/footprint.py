@@ -1,4 +1,4 @@
-"""What a server process holds: memory and file descriptors, from /proc."""
+"""Measure the memory and the open files of a server process, from /proc."""
 
 import re
 import time
@@ -8,37 +8,36 @@ from typing import NamedTuple
 from app.main import REST_S
 from tests.server.process import Server, eventually
 
-# A leak of 10 kB in each of the requests that are sent between two looks would be more than this.
-MOST_GROWTH_MB = 15
+MAX_GROWTH_MB = 15  # a leak of 10 kB per request would exceed it between two measurements
 
 
 class Footprint(NamedTuple):
-    """Resident memory in MB, and how many files and sockets are open."""
+    """Resident memory in MB, and the number of open files and sockets."""
 
     memory_mb: float
     files: int
 
 
 def footprint(server: Server) -> Footprint:
-    """Look at a server that has nothing to do, once it has given back what it took."""
+    """Measure an idle server after it has returned freed memory to the system."""
     time.sleep(REST_S + 1)
     return Footprint(memory_mb(server), _files(server))
 
 
 def memory_mb(server: Server) -> float:
-    """Return the memory that a server holds now, MB."""
+    """Return the resident memory of a server, in MB."""
     return process_mb(server.process.pid)
 
 
 def peak_mb(server: Server) -> float:
-    """Return the most memory that a server ever held, MB."""
+    """Return the peak resident memory of a server since its start, in MB."""
     return process_mb(server.process.pid, "VmHWM")
 
 
 def process_mb(process: int, field: str = "VmRSS") -> float:
-    """Return what a process holds now, or another of its figures, MB."""
-    found = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
-    return int(found[1]) / 1024
+    """Return the resident memory of a process, or another memory field of its status, in MB."""
+    match = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+    return int(match[1]) / 1024
 
 
 def _files(server: Server) -> int:
@@ -46,7 +45,7 @@ def _files(server: Server) -> int:
 
 
 def assert_is_back_at(before: Footprint, server: Server) -> None:
-    """Fail where memory has grown; descriptors are given time to be closed."""
+    """Fail if a server holds more memory than before, or never closes its extra descriptors."""
     eventually(lambda: _files(server) <= before.files)
-    grown = footprint(server).memory_mb - before.memory_mb
-    assert grown < MOST_GROWTH_MB, f"{grown:.1f} MB more than before"
+    growth = footprint(server).memory_mb - before.memory_mb
+    assert growth < MAX_GROWTH_MB, f"{growth:.1f} MB more than before"

@@ -1,4 +1,4 @@
-"""A real server process, and clients that count every request they send."""
+"""Run a real server process, and clients that count every request they send."""
 
 import http.client
 import json
@@ -19,12 +19,12 @@ from app.samples import sample_png
 from app.settings import REPOSITORY
 from tests.ports import free_port
 
-PATIENCE_S = 60  # for what must happen at last, on machines however busy
+PATIENCE_S = 60  # time limit for anything a test waits for, long enough for a busy machine
 
 
 @dataclass
 class Answer:
-    """What came back: status 0 where the connection was refused or ended without an answer."""
+    """A response. Its status is 0 if the server refused or closed the connection."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -33,15 +33,15 @@ class Answer:
 
     @property
     def json(self) -> dict:
-        """Return the body."""
+        """Return the parsed body."""
         return json.loads(self.content)
 
 
 class Client:
-    """Asks the service at a port of this machine."""
+    """Sends requests to a service on this machine."""
 
     def __init__(self, port: int) -> None:
-        """Ask at a port."""
+        """Use the service at a port."""
         self.port = port
 
     def ask(
@@ -52,7 +52,7 @@ class Client:
         method: str = "POST",
         **headers: str,
     ) -> Answer:
-        """Send one request on a connection of its own."""
+        """Send one request on a new connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
             connection.request(
@@ -70,11 +70,11 @@ class Client:
         return self.ask(path, method="GET", **headers)
 
     def wait_until_ready(self) -> None:
-        """Return when `/readyz` says 200."""
+        """Wait until `/readyz` answers with 200."""
         eventually(lambda: self.get("/readyz").status == 200)
 
     def metrics(self) -> str:
-        """Return what `/metrics` says."""
+        """Return the text of `/metrics`."""
         return self.get("/metrics").content.decode()
 
     def metric(self, name: str, **labels: str) -> float:
@@ -83,21 +83,21 @@ class Client:
 
 
 def metric(text: str, name: str, **labels: str) -> float:
-    """Return the sum of a metric's samples that have these labels, in the text of `/metrics`."""
+    """Return the sum of the samples with these labels in the text of `/metrics`."""
     total = 0.0
     for line in text.splitlines():
-        found = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
+        match = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
         wanted = (f'{key}="{value}"' for key, value in labels.items())
-        if found and all(label in (found[1] or "") for label in wanted):
-            total += float(found[2])
+        if match and all(label in (match[1] or "") for label in wanted):
+            total += float(match[2])
     return total
 
 
 class Server(Client):
-    """`digitscope serve` in a process of its own."""
+    """`digitscope serve` in its own process."""
 
     def __init__(self, log: Path, **settings: object) -> None:
-        """Start on a free port, with settings as environment variables."""
+        """Start the server on a free port; pass settings as environment variables."""
         super().__init__(free_port())
         environment = {f"DIGITSCOPE_{name.upper()}": str(value) for name, value in settings.items()}
         self.log = log
@@ -112,22 +112,30 @@ class Server(Client):
 
     def workers(self) -> set[int]:
         """Return the ids of the worker processes."""
-        listed = subprocess.run(
-            ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(self.process.pid)],
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout
-        return {int(line.split()[0]) for line in listed.splitlines() if "spawn_main" in line}
+        return {pid for pid in _children(self.process.pid) if "spawn_main" in _command_line(pid)}
 
     def wait_for_starts(self, count: int) -> None:
-        """Return when so many workers have been ready, those that have died since counted too."""
+        """Wait until a number of workers have become ready since the start, dead ones included."""
         eventually(lambda: self.log.read_text().count("Application startup complete") == count)
 
     def stop(self) -> int:
         """Send SIGTERM and return the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE_S)
+
+
+def _children(parent: int) -> set[int]:
+    children: set[int] = set()
+    for tasks in Path(f"/proc/{parent}/task").glob("*/children"):
+        children |= {int(child) for child in tasks.read_text().split()}
+    return children
+
+
+def _command_line(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""  # the process has ended
 
 
 def _dashed(headers: Mapping[str, str]) -> dict[str, str]:
@@ -148,20 +156,20 @@ def serving(folder: Path, **settings: object) -> Iterator[Server]:
 
 
 def eventually(holds, *, seconds: float = PATIENCE_S, every_s: float = 0.02) -> None:
-    """Return when something holds, which is looked at so often."""
-    until = time.monotonic() + seconds
+    """Wait until a condition holds; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < until, f"did not come true within {seconds} s"
+        assert time.monotonic() < deadline, f"the condition did not hold within {seconds} s"
         time.sleep(every_s)
 
 
 class Load:
-    """Clients that ask for digits until told to stop, and check every answer."""
+    """Clients that send digits until the block ends, and check every answer."""
 
     def __init__(self, server: Client, clients: int, *, pause_s: float = 0) -> None:
-        """Ask with so many clients at once, each on a new connection every time.
+        """Prepare clients that run concurrently and open a new connection for every request.
 
-        Between an answer and its next question a client pauses for `pause_s`, which may be changed.
+        Each client pauses for `pause_s` between requests; a test may change that.
         """
         self._server, self.pause_s, self._stop = server, pause_s, threading.Event()
         self._lock = threading.Lock()
@@ -175,13 +183,13 @@ class Load:
         ]
 
     def __enter__(self) -> "Load":
-        """Begin."""
+        """Start the clients."""
         for thread in self._threads:
             thread.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """End, after the answers that are due."""
+        """Stop the clients after their last answers."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -199,11 +207,13 @@ class Load:
     def _count(self, digit: int, answer: Answer) -> None:
         self.statuses[answer.status] += 1
         if answer.status == 200:
-            said = answer.json
-            self.versions[said["model"]["version"]] += 1
-            if said["digit"] != digit:
-                self.wrong.append(f"{digit} was read as {said['digit']}")
+            prediction = answer.json
+            self.versions[prediction["model"]["version"]] += 1
+            if prediction["digit"] != digit:
+                self.wrong.append(f"{digit} was read as {prediction['digit']}")
         elif answer.status == 0:
             self.errors[answer.error] += 1
         elif answer.headers.get("content-type") != "application/problem+json":
-            self.wrong.append(f"{answer.status} came without a problem: {answer.content[:200]!r}")
+            self.wrong.append(
+                f"{answer.status} is not a problem document: {answer.content[:200]!r}"
+            )

@@ -51,6 +51,7 @@ def _fill(folder: Path) -> None:
             pass  # it is full
 
 
+@pytest.mark.tools
 def test_worker_that_starts_on_a_full_disk_serves(
     tmp_path: Path, full_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +198,7 @@ def _storm(server: Server) -> Counter[int]:
     return statuses
 
 
+@pytest.mark.tools
 def test_clock_that_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Years forth and back change the log's dates and nothing else: no deadline, no rate."""
     if not FAKETIME:

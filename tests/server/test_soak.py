@@ -3,10 +3,13 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.page import table
 from benchmarks.soak import rows, soak, words
 
 
+@pytest.mark.load
 def test_nothing_is_lost_and_nothing_grows(tmp_path: Path) -> None:
     """Far beyond what two workers carry, each request gets its right answer or a clear refusal."""
     report = soak(tmp_path, seconds=24, rounds=3)

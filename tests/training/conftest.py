@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from training.architectures import unpooled
 from training.augment import Augmentation
 from training.data import Split, load
-from training.recipe import Recipe
+from training.recipe import Finish, Recipe
 from training.recipes import classic
 
 
@@ -44,4 +45,18 @@ def small() -> Recipe:
         batch_size=100,
         augmentation=Augmentation(rotation_deg=5, shift_px=1, corruption=0.1),
         refit=None,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny(small: Recipe) -> Recipe:
+    """A recipe for a network of a few thousand weights: one short epoch, and a refit of two."""
+    return replace(
+        small,
+        name="tiny",
+        build=unpooled,
+        options={"side": 7, "width": 4, "depth": 3},
+        epochs=1,
+        refit=Finish(epochs=2, learning_rate=1e-4, augmentation=Augmentation(), copies=1),
+        validation_count=100,
     )

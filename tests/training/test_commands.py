@@ -1,5 +1,6 @@
-"""The commands from the digits to a bundle: refits, members, teachers, and Ctrl-C between them."""
+"""The training commands: refits, ensembles, teachers, recompilation, and Ctrl-C at any time."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,48 +15,44 @@ from app.inference.keras_runtime import load_keras
 from digitscope import command
 from training import fit as fitting
 from training import recipes
-from training.architectures import unpooled
-from training.augment import Augmentation
 from training.data import Split, load
-from training.recipe import Ensemble, Finish, Recipe
+from training.recipe import Ensemble, Recipe
 from training.recipes import ensemble as ensembles
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorFlow's own
-REFIT = Finish(epochs=2, learning_rate=1e-4, augmentation=Augmentation(), copies=1)
-
-
-@pytest.fixture
-def tiny(small: Recipe) -> Recipe:
-    """One short epoch, and a refit of two, of a network of a few thousand weights."""
-    return replace(
-        small,
-        name="tiny",
-        build=unpooled,
-        options={"side": 7, "width": 4, "depth": 3},
-        epochs=1,
-        refit=REFIT,
-        validation_count=100,
-    )
 
 
 @pytest.fixture
 def run(
     sample_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Result]:
-    """Run a command of the training on the sample; recipes of a test may be named."""
+    """Run a training command on the sample, in `tmp_path`; `recipe` may be any recipe."""
+    return _runner(sample_path, tmp_path, monkeypatch)
 
+
+@pytest.fixture(scope="module")
+def published(tiny: Recipe, sample_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `digitscope train` with `tiny` in int8: tests copy it and do not change it."""
+    folder = tmp_path_factory.mktemp("published")
+    with pytest.MonkeyPatch.context() as patch:
+        trained = _runner(sample_path, folder, patch)("train", recipe=replace(tiny, int8=True))
+    assert trained.exit_code == 0, trained.output
+    return folder
+
+
+def _runner(sample: Path, folder: Path, patch: pytest.MonkeyPatch) -> Callable[..., Result]:
     def read(source: Path | None, part: str) -> Split:
-        return load(sample_path, part, official=False)
+        return load(sample, part, official=False)
 
-    monkeypatch.setattr("training.data.load", read)
-    monkeypatch.setenv("DIGITSCOPE_MODEL_DIR", str(tmp_path / "model"))
+    patch.setattr("training.data.load", read)
+    patch.setenv("DIGITSCOPE_MODEL_DIR", str(folder / "model"))
 
     def invoke(name: str, *options: str, recipe: Recipe | None = None) -> Result:
         if recipe:
-            monkeypatch.setitem(recipes.RECIPES, recipe.name, recipe)
+            patch.setitem(recipes.RECIPES, recipe.name, recipe)
             options = ("--recipe", recipe.name, *options)
         if name in {"train", "distill", "ensemble"}:
-            options = (*options, "--runs", str(tmp_path / "runs"))
+            options = (*options, "--runs", str(folder / "runs"))
         return CliRunner().invoke(command, [name, *options])
 
     return invoke
@@ -66,11 +63,15 @@ def _weights(bundle: Bundle, name: str) -> list[Any]:
     return weights
 
 
-def test_refit_goes_on_where_it_was_stopped(
-    run: Callable[..., Result], tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_refit_resumes_where_it_stopped(
+    run: Callable[..., Result],
+    published: Path,
+    tiny: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Ctrl-C in a refit loses no epoch; a new training does not take an old one's refit."""
-    assert run("train", recipe=tiny).exit_code == 0
+    """Ctrl-C in a refit loses no epoch; a new training does not resume the refit of an old one."""
+    shutil.copytree(published, tmp_path, dirs_exist_ok=True)
     whole = open_bundle(tmp_path / "model" / "tiny")
     evaluated = run("evaluate", "tiny")
     assert evaluated.exit_code == 0, evaluated.output
@@ -118,11 +119,11 @@ def test_only_tensorflow_publishes(
     assert open_bundle(tmp_path / "model" / "tiny").metadata.refitted
 
 
-def test_recompiled_is_the_same_network(
-    run: Callable[..., Result], tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_recompile_keeps_the_network(
+    run: Callable[..., Result], published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Weights and whatever training decided stay; the rest is made anew, as the next version."""
-    assert run("train", recipe=replace(tiny, int8=True)).exit_code == 0
+    """`recompile` keeps the weights and the decisions of training and writes the next version."""
+    shutil.copytree(published, tmp_path, dirs_exist_ok=True)
     first = open_bundle(tmp_path / "model" / "tiny")
     weights = {name: _weights(first, name) for name in (KERAS_FILE, PRE_REFIT_FILE)}
     with monkeypatch.context() as patched:
