@@ -7,7 +7,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -71,8 +71,13 @@ def read_file(path: Path, model: Model, options: Options) -> Row:
         return Row(str(path), error=error.detail)
     reads = [read for line in page.lines for read in line]
     digits = [
-        {"digit": r.digit, "confidence": r.confidence, "verdict": r.verdict, "box": r.box}
-        for r in reads
+        {
+            "digit": read.digit,
+            "confidence": read.confidence,
+            "verdict": read.verdict,
+            "box": astuple(read.box),
+        }
+        for read in reads
     ]
     lowest = min((read.confidence for read in reads), default=None)
     return Row(str(path), page.text, lowest, json.dumps(digits))

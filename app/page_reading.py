@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from app.boxes import Box
 from app.errors import InvalidInputError
 from app.imaging.decode import Upload
 from app.imaging.polarity import DetectedPolarity
@@ -31,14 +32,14 @@ class PageDigit:
         confidence: Its probability, 0..1.
         probabilities: float32 `[10]`, sum 1.
         verdict: `digit`, `unsure` or `not-a-digit`.
-        box: x, y, width and height, in pixels of the upload.
+        box: Its bounding box, in pixels of the upload.
     """
 
     digit: int
     confidence: float
     probabilities: NDArray[np.float32]
     verdict: Verdict
-    box: tuple[int, int, int, int]
+    box: Box[int]
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _read_pieces(pieces: list[Segment], model: Model) -> tuple[list[PageDigit], 
     )
     rows = zip(pieces, outputs.probabilities, confidences.tolist(), verdicts, strict=True)
     digits = [
-        PageDigit(int(probabilities.argmax()), confidence, probabilities, verdict, piece.box)
+        PageDigit(int(probabilities.argmax()), confidence, probabilities, verdict, Box(*piece.box))
         for piece, probabilities, confidence, verdict in rows
     ]
     # A whole digit has a high confidence and a score above the threshold of `not-a-digit`; the

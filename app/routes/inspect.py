@@ -94,7 +94,7 @@ class CompareQuery(ImageQuery):
 @router.post(
     "/inspect",
     operation_id="inspect",
-    summary="Look into every layer",
+    summary="Inspect every layer",
     responses=image_error_responses(),
     openapi_extra=one_image_body(),
 )

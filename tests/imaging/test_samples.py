@@ -1,5 +1,7 @@
 """The whole preparation on drawn papers, pens and lights, read by the committed network."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 
@@ -49,7 +51,7 @@ def test_boxes_lie_on_the_digits(classic: Model, digits: Digits) -> None:
     found = [read.box for line in lines for read in line]
     assert len(found) == len(page.boxes)
     for box, expected in zip(found, page.boxes, strict=True):
-        assert np.abs(np.array(box) - expected).max() <= 6
+        assert np.abs(np.array(astuple(box)) - expected).max() <= 6
 
 
 @pytest.mark.parametrize("axis", [0, 1])

@@ -1,5 +1,6 @@
 """Builds the response bodies with predictions, for one digit, a batch or a page."""
 
+from dataclasses import asdict
 from functools import lru_cache
 
 import numpy as np
@@ -108,14 +109,13 @@ def page_answer(page: Page, bundle: Bundle) -> PageAnswer:
 
 
 def _digit_answer(digit: PageDigit) -> DigitAnswer:
-    x, y, width, height = digit.box
     probabilities = _to_numbers(digit.probabilities)
     return DigitAnswer(
         digit=digit.digit,
         confidence=probabilities[digit.digit],
         verdict=digit.verdict,
         probabilities=probabilities,
-        box=BoxAnswer(x=x, y=y, width=width, height=height),
+        box=BoxAnswer(**asdict(digit.box)),
     )
 
 
