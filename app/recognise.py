@@ -16,16 +16,11 @@ from numpy.typing import NDArray
 
 from app.cancellation import check_cancelled
 from app.errors import DigitscopeError
+from app.imaging.candidates import candidates
 from app.imaging.decode import Upload, decode, from_pixels
+from app.imaging.passthrough import SIDE, are_mnist_shaped, is_grey_28x28, is_mnist_shaped
 from app.imaging.polarity import DetectedPolarity, Polarity
-from app.imaging.prepare import (
-    SIDE,
-    are_mnist_shaped,
-    as_is,
-    candidates,
-    is_grey_28x28,
-    is_mnist_shaped,
-)
+from app.imaging.prepare import as_is
 from app.imaging.stages import NetworkInput
 from app.inference.model import Model
 from app.inference.runtime import Outputs, Pixels

@@ -1,1 +1,4 @@
-"""From an upload to the 28x28 that a network receives; arrays only, NumPy and Pillow only."""
+"""Image processing: turn an upload into the 28x28 image that a network receives.
+
+Uses NumPy and Pillow only. Knows nothing of models or HTTP.
+"""

@@ -1,110 +1,128 @@
-"""The ground under the ink: one level for an even page, a surface for a lit or a foggy one.
+"""Estimate the background under the ink: one level for an even page, a surface for an uneven one.
 
-Everywhere `raised` is a grey image in which ink is high, float32 `[H, W]`, 0..255.
+In this module ink is bright: `image` is float32 `[H, W]`, 0..255, with ink above the background.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.imaging.filters import Grey, box_mean, label, otsu, running_max, shrink
+from app.imaging.filters import Grey, Mask, box_mean, dilate, downscale, label, opening, otsu
+from app.imaging.page_size import is_page
 
-EVEN = 8.0  # grey levels that the ground may vary by and still be taken as even
-GROUND_SIDE = 128  # longer side, pixels, at which an uneven ground is estimated
-STROKE_SIDE = 320  # longer side, pixels, at which stroke widths are measured
-SHARE = 1 / 3  # of the shorter side: a window that no stroke fills
-FINEST = 1 / 14  # of the shorter side: the smallest window, wider than any pen on a page
-WINDOWS_PER_STROKE = 4.0  # width of the window where the stroke's is known
-ELONGATED = 8.0  # (outline squared) / (4 areas): 3 for a disc, 6 for a triangle, 8 for a bar of 6:1
-MIN_PAGE_SIDE = 64  # pixels a side from which on a stroke is much thinner than the page
-CALM_NOISE = 3.0  # grey levels of noise from which on a page is smoothed
-SMOOTH_SIDE = 200  # pixels a side from which on smoothing over 3 x 3 leaves strokes as they are
-
-
-def even_level(raised: Grey) -> np.float32:
-    """Return the most common level of the lower class: paper without marks."""
-    threshold, _ = otsu(raised)
-    lower = raised[raised <= threshold]
-    return np.float32(np.median(lower if lower.size else raised))
+MAX_EVEN_RANGE = 8.0  # grey levels by which an even background may vary across the page
+SURFACE_SIDE = 128  # longer side, in pixels, of the reduced image for the background surface
+STROKE_SIDE = 320  # longer side, in pixels, of the reduced image for stroke widths
+# Opening windows, as shares of the page's shorter side. The wide one is wider than any stroke of a
+# digit; the minimum is still wider than any pen on a page.
+WIDE_WINDOW = 1 / 3
+MIN_WINDOW = 1 / 14
+WINDOW_PER_STROKE = 4.0  # width of the fitted opening window, in stroke widths
+FITTED_BELOW = 0.7  # share of the wide window below which the fitted window is worth a second pass
+# Smallest outline**2 / (4 * area) of a stroke. A disc has 3, a triangle 6, a bar of 6:1 has 8.
+MIN_ELONGATION = 8.0
+MIN_STROKE_AREA = 8  # pixels; a smaller component is a speck
+MAX_NOISE = 3.0  # grey levels; a page with more noise is smoothed
+MIN_SMOOTHED_SIDE = 200  # pixels; on a smaller page a 3x3 mean would blur the strokes
 
 
-def is_uneven(raised: Grey) -> bool:
-    """Tell whether the lower class varies slowly by more than noise would.
+def background_level(image: Grey) -> np.float32:
+    """Return the level of an even background: the median of the class below Otsu's threshold."""
+    threshold, _ = otsu(image)
+    lower = image[image <= threshold]
+    return np.float32(np.median(lower if lower.size else image))
 
-    Pixels beside the upper class are left out: they are the soft edges of strokes.
+
+def is_uneven(image: Grey) -> bool:
+    """Return whether the background varies by more than `MAX_EVEN_RANGE` grey levels.
+
+    Compares local means of the background class (below Otsu's threshold). Pixels close to ink are
+    left out because stroke edges are blurred.
     """
-    raised = shrink(raised, GROUND_SIDE)
-    threshold, _ = otsu(raised)
-    size = max(3, min(raised.shape) // 8) | 1
-    upper = running_max(
-        (raised > threshold).astype(np.float32), max(3, min(raised.shape) // 14) | 1
-    )
-    lower = upper == 0
-    share = box_mean(lower.astype(np.float32), size)
-    mean = box_mean(np.where(lower, raised, 0), size) / np.maximum(share, 1e-3)
+    image = downscale(image, SURFACE_SIDE)
+    threshold, _ = otsu(image)
+    size = max(3, min(image.shape) // 8) | 1
+    near_ink = dilate((image > threshold).astype(np.float32), max(3, min(image.shape) // 14) | 1)
+    background = near_ink == 0
+    share = box_mean(background.astype(np.float32), size)
+    mean = box_mean(np.where(background, image, 0), size) / np.maximum(share, 1e-3)
     means = mean[share > 0.3]
-    return means.size > 0 and float(np.ptp(np.percentile(means, [2, 98]))) > EVEN
+    return means.size > 0 and float(np.ptp(np.percentile(means, [2, 98]))) > MAX_EVEN_RANGE
 
 
-def surface(raised: Grey) -> Grey:
-    """Estimate an uneven ground: an opening wider than any stroke.
+def background_surface(image: Grey) -> Grey:
+    """Estimate an uneven background by a grey opening that is wider than any stroke.
 
-    A first opening has a window of a third of the shorter side: a digit's strokes are thinner than
-    that, shadows and fog are wider. Where the strokes that it leaves are much thinner, a second one
-    fits them, and follows the edges of shadows more closely.
+    The first opening uses a window of a third of the shorter side: strokes of a digit are narrower,
+    shadows and fog are wider. If the strokes turn out much thinner, a second opening with a window
+    fitted to them follows the edges of shadows more closely.
+
+    Returns:
+        float32 `[H, W]`, the background's grey level at each pixel.
     """
-    wide = max(3.0, min(raised.shape) * SHARE)
-    ground = _opened(raised, wide)
-    if min(raised.shape) < MIN_PAGE_SIDE:
-        return ground
-    width = _stroke_width(raised - ground)
+    wide = max(3.0, min(image.shape) * WIDE_WINDOW)
+    surface = _opened(image, wide)
+    if not is_page(image):
+        return surface
+    width = _stroke_width(image - surface)
     if width is None:
-        return ground
-    fitting = max(WINDOWS_PER_STROKE * width, min(raised.shape) * FINEST)
-    return _opened(raised, fitting) if fitting < 0.7 * wide else ground
+        return surface
+    fitted = max(WINDOW_PER_STROKE * width, min(image.shape) * MIN_WINDOW)
+    return _opened(image, fitted) if fitted < FITTED_BELOW * wide else surface
 
 
-def _opened(raised: Grey, window: float) -> Grey:
-    """Open with a square window of `window` pixels; large images at a smaller scale."""
-    height, width = raised.shape
-    small = shrink(raised, GROUND_SIDE)
+def _opened(image: Grey, window: float) -> Grey:
+    """Return the smoothed opening with a square of `window` pixels.
+
+    A large image is opened at a reduced size and the result enlarged bilinearly.
+    """
+    height, width = image.shape
+    small = downscale(image, SURFACE_SIDE)
     size = max(3, round(window * small.shape[0] / height)) | 1
-    if small is raised:
-        opened = running_max(-running_max(-raised, size), size)
-        return np.minimum(box_mean(opened, max(3, size // 2) | 1), raised)
-    opened = box_mean(running_max(-running_max(-box_mean(small, 3), size), size), 3)
-    enlarged = Image.fromarray(opened).resize((width, height), Image.Resampling.BILINEAR)
+    if small is image:
+        return np.minimum(box_mean(opening(image, size), max(3, size // 2) | 1), image)
+    surface = box_mean(opening(box_mean(small, 3), size), 3)
+    enlarged = Image.fromarray(surface).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(enlarged, np.float32)
 
 
-def _stroke_width(amount: Grey) -> float | None:
-    """Return the width, pixels, of the strokes that hold the most ink; None without a stroke.
+def _stroke_width(ink: Grey) -> float | None:
+    """Return the width, in pixels, of the largest stroke, or None if there is no stroke.
 
-    A stroke is long for its width and does not touch the border; patches of shadow are not or do.
+    The width is 2 * area / outline. A stroke is an elongated component that does not touch the
+    border; remains of shadows are compact or touch it.
     """
-    small = shrink(amount, STROKE_SIDE)
+    small = downscale(ink, STROKE_SIDE)
     mask = small > otsu(np.maximum(small, 0))[0]
     labels, count = label(mask)
     if count == 0:
         return None
     area = np.bincount(labels.ravel(), minlength=count + 1)
-    inner = mask.copy()
-    inner[1:-1, 1:-1] &= mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
-    outline = np.bincount(labels[mask & ~inner], minlength=count + 1).clip(1)
-    rim: NDArray[np.int32] = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    stroke = (outline**2 >= ELONGATED * 4 * area) & (area > 8)
-    stroke[0] = False
-    stroke[rim] = False
-    if not stroke.any():
+    outline = np.bincount(labels[mask & ~_interior(mask)], minlength=count + 1).clip(1)
+    border: NDArray[np.int32] = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    is_stroke = (outline**2 >= MIN_ELONGATION * 4 * area) & (area > MIN_STROKE_AREA)
+    is_stroke[0] = False
+    is_stroke[border] = False
+    if not is_stroke.any():
         return None
-    most = int(np.argmax(np.where(stroke, area, 0)))
-    return float(2 * area[most] / outline[most] * amount.shape[0] / small.shape[0])
+    largest = int(np.argmax(np.where(is_stroke, area, 0)))
+    return float(2 * area[largest] / outline[largest] * ink.shape[0] / small.shape[0])
 
 
-def smoothed(raised: Grey) -> Grey:
-    """Average over 3 x 3 on a large page whose noise would hide pale ink."""
-    if min(raised.shape) < SMOOTH_SIDE:
-        return raised
-    rows = raised[:: max(1, len(raised) // 100)]
+def _interior(mask: Mask) -> Mask:
+    """Return the pixels of a mask whose four neighbours belong to it (border pixels count)."""
+    interior = mask.copy()
+    interior[1:-1, 1:-1] &= mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
+    return interior
+
+
+def denoise(image: Grey) -> Grey:
+    """Apply a 3x3 mean to a large page whose noise would hide pale ink; return others unchanged.
+
+    The noise is estimated from the differences of horizontal neighbours in about 100 rows.
+    """
+    if min(image.shape) < MIN_SMOOTHED_SIDE:
+        return image
+    rows = image[:: max(1, len(image) // 100)]
     noise = float(np.median(np.abs(np.diff(rows, axis=1)))) / (0.6745 * np.sqrt(2))
-    return box_mean(raised, 3) if noise > CALM_NOISE else raised
+    return box_mean(image, 3) if noise > MAX_NOISE else image

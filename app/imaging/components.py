@@ -1,30 +1,40 @@
-"""The marks on an image: connected pieces of ink, and which of them are not writing."""
+"""Connected components of ink, and which of them are writing.
+
+A component of a page may also be the edge of the paper, a shadow, a printed grid or a speck of
+dirt. The rules here compare components by size, darkness and position.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.imaging.filters import label, running_max
+from app.imaging.filters import Mask, grow, label
 from app.imaging.ink import Ink
+from app.imaging.page_size import is_page
 
-Mask = NDArray[np.bool_]
-MIN_PAGE_SIDE = 64  # pixels a side under which an image has no room for lines or an edge of paper
-CORE = 0.3  # share of a full stroke's ink that is the core of a stroke
-NEAR = 0.3  # distance, in sizes of the heaviest piece, within which small pieces belong to it
-SHORT, LONG = 0.4, 2.5  # heights, in those of the others, outside which a piece is no digit
-PALE = 0.6  # mean ink, in that of the darkest large piece, under which a piece is no writing
+CORE_SHARE = 0.3  # share of a full stroke's ink from which a pixel belongs to a stroke's core
+# A light component is part of the writing only near the heaviest one: within this distance, in
+# units of the heaviest component's longer side.
+MAX_DISTANCE = 0.3
+MIN_WEIGHT = 0.25  # share of the heaviest component's ink from which distance does not matter
+MIN_NEAR_WEIGHT = 0.015  # share of the heaviest component's ink under which it is a speck
+MIN_HEIGHT, MAX_HEIGHT = 0.4, 2.5  # height of a digit at the border, in median heights of the rest
+MIN_DARKNESS = 0.6  # mean ink of writing, as a share of the darkest large component's
 
 
 @dataclass(frozen=True)
 class Components:
-    """Connected pieces of ink, numbered 1..K.
+    """Connected components of ink, labelled 1..K.
 
     Attributes:
         labels: int32 `[H, W]`, 0 where there is no ink.
-        weight: float64 `[K]`, sum of the ink of each piece.
-        area: int64 `[K]`, pixels.
-        top: int64 `[K]`, first row; likewise `bottom` (exclusive), `left` and `right` (exclusive).
+        weight: float64 `[K]`, sum of the ink of each component.
+        area: int64 `[K]`, number of pixels.
+        top: int64 `[K]`, first row.
+        bottom: int64 `[K]`, row after the last.
+        left: int64 `[K]`, first column.
+        right: int64 `[K]`, column after the last.
     """
 
     labels: NDArray[np.int32]
@@ -36,52 +46,73 @@ class Components:
     right: NDArray[np.int64]
 
     def __len__(self) -> int:
-        """Return the number of pieces."""
+        """Return the number of components, K."""
         return len(self.area)
 
-    def keep(self, chosen: NDArray[np.bool_]) -> Mask:
-        """Return the mask of the chosen pieces, bool `[H, W]`."""
+    @property
+    def height(self) -> NDArray[np.int64]:
+        """Return the height of each component's bounding box, int64 `[K]`."""
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> NDArray[np.int64]:
+        """Return the width of each component's bounding box, int64 `[K]`."""
+        return self.right - self.left
+
+    @property
+    def darkness(self) -> NDArray[np.float64]:
+        """Return the mean ink of each component's pixels, float64 `[K]`."""
+        return self.weight / self.area
+
+    def mask_of(self, chosen: Mask) -> Mask:
+        """Return the pixels of the chosen components.
+
+        Args:
+            chosen: bool `[K]`.
+
+        Returns:
+            bool `[H, W]`.
+        """
         return np.concatenate([[False], chosen])[self.labels]
 
 
-def writing_mask(ink: Ink) -> Mask:
-    """Return where the ink of strokes lies, bool `[H, W]`: full strokes with their grey edges.
+def stroke_mask(ink: Ink) -> Mask:
+    """Return the pixels of strokes with their grey edges, bool `[H, W]`.
 
-    On a page of some size pale lines and shadows are well below a stroke's core, and would join
-    strokes if they counted: there only ink near a core does. A small image has no such room, and
-    its strokes may be pale all along.
+    On a page, faint ink counts only within two pixels of a stroke's core (hysteresis thresholding):
+    elsewhere it comes from pale lines and shadows, which would connect strokes. In a crop of a
+    single digit all faint ink counts, because the strokes may be pale throughout.
     """
     faint = ink.amount > ink.faint
-    if min(ink.amount.shape) < MIN_PAGE_SIDE:
+    if not is_page(ink.amount):
         return faint
-    core = ink.amount > max(CORE * ink.peak, ink.faint)
-    return faint & (running_max(core.astype(np.float32), 5) > 0)
+    core = ink.amount > max(CORE_SHARE * ink.peak, ink.faint)
+    return faint & grow(core, 5)
 
 
 def find_components(ink: Ink, mask: Mask) -> Components:
-    """Number the pieces of a mask that hold strong ink; faint pieces alone are noise.
+    """Label the components of a mask that contain strong ink; drop the others as noise.
 
     Args:
-        ink: The ink.
-        mask: bool `[H, W]`: where faint ink counts.
+        ink: The ink of the image.
+        mask: bool `[H, W]`, pixels that may belong to a component.
     """
     labels, count = label(mask)
     flat = labels.ravel()
-    where = np.flatnonzero(flat)
-    owner = flat[where] - 1
-    amount = ink.amount.ravel()[where]
+    pixels = np.flatnonzero(flat)
+    owner = flat[pixels] - 1
+    amount = ink.amount.ravel()[pixels]
     strong = np.bincount(owner, weights=amount > ink.strong, minlength=count) > 0
-    names = np.concatenate([[0], np.where(strong, np.cumsum(strong), 0)]).astype(np.int32)
-    labels = names[labels]
+    new_label = np.concatenate([[0], np.where(strong, np.cumsum(strong), 0)]).astype(np.int32)
+    labels = new_label[labels]
     kept = strong[owner]
-    owner, where, amount = names[owner[kept] + 1] - 1, where[kept], amount[kept]
+    owner, pixels, amount = new_label[owner[kept] + 1] - 1, pixels[kept], amount[kept]
     total, width = int(strong.sum()), labels.shape[1]
-    rows, columns = where // width, where % width
     low = np.full((2, total), np.iinfo(np.int64).max)
     high = np.full((2, total), -1)
-    for axis, places in enumerate((rows, columns)):
-        np.minimum.at(low[axis], owner, places)
-        np.maximum.at(high[axis], owner, places)
+    for axis, positions in enumerate((pixels // width, pixels % width)):
+        np.minimum.at(low[axis], owner, positions)
+        np.maximum.at(high[axis], owner, positions)
     return Components(
         labels=labels,
         weight=np.asarray(np.bincount(owner, amount, total), np.float64),
@@ -93,113 +124,111 @@ def find_components(ink: Ink, mask: Mask) -> Components:
     )
 
 
-def is_frame(marks: Components) -> NDArray[np.bool_]:
-    """Tell which pieces are the edge of the paper or the table beside it rather than writing.
+def is_frame(components: Components) -> Mask:
+    """Return which components are the edge of the paper, or the table around it.
 
-    They touch the image's border and run along most of a side, or hug it.
+    Such a component touches the border of the image. It is a thin strip along a side, a thin frame
+    around the whole image, or fills a corner. If almost nothing else is on the image, it is taken
+    to be the writing.
 
     Returns:
         bool `[K]`.
     """
-    height, width = marks.labels.shape
-    if min(height, width) < MIN_PAGE_SIDE:
-        return np.zeros(len(marks), bool)
-    tall, wide = marks.bottom - marks.top, marks.right - marks.left
-    vertical = (marks.left == 0) | (marks.right == width)
-    horizontal = (marks.top == 0) | (marks.bottom == height)
-    along_y = vertical & (tall > 0.6 * height) & (wide < 0.15 * width)
-    along_x = horizontal & (wide > 0.6 * width) & (tall < 0.15 * height)
-    around = (
-        (tall > 0.9 * height)
-        & (wide > 0.9 * width)
-        & (marks.area < 0.25 * tall * wide)
-        & vertical
-        & horizontal
-    )
-    corner = (
-        vertical
-        & horizontal
-        & (marks.area > 0.5 * tall * wide)
+    height, width = components.labels.shape
+    if not is_page(components.labels):
+        return np.zeros(len(components), bool)
+    tall, wide, area = components.height, components.width, components.area
+    at_side = (components.left == 0) | (components.right == width)
+    at_end = (components.top == 0) | (components.bottom == height)
+    vertical_strip = at_side & (tall > 0.6 * height) & (wide < 0.15 * width)
+    horizontal_strip = at_end & (wide > 0.6 * width) & (tall < 0.15 * height)
+    in_corner = at_side & at_end
+    around = in_corner & (tall > 0.9 * height) & (wide > 0.9 * width) & (area < 0.25 * tall * wide)
+    fills_corner = (
+        in_corner
+        & (area > 0.5 * tall * wide)
         & (np.minimum(tall, wide) > 0.08 * min(height, width))
     )
-    frame = along_y | along_x | around | corner
-    inside = marks.weight[~frame]
-    if not inside.size or inside.max() < 0.02 * marks.weight.max():
-        return np.zeros(len(marks), bool)  # nothing else is there, so it is what was meant
+    frame = vertical_strip | horizontal_strip | around | fills_corner
+    others = components.weight[~frame]
+    if not others.size or others.max() < 0.02 * components.weight.max():
+        return np.zeros(len(components), bool)
     return np.asarray(frame)
 
 
-def choose_writing(marks: Components) -> tuple[NDArray[np.bool_], dict[str, int]]:
-    """Choose the pieces that are writing: no frames, no specks.
+def select_writing(components: Components) -> tuple[Mask, dict[str, int]]:
+    """Select the components of a single digit: no frames, no pale components, no specks.
 
     Returns:
-        bool `[K]`, and how many pieces were dropped for which reason.
+        bool `[K]`, and the number of dropped components by reason (`frames`, `specks`).
     """
-    frame = is_frame(marks)
-    cut_off = frame | _at_border(marks)
-    frame = frame if cut_off.all() else cut_off
-    frame |= _is_pale(marks, ~frame)
-    heaviest = int(np.argmax(np.where(frame, 0, marks.weight)))
-    share = marks.weight / marks.weight[heaviest]
-    size = max(
-        marks.bottom[heaviest] - marks.top[heaviest], marks.right[heaviest] - marks.left[heaviest]
+    frame = is_frame(components)
+    frame_or_border = frame | _touches_border(components)
+    dropped = frame if frame_or_border.all() else frame_or_border
+    dropped |= _is_pale(components, ~dropped)
+    heaviest = int(np.argmax(np.where(dropped, 0, components.weight)))
+    share = components.weight / components.weight[heaviest]
+    size = max(components.height[heaviest], components.width[heaviest])
+    gap_y = np.maximum(
+        components.top - components.bottom[heaviest], components.top[heaviest] - components.bottom
     )
-    gap_y = np.maximum(marks.top - marks.bottom[heaviest], marks.top[heaviest] - marks.bottom)
-    gap_x = np.maximum(marks.left - marks.right[heaviest], marks.left[heaviest] - marks.right)
-    near = np.maximum(gap_y, gap_x) <= NEAR * size
-    writing = ~frame & ((share >= 0.25) | (near & (share >= 0.015)))
-    return writing, {"frames": int(frame.sum()), "specks": int((~frame & ~writing).sum())}
+    gap_x = np.maximum(
+        components.left - components.right[heaviest], components.left[heaviest] - components.right
+    )
+    near = np.maximum(gap_y, gap_x) <= MAX_DISTANCE * size
+    writing = ~dropped & ((share >= MIN_WEIGHT) | (near & (share >= MIN_NEAR_WEIGHT)))
+    return writing, {"frames": int(dropped.sum()), "specks": int((~dropped & ~writing).sum())}
 
 
-def _is_pale(marks: Components, inside: Mask) -> Mask:
-    """Tell which pieces of a page are far paler than its writing: printed grids, rests of shadows.
+def _is_pale(components: Components, candidates: Mask) -> Mask:
+    """Return which components of a page are far paler than its writing, bool `[K]`.
+
+    Pale components are printed grids and remains of shadows.
 
     Args:
-        marks: The pieces.
-        inside: Those among which the writing is.
+        components: All components.
+        candidates: bool `[K]`, the components that may be writing.
     """
-    if min(marks.labels.shape) < MIN_PAGE_SIDE:
-        return np.zeros(len(marks), bool)
-    depth = marks.weight / marks.area
-    heavy = inside & (marks.weight >= 0.1 * marks.weight[inside].max())
-    writing = depth[heavy].max()
-    return np.asarray(depth < PALE * writing)
+    if not is_page(components.labels):
+        return np.zeros(len(components), bool)
+    weight = components.weight
+    heavy = candidates & (weight >= 0.1 * weight[candidates].max())
+    darkest = components.darkness[heavy].max()
+    return np.asarray(components.darkness < MIN_DARKNESS * darkest)
 
 
-def _at_border(marks: Components) -> Mask:
-    """Tell which pieces touch the border of a page on which something else is written.
+def _touches_border(components: Components) -> Mask:
+    """Return which components touch the border of a page that has other writing inside, bool `[K]`.
 
-    What is cut off by the border of a photo is a shadow, a table or the next digit; where all that
-    is written touches the border, the image was cropped to it, and nothing is dropped.
+    A component cut off by the border of a photo is a shadow, a table or the next digit. If nearly
+    all ink touches the border, the image was cropped to its writing and no component is returned.
     """
-    height, width = marks.labels.shape
-    nothing = np.zeros(len(marks), bool)
-    if min(height, width) < MIN_PAGE_SIDE:
+    height, width = components.labels.shape
+    nothing = np.zeros(len(components), bool)
+    if not is_page(components.labels):
         return nothing
     touching = (
-        (marks.top == 0) | (marks.left == 0) | (marks.bottom == height) | (marks.right == width)
+        (components.top == 0)
+        | (components.left == 0)
+        | (components.bottom == height)
+        | (components.right == width)
     )
-    inside = marks.weight[~touching]
-    if not inside.size or inside.max() < 0.03 * marks.weight.max():
+    inside = components.weight[~touching]
+    if not inside.size or inside.max() < 0.03 * components.weight.max():
         return nothing
     return np.asarray(touching)
 
 
-def is_cut_off(marks: Components) -> Mask:
-    """Tell which pieces at the border of a page are unlike the writing inside: shadows, rests.
+def is_cut_off(components: Components) -> Mask:
+    """Return which components at the border of a page differ from the writing inside, bool `[K]`.
 
-    A digit that the border cuts is about as dark and as tall as the others, and stays.
+    A digit that the border cuts is about as dark and as tall as the digits inside, and stays. A
+    shadow is paler, or much shorter or taller.
     """
-    touching = _at_border(marks)
+    touching = _touches_border(components)
     if not touching.any():
         return touching
-    depth, tall = marks.weight / marks.area, marks.bottom - marks.top
-    inner = ~touching & (marks.weight >= 0.1 * marks.weight[~touching].max())
-    pale = depth < PALE * np.median(depth[inner])
-    size = tall / np.median(tall[inner])
-    return np.asarray(touching & (pale | (size < SHORT) | (size > LONG)))
-
-
-def soft(mask: Mask) -> Mask:
-    """Grow a mask by one pixel, so that the grey edge of each stroke stays."""
-    return running_max(mask.astype(np.float32), 3) > 0
+    inside = ~touching & (components.weight >= 0.1 * components.weight[~touching].max())
+    pale = components.darkness < MIN_DARKNESS * np.median(components.darkness[inside])
+    size = components.height / np.median(components.height[inside])
+    return np.asarray(touching & (pale | (size < MIN_HEIGHT) | (size > MAX_HEIGHT)))

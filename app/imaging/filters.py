@@ -1,16 +1,18 @@
-"""Filters that NumPy lacks: running extremes, box means, thresholds, connected components."""
+"""Image filters that NumPy lacks: dilation, box mean, Otsu's threshold, connected components."""
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 Grey = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 
-def running_max(values: Grey, size: int) -> Grey:
-    """Return the maximum over a centred window of `size` (odd) pixels (grey dilation).
+def dilate(values: Grey, size: int) -> Grey:
+    """Return the grey dilation: the maximum over a centred square of `size` (odd) pixels.
 
-    Windows are doubled rather than slid, so the cost grows with the logarithm of the size.
+    Each step doubles the window, so the cost grows with the logarithm of `size`. Border pixels are
+    repeated outwards.
     """
     for axis in (0, 1):
         half, length = size // 2, values.shape[axis]
@@ -19,15 +21,28 @@ def running_max(values: Grey, size: int) -> Grey:
         while width < size:
             step = min(width, size - width)
             count = padded.shape[axis] - step
-            ahead = padded[step:] if axis == 0 else padded[:, step:]
-            here = padded[:count] if axis == 0 else padded[:, :count]
-            padded, width = np.maximum(here, ahead), width + step
+            shifted = padded[step:] if axis == 0 else padded[:, step:]
+            current = padded[:count] if axis == 0 else padded[:, :count]
+            padded, width = np.maximum(current, shifted), width + step
         values = padded[:length] if axis == 0 else padded[:, :length]
     return values
 
 
+def opening(values: Grey, size: int) -> Grey:
+    """Return the grey opening: an erosion, then a dilation, with a square of `size` (odd) pixels.
+
+    An opening removes bright details that are narrower than the square.
+    """
+    return dilate(-dilate(-values, size), size)
+
+
+def grow(mask: Mask, size: int = 3) -> Mask:
+    """Return a mask dilated by a square of `size` (odd) pixels."""
+    return dilate(mask.astype(np.float32), size) > 0
+
+
 def box_mean(values: Grey, size: int) -> Grey:
-    """Return the mean over a centred window of `size` (odd) pixels, edges repeated."""
+    """Return the mean over a centred square of `size` (odd) pixels, border pixels repeated."""
     if size == 3:
         return _mean_of_three(_mean_of_three(values, 0), 1)
     half = size // 2
@@ -42,64 +57,68 @@ def box_mean(values: Grey, size: int) -> Grey:
 
 
 def _mean_of_three(values: Grey, axis: int) -> Grey:
-    """Return the mean of each pixel and its two neighbours along an axis, edges repeated."""
-    ahead = np.moveaxis(values, axis, 0)
+    """Return the mean of each pixel and its two neighbours along an axis, border repeated."""
+    source = np.moveaxis(values, axis, 0)
     sums = np.moveaxis(values.copy(), axis, 0)
-    sums[1:] += ahead[:-1]
-    sums[:-1] += ahead[1:]
-    sums[0] += ahead[0]
-    sums[-1] += ahead[-1]
+    sums[1:] += source[:-1]
+    sums[:-1] += source[1:]
+    sums[0] += source[0]
+    sums[-1] += source[-1]
     sums *= np.float32(1 / 3)
     return np.moveaxis(sums, 0, axis)
 
 
-def shrink(values: Grey, longer: int) -> Grey:
-    """Average whole blocks of pixels until the longer side is below twice `longer`."""
-    factor = max(values.shape) // longer
+def downscale(values: Grey, longer_side: int) -> Grey:
+    """Average blocks of pixels so that the longer side is below twice `longer_side`.
+
+    The factor is a whole number. An image that is small enough is returned itself, not a copy.
+    """
+    factor = max(values.shape) // longer_side
     return np.asarray(Image.fromarray(values).reduce(factor)) if factor > 1 else values
 
 
 def otsu(values: Grey) -> tuple[float, float]:
-    """Split values into two classes with the largest variance between them (Otsu, 1979).
+    """Find the threshold that maximises the variance between two classes (Otsu, 1979).
 
     Args:
-        values: Any shape, 0..255.
+        values: Array of any shape, 0..255.
 
     Returns:
-        The threshold (values above it are the upper class), and the share of the variance that the
-        split explains, 0..1; 0 for a constant image.
+        The threshold (values above it form the upper class), and the share of the total variance
+        that the two classes explain, 0..1. A constant image gives its level and 0.
     """
     levels = np.clip(values, 0, 255).astype(np.uint8).reshape(1, -1)
-    counts = np.array(Image.fromarray(levels).histogram(), float)  # ten times as fast as bincount
+    # Pillow's histogram takes a tenth of the time of np.bincount.
+    counts = np.array(Image.fromarray(levels).histogram(), float)
     level = np.arange(256)
     below, total = np.cumsum(counts), counts.sum()
     sum_below = np.cumsum(counts * level)
     mean = sum_below[-1] / total
     variance = (counts * (level - mean) ** 2).sum() / total
-    inner = (below > 0) & (below < total)
-    if variance == 0 or not inner.any():
+    splits = (below > 0) & (below < total)
+    if variance == 0 or not splits.any():
         return float(mean), 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
         between = (mean * below - sum_below) ** 2 / (below * (total - below))
-    between[~inner] = 0
-    # A gap between the classes makes a plateau: its middle is the least arbitrary threshold.
+    between[~splits] = 0
+    # Every threshold in a gap between the classes is equally good: take the middle of the gap.
     best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
     threshold = float((best[0] + best[-1]) / 2)
     return threshold, float(between.max() / variance)
 
 
-def label(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
-    """Number the connected components of a mask, diagonal neighbours joined.
+def label(mask: Mask) -> tuple[NDArray[np.int32], int]:
+    """Label the 8-connected components of a mask.
 
-    Works on the runs of each row: runs of neighbouring rows that touch are joined by propagating
-    the smallest number until nothing changes, each round halving the chains.
+    The unit of work is a run: a maximal stretch of True pixels in one row. Runs of adjacent rows
+    that touch, diagonally too, are merged with a union-find over arrays (`_find_roots`).
 
     Args:
         mask: bool `[H, W]`.
 
     Returns:
-        int32 `[H, W]`, 0 outside and 1..K in the components, in the order of their first pixel row
-        by row; and K.
+        int32 `[H, W]` and the number of components K. The background is 0; components are 1..K in
+        the raster order of their first pixel.
     """
     height, width = mask.shape
     edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
@@ -108,37 +127,57 @@ def label(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
     count = len(row)
     if count == 0:
         return np.zeros(mask.shape, np.int32), 0
-    # In this order of keys a run of the row above touches run i if it ends at or after its start -
-    # 1 and starts at or before its stop.
+    root = _find_roots(count, *_touching_runs(row, start, stop, width))
+    run_labels = np.unique(root, return_inverse=True)[1].astype(np.int32) + 1
+    labels = np.zeros(height * width, np.int32)
+    length = stop - start
+    offset = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
+    labels[np.repeat(row * width + start, length) + offset] = np.repeat(run_labels, length)
+    return labels.reshape(height, width), int(run_labels.max())
+
+
+def _touching_runs(
+    row: NDArray[np.int64], start: NDArray[np.int64], stop: NDArray[np.int64], width: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pairs of runs that touch: the index of a run, and of a run in the row above.
+
+    Args:
+        row: Row of each run, ascending.
+        start: First column of each run.
+        stop: Column after the last of each run.
+        width: Width of the mask, in pixels.
+    """
+    # Keys order runs by row, then column. A run of the row above touches run i if its stop is at
+    # least start[i] and its start is at most stop[i] (8-connectivity).
     key = row.astype(np.int64) * (width + 2)
     first = np.searchsorted(key + stop, key - (width + 2) + start, side="left")
     last = np.searchsorted(key + start, key - (width + 2) + stop, side="right")
     first = np.maximum(first, np.searchsorted(row, row - 1, side="left"))
     last = np.minimum(last, np.searchsorted(row, row, side="left"))
     pairs = np.maximum(last - first, 0)
-    ours = np.repeat(np.arange(count), pairs)
-    theirs = (
+    lower = np.repeat(np.arange(len(row)), pairs)
+    upper = (
         np.arange(pairs.sum())
         - np.repeat(np.cumsum(pairs) - pairs, pairs)
         + np.repeat(first, pairs)
     )
-    root = _join(count, ours, theirs)
-    names = np.unique(root, return_inverse=True)[1].astype(np.int32) + 1
-    labels = np.zeros(height * width, np.int32)
-    length = stop - start
-    place = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-    labels[np.repeat(row * width + start, length) + place] = np.repeat(names, length)
-    return labels.reshape(height, width), int(names.max())
+    return lower, upper
 
 
-def _join(count: int, ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return for each of `count` items the smallest item that any chain of links leads to."""
+def _find_roots(
+    count: int, lower: NDArray[np.int64], upper: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return for each of `count` runs the smallest index in its component.
+
+    A union-find over whole arrays: each round links the roots of touching runs to the smaller root
+    and halves the paths, until nothing changes.
+    """
     root = np.arange(count)
     while True:
-        low = np.minimum(root[ours], root[theirs])
+        smaller = np.minimum(root[lower], root[upper])
         before = root.copy()
-        np.minimum.at(root, root[ours], low)
-        np.minimum.at(root, root[theirs], low)
+        np.minimum.at(root, root[lower], smaller)
+        np.minimum.at(root, root[upper], smaller)
         root = root[root]
         if np.array_equal(root, before):
             return root

@@ -1,6 +1,6 @@
-"""From pixels to ink: colours to grey, the ground taken away, noise measured.
+"""Measure the ink on an image: convert to grey, subtract the background, tell ink from noise.
 
-Everything here works at the upload's own resolution, before anything is cropped.
+Works on the whole image, before anything is cropped or scaled.
 """
 
 from dataclasses import dataclass
@@ -9,30 +9,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import BlankImageError
-from app.imaging.background import even_level, is_uneven, smoothed, surface
+from app.imaging.background import background_level, background_surface, denoise, is_uneven
 from app.imaging.decode import Upload
 from app.imaging.filters import Grey, otsu
 from app.imaging.polarity import DetectedPolarity
-from app.imaging.ruled_lines import without_lines
+from app.imaging.ruled_lines import subtract_lines
 
-LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
-# Spread of the channels, in 1 pixel of 100, over which an image is taken to be written in colour.
-COLOURFUL = 24.0
-LOOK_ROWS = 100  # rows that are looked at to tell whether an image is in colour
-MIN_CONTRAST = 12.0  # grey levels between ground and ink; less is a blank image
-MIN_SIGNAL = 5.0  # ink over the standard deviation of the ground's noise; less is a blank image
+LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # weights of R, G and B, ITU-R BT.601
+# Difference between a pixel's channels, in grey levels, that 1 pixel in 100 must reach for the
+# image to count as coloured.
+MIN_CHANNEL_RANGE = 24.0
+# The colour axis must have this many times the variance of the luminance to be used instead of it.
+MIN_VARIANCE_GAIN = 1.5
+SAMPLED_ROWS = 100  # rows, about, that are enough to estimate noise and colour
+MIN_CONTRAST = 12.0  # grey levels between background and ink; an image with less is blank
+# Smallest ratio of ink to the standard deviation of the noise; an image with less is blank.
+MIN_SIGNAL_TO_NOISE = 5.0
+MAD_TO_SIGMA = 1.4826  # standard deviation of normal noise / its median absolute deviation
+MIN_BACKGROUND = 32  # grey levels; bounds the gain in deep shadow
 
 
 @dataclass(frozen=True)
 class Ink:
-    """How much ink lies on each pixel.
+    """How much ink there is at each pixel.
 
     Attributes:
-        amount: float32 `[H, W]`, grey levels above the ground, at least 0.
-        noise: Standard deviation of the ground, grey levels.
-        strong: Amount that is surely ink (Otsu's threshold).
-        faint: Amount that is ink where it touches what is surely ink.
-        peak: Amount of a full stroke.
+        amount: float32 `[H, W]`, grey levels above the background, at least 0.
+        noise: Standard deviation of the background, grey levels.
+        strong: Amount from which a pixel is certainly ink (Otsu's threshold), grey levels.
+        faint: Amount from which a pixel is ink if it touches strong ink, grey levels.
+        peak: Amount at the core of a full stroke, grey levels.
     """
 
     amount: Grey
@@ -41,94 +47,115 @@ class Ink:
     faint: float
     peak: float
 
+    @property
+    def box_threshold(self) -> float:
+        """Return the amount above which a pixel counts for a bounding box, grey levels."""
+        return min(self.faint, 3.5 * self.noise + 2.0)
+
 
 def to_grey(upload: Upload) -> tuple[Grey, dict[str, object]]:
-    """Turn colours into grey, transparent parts into ground.
+    """Convert an upload to grey and fill transparent pixels with a background.
 
-    Transparent pixels are laid over the opposite of the ink's brightness, so that what was drawn on
-    nothing is seen. An image written in colour is projected on the direction in which its colours
-    vary most, so that yellow on white keeps its contrast; others by luminance.
+    The fill is white under dark ink and black under light ink, so that a drawing without a
+    background stays visible. A coloured image is projected onto the principal axis of its colours,
+    so that yellow on white keeps its contrast; other images use luminance.
 
     Returns:
-        float32 `[H, W]`, 0..255, and what was done.
+        float32 `[H, W]`, 0..255, and the parameters that were used.
     """
     pixels = upload.pixels.astype(np.float32)
-    done: dict[str, object] = {"method": "as it is"}
+    parameters: dict[str, object] = {"method": "as it is"}
     if upload.alpha is not None:
-        cover = (
-            upload.alpha[..., None].astype(np.float32) / 255
-            if pixels.ndim == 3
-            else upload.alpha / 255.0
-        )
-        light = pixels @ LUMINANCE if pixels.ndim == 3 else pixels
-        weight = upload.alpha.astype(np.float64)
-        ink = float((light * weight).sum() / max(1.0, weight.sum()))
-        ground = 0.0 if ink > 127 else 255.0
-        pixels = np.asarray(pixels * cover + ground * (1 - cover), np.float32)
-        done["ground_under_transparency"] = int(ground)
+        pixels, fill = _fill_transparent(pixels, upload.alpha)
+        parameters["ground_under_transparency"] = fill
     if pixels.ndim == 2:
-        return pixels, done
+        return pixels, parameters
     grey = np.asarray(pixels @ LUMINANCE, np.float32)
-    sample = pixels[:: max(1, len(pixels) // LOOK_ROWS)]
-    spread = np.ptp(sample, axis=2)
-    if float(np.percentile(spread, 99)) < COLOURFUL:
-        return grey, {**done, "method": "luminance"}
-    return _along_main_colour(pixels, grey, done)
+    sample = pixels[:: max(1, len(pixels) // SAMPLED_ROWS)]
+    channel_range = np.ptp(sample, axis=2)
+    if float(np.percentile(channel_range, 99)) < MIN_CHANNEL_RANGE:
+        return grey, {**parameters, "method": "luminance"}
+    return _project_on_colour_axis(pixels, grey, parameters)
 
 
-def _along_main_colour(
-    pixels: NDArray[np.float32], grey: Grey, done: dict[str, object]
+def _fill_transparent(
+    pixels: NDArray[np.float32], alpha: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32], int]:
+    """Blend pixels over black or white, whichever is opposite to the mean of the opaque pixels."""
+    coloured = pixels.ndim == 3
+    cover = alpha[..., None].astype(np.float32) / 255 if coloured else alpha / 255.0
+    luminance = pixels @ LUMINANCE if coloured else pixels
+    weight = alpha.astype(np.float64)
+    ink = float((luminance * weight).sum() / max(1.0, weight.sum()))
+    fill = 0.0 if ink > 127 else 255.0
+    return np.asarray(pixels * cover + fill * (1 - cover), np.float32), int(fill)
+
+
+def _project_on_colour_axis(
+    pixels: NDArray[np.float32], grey: Grey, parameters: dict[str, object]
 ) -> tuple[Grey, dict[str, object]]:
-    """Project colours on their first principal axis, lighter colours up, if that gains contrast."""
-    flat = pixels.reshape(-1, 3)[:: max(1, pixels.size // 300_000)]
-    middle = np.median(flat, axis=0)
-    away = flat - middle
-    values, axes = np.linalg.eigh(away.T @ away / len(away))
+    """Project colours onto their first principal component (PCA) if that gains contrast.
+
+    The axis points towards lighter colours. The result is stretched to its own range, at most 255
+    grey levels.
+
+    Args:
+        pixels: float32 `[H, W, 3]`, 0..255.
+        grey: float32 `[H, W]`, the luminance, returned if the projection gains too little.
+        parameters: The parameters so far.
+    """
+    colours = pixels.reshape(-1, 3)[:: max(1, pixels.size // 300_000)]
+    centre = np.median(colours, axis=0)
+    offsets = colours - centre
+    variances, axes = np.linalg.eigh(offsets.T @ offsets / len(offsets))
     axis = axes[:, -1] * (1 if axes[:, -1] @ LUMINANCE >= 0 else -1)
-    if float(values[-1]) < 1.5 * float(((away @ LUMINANCE) ** 2).mean()):
-        return grey, {**done, "method": "luminance"}
-    projected = (pixels - middle) @ axis.astype(np.float32)
+    luminance_variance = float(((offsets @ LUMINANCE) ** 2).mean())
+    if float(variances[-1]) < MIN_VARIANCE_GAIN * luminance_variance:
+        return grey, {**parameters, "method": "luminance"}
+    projected = (pixels - centre) @ axis.astype(np.float32)
     low, high = np.percentile(projected, [0.1, 99.9])
     stretched = np.clip((projected - low) / max(1e-3, high - low), 0, 1) * min(255.0, high - low)
     return np.asarray(stretched, np.float32), {
-        **done,
+        **parameters,
         "method": "main colour axis",
         "axis": [round(float(part), 3) for part in axis],
     }
 
 
-def extract(
+def extract_ink(
     grey: Grey, polarity: DetectedPolarity, *, flatten: bool = True
 ) -> tuple[Ink, dict[str, object]]:
-    """Take the ground away and keep the ink.
+    """Subtract the background and keep the ink.
 
     Args:
         grey: float32 `[H, W]`, 0..255.
-        polarity: Which side is ink.
-        flatten: Estimate an uneven ground (shadow, vignette, fog); False takes one level for all.
+        polarity: Whether the ink is dark or light.
+        flatten: Estimate an uneven background (shadow, vignette, fog). If False, one level is used
+            for the whole image.
 
     Returns:
-        The ink, and what was measured.
+        The ink, and the measurements for the stage report.
 
     Raises:
-        BlankImageError: There is too little contrast, or no more than noise.
+        BlankImageError: The contrast is too low, or no stronger than the noise.
     """
-    raised = smoothed(grey if polarity == "light-on-dark" else 255 - grey)  # ink is high from here
-    uneven = flatten and is_uneven(raised)
-    ground: Grey | np.float32 = surface(raised) if uneven else even_level(raised)
-    above = raised - ground
+    image = denoise(grey if polarity == "light-on-dark" else 255 - grey)  # ink is bright from here
+    uneven = flatten and is_uneven(image)
+    background: Grey | np.float32 = background_surface(image) if uneven else background_level(image)
+    above = image - background
     if polarity == "dark-on-light" and uneven:
-        above *= 255 / np.maximum(255 - ground, 32)  # ink takes a share of the light that is there
+        # Dark ink absorbs a share of the light, so its contrast is lower in shadow: compensate.
+        above *= 255 / np.maximum(255 - background, MIN_BACKGROUND)
     ink = _measure(above)
-    if not _is_written(ink):
+    if not _has_writing(ink):
         raise BlankImageError(
-            f"No ink was found: the strongest marks differ from their ground by {ink.peak:.0f} of"
-            f" 255 grey levels, and the ground's noise is {ink.noise:.0f}. The image is blank or"
-            " has too little contrast."
+            "No ink was found: the strongest strokes differ from the background by"
+            f" {ink.peak:.0f} of 255 grey levels, and the noise is {ink.noise:.0f}. The image is"
+            " blank or its contrast is too low."
         )
     return ink, {
         "ground": "uneven" if uneven else "even",
-        "ground_level": round(float(np.mean(ground)), 1),
+        "ground_level": round(float(np.mean(background)), 1),
         "noise": round(ink.noise, 2),
         "strong": round(ink.strong, 1),
         "faint": round(ink.faint, 1),
@@ -136,40 +163,50 @@ def extract(
     }
 
 
-def without_rules(ink: Ink) -> tuple[Ink, int]:
-    """Take ruled and grid lines off, and measure anew what is left; return how many there were.
+def remove_ruled_lines(ink: Ink) -> tuple[Ink, int]:
+    """Subtract ruled and grid lines and measure the remaining ink.
 
-    On a page with nothing but lines they stay: one may be what was meant, a 1 from edge to edge.
+    If nothing else is on the page, the lines stay: a single one may be a 1 from edge to edge.
+
+    Returns:
+        The ink, and the number of lines that were removed.
     """
-    unlined, lines = without_lines(ink.amount, ink.noise)
+    amount, lines = subtract_lines(ink.amount, ink.noise)
     if lines:
-        rest = _measure(unlined)
-        if _is_written(rest):
+        rest = _measure(amount)
+        if _has_writing(rest):
             return rest, lines
     return ink, 0
 
 
-def _is_written(ink: Ink) -> bool:
-    return ink.peak >= MIN_CONTRAST and ink.peak >= MIN_SIGNAL * ink.noise
+def _has_writing(ink: Ink) -> bool:
+    return ink.peak >= MIN_CONTRAST and ink.peak >= MIN_SIGNAL_TO_NOISE * ink.noise
 
 
 def _measure(above: Grey) -> Ink:
-    """Tell ink from noise by how far it lies above the ground.
+    """Estimate the noise of the background and the thresholds of the ink.
 
-    Otsu's threshold is taken among what is well above the noise: on a large page little is ink, and
-    the threshold of all would part noise from noise.
+    The noise is the median absolute deviation of the background class. Otsu's threshold is taken
+    among the pixels well above the noise: on a large page little is ink, and a threshold over all
+    pixels would split noise from noise.
+
+    Args:
+        above: float32 `[H, W]`, grey levels above the background, negative ones included.
     """
-    calm = above[above <= otsu(np.maximum(above, 0))[0]]
-    middle = float(np.median(calm)) if calm.size else 0.0
-    noise = float(1.4826 * np.median(np.abs(calm - middle))) if calm.size else 0.0
-    # Shades that vary slowly are no noise: its neighbours differ, though blurred and compressed.
-    rows = above[:: max(1, len(above) // LOOK_ROWS)]
+    background = above[above <= otsu(np.maximum(above, 0))[0]]
+    centre = float(np.median(background)) if background.size else 0.0
+    noise = 0.0
+    if background.size:
+        noise = float(MAD_TO_SIGMA * np.median(np.abs(background - centre)))
+    # A slow gradient is not noise: noise also shows in the difference of neighbouring pixels. The
+    # factor 4 allows for noise that blur and compression have smoothed.
+    rows = above[:: max(1, len(above) // SAMPLED_ROWS)]
     if rows.shape[1] > 1:
         noise = min(noise, 4 * float(np.median(np.abs(np.diff(rows, axis=1)))))
-    amount = np.maximum(above - max(0.0, min(middle, 3 * noise)), 0)
+    amount = np.maximum(above - max(0.0, min(centre, 3 * noise)), 0)
     marked = amount[amount > 4 * noise]
     strong = otsu(marked)[0] if marked.size else 0.0
-    if marked.size and strong >= marked.max():  # all ink is of one strength
+    if marked.size and strong >= marked.max():  # all ink has the same strength
         strong = 4 * noise
     written = amount[amount > strong]
     peak = float(np.percentile(written, 75)) if written.size else 0.0

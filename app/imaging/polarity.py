@@ -1,4 +1,4 @@
-"""Which of the two is ink: the darker or the lighter part of a grey image."""
+"""Detect the polarity of an image: dark ink on a light background, or light ink on a dark one."""
 
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -6,27 +6,32 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageFilter
 
-from app.imaging.filters import Grey, otsu, shrink
+from app.imaging.filters import Grey, downscale, otsu
+from app.imaging.page_size import is_page
 
 DetectedPolarity = Literal["dark-on-light", "light-on-dark"]
 Polarity = Literal["auto", "dark-on-light", "light-on-dark"]
 
-LOOK_SIDE = 160  # longer side, pixels, at which an image is looked at: strokes are still seen
-MIN_PAGE_SIDE = 64  # pixels a side under which an image is a cut-out of one digit
+EVIDENCE_SIDE = 160  # longer side, in pixels, of the reduced image; strokes are still visible
+BORDER_WIDTH = 0.04  # width of the border, as a share of the shorter side
+# Side of the window of the local mean, as a share of the shorter side. It must be wider than a
+# stroke, and strokes are wider in a crop of a single digit.
+PAGE_WINDOW, CROP_WINDOW = 0.3, 0.5
 CLEAR_BORDER = 0.8  # share of the border that must lie in one class for the border to decide
-TWO_LEVELS = 0.85  # explained variance from which on an image is of two levels, ink and ground
-CLEAR_SKEWNESS = 1.0  # skewness from which on it decides alone
+BIMODAL = 0.85  # explained variance from which an image has two levels, ink and background
+CLEAR_SKEWNESS = 1.0  # absolute skewness from which the skewness alone can decide
 
 
 @dataclass(frozen=True)
 class PolarityEvidence:
-    """What an image's polarity was decided by.
+    """Measurements that decide an image's polarity.
 
     Attributes:
-        threshold: Otsu's, grey levels.
-        explained: Share of the variance that the threshold explains, 0..1.
-        light_border: Share of the border above it, 0..1.
-        skewness: Of the image less its local mean: below 0 where thin parts are dark.
+        threshold: Otsu's threshold, grey levels.
+        explained: Share of the variance that Otsu's two classes explain, 0..1.
+        light_border: Share of the border above the threshold, 0..1.
+        skewness: Skewness of the image minus its local mean. Thin dark strokes make it negative,
+            thin light strokes positive.
     """
 
     threshold: float
@@ -36,45 +41,48 @@ class PolarityEvidence:
 
     @property
     def polarity(self) -> DetectedPolarity:
-        """Decide.
+        """Decide the polarity.
 
-        The border of an image is mostly ground: if nearly all of it lies in one of the two classes
-        that Otsu's threshold makes, the other class is ink. Where the border is of both (a digit
-        that fills the frame, a shadow across the paper), or the image has more than two levels,
-        strokes are taken to be what deviates from its surroundings.
+        The border of an image is mostly background: if at least 80 % of it lies in one of Otsu's
+        classes, the other class is ink. If the border is mixed (a digit that fills the frame, a
+        shadow across the paper), or the image has more than two levels and a clear skewness, the
+        sign of the skewness decides.
         """
-        clear = abs(self.light_border - 0.5) >= CLEAR_BORDER - 0.5
-        if clear and (self.explained >= TWO_LEVELS or abs(self.skewness) < CLEAR_SKEWNESS):
+        clear_border = abs(self.light_border - 0.5) >= CLEAR_BORDER - 0.5
+        if clear_border and (self.explained >= BIMODAL or abs(self.skewness) < CLEAR_SKEWNESS):
             return "dark-on-light" if self.light_border > 0.5 else "light-on-dark"
         return "light-on-dark" if self.skewness > 0 else "dark-on-light"
 
     @property
     def doubtful(self) -> bool:
-        """Tell whether the border and the strokes do not both say the same, clearly."""
-        by_border = (self.light_border - 0.5) * -np.sign(self.skewness) >= CLEAR_BORDER - 0.5
-        return not by_border and abs(self.skewness) < CLEAR_SKEWNESS
+        """Return whether the image should be tried in both polarities.
+
+        It should if the skewness is low and the border does not clearly confirm its sign.
+        """
+        confirmed = (self.light_border - 0.5) * -np.sign(self.skewness) >= CLEAR_BORDER - 0.5
+        return not confirmed and abs(self.skewness) < CLEAR_SKEWNESS
 
     def rounded(self) -> dict[str, float]:
-        """Return the numbers, rounded to be read."""
+        """Return the measurements rounded to three decimals, for the stage report."""
         return {name: round(value, 3) for name, value in asdict(self).items()}
 
 
 def measure_polarity(grey: Grey) -> PolarityEvidence:
-    """Measure by what ink and ground can be told apart.
+    """Measure the evidence for the polarity of an image.
 
     Args:
         grey: float32 `[H, W]`, 0..255.
     """
-    grey = shrink(grey, LOOK_SIDE)
+    grey = downscale(grey, EVIDENCE_SIDE)
     threshold, explained = otsu(grey)
-    rim = max(1, round(0.04 * min(grey.shape)))
+    rim = max(1, round(BORDER_WIDTH * min(grey.shape)))
     border = np.concatenate(
         [grey[:rim].ravel(), grey[-rim:].ravel(), grey[:, :rim].ravel(), grey[:, -rim:].ravel()]
     )
-    share = 0.5 if min(grey.shape) < MIN_PAGE_SIDE else 0.3
-    blur = ImageFilter.BoxBlur(max(1, round(share * min(grey.shape) / 2)))
-    local = grey - np.asarray(Image.fromarray(grey.astype(np.uint8)).filter(blur), np.float32)
-    spread = float(local.std())
-    cubes = local * local * local  # ten times as fast as a power
-    skewness = float(cubes.mean()) / spread**3 if spread > 0 else 0.0
+    window = PAGE_WINDOW if is_page(grey) else CROP_WINDOW
+    blur = ImageFilter.BoxBlur(max(1, round(window * min(grey.shape) / 2)))
+    detail = grey - np.asarray(Image.fromarray(grey.astype(np.uint8)).filter(blur), np.float32)
+    deviation = float(detail.std())
+    cubes = detail * detail * detail  # takes a tenth of the time of detail**3
+    skewness = float(cubes.mean()) / deviation**3 if deviation > 0 else 0.0
     return PolarityEvidence(threshold, explained, float((border > threshold).mean()), skewness)

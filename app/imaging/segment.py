@@ -1,7 +1,8 @@
-"""A page of digits cut into single ones: groups of strokes, lines of groups, places to part them.
+"""Segment a page into text lines, stroke groups and segments that may be single digits.
 
-Only a network can tell which cut is right: this module offers the segments, and `app.page_reading`
-chooses among them.
+Touching digits are over-segmented: a wide stroke group is cut at several columns, and every stretch
+between two cuts is offered as a segment. Only a network can tell which segments are digits;
+`app.page_reading` finds the best path through them.
 """
 
 from dataclasses import dataclass
@@ -10,29 +11,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import BlankImageError
-from app.imaging.components import Components, find_components, is_cut_off, is_frame, writing_mask
+from app.imaging.components import (
+    Components,
+    find_components,
+    is_cut_off,
+    is_frame,
+    stroke_mask,
+)
 from app.imaging.decode import Upload
-from app.imaging.filters import Grey
-from app.imaging.ink import Ink, extract, to_grey, without_rules
+from app.imaging.filters import Grey, Mask
+from app.imaging.ink import Ink, extract_ink, remove_ruled_lines, to_grey
+from app.imaging.mnist_form import to_mnist_form
 from app.imaging.polarity import DetectedPolarity, Polarity, measure_polarity
-from app.imaging.prepare import to_mnist
 
-MAX_GROUPS = 400  # a page of handwriting has fewer; more is a texture
-MAX_PIECES = 600  # segments offered on a page, after which groups are no longer parted
-SPECK = 0.3  # height and width, in digit heights, under which a lone part is a speck
-WIDE = 0.8  # width over height from which on a group may be several digits
-MAX_CUTS = 7  # places at which a group may be parted
+MAX_GROUPS = 400  # stroke groups on a page; handwriting has fewer, a texture more
+MAX_SEGMENTS = 600  # segments on a page, after which groups are no longer cut
+MAX_CUTS = 7  # cuts inside a stroke group
+# Lengths below are in heights: of the page's digits, or of the stroke group itself.
+MIN_DIGIT_HEIGHT = 0.5  # digit heights; a lower box is a detached stroke
+MAX_STROKE_GAP = 0.25  # heights between a digit and a detached stroke of it
+MIN_LONE_SIZE = 0.3  # digit heights; a smaller box far from any digit is a speck
+MAX_STACK_GAP = 0.12  # heights between strokes one above the other, as in a 5
+MIN_CUT_WIDTH = 0.8  # group heights; a narrower group is one digit
+MIN_CUT_DISTANCE = 0.2  # group heights between two cuts
+MIN_SEGMENT_WIDTH, MAX_SEGMENT_WIDTH = 0.12, 1.4  # group heights
+MIN_LINE_OVERLAP = 0.4  # share of the lower box's height by which boxes of a line overlap
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of a group that may be one digit.
+    """A part of a stroke group that may be one digit.
 
     Attributes:
-        start: Index of the cut at which it begins.
-        stop: Index of the cut at which it ends.
-        pixels: uint8 `[28, 28]`, prepared.
-        box: x, y, width and height in the upload's own pixels.
+        start: Index of the cut at its left end.
+        stop: Index of the cut at its right end.
+        pixels: uint8 `[28, 28]`, in MNIST's form.
+        box: x, y, width and height in the upload's pixels.
     """
 
     start: int
@@ -43,13 +57,13 @@ class Segment:
 
 @dataclass(frozen=True)
 class StrokeGroup:
-    """Strokes that belong together, and every way to part them.
+    """Strokes that belong together, and all segments into which they may be cut.
 
     Attributes:
-        line: Number of the text line, from 0 at the top.
-        cuts: How many places there are to cut, both ends included; a reading is a chain of segments
-            from cut 0 to the last.
-        segments: The segments between cuts that may be a digit; the whole is among them.
+        line: Index of the text line, from 0 at the top.
+        cuts: Number of cuts, both ends included. A reading is a chain of segments from cut 0 to
+            the last cut.
+        segments: The segments; the whole group is among them.
     """
 
     line: int
@@ -59,11 +73,13 @@ class StrokeGroup:
 
 @dataclass(frozen=True)
 class _Box:
+    """A bounding box, in pixels of the page, and the labels of the components in it."""
+
     top: int
     bottom: int
     left: int
     right: int
-    names: tuple[int, ...]  # marks
+    labels: tuple[int, ...]
 
     @property
     def height(self) -> int:
@@ -77,121 +93,131 @@ class _Box:
 def segment(
     upload: Upload, *, polarity: Polarity = "auto"
 ) -> tuple[tuple[StrokeGroup, ...], DetectedPolarity]:
-    """Find the digits of a page.
+    """Find the stroke groups of a page.
 
     Args:
-        upload: What came.
-        polarity: Which side is ink, or `auto` to find out.
+        upload: The decoded image.
+        polarity: Whether the ink is dark or light; `auto` detects it.
 
     Returns:
-        The groups in reading order (lines from the top, each from the left), and the polarity.
+        The groups in reading order (lines from the top, groups from the left), and the polarity.
 
     Raises:
-        BlankImageError: Nothing is written on it.
+        BlankImageError: There is no ink on the image.
     """
     grey, _ = to_grey(upload)
-    found = measure_polarity(grey).polarity if polarity == "auto" else polarity
-    ink, _ = extract(grey, found)
-    ink, _ = without_rules(ink)
-    marks = find_components(ink, writing_mask(ink))
-    if not len(marks):
-        raise BlankImageError("No ink was found: only ruled lines, or nothing at all.")
-    boxes = _joined(_boxes(marks))[:MAX_GROUPS]
+    chosen = measure_polarity(grey).polarity if polarity == "auto" else polarity
+    ink, _ = extract_ink(grey, chosen)
+    ink, _ = remove_ruled_lines(ink)
+    components = find_components(ink, stroke_mask(ink))
+    if not len(components):
+        raise BlankImageError("No ink was found: the image shows nothing but ruled lines or noise.")
+    boxes = _group_strokes(_component_boxes(components))[:MAX_GROUPS]
     groups: list[StrokeGroup] = []
-    offered = 0
-    for line, row in enumerate(_lines(boxes)):
-        for box in row:
-            group = _group(box, line, marks, ink, upload.factor, parted=offered < MAX_PIECES)
+    segments = 0
+    for line, line_boxes in enumerate(_text_lines(boxes)):
+        for box in line_boxes:
+            cut = segments < MAX_SEGMENTS
+            group = _segment_group(box, line, components, ink, upload.factor, cut=cut)
             groups.append(group)
-            offered += len(group.segments)
-    return tuple(groups), found
+            segments += len(group.segments)
+    return tuple(groups), chosen
 
 
-def _boxes(marks: Components) -> list[_Box]:
-    """Return a box for each mark that is no frame and no shadow, the heaviest first."""
-    order = np.argsort(-marks.weight, kind="stable")
-    kept = order[~(is_frame(marks) | is_cut_off(marks))[order]]
+def _component_boxes(components: Components) -> list[_Box]:
+    """Return the boxes of the components that are no frame and no shadow, the heaviest first."""
+    order = np.argsort(-components.weight, kind="stable")
+    writing = order[~(is_frame(components) | is_cut_off(components))[order]]
     return [
         _Box(
-            int(marks.top[at]),
-            int(marks.bottom[at]),
-            int(marks.left[at]),
-            int(marks.right[at]),
-            (int(at) + 1,),
+            int(components.top[index]),
+            int(components.bottom[index]),
+            int(components.left[index]),
+            int(components.right[index]),
+            (int(index) + 1,),
         )
-        for at in kept[: 2 * MAX_GROUPS]
+        for index in writing[: 2 * MAX_GROUPS]
     ]
 
 
-def _joined(boxes: list[_Box]) -> list[_Box]:
-    """Join detached strokes to the digit that they belong to, and drop lone specks."""
-    tall = float(np.median(sorted((box.height for box in boxes), reverse=True)[: _most(boxes)]))
-    digits = [box for box in boxes if box.height >= 0.5 * tall]
-    for small in (box for box in boxes if box.height < 0.5 * tall):
-        gaps = [_gap(small, digit) for digit in digits]
+def _group_strokes(boxes: list[_Box]) -> list[_Box]:
+    """Merge detached strokes with the digit they belong to, and drop specks.
+
+    Args:
+        boxes: The boxes of the components.
+
+    Returns:
+        A box for each stroke group.
+    """
+    digit_height = _digit_height(boxes)
+    digits = [box for box in boxes if box.height >= MIN_DIGIT_HEIGHT * digit_height]
+    for small in (box for box in boxes if box.height < MIN_DIGIT_HEIGHT * digit_height):
+        gaps = [_distance(small, digit) for digit in digits]
         nearest = int(np.argmin(gaps)) if gaps else 0
-        reach = 0.25 * max(digits[nearest].height, 0.6 * tall) if gaps else 0.0
-        if gaps and gaps[nearest] <= reach:
+        max_gap = MAX_STROKE_GAP * max(digits[nearest].height, 0.6 * digit_height) if gaps else 0.0
+        if gaps and gaps[nearest] <= max_gap:
             digits[nearest] = _union(digits[nearest], small)
-        elif max(small.height, small.width) >= SPECK * tall:
+        elif max(small.height, small.width) >= MIN_LONE_SIZE * digit_height:
             digits.append(small)
-    return _stacked(digits)
+    return _merge_stacked(digits)
 
 
-def _most(boxes: list[_Box]) -> int:
-    """Return how many of the boxes are tall enough to say how tall digits are here."""
-    tallest = max(box.height for box in boxes)
-    return max(1, sum(box.height >= 0.4 * tallest for box in boxes))
+def _digit_height(boxes: list[_Box]) -> float:
+    """Return the typical height of a digit: the median of the boxes that are not much lower."""
+    heights = sorted((box.height for box in boxes), reverse=True)
+    tall = max(1, sum(height >= 0.4 * heights[0] for height in heights))
+    return float(np.median(heights[:tall]))
 
 
-def _stacked(boxes: list[_Box]) -> list[_Box]:
-    """Join boxes of which one lies mostly within the columns of the other and close to it."""
-    done: list[_Box] = []
+def _merge_stacked(boxes: list[_Box]) -> list[_Box]:
+    """Merge boxes that share most of their columns and are close to each other vertically."""
+    merged: list[_Box] = []
     for box in boxes:
-        for at, other in enumerate(done):
+        for index, other in enumerate(merged):
             shared = min(box.right, other.right) - max(box.left, other.left)
             gap = max(box.top, other.top) - min(box.bottom, other.bottom)
-            close = 0.12 * max(box.height, other.height)
-            if shared > 0.6 * min(box.width, other.width) and gap <= close:
-                done[at] = _union(box, other)
+            max_gap = MAX_STACK_GAP * max(box.height, other.height)
+            if shared > 0.6 * min(box.width, other.width) and gap <= max_gap:
+                merged[index] = _union(box, other)
                 break
         else:
-            done.append(box)
-    return done
+            merged.append(box)
+    return merged
 
 
-def _gap(one: _Box, other: _Box) -> float:
-    """Return the distance of two boxes, pixels; 0 where they overlap."""
-    down = max(0, one.top - other.bottom, other.top - one.bottom)
-    across = max(0, one.left - other.right, other.left - one.right)
-    return float(np.hypot(down, across))
+def _distance(first: _Box, second: _Box) -> float:
+    """Return the Euclidean distance between two boxes, in pixels; 0 if they overlap."""
+    vertical = max(0, first.top - second.bottom, second.top - first.bottom)
+    horizontal = max(0, first.left - second.right, second.left - first.right)
+    return float(np.hypot(vertical, horizontal))
 
 
-def _union(one: _Box, other: _Box) -> _Box:
+def _union(first: _Box, second: _Box) -> _Box:
+    """Return the smallest box around two boxes, with the labels of both."""
     return _Box(
-        min(one.top, other.top),
-        max(one.bottom, other.bottom),
-        min(one.left, other.left),
-        max(one.right, other.right),
-        one.names + other.names,
+        min(first.top, second.top),
+        max(first.bottom, second.bottom),
+        min(first.left, second.left),
+        max(first.right, second.right),
+        first.labels + second.labels,
     )
 
 
-def _lines(boxes: list[_Box]) -> list[list[_Box]]:
-    """Sort boxes into text lines.
+def _text_lines(boxes: list[_Box]) -> list[list[_Box]]:
+    """Sort boxes into text lines, from the top, each from the left.
 
-    A box joins the line whose nearest box it overlaps by at least 40 % of the lower of the two, so
-    that a line may slope.
+    A box joins the line whose last box it overlaps most vertically, if by at least 40 % of the
+    lower of the two. Comparing with the last box only lets a line slope.
     """
     lines: list[list[_Box]] = []
     for box in sorted(boxes, key=lambda box: box.left):
-        best, best_share = None, 0.4
+        best, best_overlap = None, MIN_LINE_OVERLAP
         for line in lines:
             last = line[-1]
             shared = min(box.bottom, last.bottom) - max(box.top, last.top)
-            share = shared / min(box.height, last.height)
-            if share > best_share:
-                best, best_share = line, share
+            overlap = shared / min(box.height, last.height)
+            if overlap > best_overlap:
+                best, best_overlap = line, overlap
         if best is None:
             lines.append([box])
         else:
@@ -199,60 +225,79 @@ def _lines(boxes: list[_Box]) -> list[list[_Box]]:
     return sorted(lines, key=lambda line: float(np.median([box.top + box.bottom for box in line])))
 
 
-def _group(
-    box: _Box, line: int, marks: Components, ink: Ink, factor: int, *, parted: bool
+def _segment_group(
+    box: _Box, line: int, components: Components, ink: Ink, factor: int, *, cut: bool
 ) -> StrokeGroup:
-    """Cut a group's ink out of the page and offer its segments, or only the whole."""
+    """Return the segments of a stroke group; only the whole group if `cut` is False.
+
+    Args:
+        box: The group's box.
+        line: Index of its text line.
+        components: All components of the page.
+        ink: The ink of the page.
+        factor: Pixels of the upload per pixel of the page, along each axis.
+        cut: Whether the group may be cut.
+    """
     view = (slice(box.top, box.bottom), slice(box.left, box.right))
-    mine = np.isin(marks.labels[view], box.names)
-    amount = np.where(mine, ink.amount[view], 0)
-    cuts = _cuts(amount, mine, box) if parted else [0, box.width]
+    mask = np.isin(components.labels[view], box.labels)
+    amount = np.where(mask, ink.amount[view], 0)
+    cuts = _cut_columns(amount, mask, box) if cut else [0, box.width]
     segments = []
     for start in range(len(cuts) - 1):
         for stop in range(start + 1, len(cuts)):
             whole = (start, stop) == (0, len(cuts) - 1)
-            width = cuts[stop] - cuts[start]
-            if whole or 0.12 * box.height <= width <= 1.4 * box.height:
-                left, right = cuts[start], cuts[stop]
-                part = _piece(amount[:, left:right], box, left, ink, factor)
-                if part is not None:
-                    segments.append(Segment(start, stop, *part))
+            left, right = cuts[start], cuts[stop]
+            if whole or _is_digit_width(right - left, box.height):
+                made = _make_segment(amount[:, left:right], box, left, ink, factor)
+                if made is not None:
+                    segments.append(Segment(start, stop, *made))
     return StrokeGroup(line, len(cuts), tuple(segments))
 
 
-def _piece(
+def _is_digit_width(width: int, height: int) -> bool:
+    """Return whether a segment of a group of this height may be one digit, by its width."""
+    return MIN_SEGMENT_WIDTH * height <= width <= MAX_SEGMENT_WIDTH * height
+
+
+def _make_segment(
     amount: Grey, box: _Box, left: int, ink: Ink, factor: int
 ) -> tuple[NDArray[np.uint8], tuple[int, int, int, int]] | None:
+    """Return a segment's 28x28 pixels and its box on the upload, or None if it has no ink."""
     inked = amount > ink.faint
     if not inked.any():
         return None
     rows, columns = np.flatnonzero(inked.any(axis=1)), np.flatnonzero(inked.any(axis=0))
-    pixels, _ = to_mnist(amount, min(ink.faint, 3.5 * ink.noise + 2), factor)
-    place = (
+    pixels, _ = to_mnist_form(amount, ink.box_threshold, factor)
+    upload_box = (
         (box.left + left + int(columns[0])) * factor,
         (box.top + int(rows[0])) * factor,
         (int(columns[-1]) - int(columns[0]) + 1) * factor,
         (int(rows[-1]) - int(rows[0]) + 1) * factor,
     )
-    return pixels, place
+    return pixels, upload_box
 
 
-def _cuts(amount: Grey, mine: NDArray[np.bool_], box: _Box) -> list[int]:
-    """Return columns at which a group may be parted, its two ends included.
+def _cut_columns(amount: Grey, mask: Mask, box: _Box) -> list[int]:
+    """Return the columns at which a stroke group may be cut, both ends included.
 
-    Touching digits meet where little ink lies in a column: the thinnest columns are offered, apart
-    from each other by a fifth of the height.
+    Touching digits meet where a column has little ink: the minima of the smoothed vertical
+    projection are taken in ascending order, at least a fifth of the height apart.
+
+    Args:
+        amount: float32 `[h, w]`, the group's ink.
+        mask: bool `[h, w]`, the group's pixels.
+        box: The group's box.
     """
-    ends = [0, box.width]
-    if box.width < WIDE * box.height:
-        return ends
-    ink = amount.sum(axis=0) + 0.25 * amount.max() * mine.sum(axis=0)
-    size = max(1, box.height // 25)
-    smooth = np.convolve(ink, np.ones(2 * size + 1) / (2 * size + 1), mode="same")
-    apart, inner = 0.2 * box.height, ends.copy()
-    for column in np.argsort(smooth, kind="stable"):
-        if len(inner) == MAX_CUTS + 2:
+    cuts = [0, box.width]
+    if box.width < MIN_CUT_WIDTH * box.height:
+        return cuts
+    projection = amount.sum(axis=0) + 0.25 * amount.max() * mask.sum(axis=0)
+    radius = max(1, box.height // 25)
+    kernel = np.ones(2 * radius + 1) / (2 * radius + 1)
+    smoothed = np.convolve(projection, kernel, mode="same")
+    for column in np.argsort(smoothed, kind="stable"):
+        if len(cuts) == MAX_CUTS + 2:
             break
-        if all(abs(int(column) - other) >= apart for other in inner):
-            inner.append(int(column))
-    return sorted(inner)
+        if all(abs(int(column) - other) >= MIN_CUT_DISTANCE * box.height for other in cuts):
+            cuts.append(int(column))
+    return sorted(cuts)

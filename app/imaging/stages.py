@@ -1,4 +1,4 @@
-"""What a preparation leaves behind: the result, and on request every stage on the way to it."""
+"""The result of preprocessing: the 28x28 image and, on request, a report of every stage."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,22 +8,25 @@ from numpy.typing import NDArray
 
 from app.imaging.polarity import DetectedPolarity
 
-# Every stage that can be left out, in order, with what it does.
+# The stages that can be skipped, in order, and what each does.
 OPTIONAL_STAGES = {
-    "background": "An uneven ground (shadow, vignette, fog) is estimated and taken away.",
-    "clean": "Specks, ruled lines and the edges of the paper are dropped.",
-    "stroke": "Strokes far thinner or thicker than MNIST's are brought near its width.",
-    "centre": "The centre of mass is moved to the middle of the 28x28.",
+    "background": "Estimates an uneven background (shadow, vignette, fog) and subtracts it.",
+    "clean": "Removes specks, ruled lines and the edges of the paper.",
+    "stroke": "Brings strokes far thinner or thicker than MNIST's close to MNIST's stroke width.",
+    "centre": "Moves the centre of mass to the middle of the 28x28 image.",
 }
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One step: its name, what it did, a picture of its outcome, and the numbers it chose.
+    """The report of one preprocessing stage.
 
     Attributes:
-        image: uint8 `[H, W]`, at most `app.imaging.decode.MAX_WORKING_SIDE` a side.
-        parameters: JSON-able values.
+        name: Name of the stage.
+        description: A sentence on what the stage does.
+        image: uint8 `[H, W]`, a picture of the result; the longer side is at most
+            `app.imaging.decode.MAX_WORKING_SIDE`.
+        parameters: Measurements and decisions, as JSON values.
     """
 
     name: str
@@ -34,10 +37,16 @@ class Stage:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the 28x28 lies on the upload: an upright box, without rotation.
+    """The map from the 28x28 image to the upload: a scale and an offset per axis, no rotation.
 
-    The centre of pixel (y, x) of the 28x28 lies at `offset_y + scale_y * y`, `offset_x + scale_x *
-    x` in the upload's own pixels, counted from the centre of its first.
+    The centre of pixel (y, x) of the 28x28 image is at (`offset_y + scale_y * y`, `offset_x +
+    scale_x * x`) in the upload's pixels. (0, 0) is the centre of the upload's first pixel.
+
+    Attributes:
+        scale_y: Rows of the upload per row of the 28x28 image.
+        scale_x: Columns of the upload per column of the 28x28 image.
+        offset_y: Row of the upload at the centre of row 0.
+        offset_x: Column of the upload at the centre of column 0.
     """
 
     scale_y: float
@@ -48,16 +57,16 @@ class Placement:
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """An image as the network receives it.
+    """A 28x28 image as a network receives it.
 
     Attributes:
-        pixels: uint8 `[28, 28]`, ink high.
-        polarity: Which side was taken as ink.
-        passthrough: Whether the image was MNIST-shaped and came through unchanged.
-        placement: Where the 28x28 lies on the upload.
-        stages: Every step, if they were asked for.
-        warnings: What may make the answer wrong.
-        doubtful: Whether the other polarity is possible too.
+        pixels: uint8 `[28, 28]`, ink is bright.
+        polarity: The polarity of the upload that was assumed.
+        passthrough: Whether the upload was MNIST-shaped and is unchanged.
+        placement: The map from the 28x28 image to the upload.
+        stages: The report of every stage, if it was requested.
+        warnings: Sentences on what may make the prediction wrong.
+        doubtful: Whether the upload may have the other polarity.
     """
 
     pixels: NDArray[np.uint8]
@@ -71,9 +80,14 @@ class NetworkInput:
 
 @dataclass
 class StageRecorder:
-    """Collects the stages of one preparation; costs nothing when they are not wanted."""
+    """Collects the reports of the stages of one preprocessing run.
 
-    wanted: bool
+    Attributes:
+        enabled: If False, nothing is recorded and no picture is made.
+        stages: The reports so far, in order.
+    """
+
+    enabled: bool
     stages: list[Stage] = field(default_factory=list)
 
     def add(
@@ -82,11 +96,9 @@ class StageRecorder:
         description: str,
         image: NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.bool_],
         parameters: Mapping[str, object],
-        full: float = 255.0,
+        white: float = 255.0,
     ) -> None:
-        """Note a stage; `full` is the value that is drawn white."""
-        if self.wanted:
-            picture = np.clip(np.asarray(image, np.float32) * (255.0 / full), 0, 255).astype(
-                np.uint8
-            )
-            self.stages.append(Stage(name, description, picture, dict(parameters)))
+        """Record a stage; `white` is the value of `image` that is drawn white."""
+        if self.enabled:
+            scaled = np.clip(np.asarray(image, np.float32) * (255.0 / white), 0, 255)
+            self.stages.append(Stage(name, description, scaled.astype(np.uint8), dict(parameters)))

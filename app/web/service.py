@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from app.cancellation import Disconnected
-from app.imaging.decode import is_small_png
+from app.imaging.png_reader import is_small_png
 from app.inference.model import INT8_BATCH_SIZES, Model
 from app.inference.registry import Registry
 from app.predictions import BatchResult

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from app.errors import BlankImageError, DigitscopeError, TooLargeError, UndecodableError
-from app.imaging.decode import MAX_WORKING_SIDE, decode, is_small_png
+from app.imaging.candidates import candidates
+from app.imaging.decode import MAX_WORKING_SIDE, decode
 from app.imaging.ink import to_grey
-from app.imaging.prepare import candidates
+from app.imaging.png_reader import is_small_png
 from tests.conftest import Digits
 from tests.forms import encode
 from tests.imaging.files import CASES, HEIGHT, MODES, WIDTH, drawing, saved
@@ -107,7 +108,7 @@ def test_bombs_are_refused_from_their_headers() -> None:
         (b"\0\0\0\x18ftypheic....", "HEIC"),
         (b"PK\x03\x04....", "ZIP"),
         (b"\x93NUMPY\x01\0", "application/x-npy"),
-        (b"hello world", "11 bytes that are none of these"),
+        (b"hello world", "11 bytes in none of these formats"),
         (b"", "0 bytes"),
         (_png(0, 10), "image"),
     ],

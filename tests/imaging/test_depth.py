@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from app.errors import UndecodableError
-from app.imaging.decode import MAX_TILE_PIXELS, decode
+from app.imaging.decode import decode
+from app.imaging.header_checks import MAX_TILE_PIXELS
 from tests.imaging.files import saved
 
 LIMIT = 1_000_000

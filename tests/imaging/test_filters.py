@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from app.imaging.filters import box_mean, label, otsu, running_max
+from app.imaging.filters import box_mean, dilate, label, otsu
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (40, 53)])
@@ -13,7 +13,7 @@ def test_running_filters(shape: tuple[int, int], size: int) -> None:
     """Running maximum and mean are SciPy's with repeated edges."""
     values = np.random.default_rng(0).random(shape).astype(np.float32)
     expected = ndimage.maximum_filter(values, size, mode="nearest")
-    np.testing.assert_array_equal(running_max(values, size), expected)
+    np.testing.assert_array_equal(dilate(values, size), expected)
     expected = ndimage.uniform_filter(values, size, mode="nearest")
     np.testing.assert_allclose(box_mean(values, size), expected, atol=1e-5)
 

@@ -10,19 +10,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.errors import BlankImageError, DigitscopeError, InvalidInputError
+from app.imaging.candidates import candidates
 from app.imaging.decode import Upload, decode, from_pixels
-from app.imaging.prepare import (
-    THICK,
-    THIN,
-    are_mnist_shaped,
-    as_is,
-    candidates,
-    is_mnist_shaped,
-    prepare,
-    prepare_fully,
-    stroke_width,
-)
+from app.imaging.passthrough import are_mnist_shaped, is_mnist_shaped
+from app.imaging.prepare import as_is, prepare, prepare_fully
 from app.imaging.stages import OPTIONAL_STAGES
+from app.imaging.stroke_width import MAX_STROKE, MIN_STROKE, stroke_width
 from app.inference.model import Model
 from app.samples import sample_pixels
 from app.settings import REPOSITORY
@@ -202,8 +195,8 @@ def test_hairlines_and_blots_come_near_mnist() -> None:
         page = np.where(np.abs(radius - 130) < half, 0, 255).astype(np.uint8)
         plain = prepare(from_pixels(page), skip=frozenset({"stroke"})).pixels
         changed = prepare(from_pixels(page)).pixels
-        assert not THIN <= stroke_width(plain.astype(np.float32)) <= THICK
-        assert THIN * 0.95 <= stroke_width(changed.astype(np.float32)) <= THICK
+        assert not MIN_STROKE <= stroke_width(plain.astype(np.float32)) <= MAX_STROKE
+        assert MIN_STROKE * 0.95 <= stroke_width(changed.astype(np.float32)) <= MAX_STROKE
 
 
 def test_polarity_can_be_told() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.imaging.ruled_lines import MAX_SLOPE, find_lines, without_lines
+from app.imaging.ruled_lines import MAX_SLOPE, find_lines, subtract_lines
 from tests.imaging.samples import enlarge
 
 
@@ -18,7 +18,7 @@ def _ruled(slope: float, strength: float, *, thick: int = 2, pitch: int = 40) ->
 def test_lines_are_taken_off(slope: float, strength: float) -> None:
     """Pale and dark lines, level or turned by some degrees, leave nearly nothing behind."""
     page = _ruled(slope, strength)
-    cleaned, lines = without_lines(page, noise=0.0)
+    cleaned, lines = subtract_lines(page, noise=0.0)
     assert lines >= 5
     assert (cleaned > 0.3 * strength).mean() < 0.05 * (page > 0).mean()
 
@@ -26,7 +26,7 @@ def test_lines_are_taken_off(slope: float, strength: float) -> None:
 def test_grids_are_taken_off() -> None:
     """Upright lines go as level ones do."""
     page = np.maximum(_ruled(0.01, 80.0), _ruled(0.01, 80.0).T[:240, :240].repeat(2, 1)[:, :320])
-    cleaned, lines = without_lines(page, noise=0.0)
+    cleaned, lines = subtract_lines(page, noise=0.0)
     assert lines >= 8
     assert cleaned.sum() < 0.1 * page.sum()
 
@@ -35,7 +35,7 @@ def test_strokes_on_lines_stay(digits) -> None:
     """A dark digit on paler lines keeps its ink; the lines around it go."""
     ink = np.zeros((240, 320), np.float32)
     ink[40:220, 70:250] = 220 * enlarge(digits.images[3], 180)
-    cleaned, _ = without_lines(np.maximum(ink, _ruled(0.01, 70.0)), noise=0.0)
+    cleaned, _ = subtract_lines(np.maximum(ink, _ruled(0.01, 70.0)), noise=0.0)
     core = ink > 200
     assert (cleaned[core] > 110).mean() > 0.99
     assert (cleaned[ink == 0] > 35).mean() < 0.005
@@ -60,6 +60,6 @@ def test_steep_lines_are_strokes() -> None:
 def test_small_and_narrow_pages_do_no_harm(shape: tuple[int, int]) -> None:
     """Noise of any shape comes back in its shape, without a warning."""
     noise = np.random.default_rng(1).random(shape, np.float32) * 200
-    cleaned, _ = without_lines(noise, noise=10.0)
+    cleaned, _ = subtract_lines(noise, noise=10.0)
     assert cleaned.shape == shape
     assert np.isfinite(cleaned).all()

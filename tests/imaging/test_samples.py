@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from app.errors import BlankImageError
+from app.imaging.candidates import candidates
 from app.imaging.decode import decode, from_pixels
-from app.imaging.prepare import candidates, prepare
+from app.imaging.prepare import prepare
 from app.inference.model import Model
 from app.page_reading import read_page
 from app.recognise import Options, recognise

@@ -18,8 +18,8 @@ import atheris
 
 with atheris.instrument_imports(include=["app", "PIL"]):
     from app.errors import DigitscopeError
+    from app.imaging.candidates import candidates
     from app.imaging.decode import decode
-    from app.imaging.prepare import candidates
     from app.web.requests.npy_reader import read_npy
 
 from app.settings import REPOSITORY

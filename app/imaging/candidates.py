@@ -1,0 +1,64 @@
+"""Offer the interpretations of an image that a rule on pixels cannot decide between.
+
+The network that reads the image chooses among them (`app.recognise`).
+"""
+
+import numpy as np
+
+from app.errors import BlankImageError
+from app.imaging.decode import Upload
+from app.imaging.passthrough import is_grey_28x28
+from app.imaging.polarity import DetectedPolarity, Polarity
+from app.imaging.prepare import as_is, prepare, prepare_fully
+from app.imaging.stages import NetworkInput
+
+# Smallest range of grey levels of a 28x28 image without detected ink that is still offered as it
+# is. Fog may hide a digit from the preprocessing and not from the network.
+MIN_RANGE = 48
+
+
+def candidates(
+    upload: Upload, *, polarity: Polarity = "auto", record: bool = False
+) -> tuple[NetworkInput, ...]:
+    """Return the interpretations of an upload, the preprocessed one first.
+
+    - A MNIST-shaped upload has one: itself.
+    - Another grey 28x28 (a grey background, stripes, fog) may show a digit in MNIST's place or
+      anywhere else: it is offered preprocessed and as it is, in each possible polarity.
+    - An upload of doubtful polarity, such as a digit cropped to its ink, is offered in both.
+    - Every other upload has one: the preprocessed one.
+
+    Args:
+        upload: The decoded image.
+        polarity: Whether the ink is dark or light; `auto` detects it.
+        record: Add a report of every stage to the preprocessed one.
+
+    Raises:
+        BlankImageError: There is no ink on the image.
+    """
+    grey_28x28 = is_grey_28x28(upload)
+    prepared: tuple[NetworkInput, ...] = ()
+    try:
+        prepared = (prepare(upload, polarity=polarity, record=record),)
+    except BlankImageError:
+        if not grey_28x28 or np.ptp(upload.pixels) < MIN_RANGE:
+            raise
+    if prepared and prepared[0].passthrough:
+        return prepared
+    if not grey_28x28:
+        return (*prepared, *_other_polarity(upload, prepared[0]))
+    polarities: tuple[DetectedPolarity, ...] = (
+        ("light-on-dark", "dark-on-light") if polarity == "auto" else (polarity,)
+    )
+    return (*prepared, *(as_is(upload, polarity=assumed) for assumed in polarities))
+
+
+def _other_polarity(upload: Upload, prepared: NetworkInput) -> tuple[NetworkInput, ...]:
+    """Return the upload preprocessed in the other polarity if the first one is doubtful."""
+    if not prepared.doubtful:
+        return ()
+    light = prepared.polarity == "light-on-dark"
+    try:
+        return (prepare_fully(upload, polarity="dark-on-light" if light else "light-on-dark"),)
+    except BlankImageError:
+        return ()
