@@ -68,7 +68,8 @@ class BatchingRuntime:
             while not (call.finished or batch):
                 is_first = bool(self._queue) and self._queue[0] is call
                 remaining_s = self._max_delay_s - (time.monotonic() - call.since)
-                is_due = not self._running or remaining_s <= 0 or self._is_full()
+                is_full = self._queued_images() >= self._max_batch
+                is_due = not self._running or remaining_s <= 0 or is_full
                 if is_first and is_due:
                     batch = self._take_batch()
                 else:
@@ -90,8 +91,8 @@ class BatchingRuntime:
         self._on_batch(len(images))
         return outputs
 
-    def _is_full(self) -> bool:
-        return sum(len(call.images) for call in self._queue) >= self._max_batch
+    def _queued_images(self) -> int:
+        return sum(len(call.images) for call in self._queue)
 
     def _take_batch(self) -> list[_Call]:
         """Take the oldest calls from the queue, as many as fit; the lock must be held."""

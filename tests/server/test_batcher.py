@@ -55,7 +55,7 @@ def test_calls_that_gather_run_as_one_batch() -> None:
         first = pool.submit(batching.predict, _image(1))
         _until(lambda: slow.sizes == [1])
         others = [pool.submit(batching.predict, _image(value)) for value in range(2, 6)]
-        _until(lambda: batching._rows() == 4)
+        _until(lambda: batching._queued_images() == 4)
         slow.go.set()
         assert first.result().probabilities[0, 0] == 1
         assert [one.result().probabilities[0, 0] for one in others] == [2, 3, 4, 5]
