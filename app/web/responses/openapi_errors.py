@@ -53,11 +53,12 @@ _EXAMPLES: dict[str, tuple[type[errors.DigitscopeError], str]] = {
     ),
     "blank": (
         errors.BlankImageError,
-        "No ink was found: the image is blank or has too little contrast.",
+        "No ink was found: the image shows nothing but ruled lines or noise.",
     ),
     "empty-batch": (
         errors.InvalidInputError,
-        "The batch is empty: expected 'files' fields, a JSON list or an array.",
+        "The batch is empty: expected form fields named 'files', a JSON list of images, or an npy"
+        " array [N, 28, 28].",
     ),
     "not-ready": (
         errors.NotReadyError,
@@ -69,7 +70,8 @@ _EXAMPLES: dict[str, tuple[type[errors.DigitscopeError], str]] = {
     ),
     "damaged-bundle": (
         errors.BundleError,
-        "model/classic/model.tflite is not the file that metadata.json describes.",
+        "model/classic/model.tflite is not the file that was published: expected SHA-256 9f86d081,"
+        " got 60303ae2 (1024 bytes). Restore it, or train the model again.",
     ),
     "key": (
         errors.UnauthorisedError,
