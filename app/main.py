@@ -1,4 +1,4 @@
-"""The application, wired in one place: settings in, ASGI app out."""
+"""Builds the ASGI application: `create_app(settings)` wires all parts in one place."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Lifespan
 from threadpoolctl import threadpool_limits
 
 from app.errors import DigitscopeError
@@ -37,146 +37,141 @@ from app.web.http.auth import Access, Admin
 from app.web.http.fast_routes import Dispatcher
 from app.web.http.http_protocol import ConnectionLimits
 from app.web.http.middleware import RequestContext, RequestMiddleware
-from app.web.http.shutdown import Drain, end_with_supervisor
+from app.web.http.shutdown import Drain, exit_with_supervisor
 from app.web.observability import logs
-from app.web.observability.metrics import Metrics
+from app.web.observability.metrics import Lane, Metrics
 from app.web.requests.body import Limits
 from app.web.responses import openapi
 from app.web.responses.predictions import prediction_texts
 from app.web.service import Service
 
 log = logging.getLogger(__name__)
-FOLLOW_S = 1.0  # between looks at the folder of models
-REST_S = 2.0  # after work, in which a lane gives back what it took
+RELOAD_POLL_S = 1.0  # seconds between checks for bundles that another worker has reloaded
+TRIM_AFTER_S = 2.0  # idle seconds after which a thread pool returns its freed memory
 
 DESCRIPTION = """
 Recognises handwritten digits and shows, layer by layer, how the network saw them.
 
-Send an image as a form's file, as the body itself, as JSON or as a NumPy array; photos and scans
+Send an image as a form's file, as the body itself, as JSON or as a NumPy array. Photos and scans
 of any size are prepared as MNIST was made. Try it: open **Read one digit**, choose *Try it out*,
 pick a file, *Execute*.
 """
+TAGS = [
+    {"name": "Recognise", "description": "Which digit an image shows."},
+    {"name": "Inspect", "description": "How the network saw an image, layer by layer."},
+    {"name": "Models", "description": "Which models are served, and how good they are."},
+    {"name": "Open Inference Protocol", "description": "For clients of KServe, Triton, MLServer."},
+    {"name": "TensorFlow Serving", "description": "For clients of TensorFlow Serving."},
+    {"name": "Operate", "description": "For operators of the service."},
+]
 
 
 class State(TypedDict):
-    """What the lifespan gives to every request."""
+    """The lifespan's state, which every request sees."""
 
     service: Service
     connections: ConnectionLimits
 
 
-def create_app(settings: Settings | None = None, registry: Registry | None = None) -> FastAPI:
+def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     """Build the ASGI application.
 
     Args:
-        settings: The settings, or None to read them from the environment.
-        registry: The models of these settings, loaded, or None to load them at the start.
+        settings: The settings.
+        registry: The models of these settings, loaded; None to load them in the lifespan.
 
     Returns:
-        The application. Its start raises `BundleError` when a model bundle is missing or damaged.
+        The application. Its lifespan raises `BundleError` if a model bundle is missing or damaged.
     """
-    settings = settings or Settings()
     logs.configure(settings.log_level, settings.log_format)
     metrics, drain = Metrics(), Drain(delay_s=settings.drain_delay_s)
-    keys = [key.strip() for key in settings.api_keys.split(",") if key.strip()]
-    if keys and settings.admin_token:
-        keys.append(settings.admin_token)  # who may do more may do this
-    around = RequestContext(
-        Access(keys=keys, per_second=settings.rate_limit_per_s),
-        metrics,
-        drain,
-        settings.deadline_s,
-        settings.access_log,
+    context = RequestContext(
+        _access(settings), metrics, drain, settings.deadline_s, settings.access_log
     )
     connections = ConnectionLimits(
-        settings.client_timeout_s, settings.max_connections, around.note_no_request
+        settings.client_timeout_s, settings.max_connections, context.record_refused_connection
     )
     running: list[Service] = []
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
-        service = _open(settings, registry or load_models(settings), metrics, drain)
+        service = _create_service(settings, registry or load_models(settings), metrics, drain)
         running.append(service)
         drain.install(asyncio.get_running_loop())
-        end_with_supervisor()
-        watching = asyncio.create_task(_follow(service)) if settings.admin_token else None
-        completing = asyncio.create_task(_complete(app))
+        exit_with_supervisor()
+        reloading = asyncio.create_task(_reload_changed(service)) if settings.admin_token else None
+        warming_up = asyncio.create_task(_warm_up(app))
         yield {"service": service, "connections": connections}
-        (await completing).restore_original_limits()
-        if watching:
-            watching.cancel()
+        (await warming_up).restore_original_limits()
+        if reloading:
+            reloading.cancel()
         running.clear()
-        for pool in (
-            service.prediction_pool,
-            service.inspection_pool,
-            service.reload_pool,
-            service.metrics_pool,
-        ):
-            pool.close()
-        service.micro_batcher.close()
-        service.registry.close()
+        service.close()
 
-    traced = os.environ.get("FASTAPI_OTEL_AUTO_CONFIGURE", "").lower() == "true"
+    is_traced = os.environ.get("FASTAPI_OTEL_AUTO_CONFIGURE", "").lower() == "true"
+    app = _create_fastapi(lifespan, is_traced=is_traced)
+    modules = (predict, read, preprocess, inspect, explain, snapshots, models, layers, operate)
+    routers = [*(module.router for module in (*modules, oip, tfserving)), page.page_router()]
+    for router in routers:
+        app.include_router(router)
+    problem_details.install(app)
+    openapi.install(app, lambda: running[0].registry if running else None)
+    _wrap_middleware(app, routers, context, is_traced=is_traced)
+    return app
+
+
+def _access(settings: Settings) -> Access:
+    """Return the check of keys and rates; the admin token also counts as an API key."""
+    keys = [key.strip() for key in settings.api_keys.split(",") if key.strip()]
+    if keys and settings.admin_token:
+        keys.append(settings.admin_token)
+    return Access(keys=keys, per_second=settings.rate_limit_per_s)
+
+
+def _create_fastapi(lifespan: Lifespan[FastAPI], *, is_traced: bool) -> FastAPI:
     app: FastAPI = FastAPIOffline(
         title="digitscope",
         version=VERSION,
         summary="Handwritten digits, recognised and explained.",
         description=DESCRIPTION,
         lifespan=lifespan,
-        docs_url=None,  # the page's router has it, with a policy
+        docs_url=None,  # the page's router serves /docs, with a content security policy
         redoc_url=None,
-        # Asking at each request whether traces are wanted takes 20 us.
-        telemetry=None if traced else {"tracing": False, "metrics": False, "logs": False},
-        openapi_tags=[
-            {"name": "Recognise", "description": "Which digit an image shows."},
-            {"name": "Inspect", "description": "How the network saw an image, layer by layer."},
-            {"name": "Models", "description": "What is served, and how good it is."},
-            {
-                "name": "Open Inference Protocol",
-                "description": "For clients of KServe, Triton and MLServer.",
-            },
-            {"name": "TensorFlow Serving", "description": "For clients of TensorFlow Serving."},
-            {"name": "Operate", "description": "For those who run the service."},
-        ],
+        # Unless told, FastAPI checks at each request whether traces are wanted: 20 us.
+        telemetry=None if is_traced else {"tracing": False, "metrics": False, "logs": False},
+        openapi_tags=TAGS,
     )
-    modules = (predict, read, preprocess, inspect, explain, snapshots, models, layers, operate)
-    routers = [
-        *(module.router for module in (*modules, oip, tfserving)),
-        page.page_router(),
-    ]
-    for router in routers:
-        app.include_router(router)
-    problem_details.install(app)
-    openapi.install(app, lambda: running[0].registry if running else None)
-    _surround(app, routers, around, traced)
     return app
 
 
-def _surround(
-    app: FastAPI, routers: Sequence[APIRouter], around: RequestContext, traced: bool
+def _wrap_middleware(
+    app: FastAPI, routers: Sequence[APIRouter], context: RequestContext, *, is_traced: bool
 ) -> None:
-    """Put the quick routes before FastAPI's stack, and one middleware around both."""
+    """Put the fast routes in front of FastAPI's stack, and one middleware around both."""
     build = app.build_middleware_stack
     routes = [route for router in routers for route in router.routes]
 
-    def build_surrounded() -> ASGIApp:
-        return RequestMiddleware(Dispatcher(build(), routes, traced=traced), around)
+    def build_wrapped() -> ASGIApp:
+        return RequestMiddleware(Dispatcher(build(), routes, traced=is_traced), context)
 
-    app.build_middleware_stack = build_surrounded  # type: ignore[method-assign]
+    app.build_middleware_stack = build_wrapped  # type: ignore[method-assign]
 
 
-def _open(settings: Settings, registry: Registry, metrics: Metrics, drain: Drain) -> Service:
-    """Make what requests need."""
-    registry.on_load, registry.on_batch = metrics.serves, metrics.on_run
+def _create_service(
+    settings: Settings, registry: Registry, metrics: Metrics, drain: Drain
+) -> Service:
+    registry.on_load, registry.on_batch = metrics.set_model_version, metrics.count_batch
     for name, bundle in registry.bundles.items():
-        metrics.serves(name, bundle.metadata.version)
+        metrics.set_model_version(name, bundle.metadata.version)
 
     def pool(
-        name: str, threads: int, max_queue: int, rest_s: float | None = REST_S
+        lane: Lane, threads: int, max_queue: int, trim_after_s: float | None = TRIM_AFTER_S
     ) -> BoundedThreadPool:
-        on_wait = metrics.wait_observer(name)
         return BoundedThreadPool(
-            threads=threads, max_queue=max_queue, on_wait=on_wait, rest_s=rest_s
+            threads=threads,
+            max_queue=max_queue,
+            on_wait=metrics.wait_observer(lane),
+            trim_after_s=trim_after_s,
         )
 
     return Service(
@@ -184,9 +179,11 @@ def _open(settings: Settings, registry: Registry, metrics: Metrics, drain: Drain
         prediction_pool=pool("fast", settings.threads, settings.max_queue),
         inspection_pool=pool("slow", settings.slow_threads, settings.slow_max_queue),
         reload_pool=pool("reloads", 1, settings.slow_max_queue),
-        metrics_pool=pool("scrapes", 1, settings.slow_max_queue, None),
+        metrics_pool=pool("scrapes", 1, settings.slow_max_queue, trim_after_s=None),
         micro_batcher=MicroBatcher(
-            prediction_texts, on_wait=metrics.on_wait_of_all("quick"), on_run=metrics.read
+            prediction_texts,
+            on_wait=metrics.waits_observer("quick"),
+            on_run=metrics.count_predictions,
         ),
         limits=Limits(settings.max_body_bytes, settings.max_batch_items),
         max_pixels=settings.max_pixels,
@@ -197,32 +194,32 @@ def _open(settings: Settings, registry: Registry, metrics: Metrics, drain: Drain
     )
 
 
-async def _complete(app: FastAPI) -> threadpool_limits:
-    """Do what a ready service need not have done, before the first inspection would wait for it.
+async def _warm_up(app: FastAPI) -> threadpool_limits:
+    """Do after the start what would otherwise delay the first requests.
+
+    BLAS gets one thread, because each request has a thread of its own: with more, BLAS threads wait
+    for each other (on two cores, integrated gradients took 0.6 s with two and 0.2 s with one).
+    FastAPI completes a router at its first use, which takes 0.1 s for all of them.
 
     Returns:
-        How many threads BLAS had. Each request has a thread of its own, and with more of them BLAS
-        waits for the others: on two cores, integrated gradients took 0.6 s with two and 0.2 s with
-        one.
+        The limits of BLAS, to be restored at the end.
     """
     limits = await asyncio.to_thread(threadpool_limits, 1, "blas")
-    # FastAPI completes a router when it first looks for a route there: 0.1 s for all of them.
     for route in app.routes:
-        nowhere = {"type": "http", "method": "GET", "path": "/nowhere", "headers": []}
-        route.matches(nowhere)
+        route.matches({"type": "http", "method": "GET", "path": "/nowhere", "headers": []})
         await asyncio.sleep(0)
     return limits
 
 
-async def _follow(service: Service) -> None:
-    """Reload what another process's operator has put in place; say once why it cannot be."""
-    said: dict[str, str] = {}
+async def _reload_changed(service: Service) -> None:
+    """Reload bundles that another worker was told to reload; log each reason to refuse one once."""
+    logged: dict[str, str] = {}
     while True:
-        await asyncio.sleep(FOLLOW_S)
+        await asyncio.sleep(RELOAD_POLL_S)
         for name in service.registry.changed():
             try:
                 await service.reload_pool.run(service.registry.reload, name)
             except DigitscopeError as error:
-                if said.get(name) != error.detail:
+                if logged.get(name) != error.detail:
                     log.error("the new bundle of %s is refused: %s", name, error.detail)
-                said[name] = error.detail
+                logged[name] = error.detail

@@ -1,4 +1,4 @@
-"""The service under uvicorn: one process, or several and what looks after them."""
+"""Runs the service under uvicorn: in one process, or in several workers with a supervisor."""
 
 import os
 import tempfile
@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from app.inference.registry import Registry
 from app.main import create_app
@@ -13,21 +14,21 @@ from app.settings import Settings
 from app.web.http.http_protocol import Connection
 from app.web.http.supervisor import Supervisor
 from app.web.observability import logs
-from app.web.observability.metrics import SHARED
+from app.web.observability.metrics import SHARED_FOLDER
 
 
 def run(settings: Settings, registry: Registry, host: str, port: int, processes: int) -> bool:
-    """Serve until a signal ends it.
+    """Serve until a signal ends the service.
 
     Args:
-        settings: What uvicorn is told; several processes read theirs from the environment.
-        registry: The models of one process, loaded. Several load them each, after a fork.
+        settings: The settings; several workers read theirs from the environment again.
+        registry: The loaded models, for one process; several workers each load their own.
         host: Address to listen on.
         port: TCP port.
-        processes: Processes that serve.
+        processes: Number of processes that serve.
 
     Returns:
-        Whether it ended because it was told to, and not because its processes did not start.
+        False if the service ended because no worker could start; True if a signal ended it.
     """
     options: dict[str, Any] = {
         "factory": True,
@@ -36,17 +37,22 @@ def run(settings: Settings, registry: Registry, host: str, port: int, processes:
         "http": Connection,
         "ws": "none",
         "log_level": settings.log_level,
-        "access_log": False,  # digitscope writes its own, with the request's id
+        "access_log": False,  # the middleware writes its own, with the request's id
         "timeout_graceful_shutdown": settings.grace_s,
     }
     if processes == 1:
         uvicorn.run(partial(create_app, settings, registry), **options)
         return True
-    config = uvicorn.Config("app.main:create_app", workers=processes, **options)
+    config = uvicorn.Config("app.server:create_worker_app", workers=processes, **options)
     logs.configure(settings.log_level, settings.log_format)
-    # Not for one process: it ends by the signal that stops it, and would leave its folder.
-    with tempfile.TemporaryDirectory(prefix="digitscope-metrics-") as shared:
-        os.environ.setdefault(SHARED, shared)
+    # Not for one process: the signal that stops it would leave its folder behind.
+    with tempfile.TemporaryDirectory(prefix="digitscope-metrics-") as folder:
+        os.environ.setdefault(SHARED_FOLDER, folder)
         supervisor = Supervisor(config, [config.bind_socket()])
         supervisor.run()
     return not supervisor.failed
+
+
+def create_worker_app() -> FastAPI:
+    """Build the application of one worker, with the settings of the environment."""
+    return create_app(Settings())

@@ -14,7 +14,8 @@ import sys
 from fastapi.testclient import TestClient
 from app.main import create_app
 from app.samples import sample_png
-with TestClient(create_app()) as client:
+from app.settings import Settings
+with TestClient(create_app(Settings())) as client:
     assert client.post("/predict", files={"file": sample_png(7)}).json()["digit"] == 7
     assert client.get("/openapi.json").status_code == 200
     routes = ("/inspect", "/layers/logits/activations", "/layers/logits/unit", "/explain")

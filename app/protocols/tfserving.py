@@ -134,7 +134,7 @@ async def status(model: str, service: ServiceDep, version: VersionDep) -> ModelS
     return ModelStatus(
         model_version_status=[version_status],
         name=model,
-        ready=available and not service.drain.begun,
+        ready=available and not service.drain.started,
     )
 
 

@@ -7,7 +7,7 @@ from app.predictions import BatchResult
 from app.web.dependencies import ImageQueryDep, ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.http.fast_routes import FastRoute
-from app.web.http.problem_details import problem
+from app.web.http.problem_details import problem_members
 from app.web.requests.images import begin_many, read_one
 from app.web.responses.openapi_errors import batch_error_responses, image_error_responses
 from app.web.responses.openapi_requests import many_images_body, one_image_body
@@ -73,4 +73,4 @@ async def predict_batch(request: Request, query: ImageQueryDep, service: Service
 
 
 def _error_text(request: Request, error: DigitscopeError) -> str:
-    return ItemError(error=Problem(**problem(request, error))).model_dump_json()
+    return ItemError(error=Problem(**problem_members(request, error))).model_dump_json()

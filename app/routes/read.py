@@ -35,5 +35,5 @@ async def read(request: Request, query: ImageQueryDep, service: ServiceDep) -> P
     digits = [digit for line in page.lines for digit in line]
     verdicts = [digit.verdict for digit in digits]
     confidences = [digit.confidence for digit in digits]
-    service.metrics.judged(verdicts, confidences, model)
+    service.metrics.count_verdicts(verdicts, confidences, model)
     return page_answer(page, model.bundle)

@@ -81,6 +81,18 @@ class Service:
             preprocess=query.preprocess, polarity=query.polarity, max_pixels=self.max_pixels
         )
 
+    def close(self) -> None:
+        """Drop the queued calls, and wait for the micro-batcher and the compiler to end."""
+        for pool in (
+            self.prediction_pool,
+            self.inspection_pool,
+            self.reload_pool,
+            self.metrics_pool,
+        ):
+            pool.close()
+        self.micro_batcher.close()
+        self.registry.close()
+
     async def model(self, name: str | None) -> Model:
         """Return the model `name`, or the default model for None; load it if needed.
 
@@ -135,7 +147,7 @@ class Service:
         result, texts = await self.prediction_pool.run_until(disconnected, work)
         for error in result.errors.values():
             raise error
-        self.metrics.read([result], model)
+        self.metrics.count_predictions([result], model)
         return texts[0]
 
     async def recognise_many(
@@ -181,5 +193,5 @@ class Service:
             run_size=INT8_BATCH_SIZES[0],
             arrivals=arrivals,
         )
-        self.metrics.read([result for result, _ in parts], model)
+        self.metrics.count_predictions([result for result, _ in parts], model)
         return [written for _, written in parts]

@@ -13,6 +13,7 @@ from tritonclient.utils import InferenceServerException
 
 from app.inference.model import Model
 from app.samples import sample_png
+from app.settings import Settings
 from tests.conftest import PUBLISHED, Digits
 from tests.server.process import Server
 
@@ -116,7 +117,7 @@ def test_client():
     """A client of the native routes."""
     from app.main import create_app
 
-    with TestClient(create_app()) as client:
+    with TestClient(create_app(Settings())) as client:
         yield client
 
 

@@ -40,7 +40,7 @@ async def test_stalled_process_is_not_alive(client: TestClient, where: str) -> N
 def test_probes_do_not_count_as_rejections() -> None:
     """A 503 of a readiness probe is not counted as a request that was rejected."""
     with TestClient(create_app(Settings(default_model="classic"))) as client:
-        client.app_state["service"].drain.begun = True
+        client.app_state["service"].drain.started = True
         for probe in ("/readyz", "/v2/health/ready"):
             assert client.get(probe).status_code == 503
         assert metric(client.get("/metrics").text, "digitscope_rejections_total") == 0

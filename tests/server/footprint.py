@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from app.main import REST_S
+from app.main import TRIM_AFTER_S
 from tests.server.process import Server, eventually
 
 MAX_GROWTH_MB = 15  # a leak of 10 kB per request would exceed it between two measurements
@@ -20,7 +20,7 @@ class Footprint(NamedTuple):
 
 def footprint(server: Server) -> Footprint:
     """Measure an idle server after it has returned freed memory to the system."""
-    time.sleep(REST_S + 1)
+    time.sleep(TRIM_AFTER_S + 1)
     return Footprint(memory_mb(server), _files(server))
 
 

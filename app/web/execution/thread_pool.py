@@ -35,7 +35,7 @@ class BoundedThreadPool:
         threads: int,
         max_queue: int,
         on_wait: Callable[[float], None] = lambda seconds: None,
-        rest_s: float | None = None,
+        trim_after_s: float | None = None,
     ) -> None:
         """Create the pool; it starts its threads when they are needed.
 
@@ -43,14 +43,14 @@ class BoundedThreadPool:
             threads: Number of calls that run at once.
             max_queue: Number of calls that may wait for a thread.
             on_wait: Called in the thread before each call, with the seconds that the call waited.
-            rest_s: Idle seconds after which the threads return freed memory to the operating
+            trim_after_s: Idle seconds after which the threads return freed memory to the operating
                 system (`app.process_tuning`); None if the work allocates little.
         """
         self.threads = threads
         self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="work")
         self._max_pending, self._pending, self._on_wait = threads + max_queue, 0, on_wait
         self._last_progress = time.monotonic()
-        self._rest_s = rest_s
+        self._trim_after_s = trim_after_s
         self._trim_timer: asyncio.TimerHandle | None = None
         self._started_threads = 0  # upper bound of the threads that the executor has started
 
@@ -146,9 +146,9 @@ class BoundedThreadPool:
         self._pending -= 1
         if not future.cancelled():  # a call that was dropped from the queue is no progress
             self._last_progress = time.monotonic()
-        if self._rest_s is not None and not (self._pending or self._trim_timer):
+        if self._trim_after_s is not None and not (self._pending or self._trim_timer):
             loop = asyncio.get_running_loop()
-            self._trim_timer = loop.call_later(self._rest_s, self._trim)
+            self._trim_timer = loop.call_later(self._trim_after_s, self._trim)
 
     def _trim(self) -> None:
         """Make each thread return its freed memory to the system, if the pool is still idle."""

@@ -1,4 +1,7 @@
-"""Who may ask, and how often: API keys and a rate limit, both off unless set."""
+"""Authentication and rate limits: API keys, the admin token, one token bucket per client address.
+
+All of them are off unless a setting turns them on.
+"""
 
 import hmac
 import time
@@ -9,37 +12,36 @@ from starlette.requests import Request
 
 from app.errors import NotFoundError, RateLimitError, UnauthorisedError
 
-# Probes carry no keys; the latter two are those of the Open Inference Protocol.
+# Probes need no key and no token of a bucket. The last two are the Open Inference Protocol's.
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
-MAX_CLIENTS = 10_000  # buckets that are remembered, the least recently used goes first
+MAX_CLIENTS = 10_000  # buckets kept in memory; the least recently used one is dropped
+BURST_S = 2.0  # seconds of requests that a client may save up
 
 
 class Admin:
-    """Guards what only the operator may do."""
+    """Checks the admin token on routes for operators."""
 
     def __init__(self, token: str | None) -> None:
-        """Accept `token`; None: nobody may."""
+        """Accept `token`; None disables the routes."""
         self._token = token
 
     def check(self, request: Request) -> None:
-        """Do nothing if the request has the token.
+        """Raise unless the request carries the admin token.
 
         Raises:
-            NotFoundError: No token is set, so there is nothing here.
-            UnauthorisedError: The request has another token or none.
+            NotFoundError: The service has no admin token.
+            UnauthorisedError: The request has no token, or a wrong one.
         """
         if self._token is None:
-            raise NotFoundError(
-                "Nothing can be reloaded here: set DIGITSCOPE_ADMIN_TOKEN to allow it."
-            )
-        if not _is_among(given_keys(request.headers), [self._token.encode()]):
+            raise NotFoundError("Reloading is disabled: set DIGITSCOPE_ADMIN_TOKEN to enable it.")
+        if not _any_equal(given_keys(request.headers), [self._token.encode()]):
             raise UnauthorisedError(
                 "This route needs the admin token: send 'Authorization: Bearer TOKEN'."
             )
 
 
 def given_keys(headers: Mapping[str, str]) -> list[str]:
-    """Return the keys that a request's headers carry: of `Authorization` and of `X-API-Key`."""
+    """Return the keys in the headers `Authorization: Bearer` and `X-API-Key`, if any."""
     kind, _, value = headers.get("authorization", "").partition(" ")
     keys = [value.strip()] if kind.lower() == "bearer" else []
     if "x-api-key" in headers:
@@ -47,58 +49,61 @@ def given_keys(headers: Mapping[str, str]) -> list[str]:
     return keys
 
 
-def _is_among(given: Sequence[str], known: Sequence[bytes]) -> bool:
-    """Compare all, in constant time, so that time tells nothing about any of them."""
-    return sum(hmac.compare_digest(one.encode(), key) for one in given for key in known) > 0
+def _any_equal(given: Sequence[str], known: Sequence[bytes]) -> bool:
+    """Return whether a given key is known; compare all pairs, each in constant time."""
+    return sum(hmac.compare_digest(key.encode(), other) for key in given for other in known) > 0
 
 
 class Access:
-    """Checks a request's key and counts it against its client's rate."""
+    """Checks a request's API key and its client's rate.
+
+    Attributes:
+        is_unrestricted: Whether neither keys nor rates are checked.
+    """
 
     def __init__(self, *, keys: Sequence[str], per_second: float) -> None:
-        """Set the accepted keys (none: everybody may ask) and the rate (0: no limit).
+        """Set the accepted keys (none: no key is needed) and the rate (0: no limit).
 
-        A client may save up two seconds' worth of requests, at least one.
+        A client may save up `BURST_S` seconds' worth of requests, at least one.
         """
         self._keys = [key.encode() for key in keys]
-        self._rate, self._burst = per_second, max(1.0, 2 * per_second)
+        self._rate, self._burst = per_second, max(1.0, BURST_S * per_second)
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        self.free = not keys and not per_second
+        self.is_unrestricted = not keys and not per_second
 
     def check(self, path: str, given: Sequence[str], client: str) -> None:
-        """Do nothing if the request may go on.
+        """Raise unless the request may go on.
 
         Args:
-            path: What is asked for.
-            given: What the client gave as keys.
-            client: Its address.
+            path: Path of the request.
+            given: The keys that the request carries.
+            client: Address of the client.
 
         Raises:
-            UnauthorisedError: A key is needed and this is none.
-            RateLimitError: Too many requests of this client.
+            UnauthorisedError: A key is needed, and the request has none that is accepted.
+            RateLimitError: The client has sent too many requests.
         """
         if path in OPEN_PATHS:
             return
-        if self._keys and not _is_among(given, self._keys):
+        if self._keys and not _any_equal(given, self._keys):
             raise UnauthorisedError(
                 "This service needs an API key: send 'Authorization: Bearer KEY' or 'X-API-Key:"
                 " KEY'."
             )
         if self._rate:
-            self._count(client)
+            self._take_token(client)
 
-    def _count(self, client: str) -> None:
-        """Take one from the client's bucket, which fills at the rate."""
+    def _take_token(self, client: str) -> None:
+        """Take one token from the client's bucket, which refills at the rate."""
         now = time.monotonic()
-        left, then = self._buckets.pop(client, (self._burst, now))
-        left = min(self._burst, left + (now - then) * self._rate)
-        self._buckets[client] = (max(left - 1, 0) if left >= 1 else left, now)
+        tokens, refilled_at = self._buckets.pop(client, (self._burst, now))
+        tokens = min(self._burst, tokens + (now - refilled_at) * self._rate)
+        self._buckets[client] = (tokens - 1 if tokens >= 1 else tokens, now)
         if len(self._buckets) > MAX_CLIENTS:
             self._buckets.popitem(last=False)
-        if left < 1:
-            wait = (1 - left) / self._rate
+        if tokens < 1:
+            wait_s = (1 - tokens) / self._rate
             raise RateLimitError(
-                f"At most {self._rate:g} requests a second are answered; try again in"
-                f" {wait:.2f} s.",
-                retry_after=max(1, round(wait + 0.5)),
+                f"The limit is {self._rate:g} requests per second; try again in {wait_s:.2f} s.",
+                retry_after=max(1, round(wait_s + 0.5)),
             )

@@ -1,7 +1,7 @@
-"""Routes that cost little: parameters read and answers written without FastAPI's general way.
+"""Fast routes: endpoints that are called without FastAPI's middleware, router and dependencies.
 
-FastAPI fills parameters by walking a tree of dependencies and checks answers against their schema
-once more; on this service's hot routes that took longer than the network (docs/performance.md).
+FastAPI resolves a tree of dependencies for each request and validates the response again. On the
+hot routes that took longer than the network: docs/performance.md, "Tried, gain, kept".
 """
 
 import inspect
@@ -19,83 +19,90 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.web.http.problem_details import respond
+from app.web.http.problem_details import exception_response
 
-QUERY_CACHE_SIZE, MAX_CACHED_QUERY_BYTES = (
-    256,
-    256,
-)  # query strings that are remembered, and bytes of the longest
+QUERY_CACHE_SIZE = 256  # query strings; clients repeat a few
+MAX_CACHED_QUERY_BYTES = 256  # bytes; a longer query string is parsed each time
 
 
 class FastRoute(APIRoute):
-    """A route whose endpoint takes of `request`, `query` (a frozen pydantic model), `service`.
+    """A route whose endpoint takes only `request`, `query` (a frozen pydantic model) and `service`.
 
-    The endpoint's signature is declared as for any other route, and documented from it. It returns
-    a response.
+    The endpoint is declared and documented like any other, and returns a `Response`.
 
     Attributes:
-        handle_quickly: What serves a request; None where the endpoint has other parameters.
+        handle_directly: Calls the endpoint; None if it has other parameters.
     """
 
     handle_directly: Callable[[Request], Awaitable[Response]] | None = None
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
-        """Return what serves a request."""
+        """Return the function that serves a request."""
         endpoint = self.endpoint
-        givers: dict[str, Callable[[Request], Any]] = {
+        providers: dict[str, Callable[[Request], Any]] = {
             "request": lambda request: request,
             "service": lambda request: request.state.service,
         }
         types = get_type_hints(endpoint)
         if "query" in types:
-            read = query_reader(types["query"])
-            givers["query"] = lambda request: read(request.scope["query_string"])
-        taken = inspect.signature(endpoint).parameters.keys()
-        if not taken <= givers.keys():
+            parse = query_parser(types["query"])
+            providers["query"] = lambda request: parse(request.scope["query_string"])
+        parameters = inspect.signature(endpoint).parameters.keys()
+        if not parameters <= providers.keys():
             return super().get_route_handler()
-        wanted = [(name, givers[name]) for name in taken]
+        arguments = [(name, providers[name]) for name in parameters]
 
         async def handle(request: Request) -> Response:
-            answer: Response = await endpoint(**{name: give(request) for name, give in wanted})
-            return answer
+            response: Response = await endpoint(
+                **{name: provide(request) for name, provide in arguments}
+            )
+            return response
 
         self.handle_directly = handle
         return handle
 
 
-def query_reader(model: type[BaseModel]) -> Callable[[bytes], Any]:
-    """Return a function from a query string to a model; the same string gives the same object.
+def query_parser(model: type[BaseModel]) -> Callable[[bytes], Any]:
+    """Return a function that parses a query string to a model, with a cache of short strings.
 
     The function raises `RequestValidationError`, as FastAPI does.
     """
 
-    def read(query_string: bytes) -> BaseModel:
+    def parse(query_string: bytes) -> BaseModel:
         pairs = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
         try:
             return model.model_validate(dict(pairs))
         except ValidationError as error:
-            found = error.errors(include_url=False)
+            entries = error.errors(include_url=False)
             raise RequestValidationError(
-                [{**entry, "loc": ("query", *entry["loc"])} for entry in found]
+                [{**entry, "loc": ("query", *entry["loc"])} for entry in entries]
             ) from error
 
-    kept = lru_cache(maxsize=QUERY_CACHE_SIZE)(read)
+    cached_parse = lru_cache(maxsize=QUERY_CACHE_SIZE)(parse)
     return lambda query_string: (
-        kept(query_string) if len(query_string) <= MAX_CACHED_QUERY_BYTES else read(query_string)
+        cached_parse(query_string)
+        if len(query_string) <= MAX_CACHED_QUERY_BYTES
+        else parse(query_string)
     )
 
 
 class Dispatcher:
-    """Serves quick routes itself and hands everything else on.
+    """Serves fast routes itself and passes all other requests on.
 
-    On the way through FastAPI lie seven layers of middleware, a search for the route and two exit
-    stacks, none of which these routes use.
+    FastAPI's stack has seven layers of middleware, a search for the route and two exit stacks. The
+    fast routes use none of them.
     """
 
     def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute], *, traced: bool = False) -> None:
-        """Take from `routes` the quick ones without path parameters; name spans if `traced`."""
+        """Wrap `app`.
+
+        Args:
+            app: Serves all other requests.
+            routes: The fast ones among these, without path parameters, are served here.
+            traced: Whether to name OpenTelemetry's spans, which FastAPI does otherwise.
+        """
         self.app, self._traced = app, traced
-        self._handlers = {
+        self._routes = {
             (method, route.path): route
             for route in routes
             if isinstance(route, FastRoute) and route.handle_directly and "{" not in route.path
@@ -103,7 +110,7 @@ class Dispatcher:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection event."""
+        """Serve one ASGI connection."""
         route = self.find(scope)
         if route is None or route.handle_directly is None:
             await self.app(scope, receive, send)
@@ -116,13 +123,13 @@ class Dispatcher:
         request = Request(scope, receive, send)
         try:
             response = await route.handle_directly(request)
-        except Exception as error:  # noqa: BLE001 - it becomes a problem, as in FastAPI's stack
-            response = respond(request, error)
+        except Exception as error:  # noqa: BLE001 - becomes a problem document, as in FastAPI
+            response = exception_response(request, error)
         await response(scope, receive, send)
 
     def find(self, scope: Scope) -> FastRoute | None:
-        """Return the quick route that is asked for, if one is."""
+        """Return the fast route for a request, or None."""
         if scope["type"] != "http":
             return None
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        return self._handlers.get((scope["method"], path))
+        return self._routes.get((scope["method"], path))

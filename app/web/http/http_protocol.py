@@ -1,8 +1,8 @@
-"""Connections: how many there may be, and what a client may keep of the service, and for how long.
+"""Limits on connections and slow clients, on top of uvicorn's HTTP protocol.
 
-uvicorn closes connections that are idle, and nothing else: a client that never ends the head of a
-request, that sends on after its answer or that does not take it would hold a connection, and what
-was read or written for it, for as long as it likes. How long a body may take, the deadline says.
+uvicorn closes only idle connections. A client that never ends a request's head, that sends on after
+its response, or that does not read the response would hold a connection, and the memory for it, for
+as long as it likes. The time for a body is limited by the request's deadline instead.
 """
 
 import asyncio
@@ -23,25 +23,25 @@ from uvicorn.protocols.http.httptools_impl import (
 from app.web.http.problem_details import MEDIA_TYPE
 from app.web.schemas.problem import Problem
 
-MAX_HEAD_BYTES = 64 * 1024  # browsers send some 1 kB; so much is read in a row without a body
-MIN_TAKEN_BYTES = 64 * 1024  # of an answer, while the patience lasts
-# On every answer, those included that no application gives.
+MAX_HEAD_BYTES = 64 * 1024  # bytes without any of a body; a browser's request head has about 1 kB
+MIN_READ_BYTES = 64 * 1024  # bytes of a response that a client must read within each timeout
+# On every response, including those that uvicorn or this module writes.
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
 )
-_HEAD_TOO_LARGE, _HEAD_TOO_SLOW = 431, 408
 
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """What clients may do.
+    """What clients may do with their connections.
 
     Attributes:
-        patience_s: Time for the head of a request, and for the next part of an answer, seconds.
-        most: Connections at once; requests on more are refused.
-        told: Told of each answer to what was no request: its status, its id, the client's address.
+        timeout_s: Seconds for the head of a request, and for each `MIN_READ_BYTES` of a response.
+        max_connections: Open connections of this process; requests on more are refused.
+        on_refused: Called with status, request id and client address of each response that this
+            module writes instead of the application.
     """
 
     timeout_s: float
@@ -50,124 +50,135 @@ class ConnectionLimits:
 
 
 class Connection(HttpToolsProtocol):
-    """One connection to a client; finds its `ConnectionLimits` in the lifespan's state."""
+    """One client connection; its `ConnectionLimits` come from the lifespan's state."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request."""
+        """Start the timer for the first request's head."""
         super().connection_made(transport)
         self._limits: ConnectionLimits = self.app_state["connections"]
-        self._bodiless = 0  # bytes since the last that was part of a body, or ended a request
-        self._head: asyncio.TimerHandle | None = None
-        self._taking: asyncio.TimerHandle | None = None
-        self._served: RequestResponseCycle | None = None
-        self._wait_for_head()
+        self._bytes_without_body = 0  # bytes since the last part of a body or end of a request
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._read_timer: asyncio.TimerHandle | None = None
+        self._serving: RequestResponseCycle | None = None
+        self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing any more."""
-        for timer in (self._head, self._taking):
+        """Stop the timers, and notify the request that is being served."""
+        for timer in (self._head_timer, self._read_timer):
             if timer:
                 timer.cancel()
-        # uvicorn tells the last request that came; with several in a row another one is served.
-        if self._served and not self._served.response_complete:
-            self._served.disconnected = True
-            self._served.message_event.set()
+        # uvicorn notifies the last request that arrived, which may be a later, pipelined one.
+        if self._serving and not self._serving.response_complete:
+            self._serving.disconnected = True
+            self._serving.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, within the limits of a head."""
-        self._bodiless += len(data)
+        """Parse the next bytes, within the limits of a head."""
+        self._bytes_without_body += len(data)
         super().data_received(data)
-        # Most heads come as a whole, and need no timer: then there is a request by now.
-        if self._head is None and self._is_idle():
-            self._wait_for_head()
-        if self._bodiless > MAX_HEAD_BYTES:
-            self._end(_HEAD_TOO_LARGE, "The head of the request is too large.")
+        # Most heads arrive whole: then a request is running by now, and no timer is needed.
+        if self._head_timer is None and self._is_idle():
+            self._start_head_timer()
+        if self._bytes_without_body > MAX_HEAD_BYTES:
+            self._end(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                f"The head of the request is larger than {MAX_HEAD_BYTES} bytes.",
+            )
 
     def on_headers_complete(self) -> None:
-        """Let the application answer, and tell it where there are too many connections."""
-        self._bodiless = 0
-        if self._head:
-            self._head.cancel()
-            self._head = None
-        self.scope["state"]["crowded"] = len(self.connections) > self._limits.max_connections
+        """Start the request; note in its state whether there are too many connections."""
+        self._bytes_without_body = 0
+        if self._head_timer:
+            self._head_timer.cancel()
+            self._head_timer = None
+        is_overloaded = len(self.connections) > self._limits.max_connections
+        self.scope["state"]["too_many_connections"] = is_overloaded
         super().on_headers_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        self._served = cycle
+        self._serving = cycle
         super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of a body."""
-        self._bodiless = 0
+        """Receive a part of a body."""
+        self._bytes_without_body = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Take the end of a request."""
-        self._bodiless = 0
+        """Receive the end of a request."""
+        self._bytes_without_body = 0
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Wait until the client has taken the answer."""
+        """Start the timer for the client to read the response."""
         super().on_response_complete()
-        if self._taking is None:
-            self._wait_for_taking()
+        if self._read_timer is None:
+            self._start_read_timer()
 
     def pause_writing(self) -> None:
-        """Wait until the client has taken some of what was written."""
+        """Start the timer for the client to read what was written."""
         super().pause_writing()
-        if self._taking is None:
-            self._wait_for_taking()
+        if self._read_timer is None:
+            self._start_read_timer()
 
     def resume_writing(self) -> None:
-        """Begin to wait anew: much was taken, and what is written next comes on top of the rest."""
+        """Restart the timer: the client has read enough that more will be written."""
         super().resume_writing()
-        if self._taking:
-            self._taking.cancel()
-        self._wait_for_taking()
+        if self._read_timer:
+            self._read_timer.cancel()
+        self._start_read_timer()
 
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
-    def _wait_for_head(self) -> None:
-        self._head = self.loop.call_later(
-            self._limits.timeout_s, self._end, _HEAD_TOO_SLOW, "The head of the request is late."
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(
+            self._limits.timeout_s,
+            self._end,
+            HTTPStatus.REQUEST_TIMEOUT,
+            f"The head of the request did not arrive within {self._limits.timeout_s:g} s.",
         )
 
-    def _wait_for_taking(self) -> None:
-        left = self.transport.get_write_buffer_size()
-        self._taking = (
-            self.loop.call_later(self._limits.timeout_s, self._taken, left) if left else None
+    def _start_read_timer(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        self._read_timer = (
+            self.loop.call_later(self._limits.timeout_s, self._check_read, unread)
+            if unread
+            else None
         )
 
-    def _taken(self, before: int) -> None:
-        """Go on waiting where enough of an answer was taken; else drop the rest of it."""
-        left = self.transport.get_write_buffer_size()
-        if left and left > before - MIN_TAKEN_BYTES:
+    def _check_read(self, unread_before: int) -> None:
+        """Close the connection if the client has read too little; else restart the timer."""
+        unread = self.transport.get_write_buffer_size()
+        if unread and unread > unread_before - MIN_READ_BYTES:
             self._abort()
         else:
-            self._wait_for_taking()
+            self._start_read_timer()
 
-    def _end(self, status: int, said: str) -> None:
-        """Close the connection, with a refusal where a request was begun and nothing is due."""
+    def _end(self, status: HTTPStatus, detail: str) -> None:
+        """Close the connection; send an error first if a request has begun and none is served."""
         if self.transport.is_closing():
             return
-        if self._bodiless and self._is_idle():
-            self._refuse(status, said)
+        if self._bytes_without_body and self._is_idle():
+            self._refuse(status, detail)
         else:
             self._abort()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, and all that comes behind it."""
-        self._refuse(400, f"{msg} It is no HTTP/1.1, or its length can be read in two ways.")
+        """Refuse bytes that are no HTTP, and everything behind them."""
+        self._refuse(
+            HTTPStatus.BAD_REQUEST, f"{msg} Expected HTTP/1.1 with one unambiguous body length."
+        )
 
-    def _refuse(self, status: int, said: str) -> None:
-        """Answer with a problem that is nobody's request, and close the connection."""
+    def _refuse(self, status: HTTPStatus, detail: str) -> None:
+        """Send a problem document that belongs to no request, and close the connection."""
         request_id = uuid.uuid4().hex
         content = Problem(
             type="about:blank",
-            title=HTTPStatus(status).phrase,
+            title=status.phrase,
             status=status,
-            detail=said,
+            detail=detail,
             instance="",
             request_id=request_id,
         ).model_dump_json()
@@ -182,7 +193,7 @@ class Connection(HttpToolsProtocol):
         self._limits.on_refused(status, request_id, self.client[0] if self.client else "")
 
     def _abort(self) -> None:
-        """Close at once; the system forgets what it was to send."""
+        """Close at once; the operating system drops the bytes that it has not sent."""
         connection = self.transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()

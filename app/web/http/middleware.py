@@ -1,4 +1,7 @@
-"""What happens around every request: its id, its key, its deadline, what is counted; pure ASGI."""
+"""The middleware around every request: id, authentication, deadline, metrics, access log.
+
+Written as pure ASGI: it adds no task and no copy of the body.
+"""
 
 import asyncio
 import logging
@@ -23,15 +26,15 @@ from app.errors import (
 from app.web.http.auth import OPEN_PATHS, Access, given_keys
 from app.web.http.fast_routes import Dispatcher
 from app.web.http.http_protocol import SECURITY_HEADERS
-from app.web.http.problem_details import GONE, answer
+from app.web.http.problem_details import CLIENT_CLOSED_REQUEST, error_response
 from app.web.http.shutdown import Drain
-from app.web.observability.metrics import Metrics
+from app.web.observability.metrics import Metrics, Rejection
 
 log = logging.getLogger("digitscope.access")
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
-# Of kinds of refusals, several of which have one status.
-_REASONS: dict[type[DigitscopeError] | None, str] = {
+# By class, not by status: several of them share a status.
+_REJECTIONS: dict[type[DigitscopeError] | None, Rejection] = {
     DeadlineError: "deadline",
     NotReadyError: "not-ready",
     QueueFullError: "busy",
@@ -42,13 +45,13 @@ _REASONS: dict[type[DigitscopeError] | None, str] = {
 
 @dataclass(frozen=True)
 class RequestContext:
-    """What the middleware works with.
+    """What the middleware needs from the application.
 
     Attributes:
-        access: Who may ask.
-        metrics: What is counted.
-        drain: Whether the process is about to stop.
-        deadline_s: Longest time to an answer, seconds; a client may ask for less.
+        access: Checks keys and rates.
+        metrics: The counters of this process.
+        drain: Whether the process is shutting down.
+        deadline_s: Longest time to a response, in seconds; a client may ask for less.
         access_log: Whether each request gets a line in the log.
     """
 
@@ -58,154 +61,195 @@ class RequestContext:
     deadline_s: float
     access_log: bool
 
-    def note(
+    def record(
         self,
         route: str,
         method: str,
-        asked: str,
+        path: str,
         status: int,
         seconds: float,
         request_id: str,
         client: str,
     ) -> None:
-        """Count an answer, and write its line of the log."""
-        self.metrics.answered(route, method, status, seconds)
+        """Count a response, and write its line of the access log."""
+        self.metrics.count_request(route, method, status, seconds)
         if self.access_log:
             log.info(
                 "%s %s %d",
                 method,
-                asked,
+                path,
                 status,
                 extra={"request_id": request_id, "ms": round(1000 * seconds, 3), "client": client},
             )
 
-    def note_no_request(self, status: int, request_id: str, client: str) -> None:
-        """Do the same for what came on a connection and was no request."""
-        self.note("other", "other", "-", status, 0.0, request_id, client)
+    def record_refused_connection(self, status: int, request_id: str, client: str) -> None:
+        """Count and log a response to bytes that never became a request."""
+        self.record("other", "other", "-", status, 0.0, request_id, client)
 
 
 class RequestMiddleware:
-    """Gives each request an id (the client's own, if it is harmless) and a deadline; counts it."""
+    """Gives each request an id and a deadline, checks its key, counts and logs it.
 
-    def __init__(self, app: Dispatcher, around: RequestContext) -> None:
-        """Wrap `app`; a request not answered within its deadline gets 504."""
-        self.app, self.around = app, around
+    A client's own id is kept if it is short and of harmless characters.
+    """
+
+    def __init__(self, app: Dispatcher, context: RequestContext) -> None:
+        """Wrap `app`."""
+        self.app, self.context = app, context
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection event."""
+        """Serve one ASGI connection."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, around = time.perf_counter(), self.around
-        came: dict[bytes, bytes] = dict(scope["headers"])
-        wanted = came.get(b"x-request-id", b"").decode("latin-1")
-        request_id = wanted if _SAFE_ID.fullmatch(wanted) else f"{random.getrandbits(128):032x}"
-        state = scope.setdefault("state", {})
-        state["request_id"] = request_id
-        # Probes are answered all the same: a process that is asked too much need not be replaced.
-        crowded = state.get("crowded", False) and scope["path"] not in OPEN_PATHS
-        status = 0
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                # How long a client may take for its answer, the connection says.
-                if deadline:
-                    deadline.end()
-                headers = message.setdefault("headers", [])
-                headers += [(b"x-request-id", request_id.encode()), *SECURITY_HEADERS]
-                if around.drain.begun or crowded:
-                    MutableHeaders(raw=headers)["Connection"] = "close"
-            await send(message)
-
+        exchange = _Exchange(scope, send, self.context)
         error: DigitscopeError | None = None
-        deadline_s = around.deadline_s
-        deadline: Deadline | None = None
         try:
-            if crowded:
-                raise QueueFullError("Too many connections are open; try again in a second.")
-            if not around.access.free:
-                client = scope.get("client") or ("",)
-                around.access.check(scope["path"], given_keys(Headers(scope=scope)), client[0])
-            if asked := came.get(b"x-request-timeout"):
-                deadline_s = min(deadline_s, _seconds(asked))
-            deadline = Deadline(deadline_s)
-            await self.app(scope, receive, send_with_headers)
+            exchange.check()
+            await self.app(scope, receive, exchange.send)
         except asyncio.CancelledError:
-            if status:
+            if exchange.status:
                 raise
-            if deadline and deadline.caught():
-                error = DeadlineError(
-                    f"No answer within {deadline_s:g} s; send less at once, or try again later."
-                )
-            elif around.drain.caught():
-                error = NotReadyError("The service has shut down, and its time of grace is over.")
-            else:
-                raise
-        except DigitscopeError as refused:
-            error = refused
-        finally:
-            if deadline:
-                deadline.end()
+            error = exchange.reason_of_cancellation()
             if error is None:
-                self._count(scope, status, time.perf_counter() - began)
+                raise
+        except DigitscopeError as refusal:
+            error = refusal
+        finally:
+            exchange.end_deadline()
+            if error is None:
+                self._count(exchange)
         if error is not None:
-            await answer(Request(scope), error)(scope, receive, send_with_headers)
-            self._count(scope, status, time.perf_counter() - began)
+            await error_response(Request(scope), error)(scope, receive, exchange.send)
+            self._count(exchange)
 
-    def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        # What was refused here has not come to its route.
+    def _count(self, exchange: "_Exchange") -> None:
+        scope, status = exchange.scope, exchange.status
+        # A request that was refused here has not reached its route.
         route = getattr(scope.get("route") or self.app.find(scope), "path", "other")
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        reason = _REASONS.get(scope["state"].get("refused"))
-        if status == GONE:
+        reason = _REJECTIONS.get(scope["state"].get("refused"))
+        if status == CLIENT_CLOSED_REQUEST:
             reason = "client-gone"
-        # A probe that is told that the process is not ready has been served.
+        # A probe that reports "not ready" has done its job: it is no rejected request.
         if reason and scope["path"] not in OPEN_PATHS:
-            self.around.metrics.rejected(reason)
-        self.around.note(
+            self.context.metrics.count_rejection(reason)
+        self.context.record(
             route,
             method,
-            # As it came, escaped: a line break in a path must not begin a line of the log.
+            # As it arrived, percent-encoded: a line break in a path must not start a log line.
             scope["raw_path"].decode("latin-1"),
             status,
-            seconds,
+            time.perf_counter() - exchange.started_at,
             scope["state"]["request_id"],
             (scope.get("client") or ("",))[0],
         )
 
 
+class _Exchange:
+    """One request and its response.
+
+    Attributes:
+        scope: The request's ASGI scope; its state gets `request_id`.
+        status: Status of the response; 0 before it starts.
+        started_at: When the request began, by `time.perf_counter`.
+    """
+
+    def __init__(self, scope: Scope, send: Send, context: RequestContext) -> None:
+        self.scope, self._send, self._context = scope, send, context
+        self.status, self.started_at = 0, time.perf_counter()
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._deadline: Deadline | None = None
+        wanted = self._headers.get(b"x-request-id", b"").decode("latin-1")
+        self._id = wanted if _SAFE_ID.fullmatch(wanted) else f"{random.getrandbits(128):032x}"
+        state = scope.setdefault("state", {})
+        state["request_id"] = self._id
+        # Probes are served even then: an overloaded process need not be restarted.
+        self._is_overloaded = (
+            state.get("too_many_connections", False) and scope["path"] not in OPEN_PATHS
+        )
+
+    def check(self) -> None:
+        """Check connections, key and rate, then start the deadline.
+
+        Raises:
+            DigitscopeError: The request is refused.
+        """
+        if self._is_overloaded:
+            raise QueueFullError("Too many connections are open; try again in a second.")
+        if not self._context.access.is_unrestricted:
+            client = self.scope.get("client") or ("",)
+            keys = given_keys(Headers(scope=self.scope))
+            self._context.access.check(self.scope["path"], keys, client[0])
+        seconds = self._context.deadline_s
+        if value := self._headers.get(b"x-request-timeout"):
+            seconds = min(seconds, _parse_seconds(value))
+        self._deadline = Deadline(seconds)
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the response, with this service's headers on its start."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            # From here on, the connection's own timeout applies to slow clients.
+            self.end_deadline()
+            headers = message.setdefault("headers", [])
+            headers += [(b"x-request-id", self._id.encode()), *SECURITY_HEADERS]
+            if self._context.drain.started or self._is_overloaded:
+                MutableHeaders(raw=headers)["Connection"] = "close"
+        await self._send(message)
+
+    def end_deadline(self) -> None:
+        """Stop the deadline, if it was started."""
+        if self._deadline:
+            self._deadline.end()
+
+    def reason_of_cancellation(self) -> DigitscopeError | None:
+        """Return the error for a cancellation by deadline or shutdown; None for any other."""
+        if self._deadline and self._deadline.absorb_cancellation():
+            return DeadlineError(
+                f"No response within {self._deadline.seconds:g} s; send fewer images at once, or"
+                " try again later."
+            )
+        if self._context.drain.absorb_cancellation():
+            return NotReadyError("The service has shut down before the response was ready.")
+        return None
+
+
 class Deadline:
-    """Cancels the task that makes it when its time is over, as `asyncio.timeout`, but faster."""
+    """Cancels the current task after some seconds: `asyncio.timeout` at a third of its cost.
+
+    Attributes:
+        seconds: The time until then.
+    """
 
     def __init__(self, seconds: float) -> None:
-        """Begin."""
-        self._task, self._passed = asyncio.current_task(), False
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._pass)
+        """Start the timer."""
+        self.seconds = seconds
+        self._task, self._has_passed = asyncio.current_task(), False
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._cancel)
 
-    def _pass(self) -> None:
-        self._passed = True
+    def _cancel(self) -> None:
+        self._has_passed = True
         if self._task:
             self._task.cancel()
 
-    def caught(self) -> bool:
-        """Tell whether a cancellation that arrived was this one alone; then the task goes on."""
-        return self._passed and self._task is not None and self._task.uncancel() == 0
+    def absorb_cancellation(self) -> bool:
+        """Return whether the deadline alone cancelled the task; the task then goes on."""
+        return self._has_passed and self._task is not None and self._task.uncancel() == 0
 
     def end(self) -> None:
-        """Let the task go on, however long it takes."""
+        """Stop the timer."""
         self._timer.cancel()
 
 
-def _seconds(header: bytes) -> float:
+def _parse_seconds(value: bytes) -> float:
     try:
-        seconds = float(header)
+        seconds = float(value)
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
         raise InvalidInputError(
-            f"The header X-Request-Timeout is {header.decode('latin-1')!r}; expected seconds, more"
-            " than 0."
+            f"The header X-Request-Timeout is {value.decode('latin-1')!r}; expected a number of"
+            " seconds above 0."
         )
     return seconds

@@ -1,4 +1,7 @@
-"""Errors as `application/problem+json` (RFC 9457), each with the id of its request."""
+"""Error responses: `application/problem+json` (RFC 9457), or the error form of a protocol.
+
+This is the one place where exceptions become HTTP responses.
+"""
 
 import logging
 import re
@@ -16,11 +19,12 @@ from app.cancellation import WorkCancelled
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
-PROTOCOLS = re.compile(r"/v[12](/|$)")  # industry protocols have an error form of their own
-GONE = 499  # nginx's status for a client that went away before its answer
+PROTOCOLS = re.compile(r"/v[12](/|$)")  # paths of the protocols, which have their own error form
+CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that left before its response
+MAX_ERRORS = 20  # invalid parameters that a problem document lists
 
 
-def problem(request: Request, error: errors.DigitscopeError) -> dict[str, Any]:
+def problem_members(request: Request, error: errors.DigitscopeError) -> dict[str, Any]:
     """Return the members of the problem document for an error."""
     return {
         "type": f"urn:digitscope:problem:{error.slug}",
@@ -33,41 +37,44 @@ def problem(request: Request, error: errors.DigitscopeError) -> dict[str, Any]:
     }
 
 
-def answer(request: Request, error: errors.DigitscopeError) -> Response:
-    """Return the response for an error, in the form of the protocol whose path was asked for.
+def error_response(request: Request, error: errors.DigitscopeError) -> Response:
+    """Return the response for an error, in the form of the protocol that the path belongs to.
 
-    The request's state keeps the kind of error as `refused`.
+    Stores the class of the error as `refused` in the request's state, for the metrics.
     """
     request.state.refused = type(error)
     if PROTOCOLS.match(request.url.path):
         return JSONResponse({"error": error.detail}, error.status, headers=dict(error.headers))
     return JSONResponse(
-        problem(request, error), error.status, headers=dict(error.headers), media_type=MEDIA_TYPE
+        problem_members(request, error),
+        error.status,
+        headers=dict(error.headers),
+        media_type=MEDIA_TYPE,
     )
 
 
-def respond(request: Request, error: Exception) -> Response:
-    """Return the response for whatever was raised while a request was served."""
+def exception_response(request: Request, error: Exception) -> Response:
+    """Return the response for any exception; an unexpected one is logged and becomes a 500."""
     if isinstance(error, errors.DigitscopeError):
-        return answer(request, error)
+        return error_response(request, error)
     if isinstance(error, RequestValidationError):
         return _invalid_parameters(request, error)
     if isinstance(error, HTTPException):
-        return _http(request, error)
+        return _framework_error(request, error)
     if isinstance(error, (ClientDisconnect, WorkCancelled)):
         # Nobody receives this response; its status goes to the log and the metrics.
-        return Response(status_code=GONE)
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
     log.error("request %s failed", request.state.request_id, exc_info=error)
-    return answer(
+    return error_response(
         request,
         errors.DigitscopeError(
-            "This is our fault, not yours; the log has more under the request id."
+            "The service failed on a valid request. Report the request id; the log has the details."
         ),
     )
 
 
 def install(app: FastAPI) -> None:
-    """Make an app answer every error with a problem document."""
+    """Make an application use `exception_response` for every exception."""
     for kind in (
         errors.DigitscopeError,
         RequestValidationError,
@@ -76,28 +83,32 @@ def install(app: FastAPI) -> None:
         WorkCancelled,
         Exception,
     ):
-        app.add_exception_handler(kind, respond)
+        app.add_exception_handler(kind, exception_response)
 
 
 def _invalid_parameters(request: Request, error: RequestValidationError) -> Response:
-    found = [{"loc": list(entry["loc"]), "msg": entry["msg"]} for entry in error.errors()[:20]]
-    said = "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in found)
-    return answer(request, errors.InvalidInputError(f"Bad parameters: {said}.", errors=found))
+    entries = [
+        {"loc": list(entry["loc"]), "msg": entry["msg"]} for entry in error.errors()[:MAX_ERRORS]
+    ]
+    reasons = "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in entries)
+    return error_response(
+        request, errors.InvalidInputError(f"Invalid parameters: {reasons}.", errors=entries)
+    )
 
 
-def _http(request: Request, error: HTTPException) -> Response:
-    """Answer what the framework itself refuses: unknown paths and methods."""
+def _framework_error(request: Request, error: HTTPException) -> Response:
+    """Return the response for an error that Starlette raises: an unknown path or method."""
     path = request.url.path
     if error.status_code == 404:
-        return answer(
-            request, errors.NotFoundError(f"There is nothing at {path}; see /docs for the routes.")
+        return error_response(
+            request, errors.NotFoundError(f"There is no route {path}; see /docs for all routes.")
         )
     if error.status_code == 405:
         headers = dict(error.headers or {})
         allowed = headers.get("Allow", "another method")
-        refused = errors.MethodError(f"{path} takes {allowed}, not {request.method}.")
-        refused.headers = headers
-        return answer(request, refused)
+        method_error = errors.MethodError(f"{path} accepts {allowed}, not {request.method}.")
+        method_error.headers = headers
+        return error_response(request, method_error)
     if PROTOCOLS.match(path):
         return JSONResponse({"error": str(error.detail)}, error.status_code, headers=error.headers)
     body = {

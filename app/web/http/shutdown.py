@@ -1,7 +1,7 @@
-"""Stopping so that nothing is lost: not ready first, then a pause, then no new connections.
+"""Graceful shutdown: report "not ready", pause, then stop accepting connections.
 
-Load balancers take a moment to see that a process is not ready; uvicorn alone closes its socket at
-once (its issue 2414), and what arrives in between is refused.
+Load balancers take a moment to notice that a process is not ready. uvicorn alone closes its socket
+at once (its issue 2414), and connections in between are refused.
 """
 
 import asyncio
@@ -15,68 +15,72 @@ from types import FrameType
 from app.errors import NotReadyError
 
 log = logging.getLogger(__name__)
-HURRY = signal.SIGUSR1  # from a supervisor to its workers: no more pause
+SKIP_PAUSE = signal.SIGUSR1  # from a supervisor to its workers: stop without the pause
 
 
 class Drain:
-    """Puts a pause before what the server does on SIGTERM."""
+    """Delays the server's own reaction to SIGTERM.
+
+    Attributes:
+        delay_s: Pause in seconds.
+        started: Whether the process is shutting down.
+    """
 
     def __init__(self, *, delay_s: float) -> None:
         """Pause for `delay_s` seconds."""
-        self.delay_s, self.begun = delay_s, False
+        self.delay_s, self.started = delay_s, False
 
     def check(self) -> None:
-        """Do nothing while the process is there to stay.
+        """Raise if the process is shutting down.
 
         Raises:
-            NotReadyError: It is about to stop.
+            NotReadyError: It is.
         """
-        if self.begun:
-            raise NotReadyError("The service is shutting down.")
+        if self.started:
+            raise NotReadyError("The service is shutting down; send the request to another one.")
 
-    def caught(self) -> bool:
-        """Tell whether a cancellation that arrived is the end of grace; then the task goes on."""
+    def absorb_cancellation(self) -> bool:
+        """Return whether the end of the grace period cancelled this task; the task then goes on."""
         task = asyncio.current_task()
-        return self.begun and task is not None and task.uncancel() == 0
+        return self.started and task is not None and task.uncancel() == 0
 
     def install(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take the place of the handler of SIGTERM; outside the main thread do nothing.
+        """Replace the handler of SIGTERM; do nothing outside the main thread.
 
-        The second SIGTERM goes to the server's own handler at once, but a worker leaves it to its
-        supervisor to tell who is impatient: where a whole process group is told to stop, as systemd
-        does, a worker hears of the first one twice.
+        A second SIGTERM skips the pause. A worker leaves that decision to its supervisor: if a
+        whole process group is told to stop, as by systemd, a worker gets the first SIGTERM twice.
         """
         if threading.current_thread() is not threading.main_thread():
             return
-        server = signal.getsignal(signal.SIGTERM)
-        if not callable(server):
+        stop_server = signal.getsignal(signal.SIGTERM)
+        if not callable(stop_server):
             return
-        supervised = multiprocessing.parent_process() is not None
+        is_supervised = multiprocessing.parent_process() is not None
 
-        def begin(number: int, frame: FrameType | None) -> None:
-            again, self.begun = self.begun, True
-            if again and supervised:
+        def on_term(number: int, frame: FrameType | None) -> None:
+            is_repeated, self.started = self.started, True
+            if is_repeated and is_supervised:
                 return
-            if again or not self.delay_s:
-                server(number, frame)
+            if is_repeated or not self.delay_s:
+                stop_server(number, frame)
                 return
-            log.info("stopping in %g s; not ready from now on", self.delay_s)
-            loop.call_soon_threadsafe(loop.call_later, self.delay_s, server, number, frame)
+            log.info("not ready from now on; closing the socket in %g s", self.delay_s)
+            loop.call_soon_threadsafe(loop.call_later, self.delay_s, stop_server, number, frame)
 
-        def hurry(number: int, frame: FrameType | None) -> None:
-            self.begun = True
-            server(signal.SIGTERM, frame)
+        def on_skip_pause(number: int, frame: FrameType | None) -> None:
+            self.started = True
+            stop_server(signal.SIGTERM, frame)
 
-        signal.signal(signal.SIGTERM, begin)
-        if supervised:
-            signal.signal(HURRY, hurry)
+        signal.signal(signal.SIGTERM, on_term)
+        if is_supervised:
+            signal.signal(SKIP_PAUSE, on_skip_pause)
 
 
-def end_with_supervisor() -> None:
-    """Stop this worker process, as SIGTERM does, when the process that started it is gone.
+def exit_with_supervisor() -> None:
+    """Stop this worker process, as SIGTERM does, when its supervisor has died.
 
     uvicorn's workers do not notice that their supervisor was killed: they would keep the port, and
-    nobody would replace or stop them. A process without a supervisor is left alone.
+    nobody would replace or stop them. Does nothing in a process without a supervisor.
     """
     supervisor = multiprocessing.parent_process()
     if supervisor is None:

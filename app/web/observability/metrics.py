@@ -1,16 +1,18 @@
-"""What the service counts, in Prometheus's text format.
+"""The metrics of the service, in Prometheus's text format.
 
-With several worker processes, each writes to files in `PROMETHEUS_MULTIPROC_DIR` (which `serve`
-sets before the workers start) and any of them answers for all. Label values are few: routes,
-statuses, reasons, models.
+`METRICS` and `LABELS` define all of them; docs/metrics.md is generated from these. With several
+worker processes, each writes to files in `PROMETHEUS_MULTIPROC_DIR` (which `digitscope serve` sets
+before it starts the workers), and any of them answers for all.
 """
 
 import logging
 import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -28,20 +30,160 @@ from app.verdict import Verdict
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-SHARED = "PROMETHEUS_MULTIPROC_DIR"
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # environment variable of prometheus_client
+# Bytes of the files of one process, several times what all routes and statuses need.
+_FILE_BYTES = {"counter": 1 << 18, "gauge_livemin": 1 << 16, "histogram": 1 << 20}
+MAX_CACHED_REQUESTS = 512  # combinations of route, method and status
+MAX_CACHED_VERDICTS = 64  # combinations of model and verdict
+
+Lane = Literal["fast", "slow", "quick", "reloads", "scrapes"]
+Rejection = Literal["busy", "client-gone", "deadline", "key", "not-ready", "rate-limit"]
+
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-_INFERENCE = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1)
+_STAGE_SECONDS = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-_SHARES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
-# Bytes of the files that a process shares: several times what all routes and statuses need.
-_ROOM = {"counter": 1 << 18, "gauge_livemin": 1 << 16, "histogram": 1 << 20}
+_PROBABILITIES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The definition of one metric.
+
+    Attributes:
+        name: Its name; Prometheus appends `_total` to that of a counter.
+        kind: Its type.
+        meaning: What it counts or measures, and its unit.
+        labels: Its labels, which `LABELS` explains.
+        buckets: Upper bounds of a histogram's buckets.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    meaning: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Label:
+    """The meaning of a label.
+
+    Attributes:
+        meaning: What the label says.
+        values: Its values and what each means; empty if they are not a fixed set.
+    """
+
+    meaning: str
+    values: dict[str, str]
+
+
+REQUESTS = Metric(
+    "digitscope_requests", "counter", "Requests with a response.", ("route", "method", "status")
+)
+REQUEST_SECONDS = Metric(
+    "digitscope_request_seconds",
+    "histogram",
+    "Seconds from a request's first byte to the end of its response.",
+    ("route", "status"),
+    _SECONDS,
+)
+REJECTIONS = Metric(
+    "digitscope_rejections",
+    "counter",
+    "Requests that were refused, and requests whose client left before the response.",
+    ("reason",),
+)
+QUEUE_SECONDS = Metric(
+    "digitscope_queue_seconds",
+    "histogram",
+    "Seconds that work waited in a queue.",
+    ("lane",),
+    _SECONDS,
+)
+STAGE_SECONDS = Metric(
+    "digitscope_stage_seconds",
+    "histogram",
+    "Seconds per image in one stage; the mean over images that ran together.",
+    ("stage",),
+    _STAGE_SECONDS,
+)
+BATCH_SIZE = Metric(
+    "digitscope_batch_size",
+    "histogram",
+    "Images of one request; with DIGITSCOPE_MAX_BATCH above 1, images of one run of the network.",
+    buckets=_SIZES,
+)
+VERDICTS = Metric("digitscope_verdicts", "counter", "Digits recognised.", ("model", "verdict"))
+CONFIDENCE = Metric(
+    "digitscope_confidence",
+    "histogram",
+    "Largest probability of each recognised digit, 0 to 1.",
+    ("model",),
+    _PROBABILITIES,
+)
+MODEL_VERSION = Metric(
+    "digitscope_model_version", "gauge", "Version of the model that is served.", ("model",)
+)
+METRICS = (
+    REQUESTS,
+    REQUEST_SECONDS,
+    REJECTIONS,
+    QUEUE_SECONDS,
+    STAGE_SECONDS,
+    BATCH_SIZE,
+    VERDICTS,
+    CONFIDENCE,
+    MODEL_VERSION,
+)
+LABELS = {
+    "route": Label("Path of the route, such as `/predict`; `other` if there is none.", {}),
+    "method": Label("HTTP method; `other` for unknown ones.", {}),
+    "status": Label("HTTP status; 499 if the client left before the response.", {}),
+    "reason": Label(
+        "Why there was no regular response.",
+        {
+            "busy": "a queue was full, or too many connections were open (503)",
+            "client-gone": "the client left before the response (499)",
+            "deadline": "the deadline passed (504)",
+            "key": "the API key or the admin token was missing or wrong (401)",
+            "not-ready": "the model was not loaded, or the service was shutting down (503)",
+            "rate-limit": "the client sent more requests than its rate allows (429)",
+        },
+    ),
+    "lane": Label(
+        "The queue.",
+        {
+            "fast": "predictions that run in threads",
+            "slow": "pages, inspections and explanations",
+            "quick": "28x28 images for fast networks, in the micro-batcher",
+            "reloads": "loading of models",
+            "scrapes": "responses of /metrics",
+        },
+    ),
+    "stage": Label(
+        "The stage.",
+        {
+            "preparation": "decoding and preparation of the image",
+            "inference": "the run of the network",
+        },
+    ),
+    "model": Label("Name of the model.", {}),
+    "verdict": Label(
+        "The verdict on the image.",
+        {
+            "digit": "a digit",
+            "unsure": "a digit that is not certain",
+            "not-a-digit": "something else",
+        },
+    ),
+}
 
 
 class _Histogram(Histogram):
-    """Counts many values at once."""
+    """A histogram that can count many values in one call."""
 
     def observe_all(self, amounts: Sequence[float]) -> None:
-        """Do what `observe` does with each of `amounts`."""
+        """Count all `amounts`, as repeated calls of `observe` would."""
         self._sum.inc(sum(amounts))
         ordered, start = sorted(amounts), 0
         while start < len(ordered):
@@ -52,149 +194,117 @@ class _Histogram(Histogram):
 
 
 class Metrics:
-    """The counters of one application in one process."""
+    """The metrics of one application in one process."""
 
     def __init__(self) -> None:
         """Start at zero."""
-        if SHARED in os.environ and not _reserve(Path(os.environ[SHARED])):
+        if SHARED_FOLDER in os.environ and not _reserve(Path(os.environ[SHARED_FOLDER])):
             values.ValueClass = values.MutexValue
-        self._registry = registry = CollectorRegistry()
-        self._requests = Counter(
-            "digitscope_requests",
-            "Requests answered.",
-            ("route", "method", "status"),
-            registry=registry,
-        )
-        self._seconds = Histogram(
-            "digitscope_request_seconds",
-            "Time from a request's first byte to the end of its answer.",
-            ("route", "status"),
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._rejections = Counter(
-            "digitscope_rejections",
-            "Requests turned away, and requests whose client went away.",
-            ("reason",),
-            registry=registry,
-        )
-        self._queued = _Histogram(
-            "digitscope_queue_seconds",
-            "Time that work waited for a thread.",
-            ("lane",),
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._stages = Histogram(
-            "digitscope_stage_seconds",
-            "Preparation and inference of an image, the mean of those that were run together.",
-            ("stage",),
-            buckets=_INFERENCE,
-            registry=registry,
-        )
-        self._batches = Histogram(
-            "digitscope_batch_size",
-            "Images that a request brings at once; with batching, of each run of a network.",
-            buckets=_SIZES,
-            registry=registry,
-        )
-        self._verdicts = Counter(
-            "digitscope_verdicts", "Digits read.", ("model", "verdict"), registry=registry
-        )
-        self._confidence = _Histogram(
-            "digitscope_confidence",
-            "Largest probability of each digit read.",
-            ("model",),
-            buckets=_SHARES,
-            registry=registry,
-        )
-        self._versions = Gauge(
-            "digitscope_model_version",
-            "Version of the model that is served.",
-            ("model",),
-            registry=registry,
+        self._registry = CollectorRegistry()
+        requests, request_seconds = self._counter(REQUESTS), self._histogram(REQUEST_SECONDS)
+        self._rejections = self._counter(REJECTIONS)
+        self._queue_seconds = self._histogram(QUEUE_SECONDS)
+        stage_seconds = self._histogram(STAGE_SECONDS)
+        self._batch_size = self._histogram(BATCH_SIZE)
+        verdicts, confidence = self._counter(VERDICTS), self._histogram(CONFIDENCE)
+        self._model_version = Gauge(
+            MODEL_VERSION.name,
+            MODEL_VERSION.meaning,
+            MODEL_VERSION.labels,
+            registry=self._registry,
             multiprocess_mode="livemin",
         )
-        # To look a labelled child up takes longer than to count.
-        self._request = lru_cache(maxsize=512)(
+        # Cached, because `labels` takes longer than to count.
+        self._request = lru_cache(maxsize=MAX_CACHED_REQUESTS)(
             lambda route, method, status: (
-                self._requests.labels(route, method, status),
-                self._seconds.labels(route, status),
+                requests.labels(route, method, status),
+                request_seconds.labels(route, status),
             )
         )
-        self._verdict = lru_cache(maxsize=64)(self._verdicts.labels)
-        self._confidences = lru_cache(maxsize=64)(self._confidence.labels)
-        self._prepare, self._infer = (
-            self._stages.labels(stage) for stage in ("preparation", "inference")
-        )
+        self._verdict = lru_cache(maxsize=MAX_CACHED_VERDICTS)(verdicts.labels)
+        self._confidence = lru_cache(maxsize=MAX_CACHED_VERDICTS)(confidence.labels)
+        self._preparation = stage_seconds.labels("preparation")
+        self._inference = stage_seconds.labels("inference")
 
-    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count an answer."""
-        count, time = self._request(route, method, status)
+    def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count a response and the seconds that it took."""
+        count, duration = self._request(route, method, status)
         count.inc()
-        time.observe(seconds)
+        duration.observe(seconds)
 
-    def rejected(self, reason: str) -> None:
-        """Count a request that was turned away."""
+    def count_rejection(self, reason: Rejection) -> None:
+        """Count a request that was refused, or whose client left."""
         self._rejections.labels(reason).inc()
 
-    def wait_observer(self, lane: str) -> Callable[[float], None]:
-        """Return what counts how long work of a lane waited, in seconds."""
-        return self._queued.labels(lane).observe
+    def wait_observer(self, lane: Lane) -> Callable[[float], None]:
+        """Return a function that counts the seconds that one call waited in a queue."""
+        return self._queue_seconds.labels(lane).observe
 
-    def on_wait_of_all(self, lane: str) -> Callable[[Sequence[float]], None]:
-        """Return what counts how long each of several works of a lane waited, in seconds."""
-        return self._queued.labels(lane).observe_all
+    def waits_observer(self, lane: Lane) -> Callable[[Sequence[float]], None]:
+        """Return a function that counts the seconds that each of several calls waited."""
+        return self._queue_seconds.labels(lane).observe_all
 
-    def on_run(self, images: int) -> None:
-        """Count a run of images that were put together."""
-        self._batches.observe(images)
+    def count_batch(self, images: int) -> None:
+        """Count the size of one batch."""
+        self._batch_size.observe(images)
 
-    def read(self, parts: Sequence[BatchResult], model: Model) -> None:
-        """Count images that were asked for together, and read in parts."""
+    def count_predictions(self, parts: Sequence[BatchResult], model: Model) -> None:
+        """Count the images of one request, which were recognised in parts."""
         sizes = [len(part.predictions) for part in parts]
         images = sum(sizes)
         if not images:
             return
         if not model.batches_requests:
-            self.on_run(images)
-        shares: list[float] = []
+            self.count_batch(images)
+        confidences: list[float] = []
         verdicts: list[Verdict] = []
         preparation = inference = 0.0
         for part, size in zip(parts, sizes, strict=True):
-            shares += part.predictions.confidences.tolist()
+            confidences += part.predictions.confidences.tolist()
             verdicts += part.predictions.verdicts
             preparation += part.timings.preparation * size
             inference += part.timings.inference * size
-        self._prepare.observe(preparation / images)
-        self._infer.observe(inference / images)
-        self.judged(verdicts, shares, model)
+        self._preparation.observe(preparation / images)
+        self._inference.observe(inference / images)
+        self.count_verdicts(verdicts, confidences, model)
 
-    def judged(
+    def count_verdicts(
         self, verdicts: Sequence[Verdict], confidences: Sequence[float], model: Model
     ) -> None:
-        """Count what was said of digits: of each its verdict and its largest probability."""
+        """Count the verdict and the largest probability of each digit."""
         name = model.bundle.metadata.name
-        self._confidences(name).observe_all(confidences)
+        self._confidence(name).observe_all(confidences)
         for verdict in set(verdicts):
             self._verdict(name, verdict).inc(verdicts.count(verdict))
 
-    def serves(self, name: str, version: int) -> None:
-        """Say which version of a model is served."""
-        self._versions.labels(name).set(version)
+    def set_model_version(self, name: str, version: int) -> None:
+        """Set the version of a model that is served."""
+        self._model_version.labels(name).set(version)
 
     def text(self) -> bytes:
-        """Return all counts of all workers."""
+        """Return the metrics of all workers in Prometheus's text format."""
         registry = self._registry
-        if SHARED in os.environ:
-            _forget_the_dead(Path(os.environ[SHARED]))
+        if SHARED_FOLDER in os.environ:
+            _delete_gauges_of_dead_workers(Path(os.environ[SHARED_FOLDER]))
             registry = CollectorRegistry()
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
 
+    def _counter(self, metric: Metric) -> Counter:
+        return Counter(metric.name, metric.meaning, metric.labels, registry=self._registry)
 
-def _forget_the_dead(folder: Path) -> None:
-    """Take away what processes that are gone said of themselves; what they counted stays."""
+    def _histogram(self, metric: Metric) -> _Histogram:
+        return _Histogram(
+            metric.name,
+            metric.meaning,
+            metric.labels,
+            buckets=metric.buckets,
+            registry=self._registry,
+        )
+
+
+def _delete_gauges_of_dead_workers(folder: Path) -> None:
+    """Delete the gauge files of dead workers; keep their counters."""
     for path in folder.glob("gauge_live*_*.db"):
         process = int(path.stem.rpartition("_")[2])
         try:
@@ -202,24 +312,27 @@ def _forget_the_dead(folder: Path) -> None:
         except ProcessLookupError:
             path.unlink(missing_ok=True)
         except PermissionError:
-            pass  # it is there, and somebody else's
+            pass  # alive, and owned by another user
 
 
 def _reserve(folder: Path) -> bool:
-    """Take the room that the counts of this process need; tell whether there was any.
+    """Reserve disk space for the metrics of this process; return whether there was enough.
 
-    The files are mapped into memory: a process that writes to one on a full disk ends by SIGBUS.
+    The files are mapped into memory: a process that writes to one on a full disk is killed by
+    SIGBUS.
     """
     if not hasattr(os, "posix_fallocate"):  # macOS
         return True
-    files = {folder / f"{kind}_{os.getpid()}.db": size for kind, size in _ROOM.items()}
+    files = {folder / f"{kind}_{os.getpid()}.db": size for kind, size in _FILE_BYTES.items()}
     try:
         for path, size in files.items():
             with path.open("ab") as file:
                 os.posix_fallocate(file.fileno(), 0, size)
     except OSError as error:
         log.error(
-            "%s: %s; what this process counts will be missing from /metrics", folder, error.strerror
+            "%s: %s; the metrics of this process will be missing from /metrics",
+            folder,
+            error.strerror,
         )
         for path in files:
             path.unlink(missing_ok=True)

@@ -135,7 +135,7 @@ async def test_cancelled_calls_do_not_hide_a_stall() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc's heap is trimmed")
 async def test_idle_pool_returns_its_memory() -> None:
     """Memory that the threads have freed goes back to the system soon after the last call."""
-    pool = BoundedThreadPool(threads=2, max_queue=0, rest_s=0.5)
+    pool = BoundedThreadPool(threads=2, max_queue=0, trim_after_s=0.5)
     barrier = threading.Barrier(2, timeout=30)
 
     def call() -> None:

@@ -1,4 +1,4 @@
-"""Keys, rates, and what is written about each request."""
+"""API keys, the admin token, rate limits, and the access log."""
 
 import json
 import logging
@@ -24,15 +24,15 @@ def _client(**settings: object) -> Iterator[TestClient]:
         yield client
 
 
-def test_keys_are_needed_everywhere_but_for_probes() -> None:
-    """Without a key, or with a wrong one, every route but the probes answers 401 with a problem."""
+def test_every_route_but_the_probes_needs_a_key() -> None:
+    """A request without a valid key is answered with 401 and a problem; probes need no key."""
     with _client(api_keys="first-key, second-key") as client:
         for headers in ({}, {"X-API-Key": "third-key"}, {"Authorization": "Basic first-key"}):
-            answer = client.post("/predict", files=FILES, headers=headers)
-            assert answer.status_code == 401
-            assert answer.headers["WWW-Authenticate"] == "Bearer"
-            assert answer.json()["type"] == "urn:digitscope:problem:unauthorised"
-            assert answer.headers["X-Request-ID"] == answer.json()["request_id"]
+            response = client.post("/predict", files=FILES, headers=headers)
+            assert response.status_code == 401
+            assert response.headers["WWW-Authenticate"] == "Bearer"
+            assert response.json()["type"] == "urn:digitscope:problem:unauthorised"
+            assert response.headers["X-Request-ID"] == response.json()["request_id"]
         for headers in ({"X-API-Key": "second-key"}, {"Authorization": "Bearer first-key"}):
             assert client.post("/predict", files=FILES, headers=headers).json()["digit"] == 7
         assert client.get("/openapi.json").status_code == 401
@@ -40,8 +40,8 @@ def test_keys_are_needed_everywhere_but_for_probes() -> None:
             assert client.get(probe).status_code == 200
 
 
-def test_operator_needs_no_key_beside_the_token() -> None:
-    """Where keys are needed, the admin token is one; sent beside another key it is found, too."""
+def test_admin_token_is_also_a_key() -> None:
+    """The admin token is accepted as an API key, and is found next to another key."""
     with _client(api_keys="first-key", admin_token="the admin token") as client:
         token = {"Authorization": "Bearer the admin token"}
         for headers, status in (
@@ -51,21 +51,21 @@ def test_operator_needs_no_key_beside_the_token() -> None:
             ({"Authorization": "Bearer first-key"}, 401),
             ({"Authorization": "Bearer another token"}, 401),
         ):
-            answer = client.post("/models/compact/reload", headers=headers)
-            assert answer.status_code == status, headers
+            response = client.post("/models/compact/reload", headers=headers)
+            assert response.status_code == status, headers
         assert client.post("/predict", files=FILES, headers=token).json()["digit"] == 7
 
 
-def test_each_client_has_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client may save up for two seconds; then it gets 429 with a time, and others do not."""
+def test_each_client_has_its_own_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client may save up two seconds of requests; then it alone gets 429 with Retry-After."""
     now = [100.0]
     monkeypatch.setattr("app.web.http.auth.time.monotonic", lambda: now[0])
     access = Access(keys=(), per_second=5)
     for _ in range(10):
         access.check("/predict", (), "a")
-    with pytest.raises(RateLimitError) as caught:
+    with pytest.raises(RateLimitError) as error:
         access.check("/predict", (), "a")
-    assert caught.value.headers == {"Retry-After": "1"}
+    assert error.value.headers == {"Retry-After": "1"}
     access.check("/predict", (), "b")
     access.check("/livez", (), "a")
     now[0] += 0.2
@@ -74,8 +74,8 @@ def test_each_client_has_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
         access.check("/predict", (), "a")
 
 
-def test_clients_are_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many addresses ask, only so many are remembered."""
+def test_number_of_buckets_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only so many client addresses are kept, however many send requests."""
     monkeypatch.setattr("app.web.http.auth.MAX_CLIENTS", 50)
     access = Access(keys=(), per_second=1)
     for index in range(500):
@@ -83,28 +83,30 @@ def test_clients_are_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(access._buckets) == 50
 
 
-def test_rate_over_http() -> None:
-    """The answer is a problem with Retry-After, and it is counted."""
+def test_request_over_the_rate_is_answered_with_429() -> None:
+    """The response is a problem with Retry-After, and it is counted."""
     with _client(rate_limit_per_s=1) as client:
         statuses = [client.get("/version").status_code for _ in range(4)]
         assert statuses == [200, 200, 429, 429]
-        answer = client.get("/version")
-        assert answer.headers["Retry-After"] == "1"
-        assert answer.json()["title"] == "Too many requests"
-        counts = client.app_state["service"].metrics.text().decode()
-        assert 'digitscope_requests_total{method="GET",route="/version",status="429"} 3.0' in counts
+        response = client.get("/version")
+        assert response.headers["Retry-After"] == "1"
+        assert response.json()["title"] == "Too many requests"
+        metrics = client.app_state["service"].metrics.text().decode()
+        assert (
+            'digitscope_requests_total{method="GET",route="/version",status="429"} 3.0' in metrics
+        )
 
 
-def test_each_request_gets_a_line_with_its_id(caplog: pytest.LogCaptureFixture) -> None:
-    """The line has method, path, status, time and the id that the answer has; no key, no image."""
+def test_each_request_is_logged_with_its_id(caplog: pytest.LogCaptureFixture) -> None:
+    """The line has the method, path, status, time and request id; no key and no image."""
     with _client(api_keys="secret-key") as client, caplog.at_level(logging.INFO):
         logging.getLogger().addHandler(caplog.handler)
-        answer = client.post("/predict", files=FILES, headers={"X-API-Key": "secret-key"})
+        response = client.post("/predict", files=FILES, headers={"X-API-Key": "secret-key"})
         client.get("/no%0Asuch%0Dpath", headers={"X-API-Key": "secret-key"})
-    record, other = [one for one in caplog.records if one.name == "digitscope.access"]
+    record, other = [entry for entry in caplog.records if entry.name == "digitscope.access"]
     line = json.loads(JsonFormatter().format(record))
     assert line["message"] == "POST /predict 200"
-    assert line["request_id"] == answer.headers["X-Request-ID"]
+    assert line["request_id"] == response.headers["X-Request-ID"]
     assert line["ms"] > 0
     assert other.getMessage() == "GET /no%0Asuch%0Dpath 404"
     text = TextFormatter("%(message)s").format(record)

@@ -1,6 +1,6 @@
-"""How long a client may take for an answer, on a clock that is moved by hand.
+"""How long a client may take to read a response, with a clock that the test controls.
 
-Real clients of a real server are in tests/server/test_clients.py.
+tests/server/test_clients.py tests real clients of a real server.
 """
 
 from collections.abc import Callable, Coroutine
@@ -9,107 +9,107 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from app.web.http.http_protocol import MIN_TAKEN_BYTES, Connection, ConnectionLimits
+from app.web.http.http_protocol import MIN_READ_BYTES, Connection, ConnectionLimits
 
-PATIENCE_S = 10
-LOW, HIGH = 16_384, 131_072  # bytes that wait where writing is resumed and where it is paused
+TIMEOUT_S = 10
+LOW, HIGH = 16_384, 131_072  # unread bytes at which writing is resumed and paused
 
 
 class Timer:
-    """What is due at a time."""
+    """A call at a given time; also stands for the task that serves a request."""
 
-    def __init__(self, at: float, call: Callable[[], None]) -> None:
-        """Do this then."""
-        self.at, self.call, self.over = at, call, False
+    def __init__(self, due: float, call: Callable[[], None]) -> None:
+        """Make `call` due at a time."""
+        self.due, self.call, self.is_cancelled = due, call, False
 
     def cancel(self) -> None:
-        """Do nothing any more."""
-        self.over = True
+        """Never call."""
+        self.is_cancelled = True
 
     def add_done_callback(self, call: Callable[..., None]) -> None:
-        """Be a task that never ends."""
+        """Do nothing: the task never ends."""
 
 
 class Clock:
-    """A loop whose time passes when it is told to."""
+    """An event loop whose time passes only in `wait`."""
 
     def __init__(self) -> None:
-        """Begin with no timers."""
+        """Start at 0 without timers."""
         self._now, self._timers = 0.0, list[Timer]()
 
-    def call_later(self, delay: float, call: Callable[..., None], *words: object) -> Timer:
-        """Note what is due."""
-        self._timers.append(Timer(self._now + delay, lambda: call(*words)))
+    def call_later(self, delay: float, call: Callable[..., None], *arguments: object) -> Timer:
+        """Add a timer."""
+        self._timers.append(Timer(self._now + delay, lambda: call(*arguments)))
         return self._timers[-1]
 
     def create_task(self, work: Coroutine[None, None, None]) -> Timer:
-        """Do nothing of it: the test answers."""
+        """Do not run the application: the test plays its part."""
         work.close()
         return Timer(0, self.create_task)
 
     def wait(self, seconds: float) -> None:
-        """Do what is due until then."""
+        """Let time pass, and call the timers that are due."""
         self._now += seconds
-        for timer in [timer for timer in self._timers if timer.at <= self._now]:
+        for timer in [timer for timer in self._timers if timer.due <= self._now]:
             self._timers.remove(timer)
-            if not timer.over:
+            if not timer.is_cancelled:
                 timer.call()
 
 
 class Transport:
-    """A connection whose client takes as much as it is told to."""
+    """A transport whose client reads as much as the test sets; also its own socket."""
 
     def __init__(self) -> None:
-        """Begin with nothing to take."""
-        self.waiting, self.aborted = 0, False
+        """Start with nothing to read."""
+        self.unread, self.is_aborted = 0, False
 
     def get_write_buffer_size(self) -> int:
-        """Return how many bytes the client has not taken."""
-        return self.waiting
+        """Return how many bytes the client has not read."""
+        return self.unread
 
     def get_extra_info(self, name: str) -> "Transport | None":
-        """Be the socket too."""
+        """Return itself as the socket."""
         return self if name == "socket" else None
 
     def getsockname(self) -> tuple[str, int]:
-        """Be somewhere."""
+        """Return an address."""
         return ("127.0.0.1", 1)
 
     getpeername = getsockname
 
-    def setsockopt(self, *words: object) -> None:
-        """Take any option."""
+    def setsockopt(self, *arguments: object) -> None:
+        """Accept any option."""
 
     def is_closing(self) -> bool:
-        """Tell whether the connection is closed."""
-        return self.aborted
+        """Return whether the connection is closed."""
+        return self.is_aborted
 
     def abort(self) -> None:
-        """Close."""
-        self.aborted = True
+        """Close the connection."""
+        self.is_aborted = True
 
     def write(self, content: bytes) -> None:
-        """Take it all at once."""
+        """Accept all bytes."""
 
     def resume_reading(self) -> None:
-        """Go on."""
+        """Do nothing."""
 
     close = abort
 
 
-async def _serve_nothing(scope: object, receive: object, send: object) -> None:
-    """Be an application."""
+async def _app(scope: object, receive: object, send: object) -> None:
+    """Serve nothing."""
 
 
 Parts = tuple[Connection, Transport, Clock]
 
 
 @pytest.fixture
-def asked() -> Parts:
-    """A connection on which a request has come, but for its body of two bytes."""
+def requested() -> Parts:
+    """A connection with a request whose body of two bytes has not arrived."""
     clock, transport = Clock(), Transport()
-    state = {"connections": ConnectionLimits(timeout_s=PATIENCE_S, max_connections=1)}
-    config = Config(_serve_nothing, log_config=None)
+    state = {"connections": ConnectionLimits(timeout_s=TIMEOUT_S, max_connections=1)}
+    config = Config(_app, log_config=None)
     connection = Connection(config, ServerState(), state, _loop=clock)
     connection.connection_made(transport)
     connection.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
@@ -117,63 +117,65 @@ def asked() -> Parts:
 
 
 @pytest.fixture
-def parts(asked: Parts) -> Parts:
-    """A connection on which an answer is being written, and waits."""
-    connection, transport, _ = asked
-    transport.waiting = HIGH
+def responding(requested: Parts) -> Parts:
+    """A connection whose response is being written, and waits for the client to read."""
+    connection, transport, _ = requested
+    transport.unread = HIGH
     connection.pause_writing()
-    return asked
+    return requested
 
 
-@pytest.mark.parametrize("late", [b"ab", b"abGET / HTTP/1.1\r\nHost:", b"a"])
-def test_rest_of_what_was_answered_keeps_no_connection(asked: Parts, late: bytes) -> None:
-    """Who sends the body of a request that was refused by its head is waited for like others."""
-    connection, transport, clock = asked
-    clock.wait(PATIENCE_S)
-    assert not transport.aborted  # that is for the deadline to say
+@pytest.mark.parametrize("rest", [b"ab", b"abGET / HTTP/1.1\r\nHost:", b"a"])
+def test_rest_of_a_refused_request_does_not_keep_the_connection(
+    requested: Parts, rest: bytes
+) -> None:
+    """After a response to the head alone, the timeout applies to the rest of the request."""
+    connection, transport, clock = requested
+    clock.wait(TIMEOUT_S)
+    assert not transport.is_aborted  # the body is limited by the deadline
     connection.cycle.response_complete = True
     connection.on_response_complete()
-    connection.data_received(late)
-    clock.wait(PATIENCE_S)
-    assert transport.aborted
+    connection.data_received(rest)
+    clock.wait(TIMEOUT_S)
+    assert transport.is_aborted
 
 
-def test_parts_that_are_taken_in_time_go_on(parts: Parts) -> None:
-    """What counts is how much was taken, not how much waits: the service writes on meanwhile."""
-    connection, transport, clock = parts
+def test_client_that_reads_in_time_gets_the_whole_response(responding: Parts) -> None:
+    """What counts is how much the client reads, not how much is unread: more is written."""
+    connection, transport, clock = responding
     for _ in range(5):
-        transport.waiting = LOW
+        transport.unread = LOW
         connection.resume_writing()
-        transport.waiting = HIGH
+        transport.unread = HIGH
         connection.pause_writing()
-        clock.wait(0.6 * PATIENCE_S)
-    assert not transport.aborted
+        clock.wait(0.6 * TIMEOUT_S)
+    assert not transport.is_aborted
 
 
-def test_what_is_left_must_be_taken_too(parts: Parts) -> None:
-    """Who takes almost all and then no more is cut off."""
-    connection, transport, clock = parts
-    transport.waiting = LOW
+def test_client_that_stops_reading_at_the_end_is_cut_off(responding: Parts) -> None:
+    """A client that reads almost all and then stops loses its connection."""
+    connection, transport, clock = responding
+    transport.unread = LOW
     connection.resume_writing()
-    clock.wait(PATIENCE_S)
-    assert transport.aborted
+    clock.wait(TIMEOUT_S)
+    assert transport.is_aborted
 
 
-def test_one_long_piece_is_taken_bit_by_bit(parts: Parts) -> None:
-    """64 KiB each time are enough, until they are not taken."""
-    _, transport, clock = parts
-    transport.waiting = HIGH - MIN_TAKEN_BYTES
-    clock.wait(PATIENCE_S)
-    assert not transport.aborted
-    transport.waiting -= MIN_TAKEN_BYTES - 1
-    clock.wait(PATIENCE_S)
-    assert transport.aborted
+def test_client_must_read_a_minimum_in_each_period(responding: Parts) -> None:
+    """64 KiB in each period keep the connection; one byte less closes it."""
+    _, transport, clock = responding
+    transport.unread = HIGH - MIN_READ_BYTES
+    clock.wait(TIMEOUT_S)
+    assert not transport.is_aborted
+    transport.unread -= MIN_READ_BYTES - 1
+    clock.wait(TIMEOUT_S)
+    assert transport.is_aborted
 
 
-def test_what_is_taken_is_waited_for_no_more(parts: Parts) -> None:
-    """A client that has its answer may be silent, for as long as the server keeps connections."""
-    _, transport, clock = parts
-    transport.waiting = 0
+def test_client_that_has_read_everything_may_be_silent(responding: Parts) -> None:
+    """No timer runs once the response has been read."""
+    _, transport, clock = responding
+    transport.unread = 0
     for _ in range(3):
-        clock.wait(PATIENCE_S)
-    assert not transport.aborted
+        clock.wait(TIMEOUT_S)
+    assert not transport.is_aborted

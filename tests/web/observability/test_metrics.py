@@ -1,35 +1,37 @@
-"""Counts: many at once are counted as one after the other."""
+"""The metrics: batches count like single images, and every definition is complete."""
 
 import re
+from typing import get_args
 
 from app.inference.model import Model
 from app.recognise import Options, recognise_many
 from app.settings import Settings
-from app.web.observability.metrics import Metrics
+from app.verdict import Verdict
+from app.web.observability.metrics import LABELS, METRICS, Lane, Metrics, Rejection
 from tests.conftest import Digits
 from tests.server.process import metric
 
 
 def _counts(metrics: Metrics) -> dict[str, float]:
-    """Every sample but those that say how long something took, or when."""
+    """Return every sample but times and batch sizes."""
     samples = (line.rpartition(" ") for line in metrics.text().decode().splitlines())
-    kept = {name: float(value) for name, _, value in samples if not name.startswith("#")}
+    values = {name: float(value) for name, _, value in samples if not name.startswith("#")}
     return {
         name: round(value, 9)
-        for name, value in kept.items()
+        for name, value in values.items()
         if not re.search(r"_created|batch_size|seconds", name)
     }
 
 
-def test_many_are_counted_as_one_by_one(classic: Model, digits: Digits) -> None:
-    """Verdicts and the histogram of confidences are the same, read in parts or one by one."""
+def test_batch_counts_like_single_images(classic: Model, digits: Digits) -> None:
+    """Verdicts and confidences are the same for a batch in parts and for its images alone."""
     images = [*digits.images[:40], *(255 - digits.images[:9]), digits.images[50].T]
     together, alone = Metrics(), Metrics()
     parts = [recognise_many(images[:30], classic, Options())]
     parts.append(recognise_many([b"no image", *images[30:]], classic, Options()))
-    together.read(parts, classic)
+    together.count_predictions(parts, classic)
     for image in images:
-        alone.read([recognise_many([image], classic, Options())], classic)
+        alone.count_predictions([recognise_many([image], classic, Options())], classic)
     assert _counts(together) == _counts(alone)
     text = together.text().decode()
     assert metric(text, "digitscope_verdicts_total") == len(images)
@@ -39,16 +41,27 @@ def test_many_are_counted_as_one_by_one(classic: Model, digits: Digits) -> None:
     assert metric(text, "digitscope_stage_seconds_count") == 2
 
 
-def test_a_batch_of_errors_counts_no_images(classic: Model) -> None:
-    """Where nothing could be read, nothing is counted as read."""
+def test_batch_of_errors_counts_no_images(classic: Model) -> None:
+    """A batch without a readable image changes no metric."""
     metrics = Metrics()
     before = _counts(metrics)
-    metrics.read([recognise_many([b"no image"], classic, Options())], classic)
+    metrics.count_predictions([recognise_many([b"no image"], classic, Options())], classic)
     assert _counts(metrics) == before
     assert metric(metrics.text().decode(), "digitscope_batch_size_count") == 0
 
 
-def test_batches_up_to_the_limit_have_a_place_in_the_histogram() -> None:
-    """No batch that is taken by default falls in the last bucket, which has no end."""
+def test_largest_batch_has_a_bucket() -> None:
+    """The largest batch that the settings allow by default fits a bucket below infinity."""
     buckets = re.findall(r'digitscope_batch_size_bucket{le="([0-9.]+)"}', Metrics().text().decode())
     assert float(buckets[-1]) >= Settings().max_batch_items
+
+
+def test_every_metric_is_defined_with_its_labels() -> None:
+    """`METRICS` lists what the service exports, and `LABELS` explains every label and value."""
+    exported = re.findall(r"^# TYPE (digitscope_\w+) (\w+)$", Metrics().text().decode(), re.M)
+    names = [(entry.name + "_total" * (entry.kind == "counter"), entry.kind) for entry in METRICS]
+    assert [pair for pair in exported if not pair[0].endswith("_created")] == names
+    assert {label for entry in METRICS for label in entry.labels} == LABELS.keys()
+    assert LABELS["lane"].values.keys() == set(get_args(Lane))
+    assert LABELS["reason"].values.keys() == set(get_args(Rejection))
+    assert LABELS["verdict"].values.keys() == set(get_args(Verdict))
