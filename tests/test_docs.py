@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import REPOSITORY
+from benchmarks.reference import pages
 from benchmarks.walk import write
 
 DOCS = REPOSITORY / "docs"
@@ -54,3 +55,9 @@ def test_tests_that_are_named_exist(page: Path) -> None:
     for path, name in named:
         written = (REPOSITORY / path).read_text()
         assert re.search(rf"^(async )?def {name}\(", written, re.MULTILINE), f"{path}::{name}"
+
+
+@pytest.mark.parametrize(("name", "content"), pages().items(), ids=pages())
+def test_generated_page_matches_the_code(name: str, content: str) -> None:
+    """docs/settings.md and docs/metrics.md are what `python -m benchmarks.reference` writes."""
+    assert (DOCS / name).read_text() == content

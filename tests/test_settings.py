@@ -1,4 +1,4 @@
-"""Settings from the environment."""
+"""The settings: from the environment, immutable, described and printed."""
 
 import pytest
 from pydantic import ValidationError
@@ -14,20 +14,20 @@ def test_environment_sets_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings().max_body_bytes == 4096
 
 
-def test_settings_are_frozen() -> None:
-    """A setting cannot change once it was read."""
+def test_settings_are_immutable() -> None:
+    """A setting cannot be changed after it was read."""
     with pytest.raises(ValidationError, match="frozen"):
         Settings().port = 1  # type: ignore[misc]
 
 
-def test_every_setting_says_what_it_does() -> None:
-    """Each setting has a description of some length."""
+def test_every_setting_has_a_description() -> None:
+    """Each setting has a description of at least 30 characters."""
     short = [n for n, field in Settings.model_fields.items() if len(field.description or "") < 30]
     assert short == []
 
 
 def test_command_prints_every_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`digitscope settings` lists each variable with its present value."""
+    """`digitscope settings` lists each variable with its current value."""
     monkeypatch.setenv("DIGITSCOPE_PORT", "8123")
     monkeypatch.setenv("COLUMNS", "200")
     printed = CliRunner().invoke(command, ["settings"]).output
@@ -42,7 +42,7 @@ def test_command_prints_every_setting(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_wrong_setting_stops_the_start(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """A wrong value ends the program with a sentence that names the variable and the value."""
+    """An invalid value ends the program with a message that names the variable and the value."""
     monkeypatch.setenv(f"DIGITSCOPE_{name}", value)
     result = CliRunner().invoke(command, ["serve"])
     assert result.exit_code == 2

@@ -122,7 +122,10 @@ CONFIDENCE = Metric(
     _PROBABILITIES,
 )
 MODEL_VERSION = Metric(
-    "digitscope_model_version", "gauge", "Version of the model that is served.", ("model",)
+    "digitscope_model_version",
+    "gauge",
+    "Version of the model that is served; the lowest of all workers.",
+    ("model",),
 )
 METRICS = (
     REQUESTS,
