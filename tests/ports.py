@@ -1,20 +1,20 @@
-"""Ports of this machine."""
+"""Find free ports of this machine."""
 
 import random
 import socket
 
-# Below those that the system gives to whoever asks for any, as Ray does a dozen times in the half
-# minute that it takes to listen at the one it was told.
-OURS = range(20_000, 32_000)
+# Below the system's ephemeral ports: Ray takes a dozen of those while it starts, which takes half a
+# minute, and may take the one that it was told to use.
+PORTS = range(20_000, 32_000)
 
 
 def free_port() -> int:
-    """Return a port that nothing listened at a moment ago."""
+    """Return a port that was free a moment ago."""
     while True:
-        port = random.SystemRandom().choice(OURS)  # no test seeds it
-        with socket.socket() as tried:
+        port = random.SystemRandom().choice(PORTS)  # not seeded by any test
+        with socket.socket() as probe:
             try:
-                tried.bind(("127.0.0.1", port))
+                probe.bind(("127.0.0.1", port))
             except OSError:
-                continue  # somebody listens there
+                continue  # the port is in use
             return port

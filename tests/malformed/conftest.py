@@ -1,4 +1,4 @@
-"""A server process to throw garbage at."""
+"""A server process for malformed requests."""
 
 from collections.abc import Iterator
 
@@ -9,8 +9,8 @@ from tests.server.process import Server, serving
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A running server with an admin token."""
-    folder = tmp_path_factory.mktemp("garbage")
+    """A running server with an admin token. Its log must have no traceback at the end."""
+    folder = tmp_path_factory.mktemp("malformed")
     with serving(folder, admin_token="the admin token") as server:
         yield server
         assert "Traceback" not in server.log.read_text()

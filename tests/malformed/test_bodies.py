@@ -1,4 +1,4 @@
-"""Bad bodies and bent requests to a real server: each gets its status, and nothing is left."""
+"""Malformed bodies on every route: each gets its status, and nothing is left behind."""
 
 import json
 import sys
@@ -15,10 +15,10 @@ from tests.server.footprint import assert_is_back_at, footprint, peak_mb
 from tests.server.process import Server
 
 KINDS = (bodies.json_bodies, bodies.forms, bodies.arrays, bodies.tensors, bodies.heads)
-SEVERAL = 8  # times that all is sent before memory is looked at again
+REPETITIONS = 8  # of all requests between two measurements of memory
 LIMIT = 5 * 1024 * 1024
-LONGEST_REFUSAL = 20_000  # bytes; as long as a head may be, which the answer names, but no body
-MOST_MB = 500  # at its peak, for a body within the limit
+MAX_REFUSAL_BYTES = 20_000  # a refusal may quote a head, but not a body
+MAX_PEAK_MB = 500  # for any body within the limit
 
 
 def _wrong(server: Server, bent: Bent) -> Iterator[str]:
@@ -29,7 +29,7 @@ def _wrong(server: Server, bent: Bent) -> Iterator[str]:
     (reply,) = replies
     if reply.status == 200:
         return
-    if len(reply.content) > LONGEST_REFUSAL:
+    if len(reply.content) > MAX_REFUSAL_BYTES:
         yield f"{bent.name}: {len(reply.content)} bytes say what is wrong"
     if bent.name.startswith(("tensor", "instances")):
         if list(json.loads(reply.content)) != ["error"]:
@@ -49,15 +49,17 @@ def _is_well(server: Server) -> bool:
 @pytest.mark.parametrize(
     "kind", [*KINDS, bodies.frames, bodies.crowds], ids=lambda kind: kind.__name__
 )
-def test_each_gets_its_status(server: Server, kind: Callable[[], Iterator[Bent]]) -> None:
-    """What the contract says, in the form that it says, and a good request is answered after."""
-    wrong = [said for bent in kind() for said in _wrong(server, bent)]
+def test_malformed_bodies_get_their_status(
+    server: Server, kind: Callable[[], Iterator[Bent]]
+) -> None:
+    """Each body gets the status and the form of error that the contract states."""
+    wrong = [message for bent in kind() for message in _wrong(server, bent)]
     assert not wrong, "\n".join(wrong)
     assert _is_well(server)
 
 
-def test_what_is_no_http_is_refused_with_all_that_follows(server: Server) -> None:
-    """One refusal, then the connection is closed: nothing smuggled behind it is ever answered."""
+def test_invalid_http_closes_the_connection(server: Server) -> None:
+    """Invalid HTTP gets one refusal and ends the connection: no smuggled request is answered."""
     for bent in bodies.no_http():
         (reply,) = exchange(server.port, bent.content)
         assert reply.status == 400, bent.name
@@ -67,18 +69,18 @@ def test_what_is_no_http_is_refused_with_all_that_follows(server: Server) -> Non
     assert _is_well(server)
 
 
-def test_heads_in_a_row_are_no_long_head(server: Server) -> None:
-    """Many requests in one piece are answered, though together they are longer than a head may be.
+def test_pipelined_heads_are_separate(server: Server) -> None:
+    """Many pipelined requests are answered, though together they exceed the limit of one head.
 
-    What is over the limit, or late, is in tests/server/test_clients.py.
+    tests/server/test_clients.py tests heads that are too long or late.
     """
     last = request("/version", b"", f"X-A: {'a' * 60_000}", method="GET")
     kept = last.replace(b"Connection: close\r\n", b"")
     assert [one.status for one in exchange(server.port, kept * 5 + last)] == [200] * 6
 
 
-def test_extra_bytes_are_no_part_of_the_request(server: Server) -> None:
-    """What follows a body's length is the next request: answered if it is one, refused if not."""
+def test_extra_bytes_are_the_next_request(server: Server) -> None:
+    """Bytes after a body's length are the next request: answered if valid, refused if not."""
     good = request("/predict", SEVEN).replace(b"Connection: close\r\n", b"")
     last = request("/version", method="GET")
     assert [one.status for one in exchange(server.port, good + good + last)] == [200, 200, 200]
@@ -87,22 +89,22 @@ def test_extra_bytes_are_no_part_of_the_request(server: Server) -> None:
 
 
 def test_body_over_the_limit(server: Server) -> None:
-    """One byte more than is read gets 413, in one piece or in chunks; that many are read."""
+    """A body one byte over the limit gets 413, whole or in chunks; one at the limit is read."""
     for size, status in ((LIMIT, 400), (LIMIT + 1, 413)):
         assert server.ask(body=bytes(size)).status == status
         pieces = (bytes(some) for some in (LIMIT, size - LIMIT) if some)
         assert server.ask(body=pieces).status == status
 
 
-def test_slow_body_is_read_as_it_comes(server: Server) -> None:
-    """A body that comes byte by byte, in packets of its own, is read if it keeps the deadline."""
+def test_slow_body_is_read(server: Server) -> None:
+    """A body that arrives byte by byte is read if it keeps the deadline."""
     whole = request("/predict", chunked(SEVEN, 7), bodies.CHUNKED)
     pieces = [whole[start : start + 3] for start in range(0, len(whole), 3)]
     assert [one.status for one in exchange(server.port, *pieces)] == [200]
 
 
-def test_client_that_leaves_is_not_waited_for(server: Server) -> None:
-    """A client that closes before its body has come gets nothing, and costs nothing."""
+def test_incomplete_body_leaves_nothing_behind(server: Server) -> None:
+    """A client that leaves before its body is complete gets no response; nothing is left behind."""
     before = footprint(server)
     for length in range(0, len(SEVEN), 5):
         part = request("/predict", SEVEN[:length], f"Content-Length: {len(SEVEN)}")
@@ -112,13 +114,13 @@ def test_client_that_leaves_is_not_waited_for(server: Server) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
-def test_thousands_leave_nothing_behind(server: Server) -> None:
-    """After some 1,600 bad requests memory and descriptors are where they were."""
+def test_malformed_bodies_leave_nothing_behind(server: Server) -> None:
+    """After about 1,600 malformed requests memory and descriptors are where they were."""
     every = [bent.content for kind in (*KINDS, bodies.no_http) for bent in kind()]
     for content in every:
         exchange(server.port, content)
     before = footprint(server)
-    for content in every * SEVERAL:
+    for content in every * REPETITIONS:
         exchange(server.port, content)
     assert _is_well(server)
     assert_is_back_at(before, server)
@@ -126,13 +128,13 @@ def test_thousands_leave_nothing_behind(server: Server) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 @pytest.mark.parametrize("kind", [*KINDS, bodies.crowds], ids=lambda kind: kind.__name__)
-def test_no_body_takes_much_memory_while_it_is_read(
+def test_malformed_bodies_take_little_memory(
     server: Server, kind: Callable[[], Iterator[Bent]]
 ) -> None:
-    """Nor do answers grow with what is asked again and again."""
+    """The peak memory stays low for each kind of malformed body."""
     for bent in kind():
         exchange(server.port, bent.content)
-    assert peak_mb(server) < MOST_MB
+    assert peak_mb(server) < MAX_PEAK_MB
 
 
 JSON_VALUES = st.recursive(
@@ -142,10 +144,10 @@ JSON_VALUES = st.recursive(
 
 
 @settings(max_examples=150, deadline=None)
-@given(said=JSON_VALUES, key=st.sampled_from(["image", "pixels", "inputs", "instances"]))
-def test_any_json_is_refused_in_its_form(server: Server, said: object, key: str) -> None:
-    """Whatever JSON comes, the answer is that it is no image, in the form of the route."""
-    body = json.dumps({key: said}).encode()
+@given(value=JSON_VALUES, key=st.sampled_from(["image", "pixels", "inputs", "instances"]))
+def test_any_json_is_refused_in_its_form(server: Server, value: object, key: str) -> None:
+    """Arbitrary JSON is refused as no image, in the error form of the route."""
+    body = json.dumps({key: value}).encode()
     for path, statuses in (("/predict", (400, 422)), (bodies.OIP, (400,)), (bodies.TFS, (400,))):
         answer = server.ask(path, body, Content_Type="application/json")
         assert answer.status in statuses, answer

@@ -1,4 +1,4 @@
-"""Bad and odd images on every route that takes one: each gets its status, and nothing is left."""
+"""Damaged and odd images on every route: each gets its status, and nothing is left behind."""
 
 import base64
 import json
@@ -47,7 +47,7 @@ def _tensor(text: str) -> object:
     return {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": [text]}]}
 
 
-# Every route that takes an image, and every form of it.
+# Every route that takes an image, and every form of an upload.
 NATIVE: tuple[Ask, ...] = (
     _raw("/read"),
     _in_a_form("/predict"),
@@ -72,7 +72,7 @@ PROTOCOLS: tuple[Ask, ...] = (
 
 
 def _wrong(server: Server, picture: Picture, native: Ask, protocol: Ask) -> Iterator[str]:
-    """Say what is not as it should be for one picture, asked for in three ways."""
+    """Yield what is wrong with the responses to an image on three routes."""
     first = server.ask(body=picture.content)
     for answer in (first, native(server, picture.content)):
         kind = answer.headers.get("content-type")
@@ -102,17 +102,17 @@ def _throw(server: Server, *, flips: int, seed: int) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
-def test_every_picture_gets_its_status_and_leaves_nothing_behind(server: Server) -> None:
-    """Some 3,000 requests with bad and odd images: right statuses, and memory where it was."""
+def test_every_image_gets_its_status_and_leaves_nothing_behind(server: Server) -> None:
+    """About 3,000 damaged and odd images get the right status, and memory does not grow."""
     _throw(server, flips=1, seed=0)
     before = footprint(server)
     _throw(server, flips=8, seed=1)
     assert_is_back_at(before, server)
 
 
-@pytest.mark.skipif("SOAK_MINUTES" not in os.environ, reason="on demand: make soak")
-def test_pictures_for_long_leave_nothing_behind(server: Server) -> None:
-    """The same with other bits turned over each time, for as many minutes as are asked for."""
+@pytest.mark.skipif("SOAK_MINUTES" not in os.environ, reason="only in make soak")
+def test_images_for_long_leave_nothing_behind(server: Server) -> None:
+    """Other bits are flipped each time, for SOAK_MINUTES."""
     _throw(server, flips=1, seed=0)
     before, seed = footprint(server), 2
     until = time.monotonic() + 60 * float(os.environ["SOAK_MINUTES"])
@@ -122,8 +122,8 @@ def test_pictures_for_long_leave_nothing_behind(server: Server) -> None:
     assert_is_back_at(before, server)
 
 
-def test_a_bad_picture_spoils_no_other_of_its_batch(server: Server) -> None:
-    """In a batch each bad picture has an error of its own, and a 7 beside it is read."""
+def test_bad_image_affects_no_other_of_its_batch(server: Server) -> None:
+    """Each bad image of a batch has its own error, and the digits around it are read."""
     good, wrong = base64.b64encode(sample_png(7)).decode(), []
     some = [picture for picture in pictures(flips=2) if len(picture.content) < 100_000]
     for start in range(0, len(some), 100):

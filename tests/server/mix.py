@@ -1,4 +1,4 @@
-"""Requests of every kind, each with the answer that the application itself gives to it."""
+"""Build requests of every kind, each with the response that the application itself gives."""
 
 import base64
 import io
@@ -20,18 +20,18 @@ from tests.routes.test_errors import CASES
 from tests.server.process import Answer
 
 DIGITS = range(10)
-LONGEST = 100_000  # bytes of a wrong body that is sent again and again
+MAX_BODY_BYTES = 100_000  # longer malformed bodies would dominate a load of many requests
 PROTOCOLS = re.compile(r"/v[12]/")
 
 
 @dataclass(frozen=True)
 class Ask:
-    """One request, and what is right to answer.
+    """One request and its right response.
 
     Attributes:
-        kind: What it is, for counts.
+        kind: Name of the request, for counts and messages.
         status: The right status.
-        content: The right body; None where it changes from one time to the next.
+        content: The right body; None if it differs from one time to the next.
     """
 
     kind: str
@@ -43,31 +43,31 @@ class Ask:
     content: bytes | None = None
 
     def judge(self, answer: Answer) -> str:
-        """Return `right`, `refused`, `late`, `lost`, or what is wrong with an answer."""
+        """Return `right`, `refused`, `late`, `lost`, or a sentence that says what is wrong."""
         if answer.status == 0:
             return f"lost: {answer.error}"
         if answer.status == self.status:
-            said = self.content is None or _same(answer.content, self.content)
-            return "right" if said else f"{self.kind}: another answer: {answer.content[:300]!r}"
-        form = {503: ("refused", "queue-full"), 504: ("late", "deadline-passed")}
-        if answer.status not in form:
+            matches = self.content is None or _same(answer.content, self.content)
+            return "right" if matches else f"{self.kind}: another answer: {answer.content[:300]!r}"
+        refusals = {503: ("refused", "queue-full"), 504: ("late", "deadline-passed")}
+        if answer.status not in refusals:
             return f"{self.kind}: {answer.status} for {self.status}: {answer.content[:300]!r}"
-        word, slug = form[answer.status]
-        said = answer.json
+        outcome, slug = refusals[answer.status]
+        problem = answer.json
         if PROTOCOLS.match(self.path):
-            fits = list(said) == ["error"]
+            fits = list(problem) == ["error"]
         else:
-            fits = said["type"] == f"urn:digitscope:problem:{slug}" and said["status"] != 200
+            fits = problem["type"] == f"urn:digitscope:problem:{slug}" and problem["status"] != 200
         if not fits or (answer.status == 503) != ("retry-after" in answer.headers):
-            return f"{self.kind}: a refusal of another form: {answer.content[:300]!r}"
-        return word
+            return f"{self.kind}: an unexpected form of refusal: {answer.content[:300]!r}"
+        return outcome
 
 
 def asks(client: TestClient) -> list[Ask]:
-    """Make the requests, and let `client`'s application answer each once.
+    """Build the requests and record how `client`'s application responds to each.
 
     Raises:
-        ValueError: A digit is not read as what it is.
+        ValueError: A digit is misread.
     """
     found = []
     for kind, method, path, given in _requests():
@@ -95,25 +95,27 @@ _SENT = ("content-type", "inference-header-content-length")
 
 
 def _requests() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
-    """Give kind, method, path and the arguments of an HTTP client."""
+    """Yield kind, method, path and the arguments of an HTTP client."""
     for digit in DIGITS:
         pixels = sample_pixels(digit)
         for form in every_form(pixels).values():
             yield f"predict {digit}", "POST", "/predict", form
         yield f"predict photo {digit}", "POST", "/predict", {"files": {"file": _photo(pixels)}}
-        yield from _looks(digit, pixels)
+        yield from _multiple_and_inspection(digit, pixels)
         yield from _protocols(pixels)
     for path in ("/", "/models", "/models/compact/layers", "/metrics", "/version", "/livez"):
         yield f"get {path}", "GET", path, {}
     for case, (_, headers, body) in CASES.items():
-        if len(body) < LONGEST:
+        if len(body) < MAX_BODY_BYTES:
             yield f"garbage: {case}", "POST", "/predict", {"content": body, "headers": headers}
     for path in ("/nothing", "/layers/conv_9/unit"):
         yield f"garbage: {path}", "GET", path, {}
 
 
-def _looks(digit: int, pixels: np.ndarray) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
-    """Give what reads several digits, and what looks inside the network."""
+def _multiple_and_inspection(
+    digit: int, pixels: np.ndarray
+) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    """Yield requests that read several digits or inspect the network."""
     file = {"files": {"file": sample_png(digit)}}
     several = [sample_png((digit + at) % 10) for at in range(6)]
     items: list[Any] = [{"image": base64.b64encode(one).decode()} for one in several]
@@ -151,7 +153,7 @@ def _protocols(pixels: np.ndarray) -> Iterator[tuple[str, str, str, dict[str, An
 
 
 def _photo(pixels: np.ndarray) -> bytes:
-    """Enlarge a digit to dark ink on a sheet of light paper, as JPEG."""
+    """Return a digit as dark ink on a large light page, as JPEG."""
     sheet = 230 - np.pad(np.kron(pixels, np.ones((9, 9), np.uint8)) // 2, 60)
     stream = io.BytesIO()
     Image.fromarray(sheet).save(stream, format="JPEG", quality=90)
@@ -159,7 +161,7 @@ def _photo(pixels: np.ndarray) -> bytes:
 
 
 def _same(got: bytes, expected: bytes) -> bool:
-    """Tell whether two bodies say the same, but for ids of requests and the last digits."""
+    """Return whether two bodies are equal, except for request ids and the last decimals."""
     if got == expected:
         return True
     try:

@@ -1,4 +1,4 @@
-"""Concurrent calls run together: each gets its own rows, and nobody waits for nothing."""
+"""Concurrent calls of a model run as one batch, each with its own rows."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ from tests.conftest import Digits
 
 
 class Slow:
-    """A runtime that waits to be let go, and writes down how many images came together."""
+    """A runtime that blocks until it is released and records the size of each batch."""
 
     def __init__(self) -> None:
         """Begin with no runs."""
@@ -22,7 +22,7 @@ class Slow:
         self.go = threading.Event()
 
     def predict(self, images: Pixels) -> Outputs:
-        """Give each image's first row back."""
+        """Return the first ten pixels of each image."""
         self.sizes.append(len(images))
         self.go.wait(30)
         if images.max() == 255:
@@ -31,7 +31,7 @@ class Slow:
         return Outputs(marks, marks, marks)
 
     def inspect(self, images: Pixels) -> dict[str, NDArray[np.float32]]:
-        """Give nothing."""
+        """Return no layers."""
         return {}
 
 
@@ -47,8 +47,8 @@ def _until(holds) -> None:
     raise AssertionError("it never came true")
 
 
-def test_calls_that_gather_run_as_one_batch() -> None:
-    """The first runs at once; what comes meanwhile runs together, in rows of its own."""
+def test_concurrent_calls_run_as_one_batch() -> None:
+    """The first call runs at once; calls that arrive meanwhile run together, each with its rows."""
     slow = Slow()
     batching = BatchingRuntime(slow, max_batch=8, max_delay_s=30)
     with ThreadPoolExecutor(9) as pool:
@@ -62,8 +62,8 @@ def test_calls_that_gather_run_as_one_batch() -> None:
     assert slow.sizes == [1, 4]
 
 
-def test_rows_are_counted_not_calls() -> None:
-    """A full batch goes while the network is busy; what does not fit waits for the next."""
+def test_batch_size_counts_rows() -> None:
+    """A batch is full by rows, not calls; a call that does not fit waits for the next batch."""
     slow = Slow()
     batching = BatchingRuntime(slow, max_batch=4, max_delay_s=30)
     with ThreadPoolExecutor(9) as pool:
@@ -77,8 +77,8 @@ def test_rows_are_counted_not_calls() -> None:
         assert [len(call.result().probabilities) for call in calls] == [1, 3, 3, 9]
 
 
-def test_nobody_waits_longer_than_the_delay() -> None:
-    """While the network is busy, a lone call goes when the delay is over."""
+def test_no_call_waits_longer_than_the_delay() -> None:
+    """While the network is busy, a single call runs when the delay is over."""
     slow = Slow()
     batching = BatchingRuntime(slow, max_batch=8, max_delay_s=0.05)
     with ThreadPoolExecutor(2) as pool:
@@ -90,7 +90,7 @@ def test_nobody_waits_longer_than_the_delay() -> None:
         assert [call.result().logits[0, 0] for call in calls] == [1, 2]
 
 
-def test_an_error_reaches_every_caller_of_its_batch_and_no_other() -> None:
+def test_error_reaches_only_its_batch() -> None:
     """After a failed batch the next one runs."""
     slow = Slow()
     slow.go.set()
@@ -100,8 +100,8 @@ def test_an_error_reaches_every_caller_of_its_batch_and_no_other() -> None:
     assert batching.predict(_image(7)).features[0, 0] == 7
 
 
-def test_batched_answers_are_the_model_s(classic: Model, digits: Digits) -> None:
-    """Sixteen threads through a batcher get what each gets alone."""
+def test_batched_results_equal_the_models(classic: Model, digits: Digits) -> None:
+    """Sixteen threads through a batcher get the results of single calls."""
     batching = BatchingRuntime(classic.runtime, max_batch=8, max_delay_s=0.01)
     images = digits.images[:200]
     with ThreadPoolExecutor(16) as pool:

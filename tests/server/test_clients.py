@@ -1,4 +1,4 @@
-"""Clients that are slow, go on for ever or come in crowds hold nothing for long."""
+"""Clients that are slow, never stop sending, or come in crowds hold no resources for long."""
 
 import http.client
 import json
@@ -18,17 +18,17 @@ PNG = sample_png(3)
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
 SOON = HEAD.replace(b"Host: x", b"Host: x\r\nX-Request-Timeout: 0.5")
 EVERYTHING = b"/layers/0/activations?model=classic&layers=all"  # 400 kB
-MOST = 20
+MAX_CONNECTIONS = 20
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of little patience."""
+    """A server with short client timeouts."""
     folder = tmp_path_factory.mktemp("clients")
     limits = {"client_timeout_s": 0.5, "deadline_s": PATIENCE_S}
     with serving(folder, **limits) as server:
         yield server
-        # Whatever clients did, it was no error of the service.
+        # A client's misbehaviour is no error of the service.
         assert " ERROR " not in server.log.read_text()
 
 
@@ -39,35 +39,35 @@ def _connect(server: Server) -> socket.socket:
 
 
 def _rest(connection: socket.socket) -> bytes:
-    """Return what comes until the service closes the connection."""
+    """Return everything until the service closes the connection."""
     received = b""
     try:
         while part := connection.recv(65536):
             received += part
     except ConnectionResetError:
-        pass  # closed while we were sending
+        pass  # the service closed the connection while we were sending
     return received
 
 
 def _drip(connection: socket.socket, content: bytes) -> None:
-    """Send the same for ever, a little at a time."""
+    """Send the same bytes again and again, with pauses, until the connection is closed."""
     try:
         while True:
             connection.sendall(content)
             threading.Event().wait(0.05)
     except OSError:
-        pass  # closed at last
+        pass  # the service has closed the connection
 
 
 def test_connection_without_a_request_is_closed(server: Server) -> None:
-    """Who connects and says nothing is cut off without a word."""
+    """A client that connects and sends nothing is disconnected without a response."""
     with _connect(server) as connection:
         assert _rest(connection) == b""
 
 
 @pytest.mark.parametrize("part", [b"X-Slow: 1\r\n", b"x"], ids=["lines", "letters"])
 def test_head_that_never_ends_is_refused(server: Server, part: bytes) -> None:
-    """A head that comes line by line, or letter by letter, gets 408 in time."""
+    """A request head that arrives line by line or letter by letter gets 408 in time."""
     with _connect(server) as connection:
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: ")
         dripping = threading.Thread(target=_drip, args=(connection, part))
@@ -77,8 +77,8 @@ def test_head_that_never_ends_is_refused(server: Server, part: bytes) -> None:
     assert received.startswith(b"HTTP/1.1 408 ")
 
 
-def test_what_is_no_request_is_counted_and_logged(server: Server) -> None:
-    """Its answer has an id, which a line of the log has too."""
+def test_malformed_request_is_counted_and_logged(server: Server) -> None:
+    """The response to a malformed request has an id, which the log has too."""
     before = server.metric("digitscope_requests_total", route="other", status="400")
     with _connect(server) as connection:
         connection.sendall(b"no HTTP at all\r\n\r\n")
@@ -93,7 +93,7 @@ def test_what_is_no_request_is_counted_and_logged(server: Server) -> None:
 
 @pytest.mark.parametrize("part", [b"X-Many: 1\r\n", b"x"], ids=["lines", "letters"])
 def test_head_that_is_too_large_is_refused(server: Server, part: bytes) -> None:
-    """A head is read up to a limit, not for as long as it comes."""
+    """The service reads a request head only up to a limit."""
     with _connect(server) as connection:
         sent = threading.Thread(target=_send_all, args=(connection, part * 200_000))
         sent.start()
@@ -103,27 +103,27 @@ def test_head_that_is_too_large_is_refused(server: Server, part: bytes) -> None:
 
 
 def _send_all(connection: socket.socket, content: bytes) -> None:
-    with suppress(OSError):  # refused before all was sent
+    with suppress(OSError):  # the service may refuse before it has everything
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: 1" + content)
 
 
 def test_trailers_that_never_end_are_cut_off(server: Server) -> None:
-    """What follows the last chunk of a body is no way round the limit."""
+    """Trailers after the last chunk of a body cannot exceed the limit."""
     with _connect(server) as connection:
         connection.sendall(
             b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
         )
         with pytest.raises(ConnectionError):
-            _send_for_ever(connection, b"X-Trailer: more and more\r\n" * 1000)
+            _send_forever(connection, b"X-Trailer: more and more\r\n" * 1000)
 
 
-def _send_for_ever(connection: socket.socket, content: bytes) -> None:
+def _send_forever(connection: socket.socket, content: bytes) -> None:
     while True:
         connection.sendall(content)
 
 
 def test_body_that_never_ends_gets_its_deadline(server: Server) -> None:
-    """A slow body gets 504; who sends on after that is cut off."""
+    """A slow body gets 504; a client that goes on sending is disconnected."""
     with _connect(server) as connection:
         connection.sendall(SOON % 1_000_000)
         dripping = threading.Thread(target=_drip, args=(connection, b"x"))
@@ -135,7 +135,7 @@ def test_body_that_never_ends_gets_its_deadline(server: Server) -> None:
 
 
 def test_slow_body_in_time_is_answered(server: Server) -> None:
-    """A body that comes in parts, each soon enough, is read as any other."""
+    """A body that arrives in parts, each in time, is answered."""
     with _connect(server) as connection:
         connection.sendall(HEAD % len(PNG))
         for start in range(0, len(PNG), 100):
@@ -144,19 +144,19 @@ def test_slow_body_in_time_is_answered(server: Server) -> None:
         assert b'"digit":3' in connection.recv(65536)
 
 
-def test_answer_that_nobody_takes_is_dropped(server: Server) -> None:
-    """Who asks for more and more and reads nothing loses the connection, not only its turn."""
+def test_client_that_reads_no_response_is_disconnected(server: Server) -> None:
+    """A client that sends more and more requests and reads no response is disconnected."""
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", server.port))
         connection.sendall((HEAD.replace(b"/predict", EVERYTHING) % len(PNG) + PNG) * 20)
-        broken = select.poll()
-        broken.register(connection, 0)  # a reset is told; an end, after all was sent, is not
-        eventually(lambda: broken.poll(0))
+        reset = select.poll()
+        reset.register(connection, 0)  # reports a reset, but not a regular end
+        eventually(lambda: reset.poll(0))
 
 
-def test_slow_taker_gets_all_of_it(server: Server) -> None:
-    """An answer that is taken slowly, but on and on, comes whole."""
+def test_slow_reader_gets_the_whole_response(server: Server) -> None:
+    """A client that reads slowly, but steadily, gets the whole response."""
     whole = server.ask(EVERYTHING.decode(), PNG).content
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -169,10 +169,10 @@ def test_slow_taker_gets_all_of_it(server: Server) -> None:
     assert received.endswith(whole)
 
 
-def test_crowds_are_refused_but_for_probes(tmp_path: Path) -> None:
-    """Above the most connections, requests get 503, probes their answer, and later all is well."""
-    with serving(tmp_path, max_connections=MOST) as server, ExitStack() as crowd:
-        for _ in range(MOST):
+def test_too_many_connections_are_refused(tmp_path: Path) -> None:
+    """Above the connection limit requests get 503, probes are answered, and later all is well."""
+    with serving(tmp_path, max_connections=MAX_CONNECTIONS) as server, ExitStack() as crowd:
+        for _ in range(MAX_CONNECTIONS):
             crowd.enter_context(_connect(server))
         refused = server.ask(body=PNG)
         assert (refused.status, refused.json["title"]) == (503, "Too busy")

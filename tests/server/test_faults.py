@@ -1,4 +1,4 @@
-"""What fails around the service, one thing at a time, while requests come in."""
+"""Faults around the service, one at a time, while requests arrive."""
 
 import io
 import os
@@ -27,14 +27,14 @@ JUMPS_D = (4000, -4000, 0)
 
 
 @pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a disk of 4 MB, to be filled."""
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of 4 MB."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
         if os.environ.get("DEMAND_FAULTS"):
-            pytest.fail("a small disk cannot be mounted")
+            pytest.fail("cannot mount a small disk")
         pytest.skip("needs the right to mount a small disk")
     try:
         yield folder
@@ -43,23 +43,23 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def _fill(folder: Path) -> None:
-    with (folder / "rubbish").open("wb", buffering=0) as file:
+    with (folder / "filler").open("wb", buffering=0) as file:
         try:
             while True:
                 file.write(bytes(4096))
         except OSError:
-            pass  # it is full
+            pass  # the disk is full
 
 
 @pytest.mark.tools
 def test_worker_that_starts_on_a_full_disk_serves(
-    tmp_path: Path, full_disk: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where there is no room for shared counts, a new worker says so and answers all the same."""
-    monkeypatch.setenv("TMPDIR", str(full_disk))
+    """Without room for shared metrics, a new worker logs that and serves all the same."""
+    monkeypatch.setenv("TMPDIR", str(small_disk))
     with serving(tmp_path, workers=2) as server:
         server.wait_for_starts(2)
-        _fill(full_disk)
+        _fill(small_disk)
         with Load(server, clients=2) as load:
             victim = min(server.workers())
             os.kill(victim, signal.SIGKILL)
@@ -69,12 +69,12 @@ def test_worker_that_starts_on_a_full_disk_serves(
             eventually(lambda: load.statuses[200] > seen + 200)
             assert server.workers() == workers
         assert not load.wrong
-        assert load.statuses[0] <= 2  # what the victim held
+        assert load.statuses[0] <= 2  # the requests of the killed worker
         assert server.get("/metrics").status == 200
 
 
 def test_log_on_a_full_disk_costs_no_answer(tmp_path: Path) -> None:
-    """Lines that cannot be written are lost, and nothing else."""
+    """If the log cannot be written, only its lines are lost."""
     (tmp_path / "server.log").symlink_to("/dev/full")
     with serving(tmp_path) as server, Load(server, clients=2) as load:
         eventually(lambda: load.statuses[200] > 100)
@@ -84,14 +84,14 @@ def test_log_on_a_full_disk_costs_no_answer(tmp_path: Path) -> None:
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    """A folder with a copy of the classic bundle, free to be damaged."""
+    """A folder with a copy of the classic bundle, which a test may damage."""
     folder = tmp_path / "models"
     shutil.copytree("model/classic", folder / "classic")
     return folder
 
 
 def test_files_damaged_while_they_are_served(tmp_path: Path, models: Path) -> None:
-    """Answers stay right whatever becomes of the files; no damage is loaded; whole files are."""
+    """Damaged files change no response and are never loaded; whole files are."""
     bundle = models / "classic"
     with serving(tmp_path, model_dir=models, default_model="classic", admin_token=TOKEN) as server:
         with Load(server, clients=2) as load:
@@ -115,10 +115,10 @@ def test_files_damaged_while_they_are_served(tmp_path: Path, models: Path) -> No
         assert set(load.statuses) == {200}
 
 
-def test_worker_lost_beside_a_damaged_bundle(tmp_path: Path, models: Path) -> None:
-    """Who is left serves on while no other can start, and another comes once the files are whole.
+def test_worker_lost_while_a_bundle_is_damaged(tmp_path: Path, models: Path) -> None:
+    """The other worker serves on, and a new one starts once the files are whole.
 
-    Where nobody is left, the service ends with a sentence and a code that is not 0.
+    If no worker is left and none can start, the service ends with a message and exit code 1.
     """
     compiled = models / "classic" / COMPILED_FILE
     whole = compiled.read_bytes()
@@ -140,23 +140,23 @@ def test_worker_lost_beside_a_damaged_bundle(tmp_path: Path, models: Path) -> No
         assert "no worker serves, and none can start" in server.log.read_text()
 
 
-def test_rubbish_with_a_right_hash_is_refused(tmp_path: Path, models: Path) -> None:
-    """A file that is as published and is still no network is refused, and the old one stays."""
+def test_invalid_files_with_a_right_hash_are_refused(tmp_path: Path, models: Path) -> None:
+    """A file that matches its hash but is no network is refused, and the old model stays."""
     bundle = models / "classic"
     metadata = open_bundle(bundle).metadata
     with serving(tmp_path, model_dir=models, default_model="classic", admin_token=TOKEN) as server:
         for name in (KERAS_FILE, COMPILED_FILE, EMBEDDINGS_FILE):
             whole = (bundle / name).read_bytes()
-            for rubbish in (b"", b"rubbish", _hollow(whole)):
-                (bundle / name).write_bytes(rubbish)
+            for invalid in (b"", b"no network", _hollow(whole)):
+                (bundle / name).write_bytes(invalid)
                 seal(bundle, metadata)
-                assert _reload(server).status == 409, (name, rubbish)
+                assert _reload(server).status == 409, (name, invalid)
             (bundle / name).write_bytes(whole)
         assert server.ask(body=sample_png(5)).json["digit"] == 5
 
 
 def _hollow(content: bytes) -> bytes:
-    """Return an archive with its files but the configuration emptied, or another file's half."""
+    """Return an archive whose files are empty except the configuration, or half of another file."""
     if not zipfile.is_zipfile(io.BytesIO(content)):
         return content[: len(content) // 2]
     stream = io.BytesIO()
@@ -166,8 +166,8 @@ def _hollow(content: bytes) -> bytes:
     return stream.getvalue()
 
 
-def test_storm_of_reloads(tmp_path: Path, models: Path) -> None:
-    """Reloads wait in their own bounded line; predictions go on, and no memory stays behind."""
+def test_many_reloads_at_once(tmp_path: Path, models: Path) -> None:
+    """Reloads wait in their own bounded queue; predictions go on, and memory does not grow."""
     settings = {"slow_max_queue": 2, "deadline_s": 60, "admin_token": TOKEN}
     with serving(tmp_path, model_dir=models, default_model="classic", **settings) as server:
         with Load(server, clients=2) as load:
@@ -180,12 +180,13 @@ def test_storm_of_reloads(tmp_path: Path, models: Path) -> None:
             eventually(lambda: load.versions[PUBLISHED + 4] > 0)
         assert not load.wrong
         assert set(load.statuses) == {200}
-        # A storm that left its models behind would add 100 MB each time; one of 38 MB may still be
-        # answering when the memory is looked at.
+        # Leaked models would add 100 MB each time. One model of 38 MB may still be in use when the
+        # memory is measured.
         assert min(after[2:]) - after[1] < 20
 
 
 def _storm(server: Server) -> Counter[int]:
+    """Send 12 reloads at once and count their statuses."""
     statuses: Counter[int] = Counter()
     threads = [
         threading.Thread(target=lambda: statuses.update([_reload(server).status]))
@@ -199,8 +200,8 @@ def _storm(server: Server) -> Counter[int]:
 
 
 @pytest.mark.tools
-def test_clock_that_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Years forth and back change the log's dates and nothing else: no deadline, no rate."""
+def test_clock_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that jumps by years changes dates in the log, but no deadline and no rate limit."""
     if not FAKETIME:
         if os.environ.get("DEMAND_FAULTS"):
             pytest.fail("libfaketime is missing")

@@ -1,4 +1,4 @@
-"""Start, reload, loss of a worker and stop under load: no request is lost."""
+"""Start, reload, loss of a worker and stop under load lose no request."""
 
 import json
 import os
@@ -23,14 +23,14 @@ TOKEN = "a token of some length"
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    """A folder with a copy of the classic bundle, free to be changed."""
+    """A folder with a copy of the classic bundle, which a test may change."""
     folder = tmp_path / "models"
     shutil.copytree(REPOSITORY / "model" / "classic", folder / "classic")
     return folder
 
 
 def _publish(models: Path, version: int) -> None:
-    """Put another version in the place of the bundle, as `digitscope train` does."""
+    """Replace the bundle by another version, as `digitscope train` does."""
     fresh, place = models.parent / "classic", models / "classic"
     shutil.copytree(place, fresh)
     metadata = open_bundle(fresh).metadata.model_copy(update={"version": version})
@@ -44,7 +44,7 @@ def _reload(server: Server, token: str = TOKEN):
 
 
 def test_reload_under_load_loses_nothing(tmp_path: Path, models: Path) -> None:
-    """A new version takes over between two requests; every request has its answer."""
+    """A new version takes over between two requests; every request is answered."""
     with serving(tmp_path, model_dir=models, default_model="classic", admin_token=TOKEN) as server:
         with Load(server, clients=4) as load:
             eventually(lambda: load.versions[PUBLISHED] > 20)
@@ -60,7 +60,7 @@ def test_reload_under_load_loses_nothing(tmp_path: Path, models: Path) -> None:
 
 
 def test_bad_bundles_are_refused_and_the_old_one_stays(tmp_path: Path, models: Path) -> None:
-    """A damaged file, or the compiled model of another network, leaves the old model in place."""
+    """A damaged file or a compiled model of another network leaves the served model in place."""
     with serving(tmp_path, model_dir=models, default_model="classic", admin_token=TOKEN) as server:
         compiled = models / "classic" / COMPILED_FILE
         whole = compiled.read_bytes()
@@ -68,7 +68,7 @@ def test_bad_bundles_are_refused_and_the_old_one_stays(tmp_path: Path, models: P
         refused = _reload(server)
         assert refused.status == 409
         assert COMPILED_FILE in refused.json["detail"]
-        # Hashes that fit, for a network that takes each digit for another.
+        # The hashes are right, but the network confuses the digits.
         bundle = models / "classic"
         metadata = json.loads((bundle / METADATA).read_text())
         compiled.write_bytes(_with_other_logits(whole))
@@ -81,7 +81,7 @@ def test_bad_bundles_are_refused_and_the_old_one_stays(tmp_path: Path, models: P
 
 
 def _with_other_logits(compiled: bytes) -> bytes:
-    """Change the order of the classes in the logits' kernel, `[10, 512]` float32 in the file."""
+    """Reverse the order of the classes in the logits' kernel, `[10, 512]` float32 in the file."""
     keras = (REPOSITORY / "model" / "classic" / "model.keras").read_bytes()
     steps, _, weights = read_keras_file(keras)
     kernel = weights[[step.name for step in steps].index("logits")]["kernel"].T
@@ -91,7 +91,7 @@ def _with_other_logits(compiled: bytes) -> bytes:
 
 
 def test_only_the_operator_reloads(tmp_path: Path, models: Path) -> None:
-    """Another token is refused; without the setting there is nothing to reload."""
+    """A wrong token is refused; without a token in the settings there is no reload."""
     with serving(tmp_path, model_dir=models, default_model="classic", admin_token=TOKEN) as server:
         assert _reload(server, "another token").status == 401
         assert server.ask("/models/classic/reload").status == 401
@@ -110,7 +110,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_stop_loses_nothing(tmp_path: Path, scratch: Path) -> None:
-    """Not ready first, still answering, then no new connections; what was accepted is answered."""
+    """After SIGTERM: not ready, then no new connections; accepted requests are answered."""
     with serving(tmp_path, drain_delay_s=1.0) as server:
         with Load(server, clients=4) as load:
             eventually(lambda: load.statuses[200] > 20)
@@ -120,12 +120,12 @@ def test_stop_loses_nothing(tmp_path: Path, scratch: Path) -> None:
             assert (answer.status, answer.json["digit"]) == (200, 4)
             assert answer.headers["connection"] == "close"
             assert server.get("/livez").status == 200
-            # uvicorn raises the signal again when all is done.
+            # uvicorn raises the signal again after its shutdown.
             assert server.process.wait(30) == -signal.SIGTERM
         assert "Application shutdown complete" in server.log.read_text()
         assert not load.wrong
         assert set(load.statuses) == {200, 0}
-        # The kernel may have taken connections that were never accepted when the socket closed.
+        # The kernel may have accepted connections that the server never saw.
         refused = sum(n for error, n in load.errors.items() if "ConnectionRefused" in error)
         assert load.statuses[0] - refused <= 4, load.errors
     assert not list(scratch.iterdir())
@@ -134,10 +134,9 @@ def test_stop_loses_nothing(tmp_path: Path, scratch: Path) -> None:
 def test_workers_are_replaced_and_count_together(
     tmp_path: Path, models: Path, scratch: Path
 ) -> None:
-    """A worker killed under load costs at most what it held; the others go on, and a new one comes.
+    """A killed worker costs at most its own requests, and a new worker replaces it.
 
-    Every request has its answer at the latest when it is sent again, the metrics of all workers add
-    up, a reload reaches all of them, and nothing stays behind when they are stopped.
+    The metrics of all workers add up, a reload reaches all of them, and no file stays behind.
     """
     with serving(
         tmp_path, workers=2, model_dir=models, default_model="classic", admin_token=TOKEN
@@ -155,12 +154,12 @@ def test_workers_are_replaced_and_count_together(
         assert set(load.statuses) <= {200, 0}
         assert load.statuses[0] <= clients
         counted = server.metric("digitscope_requests_total", route="/predict", status="200")
-        # An answer may have left the victim before it was counted.
+        # The victim may have sent a response without counting it.
         assert 0 <= load.statuses[200] - counted <= clients
         _publish(models, PUBLISHED + 1)
         assert _reload(server).status == 200
         eventually(lambda: _versions(server) == {PUBLISHED + 1})
-        # The victim's own say is not counted among those who live.
+        # The gauges of the dead worker are gone.
         eventually(
             lambda: server.metric("digitscope_model_version", model="classic") == PUBLISHED + 1
         )
@@ -169,7 +168,7 @@ def test_workers_are_replaced_and_count_together(
 
 
 def test_workers_end_with_their_supervisor(tmp_path: Path) -> None:
-    """Where the supervisor is killed outright, its workers finish and go, and the port is free."""
+    """If the supervisor is killed, its workers finish and end, and the port is free."""
     with serving(tmp_path, workers=2, drain_delay_s=0) as server:
         server.wait_for_starts(2)
         workers = server.workers()

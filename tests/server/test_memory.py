@@ -1,4 +1,4 @@
-"""What photos take goes back when they have been read."""
+"""The memory that photos take is returned to the system."""
 
 import io
 import sys
@@ -15,9 +15,9 @@ from tests.server.footprint import memory_mb, peak_mb
 from tests.server.process import eventually, serving
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems' allocators are their own")
-def test_a_burst_of_photos_leaves_no_memory_behind(tmp_path: Path) -> None:
-    """A worker holds 150 MB at most, except while photos are being read."""
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_burst_of_photos_leaves_no_memory_behind(tmp_path: Path) -> None:
+    """A worker holds at most 150 MB, except while it reads photos."""
     photo = encode(_photo(7))
     with serving(tmp_path) as server:
         with ThreadPoolExecutor(4) as clients:
@@ -29,7 +29,7 @@ def test_a_burst_of_photos_leaves_no_memory_behind(tmp_path: Path) -> None:
 
 
 def _photo(digit: int) -> np.ndarray:
-    """Return a digit as a camera sees it: a million pixels, a shadow, grain, in colour."""
+    """Return a digit as a camera sees it: a million pixels, a shadow, noise and colour."""
     sample = Image.open(io.BytesIO(sample_png(digit)))
     ink = ImageOps.invert(sample).resize((800, 800), Image.Resampling.BICUBIC)
     page = np.asarray(ImageOps.expand(ink, (250, 100), 255), np.float32)

@@ -1,4 +1,4 @@
-"""More load than the process carries: clear refusals at once, right answers to all others."""
+"""Under overload, requests are refused at once or answered rightly."""
 
 import socket
 import time
@@ -15,7 +15,7 @@ from tests.server.test_life_cycle import TOKEN
 NPY = "application/x-npy"
 
 
-def test_what_is_too_much_is_refused_and_all_is_counted(tmp_path: Path) -> None:
+def test_excess_requests_are_refused_and_counted(tmp_path: Path) -> None:
     """Each request gets its right answer or a 503 with Retry-After, and the metrics add up."""
     with serving(tmp_path, threads=1, max_queue=1, quick_below_s=0) as server:
         with Load(server, clients=24) as load:
@@ -34,8 +34,8 @@ def test_what_is_too_much_is_refused_and_all_is_counted(tmp_path: Path) -> None:
         assert server.ask(body=sample_png(3)).json["digit"] == 3
 
 
-def test_what_is_accepted_is_answered_in_time(tmp_path: Path) -> None:
-    """However many ask, nobody is let in who must then wait until the deadline; batches neither."""
+def test_accepted_requests_are_answered_in_time(tmp_path: Path) -> None:
+    """The service accepts no request or batch that would wait until its deadline."""
     many = npy(np.stack([sample_pixels(n % 10) for n in range(1024)]))
     batches: Counter[int] = Counter()
 
@@ -55,8 +55,8 @@ def test_what_is_accepted_is_answered_in_time(tmp_path: Path) -> None:
         assert (late, busy) == (0, load.statuses[503] + batches[503])
 
 
-def test_a_quick_network_reads_for_many_clients_together(tmp_path: Path) -> None:
-    """Every client gets its own digit, runs hold several images, and the metrics add up."""
+def test_micro_batches_serve_many_clients(tmp_path: Path) -> None:
+    """Every client gets its own digit, micro-batches hold several images, the metrics add up."""
     with serving(tmp_path, quick_below_s=1) as server:
         with Load(server, clients=24) as load:
             eventually(lambda: load.statuses[200] > 500)
@@ -68,8 +68,8 @@ def test_a_quick_network_reads_for_many_clients_together(tmp_path: Path) -> None
         assert server.metric("digitscope_queue_seconds_count", lane="quick") == load.sent
 
 
-def test_what_batching_puts_together_is_counted_as_it_runs(tmp_path: Path) -> None:
-    """With batching on, batches hold the images of several requests, and add up to all of them."""
+def test_batches_are_counted(tmp_path: Path) -> None:
+    """With batching on, batches hold the images of several requests, and the metrics add up."""
     batching = {"max_batch": 8, "max_delay_ms": 50, "threads": 8, "quick_below_s": 0}
     with serving(tmp_path, default_model="classic", **batching) as server:
         with Load(server, clients=8) as load:
@@ -80,8 +80,8 @@ def test_what_batching_puts_together_is_counted_as_it_runs(tmp_path: Path) -> No
         assert server.metric("digitscope_batch_size_count") < load.sent
 
 
-def test_explanations_do_not_keep_predictions_waiting(tmp_path: Path) -> None:
-    """With the slow lane full, it refuses more; predictions, counts and reloads go on."""
+def test_explanations_do_not_block_predictions(tmp_path: Path) -> None:
+    """With a full slow queue, explanations are refused; predictions and reloads go on."""
     settings = {"slow_threads": 1, "slow_max_queue": 0, "admin_token": TOKEN}
     with serving(tmp_path, **settings) as server:
         busy = _hold(server, "/explain?method=integrated-gradients&steps=256")
@@ -97,7 +97,7 @@ def test_explanations_do_not_keep_predictions_waiting(tmp_path: Path) -> None:
 
 
 def test_deadlines_of_service_and_client(tmp_path: Path) -> None:
-    """What is not answered in time gets 504, in the queue and at work; clients may ask for less."""
+    """A late request gets 504, in the queue and at work; clients may ask for a shorter deadline."""
     with serving(tmp_path, deadline_s=30) as server:
         slow = "/explain?method=integrated-gradients&steps=256"
         late = server.ask(slow, sample_png(2), X_Request_Timeout="0.02")
@@ -109,8 +109,8 @@ def test_deadlines_of_service_and_client(tmp_path: Path) -> None:
         eventually(lambda: server.metric("digitscope_rejections_total", reason="deadline") == 1)
 
 
-def test_clients_that_went_away_cost_nothing(tmp_path: Path) -> None:
-    """Work that waits for a client that is gone is dropped, and counted as such."""
+def test_requests_of_disconnected_clients_are_dropped(tmp_path: Path) -> None:
+    """Queued work of a client that has disconnected is dropped and counted."""
     with serving(tmp_path, slow_threads=1, slow_max_queue=30) as server:
         waiting = [_hold(server, "/explain?method=integrated-gradients") for _ in range(20)]
         time.sleep(0.1)
@@ -120,8 +120,8 @@ def test_clients_that_went_away_cost_nothing(tmp_path: Path) -> None:
         assert server.ask("/explain?checks=false", sample_png(1)).status == 200
 
 
-def test_a_batch_ends_with_its_deadline_and_with_its_client(tmp_path: Path) -> None:
-    """A batch that is late gets 504, and one whose client left is dropped; neither is read."""
+def test_batch_ends_with_its_deadline_or_client(tmp_path: Path) -> None:
+    """A late batch gets 504, one whose client has gone is dropped; neither runs to its end."""
     many = npy(np.stack([sample_pixels(n % 10) for n in range(256)]))
     path = "/predict/batch?model=ensemble"
     with serving(tmp_path, threads=1) as server:
@@ -140,7 +140,7 @@ def test_a_batch_ends_with_its_deadline_and_with_its_client(tmp_path: Path) -> N
 def _hold(
     server: Server, path: str, body: bytes = sample_png(8), kind: str = "image/png"
 ) -> socket.socket:
-    """Send a request and leave the answer unread."""
+    """Send a request and leave the response unread."""
     connection = socket.create_connection(("127.0.0.1", server.port))
     connection.sendall(
         f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n"

@@ -1,4 +1,4 @@
-"""SIGTERM at every stage: what has begun is finished, and nothing keeps the process."""
+"""SIGTERM at every stage: begun requests are finished, and nothing keeps the process alive."""
 
 import http.client
 import json
@@ -32,19 +32,19 @@ def _answer(connection: socket.socket) -> tuple[int, bytes]:
     return response.status, response.read()
 
 
-def test_before_it_is_ready(tmp_path: Path) -> None:
-    """A process that is still loading goes at once, or when it has loaded, without a traceback."""
-    for said in ("", "Started server process"):
+def test_stop_while_loading(tmp_path: Path) -> None:
+    """A process that is still loading ends on SIGTERM, without a traceback."""
+    for line in ("", "Started server process"):
         server = Server(tmp_path / "server.log")
-        eventually(lambda said=said, server=server: said in server.log.read_text())
+        eventually(lambda line=line, server=server: line in server.log.read_text())
         assert server.stop() == -signal.SIGTERM
         assert "Traceback" not in server.log.read_text()
 
 
-def test_all_that_has_begun_is_answered(tmp_path: Path) -> None:
-    """At work, in the queue, half sent, half taken, reloading: finished; idle, half a head: closed.
+def test_begun_requests_are_answered(tmp_path: Path) -> None:
+    """SIGTERM closes idle connections, and finishes every request that has begun.
 
-    The process is told to stop while one connection or more is at each of these stages.
+    At that moment requests are at work, in the queue, half sent, half read or reloading a model.
     """
     limits = {"drain_delay_s": 3, "deadline_s": 60, "grace_s": 60, "admin_token": TOKEN}
     limits |= {"client_timeout_s": PATIENCE_S}
@@ -56,20 +56,20 @@ def test_all_that_has_begun_is_answered(tmp_path: Path) -> None:
         half_body = stack.enter_context(
             _connect(server, HEAD % (b"/predict", len(PNG)) + PNG[:100])
         )
-        half_taken = stack.enter_context(_connect(server, HEAD % (EVERYTHING, len(PNG)) + PNG))
-        begun = half_taken.recv(1)
+        half_read = stack.enter_context(_connect(server, HEAD % (EVERYTHING, len(PNG)) + PNG))
+        first_byte = half_read.recv(1)
         pool = stack.enter_context(ThreadPoolExecutor(5))
         slow = [pool.submit(server.ask, SLOW, PNG) for _ in range(4)]
         reload = pool.submit(server.ask, "/models/compact/reload", Authorization=f"Bearer {TOKEN}")
         server.process.send_signal(signal.SIGTERM)
         eventually(lambda: server.get("/readyz").status == 503)
         assert (kept.recv(1), half_head.recv(1)) == (b"", b"")
-        # Now no connection is accepted any more.
+        # From now on the server accepts no connections.
         assert server.get("/livez").status == 0
         half_body.sendall(PNG[100:])
         status, content = _answer(half_body)
         assert (status, json.loads(content)["digit"]) == (200, 6)
-        assert (begun + _rest(half_taken)).endswith(whole)
+        assert (first_byte + _rest(half_read)).endswith(whole)
         assert [asked.result().status for asked in slow] == [200] * 4
         assert reload.result().status == 200
         assert server.process.wait(PATIENCE_S) == -signal.SIGTERM
@@ -83,8 +83,8 @@ def _rest(connection: socket.socket) -> bytes:
     return received
 
 
-def test_what_outlives_the_grace_is_cut_off(tmp_path: Path) -> None:
-    """A client that never ends its body keeps the process for the time of grace, and no longer."""
+def test_requests_end_with_the_grace_period(tmp_path: Path) -> None:
+    """A client that never ends its body delays the stop by the grace period, and no longer."""
     with (
         serving(tmp_path, drain_delay_s=0, deadline_s=600, grace_s=1) as server,
         _connect(server, HEAD % (b"/predict", 1000) + PNG[:100]),
@@ -92,8 +92,8 @@ def test_what_outlives_the_grace_is_cut_off(tmp_path: Path) -> None:
         assert server.stop() == -signal.SIGTERM
 
 
-def test_who_is_cut_off_is_told(tmp_path: Path) -> None:
-    """What a thread works on when the grace is over gets 503, and the process does not wait."""
+def test_aborted_requests_get_503(tmp_path: Path) -> None:
+    """Work that a thread has not finished after the grace period gets 503; the process ends."""
     settings = {"drain_delay_s": 1, "deadline_s": 600, "grace_s": 1, "default_model": "ensemble"}
     with serving(tmp_path, **settings) as server, ThreadPoolExecutor(1) as pool:
         slow = pool.submit(server.ask, SLOW, PNG)
@@ -106,18 +106,18 @@ def test_who_is_cut_off_is_told(tmp_path: Path) -> None:
 
 
 def test_second_signal_shortens_the_drain(tmp_path: Path) -> None:
-    """Who cannot wait for the drain says so by another SIGTERM."""
+    """Another SIGTERM ends the drain."""
     with serving(tmp_path, drain_delay_s=600) as server:
         server.process.send_signal(signal.SIGTERM)
         eventually(lambda: server.get("/readyz").status == 503)
         assert server.stop() == -signal.SIGTERM
 
 
-def test_workers_stop_as_one_process_does(tmp_path: Path) -> None:
-    """The drain is one, who told of it in whichever way; after it nobody listens any more.
+def test_workers_stop_like_a_single_process(tmp_path: Path) -> None:
+    """There is one drain, however SIGTERM arrives; after it no worker accepts connections.
 
-    Workers hear of SIGTERM twice where their whole process group is told: from there, and from
-    their supervisor. A second one to the supervisor cuts the drain short.
+    If the whole process group gets SIGTERM, workers get it twice: directly and from their
+    supervisor. A second SIGTERM to the supervisor ends the drain.
     """
     limits = {"drain_delay_s": 600, "deadline_s": 600, "grace_s": 60}
     with serving(tmp_path, workers=2, **limits) as server, ExitStack() as stack:

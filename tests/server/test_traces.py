@@ -1,4 +1,4 @@
-"""OpenTelemetry: with a collector set, every request leaves a trace; without one, nothing."""
+"""OpenTelemetry: with a collector set, every request leaves a trace."""
 
 import threading
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.server.process import eventually, serving
 
 
 class Collector(ThreadingHTTPServer):
-    """Takes what exporters send and keeps it."""
+    """A collector that keeps what exporters send."""
 
     def __init__(self) -> None:
         """Listen on a free port."""
@@ -29,7 +29,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
 
-    def log_message(self, *said: object) -> None:
+    def log_message(self, *message: object) -> None:
         """Write nothing."""
 
 
@@ -48,7 +48,7 @@ def collector() -> Iterator[Collector]:
 def test_requests_leave_traces(
     tmp_path: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The collector gets a span of the quick route and one of another, under the service's name."""
+    """The collector gets spans of a fast route and of another route, under the service's name."""
     for name, value in {
         "FASTAPI_OTEL_AUTO_CONFIGURE": "true",
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}",
