@@ -18,7 +18,7 @@ class Reply:
 def request(
     target: str, body: bytes = b"", *headers: str, method: str = "POST", host: str = "Host: x"
 ) -> bytes:
-    """Return a request that closes its connection, with a Content-Length unless `headers` frame it."""
+    """Return a request that ends its connection; `headers` may replace its Content-Length."""
     lines = [f"{method} {target} HTTP/1.1", *([host] if host else []), "Connection: close"]
     framed = any(one.lower().startswith(("content-length", "transfer-enc")) for one in headers)
     lines += [] if framed else [f"Content-Length: {len(body)}"]
