@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorF
 
 @pytest.fixture(scope="module", autouse=True)
 def empty_plots() -> Iterator[None]:
-    """Draw no plots, which take a quarter of the time of a publication; test_publish.py draws them."""
+    """Draw no plots: they take a quarter of a publication; test_publish.py tests them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("training.card._save", lambda figure, path: path.touch())
         yield
