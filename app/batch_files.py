@@ -1,6 +1,7 @@
-"""Many image files read on all cores: a row a file, errors as rows, resumable.
+"""Read many image files in worker processes and write a table with one row per file.
 
-Knows files and models; the command line is in `app.cli`.
+A file that cannot be read gets a row with its error. An interrupted run can be resumed. Knows files
+and models; knows nothing of the command line (`app.cli`).
 """
 
 import csv
@@ -23,19 +24,20 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 COLUMNS = ("file", "text", "confidence", "digits", "error")
-_ready: list[tuple[Model, Options]] = []  # of this worker process; filled by `_start_worker`
+# The model and the options of this worker process, set by `_start_worker`.
+_worker_state: list[tuple[Model, Options]] = []
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was read in one file.
+    """The result for one file, a row of the table.
 
     Attributes:
-        file: Its path as given.
-        text: Its digits, lines parted by line feeds; empty where it could not be read.
-        confidence: The smallest probability among its digits; None without digits.
-        digits: Each digit with its box, confidence and verdict, as JSON.
-        error: Why it could not be read, or empty.
+        file: Path of the file as it was given.
+        text: Digits of the image, one text line per line; empty if the file could not be read.
+        confidence: Smallest probability among the digits; None if there are no digits.
+        digits: JSON array with the digit, box, confidence and verdict of each digit.
+        error: Why the file could not be read; empty if it was.
     """
 
     file: str
@@ -46,27 +48,32 @@ class Row:
 
 
 def find_images(paths: list[Path]) -> list[Path]:
-    """Return the files given and, for folders, the images in them and below, sorted."""
-    found: list[Path] = []
+    """Replace each folder by the images in it and in its subfolders, sorted; keep files."""
+    images: list[Path] = []
     for path in paths:
         inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-        found += inside if path.is_dir() else [path]
-    return found
+        images += inside if path.is_dir() else [path]
+    return images
 
 
 class Written(NamedTuple):
-    """How many of the files could not be read, and how many the table held already."""
+    """Counts of a run.
+
+    Attributes:
+        failed: Number of files that could not be read, earlier runs included.
+        resumed: Number of files that were in the table already.
+    """
 
     failed: int
-    known: int
+    resumed: int
 
 
 def read_file(path: Path, model: Model, options: Options) -> Row:
-    """Read one file; whatever is wrong with it becomes its row's error."""
+    """Read one file; a failure becomes the row's error."""
     try:
         page = read_page(path.read_bytes(), model, options)
     except OSError as error:
-        return Row(str(path), error=f"cannot be read: {error.strerror}")
+        return Row(str(path), error=f"The file cannot be opened: {error.strerror}.")
     except DigitscopeError as error:
         return Row(str(path), error=error.detail)
     reads = [read for line in page.lines for read in line]
@@ -86,18 +93,18 @@ def read_file(path: Path, model: Model, options: Options) -> Row:
 def read_files(
     paths: list[Path], folder: Path, model: str, options: Options, *, processes: int
 ) -> Iterator[Row]:
-    """Read files in worker processes; the rows come in the order of the files.
+    """Read files in worker processes and yield their rows in the order of the files.
 
     Args:
         paths: The files.
-        folder: The folder of model bundles.
+        folder: Folder with the model bundles.
         model: Name of the model.
-        options: How the images are read.
-        processes: Worker processes; each loads the model once.
+        options: Options for reading each image.
+        processes: Number of worker processes; each loads the model once.
     """
     with ProcessPoolExecutor(
         processes,
-        mp_context=get_context("spawn"),  # a fork would copy the interpreters' threads
+        mp_context=get_context("spawn"),  # fork is unsafe: LiteRT has threads
         initializer=_start_worker,
         initargs=(folder, model, options),
     ) as pool:
@@ -107,15 +114,15 @@ def read_files(
 def _start_worker(folder: Path, model: str, options: Options) -> None:
     registry = Registry(folder, model, interpreters=1)
     registry.load()
-    _ready.append((registry.wait_for(model), options))
+    _worker_state.append((registry.wait_for(model), options))
 
 
 def _read_in_worker(path: Path) -> Row:
-    return read_file(path, *_ready[0])
+    return read_file(path, *_worker_state[0])
 
 
 def table_schema() -> "pa.Schema":
-    """Return the columns of a table of rows; needs pyarrow."""
+    """Return the Arrow schema of the table; needs pyarrow."""
     import pyarrow as pa
 
     return pa.schema(
@@ -123,27 +130,27 @@ def table_schema() -> "pa.Schema":
     )
 
 
-def _write_csv(rows: Iterator[Row], stream: IO[str], *, fresh: bool) -> None:
+def _write_csv(rows: Iterator[Row], stream: IO[str], *, header: bool) -> None:
     writer = csv.DictWriter(stream, COLUMNS)
-    if fresh:
+    if header:
         writer.writeheader()
     for row in rows:
         writer.writerow(asdict(row))
         stream.flush()
 
 
-def _write_jsonl(rows: Iterator[Row], stream: IO[str], *, fresh: bool) -> None:
+def _write_jsonl(rows: Iterator[Row], stream: IO[str], *, header: bool) -> None:
     for row in rows:
         stream.write(json.dumps(asdict(row)) + "\n")
         stream.flush()
 
 
-def _done_csv(path: Path) -> list[dict[str, Any]]:
+def _complete_rows_csv(path: Path) -> list[dict[str, Any]]:
     with path.open(newline="") as stream:
         return [row for row in csv.DictReader(stream) if row["error"] is not None]
 
 
-def _done_jsonl(path: Path) -> list[dict[str, Any]]:
+def _complete_rows_jsonl(path: Path) -> list[dict[str, Any]]:
     lines = path.read_text().splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
@@ -154,50 +161,54 @@ def write_results(
     read: Callable[[list[Path]], Iterator[Row]],
     on_row: Callable[[Row], None] = lambda row: None,
 ) -> Written:
-    """Read files into a table, going on where an earlier run stopped.
+    """Read files and write their rows to a table; resume a table that exists.
 
     Args:
         paths: The files.
-        out: `.csv`, `.jsonl` or `.parquet`. Files whose rows it holds already are not read again.
-        read: Reads a list of files, a row each.
-        on_row: Called for each file's row, those from the earlier run too.
+        out: The table: `.csv`, `.jsonl` or `.parquet`. Files that have a row in it already are not
+            read again.
+        read: Reads a list of files and yields a row for each.
+        on_row: Called with each file's row, rows of earlier runs included.
+
+    Returns:
+        The number of failures, and of files that were in the table already.
 
     Raises:
-        InvalidInputError: Another ending, or `.parquet` without its extra.
+        InvalidInputError: The suffix is another one, or it is `.parquet` and pyarrow is missing.
     """
     if out.suffix not in (".csv", ".jsonl", ".parquet"):
         raise InvalidInputError(
-            f"{out.name}: results are written as .csv, .jsonl or .parquet, not {out.suffix!r}."
+            f"The suffix of {out.name} must be .csv, .jsonl or .parquet; it is {out.suffix!r}."
         )
     if out.suffix == ".parquet":
         return _write_parquet(paths, out, read, on_row)
     done = _repair(out) if out.exists() else []
-    seen, asked = {str(row["file"]) for row in done}, {str(path) for path in paths}
-    known = [Row(**row) for row in done if str(row["file"]) in asked]
-    failed = sum(bool(row.error) for row in known)
-    for row in known:
+    files_done, requested = {str(row["file"]) for row in done}, {str(path) for path in paths}
+    resumed = [Row(**row) for row in done if str(row["file"]) in requested]
+    failed = sum(bool(row.error) for row in resumed)
+    for row in resumed:
         on_row(row)
 
-    def counted() -> Iterator[Row]:
+    def read_remaining() -> Iterator[Row]:
         nonlocal failed
-        for row in read([path for path in paths if str(path) not in seen]):
+        for row in read([path for path in paths if str(path) not in files_done]):
             failed += bool(row.error)
             on_row(row)
             yield row
 
     write = _write_csv if out.suffix == ".csv" else _write_jsonl
     with out.open("a", newline="") as stream:
-        write(counted(), stream, fresh=not done)
-    return Written(failed, len(known))
+        write(read_remaining(), stream, header=not done)
+    return Written(failed, len(resumed))
 
 
 def _repair(out: Path) -> list[dict[str, Any]]:
-    """Return the whole rows of an earlier run, and rewrite the file if its last one was cut off."""
-    done = _done_csv(out) if out.suffix == ".csv" else _done_jsonl(out)
+    """Return the complete rows of an earlier run; drop an incomplete last row from it."""
+    done = _complete_rows_csv(out) if out.suffix == ".csv" else _complete_rows_jsonl(out)
     write = _write_csv if out.suffix == ".csv" else _write_jsonl
     partial = out.with_name(out.name + ".tmp")
     with partial.open("w", newline="") as stream:
-        write(iter([Row(**row) for row in done]), stream, fresh=bool(done))
+        write(iter([Row(**row) for row in done]), stream, header=bool(done))
     partial.replace(out)
     return done
 
@@ -208,17 +219,17 @@ def _write_parquet(
     read: Callable[[list[Path]], Iterator[Row]],
     on_row: Callable[[Row], None],
 ) -> Written:
-    """Collect the rows as JSON lines, which can be resumed; then write the table."""
+    """Write the rows as JSON lines, which can be resumed, then convert them to Parquet."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
         raise InvalidInputError(
-            "Writing .parquet needs pyarrow: install the extra 'parquet', or write .csv or .jsonl."
+            "Writing .parquet needs pyarrow. Install the extra 'parquet', or choose .csv or .jsonl."
         ) from error
     partial = out.with_name(out.name + ".jsonl")
     written = write_results(paths, partial, read, on_row)
-    rows = _done_jsonl(partial)
+    rows = _complete_rows_jsonl(partial)
     pq.write_table(pa.Table.from_pylist(rows, schema=table_schema()), out)
     partial.unlink()
     return written

@@ -1,10 +1,12 @@
-"""The commands of the service: `serve`, `cluster`, `predict`, `read`, `settings`.
+"""The command line of the service: `serve`, `cluster`, `predict`, `read`, `settings`.
 
-What only some commands need they import themselves: FastAPI takes 0.3 s, Rich 0.05.
+Imports that only one command needs are inside that command: FastAPI takes 0.3 s, Rich 0.05 s.
 """
 
+import errno
 import json
 import os
+import socket
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,46 +32,54 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 cli = typer.Typer(
-    help="Recognise handwritten digits and see how the network saw them.",
+    help="Recognise handwritten digits, and see what the network sees in them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
 
 def read_settings() -> Settings:
-    """Read the settings; a wrong one ends the program with a sentence that names it."""
+    """Read the settings from the environment.
+
+    An invalid setting ends the program with exit code 2 and a message that names it.
+    """
     try:
         return Settings()
     except ValidationError as error:
-        for found in error.errors():
-            name = f"DIGITSCOPE_{'_'.join(str(part) for part in found['loc'])}".upper()
-            shown = "" if _is_secret(str(found["loc"][0])) else f"; it is {found['input']!r}"
-            fail(f"The setting {name} is wrong: {found['msg']}{shown}.")
+        for detail in error.errors():
+            name = f"DIGITSCOPE_{'_'.join(str(part) for part in detail['loc'])}".upper()
+            value = (
+                "" if _is_secret(str(detail["loc"][0])) else f" The value is {detail['input']!r}."
+            )
+            fail(f"The setting {name} is invalid: {detail['msg']}.{value}")
         raise typer.Exit(2) from error
 
 
 def _is_secret(name: str) -> bool:
-    """Tell whether a setting's value is for nobody's screen or log."""
+    """Return whether a setting's value must not be printed or logged."""
     return name in Settings.model_fields and not Settings.model_fields[name].repr
 
 
 def fail(message: str) -> None:
-    """Print a sentence on the standard error stream."""
+    """Print an error message in red on standard error."""
     from rich.console import Console
 
     Console(stderr=True).print(message, style="red", highlight=False, markup=False, soft_wrap=True)
 
 
 def open_registry(settings: Settings) -> Registry:
-    """Open the bundles; a damaged one ends the program with a sentence that names it."""
-    return _opened(
+    """Open the model bundles.
+
+    A damaged bundle ends the program with exit code 1 and a message that names it.
+    """
+    return _exit_on_bundle_error(
         lambda: Registry(settings.model_dir, settings.default_model, interpreters=settings.threads)
     )
 
 
-def _opened(registry: Callable[[], Registry]) -> Registry:
+def _exit_on_bundle_error(open_bundles: Callable[[], Registry]) -> Registry:
     try:
-        return registry()
+        return open_bundles()
     except BundleError as error:
         fail(error.detail)
         raise typer.Exit(1) from error
@@ -78,36 +88,67 @@ def _opened(registry: Callable[[], Registry]) -> Registry:
 @cli.command()
 def serve(
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on, instead of DIGITSCOPE_HOST.")
+        str | None,
+        typer.Option(help="Address to listen on (default: the setting DIGITSCOPE_HOST)."),
     ] = None,
-    port: Annotated[int | None, typer.Option(help="TCP port, instead of DIGITSCOPE_PORT.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(help="TCP port to listen on (default: the setting DIGITSCOPE_PORT)."),
+    ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Processes, instead of DIGITSCOPE_WORKERS.")
+        int | None,
+        typer.Option(help="Number of processes (default: the setting DIGITSCOPE_WORKERS)."),
     ] = None,
 ) -> None:
-    """Serve predictions over HTTP."""
+    """Serve predictions and the web page over HTTP."""
     settings = read_settings()
     processes = workers or settings.workers
-    # Opened here, so that a damaged bundle ends with a sentence, not a worker's traceback. Hashing
-    # and compiling leave the interpreter free, which the imports keep busy for longer.
-    with ThreadPoolExecutor(1) as beside:
-        opening = beside.submit(load_models if processes == 1 else open_models, settings)
+    host = host or settings.host
+    port = settings.port if port is None else port
+    _check_address(host, port)
+    # The bundles are opened here so that a damaged one ends with a message, not with a worker's
+    # traceback. Hashing and compiling release the GIL, so they run while modules are imported.
+    with ThreadPoolExecutor(1) as executor:
+        opening = executor.submit(load_models if processes == 1 else open_models, settings)
         with gc_frozen_imports():
             from app import server
-    models = _opened(opening.result)
-    port = settings.port if port is None else port
-    if not server.run(settings, models, host or settings.host, port, processes):
+    models = _exit_on_bundle_error(opening.result)
+    if not server.run(settings, models, host, port, processes):
         raise typer.Exit(1)
 
 
-def _ray() -> ModuleType:
-    """Import what runs on Ray; without Ray end the program with a sentence on how to get it."""
+def _check_address(host: str, port: int) -> None:
+    """Check that the server can listen on an address before anything is loaded.
+
+    If it cannot, the program ends with exit code 1 and a message that says what to do.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+        try:
+            probe.bind((host, port))
+        except (OSError, OverflowError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+                fail(
+                    f"Port {port} is already in use. Stop the program that listens on it, or choose"
+                    f" another port: digitscope serve --port {port + 1}"
+                )
+            else:
+                fail(f"The server cannot listen on {host}, port {port}: {error}.")
+            raise typer.Exit(1) from error
+
+
+def _import_ray_serve() -> ModuleType:
+    """Import `app.ray_serve`.
+
+    If Ray is not installed, the program ends with exit code 2 and a message on how to install it.
+    """
     try:
         from app import ray_serve
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise
-        fail("This needs Ray: install the extra 'ray', as in pip install --editable '.[ray]'.")
+        fail("Ray is not installed; install the extra 'ray': pip install --editable '.[ray]'")
         raise typer.Exit(2) from error
     return ray_serve
 
@@ -115,20 +156,29 @@ def _ray() -> ModuleType:
 @cli.command()
 def cluster(
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on, instead of DIGITSCOPE_HOST.")
+        str | None,
+        typer.Option(help="Address to listen on (default: the setting DIGITSCOPE_HOST)."),
     ] = None,
-    port: Annotated[int | None, typer.Option(help="TCP port, instead of DIGITSCOPE_PORT.")] = None,
-    min_replicas: Annotated[int, typer.Option(min=1, help="Replicas without any load.")] = 1,
-    max_replicas: Annotated[int, typer.Option(min=1, help="Most replicas under load.")] = 8,
+    port: Annotated[
+        int | None,
+        typer.Option(help="TCP port to listen on (default: the setting DIGITSCOPE_PORT)."),
+    ] = None,
+    min_replicas: Annotated[
+        int, typer.Option(min=1, help="Number of replicas when there is no load.")
+    ] = 1,
+    max_replicas: Annotated[int, typer.Option(min=1, help="Largest number of replicas.")] = 8,
     cpus: Annotated[int, typer.Option(min=1, help="CPUs of each replica.")] = 1,
 ) -> None:
-    """Serve on a Ray cluster: the one at RAY_ADDRESS or on this machine, or a new one here."""
+    """Serve on a Ray cluster.
+
+    Joins the cluster at RAY_ADDRESS, or one that runs on this machine, or starts a new one here.
+    """
     values = read_settings()
     open_registry(values)
-    on_ray = _ray()
+    ray_serve = _import_ray_serve()
     try:
-        on_ray.deploy(
-            on_ray.Scale(min_replicas=min_replicas, max_replicas=max_replicas, cpus=cpus),
+        ray_serve.deploy(
+            ray_serve.Scale(min_replicas=min_replicas, max_replicas=max_replicas, cpus=cpus),
             host=host or values.host,
             port=values.port if port is None else port,
             deadline_s=values.deadline_s,
@@ -140,7 +190,7 @@ def cluster(
 
 @cli.command()
 def settings() -> None:
-    """Print every setting: its variable, its value and what it does."""
+    """Print every setting: its environment variable, its value and what it does."""
     from rich.console import Console
     from rich.table import Table
 
@@ -155,21 +205,28 @@ def settings() -> None:
 
 @cli.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Image files.", show_default=False)],
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files, each with one digit.", show_default=False)
+    ],
     model: Annotated[
-        str | None, typer.Option(help="Name of the model; the default model if left out.")
+        str | None,
+        typer.Option(help="Model name (default: the setting DIGITSCOPE_DEFAULT_MODEL)."),
     ] = None,
     preprocess: Annotated[
-        Preprocess, typer.Option(help="Prepare the image, or take 28x28 as it is.")
+        Preprocess,
+        typer.Option(help="Preprocess the images, or use 28x28 images as they are (none)."),
     ] = "auto",
     polarity: Annotated[
-        Polarity, typer.Option(help="Whether the ink is darker or lighter.")
+        Polarity, typer.Option(help="Polarity of the images; auto detects it.")
     ] = "auto",
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON, one object per image.")
+        bool, typer.Option("--json", help="Print a JSON object per image, one per line.")
     ] = False,
 ) -> None:
-    """Read a digit in each image, without a server; exit code 1 if any file failed."""
+    """Recognise the digit in each image file, without a server.
+
+    The exit code is 1 if any file cannot be read.
+    """
     values = read_settings()
     registry = open_registry(values)
     try:
@@ -177,7 +234,7 @@ def predict(
         chosen = registry.wait_for(model)
     except DigitscopeError as error:
         valid = error.fields.get("valid")
-        fail(error.detail + (f" There are: {', '.join(valid)}." if valid else ""))
+        fail(error.detail + (f" Available models: {', '.join(valid)}." if valid else ""))
         raise typer.Exit(1) from error
     options = Options(preprocess=preprocess, polarity=polarity, max_pixels=values.max_pixels)
     rows = [_predict_file(path, chosen, options) for path in images]
@@ -195,7 +252,7 @@ def _predict_file(path: Path, model: Model, options: Options) -> dict[str, Any]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        return {"file": str(path), "error": f"cannot be read: {error.strerror}"}
+        return {"file": str(path), "error": f"The file cannot be opened: {error.strerror}."}
     try:
         prediction = recognise(content, model, options)
     except DigitscopeError as error:
@@ -228,18 +285,31 @@ def _as_table(rows: list[dict[str, Any]]) -> "Table":
 
 @cli.command()
 def read(
-    paths: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Image files, or folders that are searched for images."),
+    ],
     out_file: Annotated[
-        Path, typer.Option("--out", help="The table: .csv, .jsonl or .parquet.")
+        Path, typer.Option("--out", help="Table to write: .csv, .jsonl or .parquet.")
     ] = Path("results.csv"),
-    model: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
-    polarity: Annotated[Polarity, typer.Option(help="Whether the ink is darker.")] = "auto",
-    processes: Annotated[int, typer.Option(min=1, help="Worker processes.")] = os.cpu_count() or 1,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Model name (default: the setting DIGITSCOPE_DEFAULT_MODEL)."),
+    ] = None,
+    polarity: Annotated[
+        Polarity, typer.Option(help="Polarity of the images; auto detects it.")
+    ] = "auto",
+    processes: Annotated[
+        int, typer.Option(min=1, help="Number of worker processes.")
+    ] = os.cpu_count() or 1,
     ray: Annotated[
-        bool, typer.Option("--ray", help="Read on a Ray cluster instead of worker processes.")
+        bool, typer.Option("--ray", help="Use a Ray cluster instead of worker processes.")
     ] = False,
 ) -> None:
-    """Read all digits of many images into a table; a second call goes on where one stopped."""
+    """Read all digits in many images and write them to a table.
+
+    An interrupted run can be resumed: files that are in the table already are not read again.
+    """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
 
@@ -247,23 +317,29 @@ def read(
     name = model or values.default_model
     images = find_images(paths)
     if not images:
-        fail(f"No images were found in {', '.join(str(path) for path in paths)}.")
+        fail(f"There are no image files in {', '.join(str(path) for path in paths)}.")
         raise typer.Exit(1)
-    if name not in open_registry(values).bundles:
-        fail(f"There is no model {name!r} in {values.model_dir}.")
+    available = open_registry(values).bundles
+    if name not in available:
+        fail(
+            f"There is no model {name!r} in {values.model_dir}."
+            f" Available models: {', '.join(sorted(available))}."
+        )
         raise typer.Exit(1)
     options = Options(polarity=polarity, max_pixels=values.max_pixels)
     if ray:
-        reader = partial(_ray().read_files, folder=values.model_dir, model=name, options=options)
+        reader = partial(
+            _import_ray_serve().read_files, folder=values.model_dir, model=name, options=options
+        )
     else:
         reader = partial(
             read_files, folder=values.model_dir, model=name, options=options, processes=processes
         )
     messages = Console(stderr=True)
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=messages) as bar:
-        task = bar.add_task("reading", total=len(images))
+        task = bar.add_task("Reading", total=len(images))
         try:
-            failed, known = write_results(
+            failed, resumed = write_results(
                 images,
                 out_file,
                 reader,
@@ -275,10 +351,11 @@ def read(
         except ConnectionError as error:
             fail(str(error))
             raise typer.Exit(1) from error
-    Console().print(f"{len(images)} images, {failed} of them not readable: {out_file}")
-    if known:
+    Console().print(f"{len(images)} images, {failed} of them unreadable: {out_file}")
+    if resumed:
         Console().print(
-            f"{known} of them stood in it already and were not read again, whatever has changed."
+            f"{resumed} of them were in the table already and were not read again, even if the"
+            " files have changed."
         )
     if failed:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""`digitscope read`: folders of images into tables."""
+"""Tests of `digitscope read`, which reads folders of images into tables."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ from digitscope import command
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Ten digits, one file that is no image, and one that should not be looked at."""
+    """A folder with ten digits, a file that only looks like an image, and a text file."""
     (tmp_path / "scans" / "deep").mkdir(parents=True)
     for digit in range(10):
         place = tmp_path / "scans" / ("deep" if digit > 6 else "")
@@ -39,8 +39,8 @@ def _rows(path: Path) -> list[dict]:
 
 
 @pytest.mark.slow
-def test_command_reads_a_folder(folder: Path, tmp_path: Path) -> None:
-    """The command reads all images in worker processes; one bad file gives its row and code 1."""
+def test_read_command_reads_a_folder(folder: Path, tmp_path: Path) -> None:
+    """Every image gets a row; a damaged one gets an error and makes the exit code 1."""
     out = tmp_path / "results.jsonl"
     result = CliRunner().invoke(command, ["read", str(folder), "--out", str(out)])
     assert result.exit_code == 1, result.output
@@ -52,45 +52,47 @@ def test_command_reads_a_folder(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
-def test_stopped_run_is_resumed(folder: Path, tmp_path: Path, classic: Model, ending: str) -> None:
-    """After a stop in the middle, only what is missing is read, and the table is whole."""
+def test_interrupted_run_is_resumed(
+    folder: Path, tmp_path: Path, classic: Model, ending: str
+) -> None:
+    """A second run reads only the missing files and completes the table."""
     out, paths, read = tmp_path / f"results.{ending}", find_images([folder]), []
 
-    def reading(left: list[Path], stop_after: int) -> Iterator[Row]:
-        for path in left:
+    def read_some(remaining: list[Path], stop_after: int) -> Iterator[Row]:
+        for path in remaining:
             if len(read) == stop_after:
                 raise KeyboardInterrupt
             read.append(path)
             yield read_file(path, classic, Options())
 
     with pytest.raises(KeyboardInterrupt):
-        write_results(paths, out, lambda left: reading(left, 4))
+        write_results(paths, out, lambda rest: read_some(rest, 4))
     seen: list[Row] = []
-    failed, known = write_results(paths, out, lambda left: reading(left, 99), seen.append)
+    failed, resumed = write_results(paths, out, lambda rest: read_some(rest, 99), seen.append)
     assert read == paths
-    assert (failed, known, len(seen)) == (1, 4, 11)
+    assert (failed, resumed, len(seen)) == (1, 4, 11)
     rows = _rows(out)
     assert [row["file"] for row in rows] == [str(path) for path in paths]
     assert sorted(row["text"] for row in rows if not row["error"]) == list("0123456789")
 
 
-def test_other_files_of_a_table_do_not_count(tmp_path: Path) -> None:
-    """What an earlier call could not read is no failure of this one, which keeps its rows."""
+def test_rows_of_other_files_are_kept_but_not_counted(tmp_path: Path) -> None:
+    """A failed file of an earlier run keeps its row and does not count as a failure of this run."""
     out = tmp_path / "results.csv"
-    write_results([Path("a")], out, lambda left: iter([Row("a", error="no image")]))
+    write_results([Path("a")], out, lambda remaining: iter([Row("a", error="no image")]))
     seen: list[Row] = []
-    written = write_results([Path("b")], out, lambda left: iter([Row("b", "7")]), seen.append)
+    written = write_results([Path("b")], out, lambda remaining: iter([Row("b", "7")]), seen.append)
     assert written == (0, 0)
     assert [row.file for row in seen] == ["b"]
     assert [row["file"] for row in _rows(out)] == ["a", "b"]
 
 
-def test_half_written_line_is_read_again(folder: Path, tmp_path: Path, classic: Model) -> None:
-    """A line that a crash cut off is written anew."""
+def test_incomplete_last_row_is_read_again(folder: Path, tmp_path: Path, classic: Model) -> None:
+    """A row that a crash cut off is replaced by a complete one."""
     out, paths = tmp_path / "results.jsonl", find_images([folder])
 
-    def read(left: list[Path]) -> Iterator[Row]:
-        return (read_file(path, classic, Options()) for path in left)
+    def read(remaining: list[Path]) -> Iterator[Row]:
+        return (read_file(path, classic, Options()) for path in remaining)
 
     write_results(paths, out, read)
     whole = out.read_text()
@@ -99,7 +101,7 @@ def test_half_written_line_is_read_again(folder: Path, tmp_path: Path, classic: 
     assert out.read_text() == whole
 
 
-def test_other_endings_are_refused(tmp_path: Path) -> None:
-    """A table in another format is refused with those that are written."""
+def test_unsupported_suffix_is_refused(tmp_path: Path) -> None:
+    """The error for an unsupported table format names the supported ones."""
     with pytest.raises(InvalidInputError, match=r"\.csv, \.jsonl or \.parquet"):
-        write_results([], tmp_path / "results.xlsx", lambda left: iter([]))
+        write_results([], tmp_path / "results.xlsx", lambda remaining: iter([]))

@@ -1,8 +1,9 @@
-"""`digitscope predict`: answers without a server."""
+"""Tests of the command line: `digitscope predict` and `digitscope serve`."""
 
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -18,14 +19,14 @@ from digitscope import command
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
-    """Three digits as files."""
+    """Write three digits to PNG files and return their paths."""
     for digit in (3, 1, 4):
         (tmp_path / f"{digit}.png").write_bytes(sample_png(digit))
     return [str(tmp_path / f"{digit}.png") for digit in (3, 1, 4)]
 
 
-def test_json_gives_a_line_for_each_file(files: list[str]) -> None:
-    """With --json each file gets one object with the fields of the HTTP answer."""
+def test_json_output_has_one_line_per_file(files: list[str]) -> None:
+    """With --json, each file gets one object with the fields of the HTTP response."""
     result = CliRunner().invoke(command, ["predict", "--json", *files])
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert result.exit_code == 0
@@ -34,8 +35,8 @@ def test_json_gives_a_line_for_each_file(files: list[str]) -> None:
     assert rows[0]["model"]["name"] == "compact"
 
 
-def test_table_names_file_and_digit(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without --json a table lists file, digit and verdict."""
+def test_table_shows_file_and_digit(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --json, a table shows the digit of each file."""
     monkeypatch.setenv("COLUMNS", "300")
     printed = CliRunner().invoke(command, ["predict", *files]).stdout
     for path, digit in zip(files, "314", strict=True):
@@ -43,8 +44,8 @@ def test_table_names_file_and_digit(files: list[str], monkeypatch: pytest.Monkey
         assert digit in line.replace(path, "")
 
 
-def test_failed_file_fails_the_command_but_not_the_others(files: list[str], tmp_path: Path) -> None:
-    """Missing files and files that are no image are reported, the rest is answered, code 1."""
+def test_unreadable_files_do_not_stop_the_others(files: list[str], tmp_path: Path) -> None:
+    """Missing and damaged files get an error, the others a digit, and the exit code is 1."""
     (tmp_path / "text.png").write_text("no image")
     wrong = [str(tmp_path / "missing.png"), str(tmp_path / "text.png")]
     result = CliRunner().invoke(command, ["predict", "--json", *wrong, *files])
@@ -53,18 +54,36 @@ def test_failed_file_fails_the_command_but_not_the_others(files: list[str], tmp_
     assert ["error" in row for row in rows] == [True, True, False, False, False]
 
 
-def test_unknown_model_names_the_valid_ones(files: list[str]) -> None:
-    """An unknown model ends the command with the names that exist."""
+def test_unknown_model_error_lists_the_available_models(files: list[str]) -> None:
+    """An unknown model ends the command with the names of the available models."""
     result = CliRunner().invoke(command, ["predict", "--model", "clasic", files[0]])
     assert result.exit_code == 1
     assert "classic" in result.stderr.replace("'clasic'", "")
 
 
-def test_service_runs_where_keras_is_but_no_training(tmp_path: Path) -> None:
-    """As in an image with the extra `tensorflow`: the command works without the training's code."""
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_serve_says_that_the_port_is_in_use(host: str) -> None:
+    """A port in use ends `serve` with a message that suggests another port."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        result = CliRunner().invoke(command, ["serve", "--host", host, "--port", str(port)])
+    assert result.exit_code == 1
+    assert f"Port {port} is already in use" in result.stderr
+    assert f"--port {port + 1}" in result.stderr
+
+
+def test_serve_says_that_it_cannot_listen_on_an_address() -> None:
+    """An address of another machine ends `serve` with a message that names it."""
+    result = CliRunner().invoke(command, ["serve", "--host", "192.0.2.1", "--port", "0"])
+    assert result.exit_code == 1
+    assert "cannot listen on 192.0.2.1" in result.stderr
+
+
+def test_command_works_with_keras_but_without_training_code(tmp_path: Path) -> None:
+    """A container image with the extra `tensorflow` has Keras but no training code."""
     shutil.copy(REPOSITORY / "digitscope.py", tmp_path)
     (tmp_path / "app").symlink_to(REPOSITORY / "app")
-    # -S, so that the path file of this environment's editable installation is not read.
+    # -S ignores the editable installation of this environment.
     done = subprocess.run(
         [sys.executable, "-S", "digitscope.py", "--help"],
         cwd=tmp_path,

@@ -291,7 +291,7 @@ def test_files_are_found_from_the_folder_of_the_command(cluster: Cluster, tmp_pa
     assert done.returncode == 1, done.stderr
     rows = (tmp_path / "digits.csv").read_text().splitlines()[1:]
     assert rows[0].startswith("7.png,7,0.9")
-    assert rows[1] == "none.png,,,[],cannot be read: No such file or directory"
+    assert rows[1] == "none.png,,,[],The file cannot be opened: No such file or directory."
 
 
 @pytest.mark.slow
