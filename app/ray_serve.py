@@ -1,8 +1,8 @@
-"""digitscope on a Ray cluster: the same application in replicas, and bulk work on every node.
+"""Run digitscope on a Ray cluster: serve the application in replicas, or read many files.
 
-Ray Serve places, balances, scales and replaces the replicas; Ray Data shares out the files and
-reads again what was lost with a node. Here stands what they are told. Needs the extra `ray`, and
-on every node this program and its models at the same paths.
+Ray Serve places, balances, scales and replaces the replicas. Ray Data distributes the files and
+retries those of a lost node. This module only configures them. Needs the extra `ray`, and this
+program and its models at the same paths on every node.
 
     serve run app.ray_serve:app max_replicas=16
 """
@@ -28,26 +28,28 @@ from app.routes.operate import livez
 from app.settings import Settings
 
 NAME = "digitscope"
-# A replica at work on four requests is never idle, and holds few that would be lost with it.
+# Requests in progress per replica. The target of four keeps a replica busy, and few are lost with it.
 TARGET_ONGOING, MAX_ONGOING = 4, 16
-# Of what one actor reads at a time; a node that is lost costs its actors' work on these.
-FILES_A_TASK, MAX_TASKS = 32, 10_000
+# Files that an actor reads at a time; the loss of a node repeats at most these for each actor.
+FILES_PER_TASK = 32
+MAX_TASKS = 10_000  # more files than MAX_TASKS * FILES_PER_TASK make each task larger
 
 
 class Scale(BaseModel):
-    """How many replicas there are, and what each is given; the arguments of `serve run`."""
+    """Number and size of the replicas: the arguments of `serve run`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    min_replicas: int = Field(1, ge=1, description="Replicas that there are without any load.")
-    max_replicas: int = Field(8, ge=1, description="Most replicas under load.")
-    cpus: int = Field(1, ge=1, description="CPUs, and threads for predictions, of each replica.")
+    min_replicas: int = Field(1, ge=1, description="Number of replicas when there is no load.")
+    max_replicas: int = Field(8, ge=1, description="Largest number of replicas.")
+    cpus: int = Field(1, ge=1, description="CPUs, and prediction threads, of each replica.")
 
 
 class _WithState:
-    """Hands the lifespan's state to every request, as ASGI asks servers to.
+    """Pass the lifespan's state to every request, as ASGI requires of servers.
 
-    Ray Serve does not (https://github.com/ray-project/ray/issues/45395, open as of Ray 2.60).
+    Ray Serve does not pass it (https://github.com/ray-project/ray/issues/45395, open as of Ray
+    2.60).
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -62,20 +64,21 @@ class _WithState:
 
 
 class _Ingress:
-    """What Serve asks of a replica besides answers."""
+    """The deployment class that Ray Serve wraps around the application."""
 
     app: _WithState  # set by `serve.ingress`
 
     async def check_health(self) -> None:
-        """Raise StalledError where `/livez` says 503; Serve then replaces the replica."""
+        """Raise StalledError if `/livez` would return 503; Ray Serve then replaces the replica."""
         await livez(self.app.state["service"])
 
 
 def app(scale: Scale) -> serve.Application:
     """Build the application for `serve run`, `serve deploy` and `digitscope cluster`.
 
-    The settings are those of the environment that this runs in. A replica runs each image at once,
-    on as many threads as it has CPUs and never on its event loop; its queue is Serve's.
+    Settings are read from the environment of the calling process. A replica runs each image without
+    batching, on as many threads as it has CPUs, and never on its event loop. Ray Serve queues the
+    requests.
     """
     settings = Settings(threads=scale.cpus, max_batch=1, workers=1, quick_below_s=0)
 
@@ -87,34 +90,34 @@ def app(scale: Scale) -> serve.Application:
         name=NAME,
         ray_actor_options={"num_cpus": scale.cpus},
         max_ongoing_requests=MAX_ONGOING,
-        # Of each proxy; as many for each replica as one process lets wait. More get 503.
+        # Per proxy: each replica adds the queue of one process. Further requests get 503.
         max_queued_requests=settings.max_queue * scale.max_replicas,
         autoscaling_config={
             "min_replicas": scale.min_replicas,
             "max_replicas": scale.max_replicas,
             "target_ongoing_requests": TARGET_ONGOING,
-            "upscale_delay_s": 10,  # Ray's own 30 s is for replicas that take long to start
+            "upscale_delay_s": 10,  # Ray's default of 30 s suits replicas that start slowly
         },
         graceful_shutdown_timeout_s=settings.grace_s,
-        logging_config={"enable_access_log": False},  # digitscope writes its own
+        logging_config={"enable_access_log": False},  # digitscope writes its own access log
     )
     return deployment.bind()
 
 
 def deploy(scale: Scale, *, host: str, port: int, deadline_s: float) -> None:
-    """Serve on the cluster until interrupted, with a proxy on every node.
+    """Serve on the cluster until interrupted, with an HTTP proxy on every node.
 
     Args:
-        scale: How many replicas.
-        host: Address on which every node listens.
+        scale: Number and size of the replicas.
+        host: Address that every proxy listens on.
         port: TCP port, the same on every node.
-        deadline_s: Longest time to an answer, the wait for a replica included.
+        deadline_s: Longest time to a response, waiting for a replica included, in seconds.
 
     Raises:
-        ConnectionError: There is no cluster at RAY_ADDRESS.
+        ConnectionError: No cluster can be reached at RAY_ADDRESS.
     """
     connect()
-    # A second more than the application's own deadline, whose answer says more.
+    # One second more than the application's own deadline, whose response explains more.
     options = {"host": host, "port": port, "request_timeout_s": deadline_s + 1}
     serve.start(proxy_location="EveryNode", http_options=options)
     try:
@@ -124,16 +127,16 @@ def deploy(scale: Scale, *, host: str, port: int, deadline_s: float) -> None:
 
 
 def connect() -> None:
-    """Join the cluster at RAY_ADDRESS or one begun on this machine; without any begin one.
+    """Join the cluster at RAY_ADDRESS, or one on this machine; if there is none, start one.
 
     Raises:
-        ConnectionError: There is no cluster at RAY_ADDRESS.
+        ConnectionError: No cluster can be reached at RAY_ADDRESS.
     """
     ray.init(logging_level="warning", log_to_driver=False)
 
 
 class _Reader:
-    """Reads files in an actor, which loads the model once."""
+    """An actor that loads the model once and reads files."""
 
     def __init__(self, folder: Path, model: str, options: Options) -> None:
         registry = Registry(folder, model, interpreters=1)
@@ -142,23 +145,23 @@ class _Reader:
 
     def __call__(self, files: pa.Table) -> pa.Table:
         rows = [
-            replace(read_file(Path(one["place"]), self._model, self._options), file=one["file"])
-            for one in files.to_pylist()
+            replace(read_file(Path(file["path"]), self._model, self._options), file=file["file"])
+            for file in files.to_pylist()
         ]
         return pa.Table.from_pylist([asdict(row) for row in rows], schema=table_schema())
 
 
 def read_files(paths: list[Path], folder: Path, model: str, options: Options) -> Iterator[Row]:
-    """Read files on all nodes of the cluster; the rows come in the order of the files.
+    """Read files on all nodes of the cluster and yield their rows in the order of the files.
 
     Args:
         paths: The files, on a disk that all nodes share.
-        folder: The folder of model bundles, on every node.
+        folder: Folder with the model bundles, at the same path on every node.
         model: Name of the model.
-        options: How the images are read.
+        options: Options for reading each image.
 
     Raises:
-        ConnectionError: There is no cluster at RAY_ADDRESS.
+        ConnectionError: No cluster can be reached at RAY_ADDRESS.
     """
     if not paths:
         return
@@ -166,9 +169,9 @@ def read_files(paths: list[Path], folder: Path, model: str, options: Options) ->
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
-    tasks = min(math.ceil(len(paths) / FILES_A_TASK), MAX_TASKS)
+    tasks = min(math.ceil(len(paths) / FILES_PER_TASK), MAX_TASKS)
     files = ray.data.from_items(
-        [{"file": str(path), "place": str(path.absolute())} for path in paths],
+        [{"file": str(path), "path": str(path.absolute())} for path in paths],
         override_num_blocks=tasks,
     )
     read = files.map_batches(
