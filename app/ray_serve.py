@@ -28,7 +28,7 @@ from app.routes.operate import livez
 from app.settings import Settings
 
 NAME = "digitscope"
-# Requests in progress per replica. The target of four keeps a replica busy, and few are lost with it.
+# Requests in progress per replica. Four keep a replica busy, and few are lost with it.
 TARGET_ONGOING, MAX_ONGOING = 4, 16
 # Files that an actor reads at a time; the loss of a node repeats at most these for each actor.
 FILES_PER_TASK = 32
