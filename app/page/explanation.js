@@ -126,7 +126,7 @@ function renderChecks({ checks: { deletion, randomised }, completeness, target, 
         mapTable("The map on shuffled weights", randomised.map),
         h("p", similarity === null ? "One of the maps has the same value everywhere, so they cannot be compared."
           : `Rank correlation of the two maps on the ink: ${number(similarity, 2)} (1: the same, 0: unrelated). ${Math.abs(similarity) > 0.5 ? "This is high: the map shows the drawing rather than what the network has learned." : "This is low, as it should be: the map shows what the network has learned."}`))),
-    completeness ? h("p.notes", `The map adds up to ${number(completeness.map_sum)}; it should add up to ${number(completeness.difference)}, the change of the score. Relative error: ${number(completeness.error, 2)}.`) : null);
+    completeness ? h("p.notes", `The map adds up to ${number(completeness.map_sum)}; it should add up to ${number(completeness.difference)}, the change of the score. Error: ${number(completeness.error, 2)}.`) : null);
 }
 
 function neighbours(answer) {

@@ -5,7 +5,7 @@ import { state } from "./state.js";
 
 const SIDE = 196; // CSS pixels of the longer side of each picture
 
-/** Draw both; beside them stands in words what is framed. */
+/** Draw the receptive field on both pictures, with captions. */
 export function drawReceptiveField(where, { trace }) {
   if (!trace.image) { fill(where, h("p.notes", "This value depends only on the padding around the picture, not on any pixel.")); return; }
   const { x, y, width, height } = trace.image;
