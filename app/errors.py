@@ -1,7 +1,7 @@
-"""The one tree of errors: what can go wrong, and the HTTP status that it maps to.
+"""The tree of errors that clients and operators see, each with its HTTP status.
 
-Errors are raised deep inside the program and rendered once per protocol at its edge. This module
-knows status codes but no web framework.
+Errors are raised deep inside the program and become responses once, in
+`app.web.http.problem_details`. Knows status codes; knows no web framework.
 """
 
 from collections.abc import Mapping
@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 
 class DigitscopeError(Exception):
-    """Base of every error that a client or an operator is told about.
+    """Base of all errors that are reported to a client or an operator.
 
     Attributes:
-        status: The HTTP status that the error is answered with.
-        title: A short summary, the same for every occurrence of the class.
-        slug: The last part of the problem `type` URI.
-        headers: HTTP headers that belong to the answer, such as Retry-After.
+        status: HTTP status of the response.
+        title: Short summary, the same for every error of the class.
+        slug: Last part of the problem's `type` URI.
+        headers: HTTP headers of the response, such as Retry-After.
         fields: Extra members of the problem document, such as `valid` or `errors`.
     """
 
@@ -25,7 +25,12 @@ class DigitscopeError(Exception):
     headers: Mapping[str, str] = {}
 
     def __init__(self, detail: str, **fields: Any) -> None:
-        """Keep what happened in words (`detail`) and as structured members (`fields`)."""
+        """Create the error.
+
+        Args:
+            detail: What was expected, what came, and what to do.
+            **fields: Extra members of the problem document.
+        """
         super().__init__(detail)
         self.detail = detail
         self.fields = fields
@@ -40,7 +45,7 @@ class UndecodableError(DigitscopeError):
 
 
 class UnauthorisedError(DigitscopeError):
-    """A key is needed, and none or a wrong one came."""
+    """A key is needed, and the request has none or a wrong one."""
 
     status = 401
     title = "API key needed"
@@ -57,7 +62,7 @@ class NotFoundError(DigitscopeError):
 
 
 class MethodError(DigitscopeError):
-    """A path that exists, asked for by a method that it does not take."""
+    """The path exists but does not support the request's method."""
 
     status = 405
     title = "Method not allowed"
@@ -73,7 +78,7 @@ class TooLargeError(DigitscopeError):
 
 
 class UnsupportedMediaTypeError(DigitscopeError):
-    """A media type that the route does not read; `valid` lists those it does."""
+    """A media type that the route does not accept; `valid` lists those it accepts."""
 
     status = 415
     title = "Unsupported media type"
@@ -81,7 +86,7 @@ class UnsupportedMediaTypeError(DigitscopeError):
 
 
 class InvalidInputError(DigitscopeError):
-    """Decoded but wrong: shape, range, missing field or bad parameter."""
+    """Valid in form but not in content: shape, range, missing field or invalid parameter."""
 
     status = 422
     title = "Invalid input"
@@ -96,7 +101,7 @@ class BlankImageError(InvalidInputError):
 
 
 class UnsupportedLayerError(DigitscopeError):
-    """A layer whose arithmetic the service does not know, where an answer needs it."""
+    """A layer whose arithmetic the service does not know but needs for the response."""
 
     status = 501
     title = "Layer not supported"
@@ -113,7 +118,7 @@ class NotReadyError(DigitscopeError):
 
 
 class StalledError(DigitscopeError):
-    """Work that was accepted does not come out: the process should be restarted."""
+    """Predictions have been waiting for too long: the process should be restarted."""
 
     status = 503
     title = "Stalled"
@@ -121,7 +126,7 @@ class StalledError(DigitscopeError):
 
 
 class QueueFullError(DigitscopeError):
-    """Too many requests wait already."""
+    """Too many requests are waiting already."""
 
     status = 503
     title = "Too busy"
@@ -130,20 +135,20 @@ class QueueFullError(DigitscopeError):
 
 
 class RateLimitError(DigitscopeError):
-    """More requests of one client than are answered."""
+    """A client has sent more requests than its rate allows."""
 
     status = 429
     title = "Too many requests"
     slug = "rate-limited"
 
     def __init__(self, detail: str, *, retry_after: int) -> None:
-        """Say what happened, and after how many seconds to try again."""
+        """Create the error with the seconds after which the client may try again."""
         super().__init__(detail)
         self.headers = {"Retry-After": str(retry_after)}
 
 
 class DeadlineError(DigitscopeError):
-    """The answer was not ready in time."""
+    """The response was not ready before the deadline."""
 
     status = 504
     title = "Deadline passed"
@@ -153,7 +158,7 @@ class DeadlineError(DigitscopeError):
 class BundleError(DigitscopeError):
     """A model bundle that is missing, damaged or of another schema.
 
-    It stops the start; asked for by a reload, it is refused and the old one stays.
+    At start it ends the process. At a reload it is refused, and the old model stays.
     """
 
     status = 409

@@ -1,4 +1,4 @@
-"""What is imported: in which direction, without TensorFlow, and left alone by the collector."""
+"""Imports: their direction, no TensorFlow in the service, and no garbage collection."""
 
 import gc
 import subprocess
@@ -30,7 +30,7 @@ assert not loaded, loaded
 
 @pytest.mark.slow
 def test_imports_point_down() -> None:
-    """The layers of docs/architecture.md hold."""
+    """The contracts of import-linter in pyproject.toml hold."""
     # In a process of its own: import-linter disables the loggers of the one it runs in.
     check = (
         "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))"
@@ -43,15 +43,15 @@ def test_imports_point_down() -> None:
 
 @pytest.mark.slow
 def test_service_runs_without_tensorflow() -> None:
-    """Starting, predicting and looking inside leave TensorFlow, Keras and Ray unimported."""
+    """Starting, predicting and inspecting do not import TensorFlow, Keras or Ray."""
     done = subprocess.run(
         [sys.executable, "-c", PROBE], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
 
 
-def test_what_is_made_meanwhile_is_looked_through_no_more() -> None:
-    """The collector rests within, and goes on after it with what comes then."""
+def test_imported_objects_are_excluded_from_collections() -> None:
+    """The collector is off during imports; afterwards it is on and ignores what they made."""
     before = gc.get_freeze_count()
     with gc_frozen_imports():
         assert not gc.isenabled()
@@ -60,8 +60,8 @@ def test_what_is_made_meanwhile_is_looked_through_no_more() -> None:
     assert gc.get_freeze_count() >= before + len(made)
 
 
-def test_an_import_that_fails_leaves_the_collector_on() -> None:
-    """A command that ends with a message, or another that goes on, has its collector."""
+def test_failed_import_turns_the_collector_on_again() -> None:
+    """After an import that fails, the garbage collector is on."""
     with pytest.raises(ImportError), gc_frozen_imports():
         raise ImportError("no such module")
     assert gc.isenabled()

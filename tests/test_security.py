@@ -1,4 +1,4 @@
-"""What SECURITY.md promises, held against the running service."""
+"""The promises of SECURITY.md, tested against the running service."""
 
 import ast
 import base64
@@ -40,7 +40,7 @@ SECRET = "marker-of-a-sender-44"  # in images, their metadata, queries and names
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_log_holds_neither_keys_nor_images(tmp_path: Path, form: str) -> None:
-    """At the lowest level too, nothing of what clients send is logged but method and path."""
+    """Even at the lowest level, the log has only the method and path of what clients send."""
     settings = {"api_keys": KEY, "admin_token": TOKEN, "log_level": "debug", "log_format": form}
     with serving(tmp_path, **settings) as server:
         for key in ({}, {"X_API_Key": KEY}, {"X_API_Key": WRONG}):
@@ -59,7 +59,7 @@ def test_log_holds_neither_keys_nor_images(tmp_path: Path, form: str) -> None:
 
 
 def _revealing() -> Iterator[tuple[dict[str, str], bytes]]:
-    """Give right and wrong requests that say something of their senders, in every form."""
+    """Yield valid and invalid requests that contain secrets of their senders, in every form."""
     stream, tags = io.BytesIO(), TiffImagePlugin.ImageFileDirectory_v2()
     tags[270] = SECRET  # ImageDescription
     picture = Image.open(io.BytesIO(PNG))
@@ -80,9 +80,9 @@ def _revealing() -> Iterator[tuple[dict[str, str], bytes]]:
 
 
 class Watch:
-    """Writes down what Python opens, starts and connects to, while it is on.
+    """Records what Python opens, starts and connects to while it is on.
 
-    An audit hook cannot be taken off again: one is put on for all tests.
+    An audit hook cannot be removed, so one serves all tests.
     """
 
     TOUCHES = re.compile(
@@ -90,7 +90,7 @@ class Watch:
     )
 
     def __init__(self) -> None:
-        """Begin off."""
+        """Install the hook, switched off."""
         self._on, self.seen = False, list[tuple[str, str]]()
         sys.addaudithook(self._note)
 
@@ -103,7 +103,7 @@ class Watch:
 
     @contextmanager
     def __call__(self) -> Iterator[list[tuple[str, str]]]:
-        """Watch until the block ends; gives what was seen."""
+        """Record until the block ends; yield the list of events."""
         self.seen, self._on = [], True
         try:
             yield self.seen
@@ -113,7 +113,7 @@ class Watch:
 
 @pytest.fixture(scope="session")
 def watch() -> Watch:
-    """One for all tests."""
+    """The one audit hook of all tests."""
     return Watch()
 
 
@@ -161,7 +161,7 @@ PLACES = (
 
 @pytest.mark.slow
 def test_no_name_leads_to_a_file(client: TestClient, watch: Watch) -> None:
-    """Whatever stands where a name belongs, no file is opened by it and none is given."""
+    """A hostile name in any place opens no file and returns none."""
     for place in PLACES:
         method, path = place.split()
         for name in HOSTILE:
@@ -175,7 +175,7 @@ def test_no_name_leads_to_a_file(client: TestClient, watch: Watch) -> None:
 
 
 def _strange(seen: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return what was done but to read bundles, the program itself and Python's own files."""
+    """Return all events except reading of bundles, the program and Python's own files."""
     ours = tuple(str(place) for place in (REPOSITORY / "model", REPOSITORY / "app"))
     ours += (sys.prefix, sys.base_prefix)
     return [
@@ -202,7 +202,7 @@ def test_requests_touch_nothing(client: TestClient, watch: Watch, tmp_path: Path
 
 
 class _Bomb:
-    """Writes a file when it is unpickled."""
+    """An object that writes a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -213,7 +213,7 @@ class _Bomb:
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    """A folder with a copy of the classic bundle, free to be changed."""
+    """A folder with a copy of the classic bundle, which a test may change."""
     shutil.copytree(REPOSITORY / "model" / "classic", tmp_path / "model" / "classic")
     return tmp_path / "model"
 
@@ -225,7 +225,7 @@ def _seal(bundle: Path, name: str, content: bytes) -> None:
 
 
 def test_pickles_in_a_bundle_are_refused(tmp_path: Path, models: Path) -> None:
-    """An array of objects, with a hash that fits, is not loaded and runs nothing."""
+    """An array of objects with a valid hash is refused, and its code does not run."""
     planted = tmp_path / "planted"
     bombs = np.array([_Bomb(planted)], object)
     pickle.loads(pickle.dumps(bombs))
@@ -241,7 +241,7 @@ def test_pickles_in_a_bundle_are_refused(tmp_path: Path, models: Path) -> None:
 
 
 def test_code_in_a_keras_file_is_not_run(tmp_path: Path, models: Path) -> None:
-    """A lambda layer is refused in safe mode, with the right hash too, and never runs."""
+    """A lambda layer with a valid hash is refused in safe mode and never runs."""
     import keras
 
     planted = tmp_path / "planted"
@@ -261,7 +261,7 @@ def test_code_in_a_keras_file_is_not_run(tmp_path: Path, models: Path) -> None:
 
 
 def test_every_answer_has_its_headers() -> None:
-    """No sniffing, no referrer, no frame, whatever the status and whoever made the answer."""
+    """Every response has the security headers, whatever its status."""
     with TestClient(create_app(Settings(api_keys=KEY))) as client:
         key = {"X-API-Key": KEY}
         answers = [
@@ -281,7 +281,7 @@ def test_every_answer_has_its_headers() -> None:
 
 
 def test_all_keys_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However early one fits, each is compared, by the comparison that takes constant time."""
+    """All keys are compared in constant time, even after a match."""
     compared, in_constant_time = list[bytes](), hmac.compare_digest
 
     def compare(given: bytes, known: bytes) -> bool:
@@ -295,7 +295,7 @@ def test_all_keys_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_settings_are_printed_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`digitscope settings` tells that keys are set, not which."""
+    """`digitscope settings` says that secrets are set but does not print them."""
     monkeypatch.setenv("DIGITSCOPE_API_KEYS", KEY)
     monkeypatch.setenv("DIGITSCOPE_ADMIN_TOKEN", TOKEN)
     monkeypatch.setenv("COLUMNS", "200")
@@ -306,7 +306,7 @@ def test_settings_are_printed_without_secrets(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_wrong_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token that is refused is named, not printed."""
+    """An invalid token is named in the error but not printed."""
     monkeypatch.setenv("DIGITSCOPE_ADMIN_TOKEN", "s3cret")
     refused = CliRunner().invoke(command, ["serve"])
     assert refused.exit_code == 2
@@ -315,14 +315,14 @@ def test_wrong_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 DANGERS = {"pickle", "marshal", "shelve", "subprocess", "ctypes", "dill", "joblib", "cloudpickle"}
-# Asks glibc, in numbers that no client has a say in, to give memory back.
+# Calls glibc to return memory, with arguments that no client controls.
 SAFE = {("process_tuning.py", "ctypes")}
 CODE = {"eval", "exec", "compile", "__import__", "os.system"}
 WALL_CLOCK = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today"}
 
 
 def test_sources_know_no_danger() -> None:
-    """No unpickling, no code from text, no other program, no time of day, no silenced finding."""
+    """The sources use no pickles, no code from text, no subprocess and no wall clock."""
     paths = sorted((REPOSITORY / "app").rglob("*.py"))
     assert len(paths) > 50
     found = {(path.name, danger) for path in paths for danger in _dangers(path)}
