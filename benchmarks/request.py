@@ -57,25 +57,25 @@ async def _measure() -> list[list[str]]:
         "on the event loop, without running the network": create_app(_settings(quick_below_s=1)),
     }
     async with AsyncExitStack() as stack:
-        asked: dict[str, Callable[[], Awaitable[None]]] = {}
+        requests: dict[str, Callable[[], Awaitable[None]]] = {}
         for name, app in apps.items():
             state = await stack.enter_async_context(app.router.lifespan_context(app))
-            asked[f"whole request, {name}"] = _asker(app, state, "/predict", PNG, "image/png")
+            requests[f"whole request, {name}"] = _request(app, state, "/predict", PNG, "image/png")
             if name == "on the event loop":
                 arrays = {
-                    count: _asker(
+                    count: _request(
                         app, state, "/predict/batch", npy(DIGITS[:count]), "application/x-npy"
                     )
                     for count in MANY
                 }
         form = form_body("file")
         pixels = json.dumps({"pixels": DIGITS[7].tolist()}).encode()
-        asked |= {
-            "the same of a form": _asker(app, state, "/predict", form.content, form.kind),
-            "the same of 28 lists of numbers in JSON": _asker(
+        requests |= {
+            "the same of a form": _request(app, state, "/predict", form.content, form.kind),
+            "the same of 28 lists of numbers in JSON": _request(
                 app, state, "/predict", pixels, "application/json"
             ),
-            "the same of a wrong Content-Type, refused before the body is read": _asker(
+            "the same of a wrong Content-Type, refused before the body is read": _request(
                 app, state, "/predict", PNG, "text/plain", status=415
             ),
         }
@@ -84,15 +84,17 @@ async def _measure() -> list[list[str]]:
         registry._models[registry.default] = replace(
             model, runtime=_Constant(model.runtime), event_loop_runtime=None
         )
-        floor = _asker(_floor(), {}, "/predict", PNG, "image/png")
-        asked["whole request, the floor: FastAPI, Pillow, the same JSON"] = floor
-        workers = BoundedThreadPool(threads=1, max_queue=1)
+        floor = _request(_floor(), {}, "/predict", PNG, "image/png")
+        requests["whole request, the floor: FastAPI, Pillow, the same JSON"] = floor
+        pool_of_one = BoundedThreadPool(threads=1, max_queue=1)
 
-        async def hop() -> None:
-            await workers.run(int)
+        async def round_trip() -> None:
+            await pool_of_one.run(int)
 
-        medians = await _medians({**_steps(model), "to a thread and back": hop, **asked}, CALLS)
-        workers.close()
+        medians = await _medians(
+            {**_steps(model), "to a thread and back": round_trip, **requests}, CALLS
+        )
+        pool_of_one.close()
         with ThreadPoolExecutor(THREADS) as pool:
             for count, ask in arrays.items():
                 bare = f"one of {count} digits, by {THREADS} threads that do nothing else"
@@ -132,13 +134,12 @@ class _Constant:
 
 
 def _settings(**more: float) -> Settings:
-    most = max(MANY)
-    return Settings(log_level="warning", access_log=False, max_batch_items=most, **more)
+    return Settings(log_level="warning", access_log=False, max_batch_items=max(MANY), **more)
 
 
 def _steps(model: Model) -> dict[str, Callable[[], Awaitable[None]]]:
     upload = decode(PNG, max_pixels=784)
-    found = recognise_passthrough([upload], model, preparation_s=0.0)
+    result = recognise_passthrough([upload], model, preparation_s=0.0)
     calls: dict[str, Callable[[], object]] = {
         "Pillow alone: PNG to array": lambda: np.asarray(Image.open(io.BytesIO(PNG)).convert("L")),
         "decode, with its checks": lambda: decode(PNG, max_pixels=784),
@@ -147,7 +148,7 @@ def _steps(model: Model) -> dict[str, Callable[[], Awaitable[None]]]:
         "the network, verdict and ranking": lambda: recognise_passthrough(
             [upload], model, preparation_s=0.0
         ),
-        "answer as JSON": lambda: prediction_texts(found, model.bundle),
+        "answer as JSON": lambda: prediction_texts(result, model.bundle),
     }
 
     def step(call: Callable[[], object]) -> Callable[[], Awaitable[None]]:
@@ -168,14 +169,14 @@ def _floor() -> FastAPI:
     registry = Registry(REPOSITORY / "model", Settings().default_model, interpreters=1)
     registry.load()
     model = registry.get(None)
-    said = prediction_answer(recognise(PNG, model, Options()), model.bundle)
-    os.environ["PEER_ANSWER"] = json.dumps(said.model_dump(mode="json"))
+    answer = prediction_answer(recognise(PNG, model, Options()), model.bundle)
+    os.environ["PEER_ANSWER"] = json.dumps(answer.model_dump(mode="json"))
     from benchmarks.peers.floor import app
 
     return app
 
 
-def _asker(
+def _request(
     app: FastAPI, state: object, path: str, body: bytes, kind: str, status: int = 200
 ) -> Callable[[], Awaitable[None]]:
     scope: Scope = {

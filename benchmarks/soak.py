@@ -44,8 +44,9 @@ SETTINGS = {
     "deadline_s": DEADLINE_S,
     "drain_delay_s": 0,
 }
-MOST_GROWTH_MB = 25.0  # of all processes, by the slope of their memory
-KEPT, GONE, SLOW, STUCK = 0.7, 0.03, 0.02, 0.005  # shares of requests
+MAX_GROWTH_MB = 25.0  # of all processes, by the slope of their memory
+# Shares of requests: on a connection that is kept, and of clients that misbehave.
+KEEP_ALIVE, DISCONNECTS, SLOW, STUCK = 0.7, 0.03, 0.02, 0.005
 
 
 @dataclass
@@ -139,7 +140,7 @@ class Report:
             ),
             f"{self.beyond_deadline} requests outlived twice the deadline": self.beyond_deadline,
             f"{self.rest} files are open, {self.idle} before the load": self.rest > self.idle,
-            f"memory grew by {self.slope():.1f} MB a minute": self.growth() > MOST_GROWTH_MB,
+            f"memory grew by {self.slope():.1f} MB a minute": self.growth() > MAX_GROWTH_MB,
             f"the log has {len(self.complaints)} errors": self.complaints,
         }
         return [words for words, happened in broken.items() if happened]
@@ -183,15 +184,15 @@ class Soak:
     def _send(self, chance: random.Random) -> None:
         connection = self._connect()
         while not self._stop.is_set():
-            ask, way = chance.choice(self._mix), chance.random()
-            if way < GONE + SLOW + STUCK or chance.random() > KEPT:
+            ask, draw = chance.choice(self._mix), chance.random()
+            if draw < DISCONNECTS + SLOW + STUCK or chance.random() > KEEP_ALIVE:
                 connection.close()
             began = time.perf_counter()
-            if way < GONE:
+            if draw < DISCONNECTS:
                 outcome = self._leave(ask, chance)
-            elif way < GONE + SLOW:
+            elif draw < DISCONNECTS + SLOW:
                 outcome = ask.judge(self._drip(ask))
-            elif way < GONE + SLOW + STUCK:
+            elif draw < DISCONNECTS + SLOW + STUCK:
                 outcome = self._stick(chance.choice(self._whole))
             else:
                 outcome = ask.judge(_exchange(connection, ask))
