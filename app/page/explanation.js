@@ -8,7 +8,7 @@ import { legend, paintValues, pngUrl } from "./heatmaps.js";
 import { curve } from "./plot.js";
 import { updateWhenVisible, state } from "./state.js";
 
-let methods = null; // by name, from `GET /explain`
+let methods = null; // by name, from `GET /explain/methods`
 let explanation = null; // the last response of /explain
 
 /** Start the section. */
@@ -41,7 +41,7 @@ export function startExplanation() {
 
 /** Fill the menu of methods and return the methods by name. */
 async function listMethods(select, signal) {
-  const answer = await get("explain", {}, signal);
+  const answer = await get("explain/methods", {}, signal);
   fill(select, answer.methods.map(({ name, title }) => h("option", { value: name }, title)));
   select.value = answer.default;
   return new Map(answer.methods.map((method) => [method.name, method]));

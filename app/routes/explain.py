@@ -104,7 +104,7 @@ class NeighboursQuery(ImageQuery):
 
 
 @router.get(
-    "/explain",
+    "/explain/methods",
     operation_id="list_explanation_methods",
     summary="List the explanation methods",
 )

@@ -194,8 +194,8 @@ def test_unknown_units_are_404(client: TestClient) -> None:
 
 
 def test_methods_are_listed(client: TestClient) -> None:
-    """`GET /explain` lists every method with its texts, and an unknown method is a 422."""
-    answer = client.get("/explain").json()
+    """`GET /explain/methods` lists every method with its texts, and an unknown method is a 422."""
+    answer = client.get("/explain/methods").json()
     assert [method["name"] for method in answer["methods"]] == list(METHODS)
     assert answer["default"] == "integrated-gradients"
     for method in answer["methods"]:

@@ -33,7 +33,7 @@ from app.web.schemas.explanations import (
 
 
 def methods_answer() -> MethodsAnswer:
-    """Build the body of `GET /explain`."""
+    """Build the body of `GET /explain/methods`."""
     return MethodsAnswer(
         default=DEFAULT_METHOD,
         methods=[
