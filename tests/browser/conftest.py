@@ -1,4 +1,4 @@
-"""Real servers and a real browser."""
+"""Fixtures: real servers and a real browser."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from app.settings import REPOSITORY, Settings
 from tests.ports import free_port
 
 PREFIX = "/behind/a/proxy"
-expect.set_options(timeout=20_000)  # ms; machines may be busy
+expect.set_options(timeout=20_000)  # ms, long enough for a busy machine
 SIZES = {
     "phone": {
         "viewport": {"width": 390, "height": 844},
@@ -31,20 +31,20 @@ SIZES = {
 
 
 class Running:
-    """An application on a port of this machine, which can be stopped and started again."""
+    """An application on a free port of this machine, which a test can stop and start again."""
 
     def __init__(self, settings: Settings) -> None:
-        """Choose a free port; nothing runs yet."""
+        """Choose a free port; do not start yet."""
         self.settings = settings
         self.port = free_port()
 
     @property
     def address(self) -> str:
-        """Where it answers, without a slash at the end."""
+        """Return the address of the application, without a trailing slash."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start, and wait until it answers."""
+        """Start the server and wait until it is ready."""
         app = _also_behind_prefix(create_app(self.settings))
         config = uvicorn.Config(app, port=self.port, log_level="warning", lifespan="on")
         self.server = uvicorn.Server(config)
@@ -54,13 +54,13 @@ class Running:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Stop, and wait until it has."""
+        """Stop the server and wait until it has ended."""
         self.server.should_exit = True
         self.thread.join()
 
 
 def _also_behind_prefix(app: ASGIApp) -> ASGIApp:
-    """Answer below `PREFIX` too, like a proxy that takes the prefix away."""
+    """Serve the application below `PREFIX` too, like a proxy that strips the prefix."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(PREFIX):
@@ -73,7 +73,7 @@ def _also_behind_prefix(app: ASGIApp) -> ASGIApp:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
-    """The application with the committed models; gives its address."""
+    """The address of the application with the committed models."""
     running = Running(Settings())
     running.start()
     yield running.address
@@ -82,7 +82,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def two_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two models: the classic one, and its like under another name, without epochs."""
+    """A folder with the classic model, and a copy of it named `other`, without snapshots."""
     folder = tmp_path_factory.mktemp("models")
     shutil.copytree(REPOSITORY / "model" / "classic", folder / "classic")
     shutil.copytree(
@@ -111,9 +111,9 @@ def site(two_models: Path) -> Iterator[Running]:
     running.stop()
 
 
-@pytest.fixture(scope="module")  # its event loop must not outlive the browser's own tests
+@pytest.fixture(scope="module")  # the event loop of a session would disturb other tests
 def browser() -> Iterator[Browser]:
-    """Headless Chromium, Debian's or whatever `chromium` is on the path."""
+    """Headless Chromium."""
     path = (
         shutil.which("chromium")
         or shutil.which("chromium-browser")
@@ -132,7 +132,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(params=SIZES)
 def context(browser: Browser, request: pytest.FixtureRequest) -> Iterator[BrowserContext]:
-    """A fresh browser window at phone and at desk size."""
+    """A new browser window, at phone and at desktop size."""
     context = browser.new_context(
         **SIZES[request.param], permissions=["clipboard-read", "clipboard-write"]
     )
@@ -142,7 +142,7 @@ def context(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Browse
 
 @pytest.fixture
 def page(context: BrowserContext, site: Running) -> Iterator[Page]:
-    """The page at `/`, read once; nothing may come from elsewhere and no script may fail."""
+    """The page at `/`, loaded; it may request nothing from elsewhere, and no script may fail."""
     page = context.new_page()
     failures: list[str] = []
     page.on("pageerror", lambda error: failures.append(str(error)))
@@ -156,9 +156,9 @@ def page(context: BrowserContext, site: Running) -> Iterator[Page]:
     )
     page.on(
         "request",
-        lambda asked: (
-            failures.append(asked.url)
-            if not asked.url.startswith((site.address, "data:", "blob:"))
+        lambda request: (
+            failures.append(request.url)
+            if not request.url.startswith((site.address, "data:", "blob:"))
             else None
         ),
     )

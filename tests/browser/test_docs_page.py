@@ -1,4 +1,4 @@
-"""The docs page in a real browser: a digit can be tried with nothing else."""
+"""The docs page in a real browser: a digit can be tried without any other tool."""
 
 import json
 from pathlib import Path
@@ -13,9 +13,9 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def page(browser: Browser, server: str):
-    """The docs page with `POST /predict` opened for a try.
+    """The docs page with the form of `POST /predict` open.
 
-    Nothing may come from elsewhere, and the browser may complain of nothing.
+    The page may request nothing from elsewhere, and the browser may log no error.
     """
     page = browser.new_page()
     elsewhere: list[str] = []
@@ -28,7 +28,9 @@ def page(browser: Browser, server: str):
         ),
     )
     errors: list[str] = []
-    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    page.on(
+        "console", lambda message: errors.append(message.text) if message.type == "error" else None
+    )
     page.goto(f"{server}/docs")
     operation = page.locator("#operations-Recognise-predict")
     operation.click()
@@ -47,7 +49,7 @@ def _execute(page: Page) -> dict:
 
 
 def test_file_chooser_reads_a_digit(page: Page, tmp_path: Path) -> None:
-    """Choosing a file and pressing Execute shows the digit that the file holds."""
+    """Choosing a file and pressing Execute shows the digit in the file."""
     (tmp_path / "nine.png").write_bytes(sample_png(9))
     chooser = page.locator("#operations-Recognise-predict input[type=file]")
     chooser.set_input_files(tmp_path / "nine.png")
@@ -55,7 +57,7 @@ def test_file_chooser_reads_a_digit(page: Page, tmp_path: Path) -> None:
 
 
 def test_example_body_gives_its_answer(page: Page) -> None:
-    """The JSON example, sent as it stands, is a digit and is read rightly."""
+    """The JSON example, sent unchanged, is read rightly."""
     operation = page.locator("#operations-Recognise-predict")
     operation.locator("select[aria-label='Request content type']").select_option("application/json")
     example = operation.locator(".examples-select-element").first

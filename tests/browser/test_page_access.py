@@ -1,4 +1,4 @@
-"""The page for everybody: axe-core finds nothing, all is reached by keyboard, nothing moves."""
+"""Accessibility of the page: axe-core finds nothing, and every control is reached by keyboard."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -9,7 +9,7 @@ from tests.browser.hand import card, expect_digit, see
 pytestmark = pytest.mark.browser
 
 
-# Of the cards one, with all that can be open in it: the others are made alike.
+# Everything that can be unfolded, of one card only: the others have the same form.
 UNFOLD = """document.querySelectorAll(
   "#layer-relu_1_1 details, #layer-pad_1 .handed-on, .panel details," +
   " section > div:not(#cards) details",
@@ -17,7 +17,7 @@ UNFOLD = """document.querySelectorAll(
 
 
 def _findings(page: Page) -> list[str]:
-    """What axe-core finds, its best practices included: rule and where."""
+    """Return the findings of axe-core, including its best practices: rule and element."""
     found = Axe().run(page).response["violations"]
     return [
         f"{one['id']}: {node['target']} {node.get('failureSummary', '')}"
@@ -26,12 +26,12 @@ def _findings(page: Page) -> list[str]:
     ]
 
 
-# What depends on the size of the window does not depend on colours: two pairs of the four do.
+# Findings depend on size or on colours, not on both: two of the four pairs are enough.
 @pytest.mark.parametrize(
     ("context", "scheme"), [("desk", "light"), ("phone", "dark")], indirect=["context"]
 )
 def test_axe_finds_nothing(page: Page, scheme: str) -> None:
-    """With every part made, a channel and a trace open, tables unfolded: no findings."""
+    """With every part rendered and unfolded, axe-core finds no violation."""
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     expect_digit(page, 7)
     assert _findings(page) == []
@@ -53,7 +53,7 @@ def test_axe_finds_nothing(page: Page, scheme: str) -> None:
 
 @pytest.mark.parametrize("context", ["desk"], indirect=True)
 def test_tab_reaches_every_control_in_order(page: Page) -> None:
-    """From the top, Tab comes to the surface, its buttons, the film and the first sheets."""
+    """Tab reaches the surface, its buttons, the film strip and the first maps, in this order."""
     see(page, "#cards")
     page.evaluate("scrollTo(0, 0)")
     page.locator(".skip").focus()
@@ -72,7 +72,7 @@ def test_tab_reaches_every_control_in_order(page: Page) -> None:
 
 
 def test_every_picture_has_a_table(page: Page) -> None:
-    """Each sheet, map and plot has its numbers in a table that can be unfolded."""
+    """Each picture and plot has a table of its numbers that can be unfolded."""
     see(page, "#cards")
     without = page.locator("#cards article").evaluate_all(
         "cards => cards.filter((card) => !card.querySelector('details, table.figures'))"
@@ -87,7 +87,7 @@ def test_every_picture_has_a_table(page: Page) -> None:
     expect(layer.locator(".panel details table tbody tr")).to_have_count(28)
 
 
-def test_nothing_moves_for_those_who_ask(page: Page) -> None:
+def test_reduced_motion(page: Page) -> None:
     """With reduced motion there are no transitions and no smooth scrolling."""
     page.emulate_media(reduced_motion="reduce")
     assert page.locator(".bar").first.evaluate(
@@ -96,8 +96,8 @@ def test_nothing_moves_for_those_who_ask(page: Page) -> None:
     assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
 
 
-def test_answer_is_spoken_when_the_pen_rests(page: Page) -> None:
-    """The live region says the digit and the runner-up."""
+def test_live_region_announces_the_digit(page: Page) -> None:
+    """The live region announces the digit and the runner-up."""
     page.get_by_label("Sample digit 5").click()
     expect(page.locator("#live")).to_contain_text("It is a 5")
     expect(page.locator("#live")).to_contain_text("Second: ")

@@ -1,4 +1,4 @@
-"""The page reads what is drawn, uploaded, pasted or linked, and survives the loss of its server."""
+"""The page reads drawings, uploads, pasted images and links, and survives a lost server."""
 
 import base64
 import io
@@ -32,7 +32,7 @@ def _received(page: Page) -> str:
 
 
 def test_first_view_is_a_seven_that_is_read(page: Page) -> None:
-    """Before anything is done a 7 is there, and read, with ten numbers that make up a whole."""
+    """The first view shows a 7 and its reading, with ten probabilities that sum to 1."""
     expect_digit(page, 7)
     expect(page.locator("#verdict")).to_contain_text("It is a 7")
     titles = page.locator("#bars .value").evaluate_all("cells => cells.map(cell => cell.title)")
@@ -45,7 +45,7 @@ def test_first_view_is_a_seven_that_is_read(page: Page) -> None:
 
 
 def test_first_view_is_small(context: BrowserContext, site: Running) -> None:
-    """What the first view needs, answers of the API included, is under 100 KiB as transferred."""
+    """The first view transfers less than 100 KiB, including responses of the API."""
     page = context.new_page()
     devtools = context.new_cdp_session(page)
     devtools.send("Network.enable")
@@ -57,8 +57,8 @@ def test_first_view_is_small(context: BrowserContext, site: Running) -> None:
     assert 10_000 < sum(sizes) < 100 * 1024
 
 
-def test_mouse_draws_and_undo_brings_back(page: Page) -> None:
-    """A line drawn by mouse on a cleared surface is a 1; undoing twice gives the 7 again."""
+def test_mouse_draws_and_undo_restores(page: Page) -> None:
+    """A line drawn by mouse is read as 1; undoing twice restores the 7."""
     page.locator("#clear").click()
     expect(page.locator("#verdict")).to_have_text("Nothing is drawn yet.")
     draw_by_mouse(page, ONE)
@@ -69,8 +69,8 @@ def test_mouse_draws_and_undo_brings_back(page: Page) -> None:
     expect_digit(page, 7)
 
 
-def test_answer_follows_the_pen(page: Page) -> None:
-    """The answer changes while the button is still down."""
+def test_answer_updates_while_drawing(page: Page) -> None:
+    """The answer changes while the mouse button is still down."""
     page.locator("#clear").click()
     expect(page.locator("#verdict")).to_have_text("Nothing is drawn yet.")
     draw_by_mouse(page, ONE, lift=False)
@@ -82,7 +82,7 @@ def test_answer_follows_the_pen(page: Page) -> None:
 
 @pytest.mark.parametrize("context", ["phone"], indirect=True)
 def test_touch_draws_and_does_not_scroll(page: Page) -> None:
-    """A line drawn by finger is a 1, and the page stays where it is."""
+    """A line drawn by finger is read as 1, and the page does not scroll."""
     page.locator("#clear").tap()
     draw_by_touch(page, ONE)
     expect_digit(page, 1)
@@ -90,7 +90,7 @@ def test_touch_draws_and_does_not_scroll(page: Page) -> None:
 
 
 def test_keyboard_draws(page: Page) -> None:
-    """Arrow keys and Space draw a 1, and what they do is spoken."""
+    """Arrow keys and Space draw a 1, and the live region announces it."""
     page.locator("#clear").focus()
     page.keyboard.press("Enter")
     page.locator("#pad").focus()
@@ -101,7 +101,7 @@ def test_keyboard_draws(page: Page) -> None:
 
 
 def test_scribble_is_called_not_a_digit(page: Page) -> None:
-    """What is no digit is named so in words, with what it would be if it had to be one."""
+    """A scribble is called `Not a digit`, with the most likely digit."""
     page.locator("#clear").click()
     draw_by_mouse(page, [(0.2 + 0.03 * at, 0.25 + 0.4 * (at % 2)) for at in range(20)])
     expect(page.locator("#verdict")).to_have_text("Not a digit.")
@@ -110,7 +110,7 @@ def test_scribble_is_called_not_a_digit(page: Page) -> None:
 
 
 def test_upload_of_a_photo(page: Page, tmp_path: Path) -> None:
-    """A photo is read, its preparation shown, and a stage switched off shows what it does."""
+    """A photo is read with its preparation shown; switching a stage off shows its effect."""
     (tmp_path / "three.png").write_bytes(_photo(3))
     page.locator("#file").set_input_files(tmp_path / "three.png")
     expect_digit(page, 3)
@@ -133,8 +133,8 @@ def test_upload_of_a_photo(page: Page, tmp_path: Path) -> None:
     assert last.locator("img").get_attribute("src") == whole
 
 
-def test_photo_of_many_bytes_is_made_smaller(page: Page, tmp_path: Path) -> None:
-    """A photo larger than the service takes is read all the same."""
+def test_large_photo_is_reduced(page: Page, tmp_path: Path) -> None:
+    """A photo that exceeds the service's limit is reduced and read."""
     photo = Image.open(io.BytesIO(_photo(3))).convert("RGB").resize((1800, 1440))
     photo.save(tmp_path / "three.bmp")
     assert (tmp_path / "three.bmp").stat().st_size > Settings().max_body_bytes
@@ -142,8 +142,8 @@ def test_photo_of_many_bytes_is_made_smaller(page: Page, tmp_path: Path) -> None
     expect_digit(page, 3)
 
 
-def test_what_the_service_refuses_is_said(page: Page) -> None:
-    """A problem that the service answers with stands where the answer would."""
+def test_refusal_of_the_service_is_shown(page: Page) -> None:
+    """A problem document of the service is shown in place of the answer."""
     problem = {"type": "urn:digitscope:problem:too-large", "detail": "Too many pixels."}
     page.route("**/preprocess?*", lambda route: route.fulfill(status=413, json=problem))
     page.get_by_label("Sample digit 2").click()
@@ -151,8 +151,8 @@ def test_what_the_service_refuses_is_said(page: Page) -> None:
     expect(page.locator("#second")).to_have_text("Too many pixels.")
 
 
-def test_what_is_no_image_is_said(page: Page, tmp_path: Path) -> None:
-    """A file that is no image leaves the drawing alone and says so."""
+def test_invalid_file_is_reported(page: Page, tmp_path: Path) -> None:
+    """A file that is no image is reported and leaves the drawing alone."""
     (tmp_path / "three.png").write_bytes(b"no image")
     page.locator("#file").set_input_files(tmp_path / "three.png")
     expect(page.locator("#banner")).to_contain_text("The file cannot be read.")
@@ -162,16 +162,16 @@ def test_what_is_no_image_is_said(page: Page, tmp_path: Path) -> None:
     expect(page.locator("#banner")).to_be_hidden(timeout=3000)
 
 
-def test_what_only_the_service_can_decode_is_read(page: Page, tmp_path: Path) -> None:
-    """No browser shows a TIFF; the surface shows what the service makes of it."""
+def test_format_that_browsers_lack_is_read(page: Page, tmp_path: Path) -> None:
+    """No browser decodes TIFF; the surface shows the image that the service prepared."""
     Image.open(io.BytesIO(_photo(5))).save(tmp_path / "five.tif")
     page.locator("#file").set_input_files(tmp_path / "five.tif")
     expect_digit(page, 5)
     expect(page.locator("#film figure[data-stage=clean]")).to_be_visible()
 
 
-def test_what_is_not_of_the_surface_any_more_is_faint(page: Page, tmp_path: Path) -> None:
-    """Nothing drawn, or a blank image: what stands below is of the digit before, and is faint."""
+def test_outdated_parts_are_dimmed(page: Page, tmp_path: Path) -> None:
+    """With a blank surface or image, the parts about the previous digit are dimmed."""
     refused: list[str] = []
     page.on("response", lambda answer: refused.append(answer.url) if not answer.ok else None)
     page.locator("#clear").click()
@@ -221,7 +221,7 @@ def test_drop_of_a_file(page: Page) -> None:
 
 
 def test_samples_are_read(page: Page) -> None:
-    """Each sample digit is read as what it is; drawing on one goes on from it."""
+    """Each sample digit is read rightly, and can be drawn on."""
     for digit in (0, 4, 9):
         page.get_by_label(f"Sample digit {digit}").click()
         expect_digit(page, digit)
@@ -231,11 +231,11 @@ def test_samples_are_read(page: Page) -> None:
 
 
 def test_permalink_in_a_new_tab(page: Page, context: BrowserContext, site: Running) -> None:
-    """A copied link opens with the same 28x28; the server is never sent what is behind the #."""
+    """A copied link opens with the same 28x28 pixels; the part after # is never sent."""
     page.get_by_label("Sample digit 8").click()
     expect_digit(page, 8)
     received = _received(page)
-    # By keyboard: parts above, made as they come into view, may move it from under a pointer.
+    # By keyboard: parts above that are rendered meanwhile may move the button.
     page.get_by_role("button", name="Copy a link to this digit").press("Enter")
     expect(page.locator("#banner")).to_contain_text("on the clipboard")
     link = page.evaluate("navigator.clipboard.readText()")
@@ -250,8 +250,8 @@ def test_permalink_in_a_new_tab(page: Page, context: BrowserContext, site: Runni
     assert not [url for url in asked if link.split("#d=")[1][:20] in url.split("#")[0]]
 
 
-def test_damaged_link_is_said(page: Page, site: Running) -> None:
-    """A link that was cut off says so and leaves the first drawing."""
+def test_damaged_link_is_reported(page: Page, site: Running) -> None:
+    """A truncated link is reported and leaves the first drawing."""
     page.goto(f"{site.address}/#d=AAAA")
     page.reload()
     expect(page.locator("#banner")).to_contain_text("The link is damaged")
@@ -259,7 +259,7 @@ def test_damaged_link_is_said(page: Page, site: Running) -> None:
 
 
 def test_server_lost_and_back(page: Page, site: Running) -> None:
-    """A banner says that the server is lost; what is drawn meanwhile is kept and read later."""
+    """A banner reports that the server is lost; drawings are kept and read later."""
     page.locator("#clear").click()
     expect(page.locator("#verdict")).to_have_text("Nothing is drawn yet.")
     site.stop()
@@ -275,7 +275,7 @@ def test_server_lost_and_back(page: Page, site: Running) -> None:
 
 
 def test_curl_command_gives_the_same_answer(page: Page) -> None:
-    """The command that is copied asks for the same digit as the page shows."""
+    """The copied curl command gives the digit that the page shows."""
     page.get_by_role("button", name="Copy curl command for the prediction").press("Enter")
     expect(page.locator("#banner")).to_contain_text("on the clipboard")
     command = page.evaluate("navigator.clipboard.readText()")
@@ -286,7 +286,7 @@ def test_curl_command_gives_the_same_answer(page: Page) -> None:
 
 @pytest.mark.parametrize("context", ["desk"], indirect=True)
 def test_page_works_behind_a_path_prefix(context: BrowserContext, site: Running) -> None:
-    """Below a path prefix every request of the page stays below it."""
+    """Behind a path prefix every request of the page keeps the prefix."""
     page = context.new_page()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

@@ -1,4 +1,4 @@
-"""The page shows the layers, a channel, a pixel and its equation, what if, models and epochs."""
+"""The page shows layers, channels, pixels and their equations, ablations, models and epochs."""
 
 import re
 
@@ -28,7 +28,7 @@ def _colours(picture: Locator) -> list[int]:
 
 
 def test_every_layer_has_a_card(page: Page, site: Running) -> None:
-    """Each layer has a sentence, a formula, its shapes, and a picture or a table of its values."""
+    """Each layer has a sentence, a formula, its shapes, and a picture or table of its values."""
     layers = page.request.get(f"{site.address}/models/classic/layers").json()["layers"]
     cards = see(page, "#cards").locator("article")
     assert cards.count() == len(layers)
@@ -40,7 +40,7 @@ def test_every_layer_has_a_card(page: Page, site: Running) -> None:
 
 
 def test_softmax_is_shown_as_logits_exponentials_and_shares(page: Page) -> None:
-    """The exponentials are those of the logits, and the shares are theirs of the sum."""
+    """The exponentials belong to the logits, and the shares are parts of their sum."""
     rows = card(page, "softmax").locator(".figures tbody tr")
     found = [
         [_number(text) for text in row.locator("td").all_inner_texts()[:3]] for row in rows.all()
@@ -83,8 +83,8 @@ def test_channel_and_pixel_by_keyboard(page: Page) -> None:
     expect(sheet).to_be_focused()
 
 
-def test_channel_by_pointer_and_the_equation_of_its_strongest_pixel(page: Page) -> None:
-    """A click opens a channel with kernel and equation; products add up to the network's value."""
+def test_channel_by_click_shows_the_equation_of_its_strongest_pixel(page: Page) -> None:
+    """A click opens a channel; the products of its equation add up to the network's value."""
     layer = card(page, "relu_1_1")
     layer.locator(".overlay").click(position={"x": 20, "y": 20})
     panel = layer.locator(".panel")
@@ -99,7 +99,7 @@ def test_channel_by_pointer_and_the_equation_of_its_strongest_pixel(page: Page) 
 
 
 def test_trace_leads_back_to_the_pixel(page: Page) -> None:
-    """From a logit, following the strongest input ends at a grey level of the 28x28."""
+    """Following the strongest inputs from a logit ends at a grey level of the 28x28 image."""
     layer = card(page, "logits")
     layer.get_by_role("button", name="How unit 7 is calculated").click()
     layer.get_by_role("button", name="Follow the strongest input back to the pixel").click()
@@ -112,7 +112,7 @@ def test_trace_leads_back_to_the_pixel(page: Page) -> None:
 
 
 def test_scale_of_each_channel(page: Page) -> None:
-    """With a scale for each channel, a ReLU's sheet is coloured anew and says so."""
+    """With a scale per channel, the maps of a ReLU are recoloured and the caption says so."""
     layer = card(page, "relu_1_1")
     shared = _colours(layer.locator("canvas").first)
     page.get_by_label("separate for each channel").check()
@@ -121,7 +121,7 @@ def test_scale_of_each_channel(page: Page) -> None:
 
 
 def test_constant_channels_are_neutral_with_a_badge(page: Page) -> None:
-    """A channel of one value has the neutral colour, not an end of the scale, and is marked."""
+    """A channel with one value has the neutral colour and a badge."""
     page.route("**/inspect?*", lambda route: _with_constant_channel(route))
     layer = card(page, "relu_1_1")
     expect(layer.locator(".badge")).to_have_text(["const"])
@@ -141,7 +141,7 @@ def _with_constant_channel(route: Route) -> None:
 
 
 def test_colour_maps_are_even_and_symmetric(page: Page) -> None:
-    """Lightness grows evenly along the sequential map, and alike on both sides of the diverging."""
+    """Lightness is uniform in the sequential map and symmetric in the diverging map."""
     lightness = """async (name) => {
       const { colours } = await import("./page/colours.js");
       const linear = (part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
@@ -164,7 +164,7 @@ def test_colour_maps_are_even_and_symmetric(page: Page) -> None:
 
 
 def test_why_and_why_not(page: Page) -> None:
-    """Method, class and contrast are the user's; the honesty check stands beside the map."""
+    """The user chooses method, class and contrast; the honesty check is shown next to the map."""
     see(page, "#why-body .why")
     expect(page.locator(".honesty")).to_contain_text("Rank correlation")
     expect(page.locator(".honesty")).to_contain_text("The map adds up to")
@@ -175,7 +175,7 @@ def test_why_and_why_not(page: Page) -> None:
 
 
 def test_channel_switched_off_moves_the_bars(page: Page, site: Running) -> None:
-    """With channels off, the bars show what the network then answers; all on brings them back."""
+    """The bars show the answer without the switched-off channels; all on restores them."""
     see(page, "#whatif-body")
     value = page.locator("#whatif-body .bars .value").nth(7)
     before = value.get_attribute("title")
@@ -193,7 +193,7 @@ def test_channel_switched_off_moves_the_bars(page: Page, site: Running) -> None:
 
 
 def test_pinned_image_is_compared(page: Page) -> None:
-    """A pinned 7 and a drawn 1 are shown side by side, with how alike they are in each layer."""
+    """A pinned 7 and a drawn 1 are compared, with their similarity in each layer."""
     see(page, "#compare-body")
     page.get_by_role("button", name="Pin this image").click()
     page.get_by_label("Sample digit 1").click()
@@ -205,7 +205,7 @@ def test_pinned_image_is_compared(page: Page) -> None:
 
 
 def test_another_model_is_chosen(page: Page) -> None:
-    """Models stand side by side; choosing one makes the page about it, the drawing kept."""
+    """Choosing another model updates the page and keeps the drawing."""
     see(page, "#models-body")
     expect(page.locator("#models-body article")).to_have_count(2)
     page.get_by_role("button", name="Look inside other").click()
@@ -218,8 +218,8 @@ def test_another_model_is_chosen(page: Page) -> None:
     expect(epochs).to_contain_text("No epochs of the network other were saved")
 
 
-def test_what_comes_late_of_another_model_is_dropped(page: Page) -> None:
-    """A model is chosen while an answer about the one before is on its way."""
+def test_late_responses_of_another_model_are_dropped(page: Page) -> None:
+    """A response about the previous model is dropped after another one is chosen."""
     late: list[Route] = []
     page.route("**/models/classic/training", lambda route: late.append(route))
     with page.expect_request("**/models/classic/training"):
@@ -229,7 +229,7 @@ def test_what_comes_late_of_another_model_is_dropped(page: Page) -> None:
     with page.expect_request("**/preprocess*"):
         page.locator("#model").select_option("other")
     late[0].continue_()
-    page.evaluate("fetch('models/other/training')")  # by then the other has come, or was given up
+    page.evaluate("fetch('models/other/training')")  # by now the other model's response has arrived
     late[1].continue_()
     expect(page.locator("#epochs-body")).to_contain_text(
         "No epochs of the network other were saved"
@@ -237,7 +237,7 @@ def test_what_comes_late_of_another_model_is_dropped(page: Page) -> None:
 
 
 def test_epoch_slider(page: Page) -> None:
-    """Moving the slider changes kernels, maps and answer to those of that epoch."""
+    """Moving the slider shows kernels, maps and answer of that epoch."""
     part = see(page, "#epochs-body")
     said = part.locator("output")
     expect(said).to_contain_text("After epoch 1 of 30")
@@ -253,8 +253,8 @@ def test_epoch_slider(page: Page) -> None:
     expect(said).to_contain_text("After epoch 30 of 30")
 
 
-def test_parts_follow_a_new_drawing(page: Page) -> None:
-    """What is open is brought up to date when something else is drawn."""
+def test_open_parts_follow_a_new_drawing(page: Page) -> None:
+    """Open parts are updated when the drawing changes."""
     layer = card(page, "relu_1_1")
     layer.locator(".overlay").click(position={"x": 20, "y": 20})
     expect(layer.locator(".panel .sum").first).to_be_visible()

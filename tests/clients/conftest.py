@@ -1,4 +1,4 @@
-"""The environments of the clients that public generators make."""
+"""The environments of the generated clients."""
 
 import os
 import sys
@@ -9,21 +9,21 @@ import pytest
 CLIENTS = Path(sys.prefix) / "clients"
 
 
-def _made(name: str) -> Path:
-    made = CLIENTS / name
-    if not made.exists() and "DEMAND_CLIENTS" not in os.environ:
-        pytest.skip(f"`make clients` has not made {made.name}; it needs pip and npm")
-    assert made.exists()
-    return made
+def _installed(name: str) -> Path:
+    folder = CLIENTS / name
+    if not folder.exists() and "DEMAND_CLIENTS" not in os.environ:
+        pytest.skip("run `make clients` first, which needs pip and npm")
+    assert folder.exists()
+    return folder
 
 
 @pytest.fixture(scope="session")
 def python_tools() -> Path:
-    """The folder of programs of the clients' own Python."""
-    return _made("bin")
+    """The folder of programs of the clients' own Python environment."""
+    return _installed("bin")
 
 
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
-    """The packages of the clients' own Node.js."""
-    return _made("node_modules")
+    """The packages of the clients' own Node.js environment."""
+    return _installed("node_modules")

@@ -1,4 +1,4 @@
-"""Both protocols, proved by KServe's own client."""
+"""KServe's own client works with both inference protocols."""
 
 import base64
 import json
@@ -15,8 +15,8 @@ from tests.server.process import Server
 
 
 @pytest.fixture(scope="module")
-def said(server: Server, digits: Digits, python_tools: Path) -> dict:
-    """What the client got for five digits and one file."""
+def received(server: Server, digits: Digits, python_tools: Path) -> dict:
+    """What the client received for five digits and one file."""
     given = {
         "images": digits.images[:5].tolist(),
         "file": base64.b64encode(sample_png(8)).decode(),
@@ -37,13 +37,13 @@ def said(server: Server, digits: Digits, python_tools: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def expected(classic: Model, digits: Digits) -> np.ndarray:
-    """What the network gives for the five."""
+    """The probabilities of the five digits."""
     return classic.runtime.predict(digits.images[:5]).probabilities
 
 
-def test_version_2(said: dict, expected: np.ndarray) -> None:
-    """Probes, tensors of both datatypes in JSON and in binary, and files."""
-    got = said["v2"]
+def test_version_2(received: dict, expected: np.ndarray) -> None:
+    """KServe's client uses probes, JSON and binary tensors of both datatypes, and files."""
+    got = received["v2"]
     assert (got["live"], got["ready"], got["models"]) == (True, True, [True, False])
     assert len(got["probabilities"]) == 4
     for probabilities in got["probabilities"]:
@@ -52,17 +52,17 @@ def test_version_2(said: dict, expected: np.ndarray) -> None:
     assert got["outputs"] == [["digit", [8]]]
 
 
-def test_version_1(said: dict, expected: np.ndarray) -> None:
-    """The model is ready, and reads rows and files."""
-    got = said["v1"]
+def test_version_1(received: dict, expected: np.ndarray) -> None:
+    """KServe's client finds the model ready, and sends rows and files."""
+    got = received["v1"]
     assert got["ready"] is True
     np.testing.assert_allclose(got["predictions"], expected, atol=1e-6)
     assert np.argmax(got["file"]) == 8
 
 
-def test_errors_reach_the_client(said: dict) -> None:
-    """The client says why it was refused, in either protocol."""
-    assert "[-1, 28, 28, 1]" in said["v2"]["wrong shape"]
-    assert "no model 'nope'" in said["v2"]["no model"]
-    assert "no model 'nope'" in said["v1"]["no model"]
-    assert "'instances'" in said["v1"]["wrong"]
+def test_errors_reach_the_client(received: dict) -> None:
+    """The client's errors contain the service's message, in both protocols."""
+    assert "[-1, 28, 28, 1]" in received["v2"]["wrong shape"]
+    assert "no model 'nope'" in received["v2"]["no model"]
+    assert "no model 'nope'" in received["v1"]["no model"]
+    assert "'instances'" in received["v1"]["wrong"]

@@ -1,4 +1,4 @@
-"""A Python client, made from the service's own document by openapi-python-client."""
+"""A Python client, generated from the OpenAPI document by openapi-python-client."""
 
 import importlib
 import io
@@ -23,7 +23,7 @@ class Generated:
     """The generated package, with a client of the running service."""
 
     def __init__(self, address: str) -> None:
-        """Ask at an address."""
+        """Create a client of the service at an address."""
         self.types, self.models = self.module("types"), self.module("models")
         self.client = self.module("client").Client(address, raise_on_unexpected_status=True)
 
@@ -32,12 +32,12 @@ class Generated:
         return importlib.import_module(f"generated.{name}")
 
     def call(self, operation: str, *path: str, **arguments: Any) -> Any:
-        """Call an operation and return what it answered."""
+        """Call an operation and return its parsed response."""
         module = self.module(f"api.{operation}")
         return module.sync(*path, client=self.client, **arguments)
 
     def file(self, digit: int) -> Any:
-        """Return a sample digit as a file to send."""
+        """Return a sample digit as a file."""
         return self.types.File(io.BytesIO(sample_png(digit)), "digit.png", "image/png")
 
     def form(self, digit: int) -> Any:
@@ -49,7 +49,7 @@ class Generated:
 def generated(
     server: Server, python_tools: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Generated]:
-    """The client, generated without a single warning."""
+    """The client, generated without a warning."""
     folder = tmp_path_factory.mktemp("python")
     address = f"http://127.0.0.1:{server.port}"
     config = Path(__file__).with_name("python.yaml")
@@ -73,7 +73,7 @@ def generated(
 
 
 def test_digits_in_every_form(generated: Generated, digits: Digits) -> None:
-    """A form's file, a raw PNG, base64 and pixels are read."""
+    """A form, a raw PNG and pixels are read."""
     pixels = generated.models.Image(pixels=digits.images[0].tolist())
     for body, digit in (
         (generated.form(7), 7),
@@ -88,7 +88,7 @@ def test_digits_in_every_form(generated: Generated, digits: Digits) -> None:
 
 
 def test_batches_keep_order_and_name_the_bad_item(generated: Generated) -> None:
-    """A batch as a form and as a list of JSON images, with an item that is no image."""
+    """Batches keep their order; an item that is no image has its own error."""
     bad = generated.types.File(io.BytesIO(b"nothing"), "bad.png", "image/png")
     form = generated.models.ImagesForm(files=[generated.file(1), bad, generated.file(2)])
     one, error, two = generated.call("recognise.predict_batch", body=form)
@@ -101,7 +101,7 @@ def test_batches_keep_order_and_name_the_bad_item(generated: Generated) -> None:
 
 
 def test_pages_and_preparation(generated: Generated) -> None:
-    """A page is read; the preparation shows its stages, with parameters that are choices."""
+    """A page is read, and the preparation shows its stages."""
     page = generated.call("recognise.read", body=generated.form(6))
     assert page.text == "6"
     assert page.lines[0].digits[0].box.width > 0
@@ -115,8 +115,8 @@ def test_pages_and_preparation(generated: Generated) -> None:
     assert len(prepared.pixels) == 28
 
 
-def test_looking_inside(generated: Generated) -> None:
-    """Layers, what they hold for an image, one layer's values, and why it is that digit."""
+def test_inspection(generated: Generated) -> None:
+    """The client gets layers, activations and an explanation."""
     described = generated.call("inspect.list_layers", MODEL)
     names = [layer.name for layer in described.layers]
     body, method = generated.form(4), generated.models.ExplanationMethod
@@ -139,7 +139,7 @@ def test_looking_inside(generated: Generated) -> None:
 
 
 def test_refusals_are_problems(generated: Generated) -> None:
-    """An error is parsed as a Problem, or as the protocols' form of it."""
+    """An error is parsed as a Problem, or as the error of a protocol."""
     problem = generated.call("recognise.predict", body=generated.form(1), model="nope")
     assert isinstance(problem, generated.models.Problem)
     assert problem.status == 404
@@ -150,7 +150,7 @@ def test_refusals_are_problems(generated: Generated) -> None:
 
 
 def test_protocols_and_probes(generated: Generated, digits: Digits) -> None:
-    """The protocols' bodies have schemas, too."""
+    """The bodies of the protocols have schemas, too."""
     models = generated.models
     tensor = models.InputTensor("image", [1, 784], "UINT8", data=digits.images[0].ravel().tolist())
     answer = generated.call(

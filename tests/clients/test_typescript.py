@@ -1,4 +1,4 @@
-"""A TypeScript client, made from the service's own document by openapi-typescript."""
+"""A TypeScript client, generated from the OpenAPI document by openapi-typescript."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 def test_client_is_typed_and_gets_answers(
     server: Server, classic: Model, node_modules: Path, tmp_path: Path
 ) -> None:
-    """The types are generated, a strict compiler accepts a client of them, and it is answered."""
+    """A strict compiler accepts a client of the generated types, and the client gets answers."""
     address = f"http://127.0.0.1:{server.port}"
     (tmp_path / "node_modules").symlink_to(node_modules.absolute())
     for name in ("client.ts", "generate.mjs", "package.json", "tsconfig.json"):

@@ -1,4 +1,4 @@
-"""What schemathesis sends where the document says no more than that bytes are expected."""
+"""Generate binary bodies, for which the OpenAPI document says only that they are bytes."""
 
 import numpy as np
 import schemathesis

@@ -1,8 +1,7 @@
-"""The HTTP contract: schemathesis asks every route of a real server, by the document it publishes.
+"""The HTTP contract: schemathesis sends requests to every route of a real server.
 
-No response outside the document: its status, its content type and its body are those that stand
-there, and none is a 500. Bodies and parameters are what the document asks for (examples, and values
-at every bound), and what it does not.
+Every response has a documented status, content type and body, and none is a 500. Requests are
+generated from the OpenAPI document: its examples, values at every bound, and invalid values.
 """
 
 import os
@@ -17,10 +16,10 @@ from tests.server.process import Server, serving
 
 BIN = Path(sys.executable).parent
 CONFIG = REPOSITORY / "tests" / "contract" / "schemathesis.toml"
-EXAMPLES = 6  # at random, of each route; those at bounds come on top
+EXAMPLES = 6  # random requests per route, besides the ones at bounds
 
 
-def _ask_every_route(server: Server, folder: Path, *more: str) -> None:
+def _request_every_route(server: Server, folder: Path, *more: str) -> None:
     done = subprocess.run(
         [
             *(BIN / "schemathesis", "--config-file", CONFIG, "run"),
@@ -28,7 +27,7 @@ def _ask_every_route(server: Server, folder: Path, *more: str) -> None:
             *("--phases", "examples,coverage,fuzzing", "--mode", "all"),
             *("--generation-database", "none", "--continue-on-failure", *more),
         ],
-        cwd=folder,  # it leaves a cache where it runs
+        cwd=folder,  # schemathesis writes a cache into its working folder
         env={
             **os.environ,
             "COMPACT_VERSION": server.get("/v2/models/compact").json["versions"][0],
@@ -42,35 +41,35 @@ def _ask_every_route(server: Server, folder: Path, *more: str) -> None:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory):
-    """A running server with an admin token."""
+    """A running server with an admin token. Its log must have no traceback at the end."""
     folder = tmp_path_factory.mktemp("contract")
     with serving(folder, admin_token="the admin token") as server:
         yield server
         assert "Traceback" not in server.log.read_text()
 
 
-def test_no_answer_is_outside_the_contract(server: Server, tmp_path: Path) -> None:
-    """Some 2,000 requests, the same each time: every answer is one that the document shows."""
-    _ask_every_route(server, tmp_path, "--max-examples", str(EXAMPLES), "--seed", "1")
+def test_every_response_is_documented(server: Server, tmp_path: Path) -> None:
+    """About 2,000 requests, the same each time, get only documented responses."""
+    _request_every_route(server, tmp_path, "--max-examples", str(EXAMPLES), "--seed", "1")
     document = server.get("/openapi.json").json
     for path, operations in document["paths"].items():
-        if path.endswith("/unload"):  # is always refused
+        if path.endswith("/unload"):  # always refused
             continue
         route = path.replace("{layer}", "{layer:path}")
         for method in operations:
-            read = server.metric("digitscope_requests_total", route=route, status="200")
-            assert read > 0, f"{method} {path} was never answered with 200"
+            answered = server.metric("digitscope_requests_total", route=route, status="200")
+            assert answered > 0, f"{method} {path} was never answered with 200"
 
 
-@pytest.mark.skipif("SOAK_MINUTES" not in os.environ, reason="on demand: make soak")
-def test_no_answer_is_outside_the_contract_for_long(server: Server, tmp_path: Path) -> None:
-    """The same with other requests each time, for as many minutes as are asked for."""
+@pytest.mark.skipif("SOAK_MINUTES" not in os.environ, reason="only in make soak")
+def test_every_response_is_documented_for_long(server: Server, tmp_path: Path) -> None:
+    """Other requests each time, for SOAK_MINUTES."""
     seconds = round(60 * float(os.environ["SOAK_MINUTES"]))
-    _ask_every_route(server, tmp_path, "--max-examples", "1000", "--max-time", str(seconds))
+    _request_every_route(server, tmp_path, "--max-examples", "1000", "--max-time", str(seconds))
 
 
-def test_keys_rates_and_deadlines_are_in_the_contract(tmp_path: Path) -> None:
-    """With API keys and a rate limit the refusals of every route are those of the document too."""
+def test_refusals_of_every_route_are_documented(tmp_path: Path) -> None:
+    """With API keys and a rate limit, each route gives only documented refusals."""
     settings = {"admin_token": "the admin token", "rate_limit_per_s": 50}
     with serving(tmp_path, api_keys="the admin token", **settings) as server:
         document = server.get("/openapi.json", X_API_Key="the admin token").json
@@ -79,5 +78,5 @@ def test_keys_rates_and_deadlines_are_in_the_contract(tmp_path: Path) -> None:
                 place = path.format(model="compact", layer="0", version="2")
                 for headers in ({}, {"X_API_Key": "the admin token", "X_Request_Timeout": "soon"}):
                     answer = server.ask(place, method=method.upper(), **headers)
-                    found = operation["responses"][str(answer.status)]
-                    assert answer.headers["content-type"] in found["content"], (path, answer)
+                    documented = operation["responses"][str(answer.status)]
+                    assert answer.headers["content-type"] in documented["content"], (path, answer)
