@@ -1,4 +1,4 @@
-"""What the pages in docs/ say of the service is what it says itself."""
+"""The pages in docs/ agree with the service."""
 
 import re
 import shutil
@@ -19,20 +19,20 @@ def _numbers(text: str) -> list[float]:
 
 
 def _last_places(text: str) -> list[float]:
-    """Return what one in the last decimal place of each number is worth; 0 of whole numbers."""
+    """Return the value of the last decimal place of each number; 0 for whole numbers."""
     found = [number.partition("e")[0].partition(".")[2] for number in NUMBER.findall(text)]
     return [10.0 ** -len(decimals) if decimals else 0.0 for decimals in found]
 
 
 @pytest.mark.slow
-def test_walk_through_the_network_is_what_the_service_says(tmp_path: Path) -> None:
-    """Asked again, the service gives the words, numbers and pictures of docs/inspection.md."""
+def test_inspection_page_is_up_to_date(tmp_path: Path) -> None:
+    """The service still gives the words, numbers and pictures of docs/inspection.md."""
     page = tmp_path / "inspection.md"
     shutil.copyfile(DOCS / "inspection.md", page)
     write(page, tmp_path / "images")
     fresh, kept = page.read_text(), (DOCS / "inspection.md").read_text()
     assert NUMBER.sub("#", fresh) == NUMBER.sub("#", kept)
-    # Another processor adds in another order: what was rounded up may be rounded down there.
+    # Processors add in different orders, so that the last decimal place may differ.
     for got, said, place in zip(_numbers(fresh), _numbers(kept), _last_places(kept), strict=True):
         assert got == pytest.approx(said, rel=1e-3, abs=max(2e-4, 1.01 * place))
     pictures = set(re.findall(r"images/(walk-[a-z]+\.png)", kept))
@@ -41,15 +41,15 @@ def test_walk_through_the_network_is_what_the_service_says(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
-    """Every relative link and picture of a page exists."""
+def test_links_exist(page: Path) -> None:
+    """The target of every relative link and picture of a page exists."""
     for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
 
 
 @pytest.mark.parametrize("page", [DOCS / "reliability.md", REPOSITORY / "SECURITY.md"])
-def test_tests_that_are_named_exist(page: Path) -> None:
-    """Every test by which a page proves a promise is there, under that name."""
+def test_named_tests_exist(page: Path) -> None:
+    """Every test that a page names as proof exists."""
     named = re.findall(r"`(tests/[^`:]+)::(\w+)`", page.read_text())
     assert len(named) > 15
     for path, name in named:

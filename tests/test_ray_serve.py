@@ -1,4 +1,4 @@
-"""digitscope on a real Ray cluster of several nodes, some of which are lost under load."""
+"""digitscope on a real Ray cluster of several nodes, some of which are killed under load."""
 
 import os
 import re
@@ -23,15 +23,15 @@ from tests.server.process import Answer, Client, Load, Server, eventually
 from tests.test_same_answer import in_batches
 
 BIN = Path(sys.executable).parent
-PATIENCE_S = 240  # of two slow cores with three nodes, a load and a reading on them
+PATIENCE_S = 240  # time limit on two slow cores, with three nodes, a load and a batch of files
 CLIENTS = 12
-PAUSE_S = 1  # of each client, where the cores are wanted for what the cluster starts meanwhile
+PAUSE_S = 1  # between a client's requests, so that the cluster can start processes meanwhile
 
 
 class Cluster:
-    """A head without work of its own and two nodes, all on this machine, each its own raylet.
+    """A head without CPUs and two nodes, all on this machine, each with its own raylet.
 
-    Each node's proxy has a port of its own, as it would have an address of its own elsewhere.
+    Each node's proxy has its own port, as it would have its own address on real machines.
     """
 
     def __init__(self) -> None:
@@ -54,17 +54,17 @@ class Cluster:
         self.ports[_raylet(self._nodes.add_node(env_vars=own, **self._node))] = port
 
     def kill_node(self, raylet: int) -> None:
-        """Kill a node, named by its raylet's process, and all that runs there, at one moment."""
+        """Kill a node, named by the process id of its raylet, and all its processes at once."""
         (node,) = [node for node in self._nodes.worker_nodes if _raylet(node) == raylet]
-        there = [pid for pid, parent in self.working("").items() if parent == raylet]
-        # Stopped first, as a machine that is lost does nothing more.
+        there = [pid for pid, parent in self.actors("").items() if parent == raylet]
+        # SIGSTOP first: a lost machine does nothing more.
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in (raylet, *there):
                 os.kill(pid, number)
         self._nodes.remove_node(node, allow_graceful=False)
 
-    def working(self, kind: str) -> dict[int, int]:
-        """Return the processes of actors whose name begins so, each with its node's raylet."""
+    def actors(self, kind: str) -> dict[int, int]:
+        """Return the processes of actors whose name starts with `kind`, each with its raylet."""
         listed = subprocess.run(
             ["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
         ).stdout
@@ -74,7 +74,7 @@ class Cluster:
 
     def replicas(self) -> dict[int, int]:
         """Return the processes of replicas, each with its node's raylet."""
-        return self.working("ServeReplica")
+        return self.actors("ServeReplica")
 
     def close(self) -> None:
         """Stop all nodes."""
@@ -86,16 +86,16 @@ def _raylet(node) -> int:
 
 
 class Retrying(Client):
-    """Sends a request once more, to the head's proxy, when no answer came or the server failed."""
+    """Repeats a failed request once, at the proxy of the head."""
 
     def __init__(self, port: int, head: int | None = None) -> None:
-        """Ask at a port, and at the head's where that fails."""
+        """Use the service at a port, and the head's port for repeated requests."""
         super().__init__(port)
         self.head = Client(head or port)
         self.repeated = 0
 
     def ask(self, *args, **kwargs) -> Answer:
-        """Send a request, and once more if need be."""
+        """Send a request, and repeat it once after a failure."""
         answer = super().ask(*args, **kwargs)
         if answer.status in (0, 500, 502, 503):
             self.repeated += 1
@@ -105,8 +105,10 @@ class Retrying(Client):
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """Three nodes."""
-    handler = signal.getsignal(signal.SIGTERM)  # Ray's own would drain nodes when pytest is ended
+    """A head and two nodes."""
+    handler = signal.getsignal(
+        signal.SIGTERM
+    )  # Ray's handler would drain nodes at the end of pytest
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         cluster = Cluster()
@@ -125,7 +127,7 @@ def served(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         process = subprocess.Popen(
             [BIN / "digitscope", "cluster", "--port", str(port), *scale],
             cwd=REPOSITORY,
-            # Two cores may take longer than 10 s to put another replica in the place of a lost one.
+            # Two cores may take longer than 10 s to replace a lost replica.
             env={**cluster.environment, "DIGITSCOPE_DEADLINE_S": "60"},
             stdout=lines,
             stderr=subprocess.STDOUT,
@@ -146,13 +148,13 @@ def served(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def single() -> Iterator[TestClient]:
-    """The same application in one process, with the settings of the cluster's."""
+    """The same application in one process, with the same settings."""
     with TestClient(create_app(Settings())) as client:
         yield client
 
 
 def _patiently(holds: Callable[[], bool]) -> None:
-    """Return when something holds that takes a cluster seconds."""
+    """Wait for a condition that takes a cluster seconds."""
     eventually(holds, seconds=PATIENCE_S, every_s=0.3)
 
 
@@ -180,7 +182,7 @@ def _settled(cluster: Cluster, replicas: int) -> None:
 def test_answers_are_those_of_one_process(
     served: int, single: TestClient, method: str, path: str, body: bytes | None
 ) -> None:
-    """What the cluster says is what the same application says in a single process."""
+    """Responses of the cluster equal those of the application in a single process."""
     request_id = {"X-Request-ID": "the-same"}
     alone = single.request(
         method, path, content=body, headers={"Content-Type": "image/png", **request_id}
@@ -205,8 +207,8 @@ def test_batches_are_those_of_one_process(
 
 
 @pytest.mark.cluster
-def test_load_brings_a_replica_and_the_loss_of_one_is_mended(served: int, cluster: Cluster) -> None:
-    """Replicas grow under load; one killed costs no request that is sent once more."""
+def test_replicas_grow_under_load_and_are_replaced(served: int, cluster: Cluster) -> None:
+    """Load adds a replica; a killed replica is replaced, and repeated requests succeed."""
     client = Retrying(served)
     with Load(client, clients=CLIENTS) as load:
         _settled(cluster, 3)
@@ -224,9 +226,9 @@ def test_load_brings_a_replica_and_the_loss_of_one_is_mended(served: int, cluste
 
 @pytest.mark.cluster
 def test_loss_of_a_node_loses_no_file(served: int, cluster: Cluster, tmp_path: Path) -> None:
-    """A node killed while it serves and reads files: the table is whole, and no request is lost.
+    """If a node dies while it serves and reads files, the table is complete and no request is lost.
 
-    Every proxy is asked; what fails is sent once more, to the head's.
+    Requests go to every proxy; failed ones are repeated once at the head.
     """
     scans = tmp_path / "scans"
     scans.mkdir()
@@ -253,11 +255,11 @@ def test_loss_of_a_node_loses_no_file(served: int, cluster: Cluster, tmp_path: P
             )
         try:
             _patiently(lambda: out.exists() and out.read_text().count("\n") > 40)
-            raylet = next(iter(cluster.working("MapWorker").values()))
+            raylet = next(iter(cluster.actors("MapWorker").values()))
             cluster.kill_node(raylet)
-            assert reading.poll() is None, "it had ended before the node was killed"
+            assert reading.poll() is None, "the command ended before the node was killed"
             cluster.add_node()
-            assert reading.wait(PATIENCE_S) == 1, log.read_text()  # one file is no image
+            assert reading.wait(PATIENCE_S) == 1, log.read_text()  # 1: one file is no image
         finally:
             if reading.poll() is None:
                 reading.kill()
@@ -278,8 +280,8 @@ def test_loss_of_a_node_loses_no_file(served: int, cluster: Cluster, tmp_path: P
 
 
 @pytest.mark.cluster
-def test_files_are_found_from_the_folder_of_the_command(cluster: Cluster, tmp_path: Path) -> None:
-    """Relative paths are read as seen by the command, and stand in the table as given."""
+def test_relative_paths_are_read_from_the_working_folder(cluster: Cluster, tmp_path: Path) -> None:
+    """Relative paths start at the command's actors folder and appear unchanged in the table."""
     (tmp_path / "7.png").write_bytes(sample_png(7))
     done = subprocess.run(
         [BIN / "digitscope", "read", "7.png", "none.png", "--ray", "--out", "digits.csv"],
@@ -296,8 +298,8 @@ def test_files_are_found_from_the_folder_of_the_command(cluster: Cluster, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [["cluster"], ["read", "7.png", "--ray"]])
-def test_without_ray_a_sentence_says_what_to_install(words: list[str], tmp_path: Path) -> None:
-    """Where Ray is not installed, the commands that need it say so and end with code 2."""
+def test_missing_ray_is_reported(words: list[str], tmp_path: Path) -> None:
+    """Without Ray, the commands that need it name the extra to install and end with code 2."""
     program = (
         "import sys; sys.modules['ray'] = None; from digitscope import command;"
         f" sys.argv[1:] = {words}; command()"

@@ -32,7 +32,7 @@ SERVERS = [
 
 @pytest.fixture
 def served(request: pytest.FixtureRequest) -> Iterator[None]:
-    """`make serve`, or another command that serves, started as the README says."""
+    """`make serve`, or another serving command, started as the README says."""
     command = getattr(request, "param", "make serve")
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", 8000)) == 0:
@@ -58,15 +58,15 @@ def served(request: pytest.FixtureRequest) -> Iterator[None]:
         process.wait(timeout=60)
 
 
-def test_it_opens_with_two_commands_and_a_curl() -> None:
-    """The first commands of the README are the two and one curl."""
+def test_first_commands() -> None:
+    """The README starts with `make serve`, `make test` and one curl command."""
     assert COMMANDS[:2] == ["make serve", "make test"]
     assert COMMANDS[2].startswith("curl ")
 
 
 @pytest.mark.parametrize("served", SERVERS, indirect=True)
 def test_curl_gives_the_answer_shown(served: None) -> None:
-    """The curl command, run as written against what serves, gives the answer printed under it."""
+    """The curl command gives the answer that the README shows below it."""
     command = next(line for line in COMMANDS if line.startswith("curl"))
     shown = json.loads(
         re.search(re.escape(command) + r".*?```json\n(.*?)```", README, re.DOTALL)[1]
@@ -83,7 +83,7 @@ def test_curl_gives_the_answer_shown(served: None) -> None:
 
 @pytest.mark.clients
 def test_clients_are_generated(served: None) -> None:
-    """The generators make clients of what `make serve` serves, as written."""
+    """The client generators accept `make serve`, by the README's commands."""
     commands = [line for line in COMMANDS if "/clients/" in line]
     assert len(commands) == 2
     if not CLIENTS.exists() and "DEMAND_CLIENTS" not in os.environ:
@@ -97,8 +97,8 @@ def test_clients_are_generated(served: None) -> None:
 
 
 @pytest.mark.parametrize("folder", sorted((REPOSITORY / "model").iterdir()), ids=lambda at: at.name)
-def test_table_of_models_is_that_of_the_cards(folder: Path) -> None:
-    """Each model's row says what its metadata says."""
+def test_table_of_models_matches_the_metadata(folder: Path) -> None:
+    """Each row of the table of models matches the model's metadata."""
     known = Metadata.model_validate_json((folder / "metadata.json").read_text())
     test = known.test
     assert test
@@ -120,7 +120,7 @@ def test_table_of_models_is_that_of_the_cards(folder: Path) -> None:
     ],
 )
 def test_digitscope_command_runs(command: str, tmp_path) -> None:
-    """Each `digitscope` command of the README that needs no MNIST ends with 0; the others exist."""
+    """Each `digitscope` command of the README that needs no MNIST succeeds; the others exist."""
     words = shlex.split(command)
     if "--data" in words:
         words = [*words[:2], "--help"]
@@ -131,13 +131,13 @@ def test_digitscope_command_runs(command: str, tmp_path) -> None:
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("make ")])
 def test_make_commands_are_targets(command: str) -> None:
-    """Each `make` command of the README would run (`make image` does in tests/deploy)."""
+    """Each `make` command of the README is a target."""
     words = [*shlex.split(command), "--dry-run"]
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 def test_make_test_is_a_target() -> None:
-    """`make test` would run pytest (not run here: this is it)."""
+    """`make test` runs pytest."""
     done = subprocess.run(["make", "-n", "test"], cwd=REPOSITORY, capture_output=True, text=True)
     assert "pytest" in done.stdout

@@ -1,6 +1,6 @@
-"""The image of `make image`, built and run by Debian's buildah: without a daemon, in a chroot.
+"""Build and run the image of `make image` by buildah, without a daemon, in a chroot.
 
-Its base is a fresh Debian with Python, from the mirror that this machine's packages come from.
+Its base is a fresh Debian with Python, from the mirror of this machine's packages.
 """
 
 import ast
@@ -21,7 +21,7 @@ from tests.server.process import PATIENCE_S, Client
 SUITE = "bookworm"
 PACKAGES = "python3,python3-pip,python3-venv,ca-certificates"
 TOOLS = ("buildah", "debootstrap", "make", "ps", "unshare", "apt-get")
-# What an engine does for `docker run --read-only --tmpfs /tmp`; what it runs becomes process 1.
+# Does what Docker does for `docker run --read-only --tmpfs /tmp`; the command becomes process 1.
 READ_ONLY = """
 root=$1; shift
 mount --bind "$root" "$root"
@@ -33,30 +33,30 @@ exec chroot "$@"
 """
 
 
-def lacking() -> str:
-    """Say what of this machine forbids to build an image; nothing where all is there."""
+def missing_requirement() -> str:
+    """Return what this machine lacks to build an image; empty if nothing."""
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         return f"images need {', '.join(missing)} (Debian: apt-get install buildah debootstrap)"
     if os.geteuid() != 0:
-        return "to build an image in a chroot one has to be root"
-    return "" if _mirror() else f"this machine's packages do not come from a mirror of {SUITE}"
+        return "building an image in a chroot needs root"
+    return "" if _mirror() else f"this machine has no package mirror of {SUITE}"
 
 
 class Images:
     """Images and containers in a folder of their own."""
 
     def __init__(self, folder: Path) -> None:
-        """Begin with none."""
+        """Start without images."""
         self.folder = folder
         self.command = ["buildah", "--root", f"{folder}/store", "--runroot", f"{folder}/run"]
 
     def buildah(self, *words: str) -> str:
-        """Run buildah and return what it prints."""
+        """Run buildah and return its output."""
         return _run(*self.command, *words).strip()
 
     def make_base(self, name: str) -> None:
-        """Make an image of a Debian with Python."""
+        """Build an image of Debian with Python."""
         tree = self.folder / "debian"
         _run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, tree, _mirror())
         container = self.buildah("from", "scratch")
@@ -66,7 +66,7 @@ class Images:
         self.buildah("commit", "--quiet", "--rm", container, name)
 
     def make(self, context: Path = REPOSITORY, **variables: str) -> str:
-        """Run `make image` there, with buildah in Docker's place; return what is printed."""
+        """Run `make image` with buildah instead of Docker; return the output."""
         known = _pip_settings()
         lines = [f"{name} = {value}" for name, value in known.items()]
         (self.folder / "pip.conf").write_text("\n".join(["[global]", *lines, ""]))
@@ -79,34 +79,34 @@ class Images:
         return _run("make", "image", cwd=context, env=environment)
 
     def configuration(self, name: str) -> dict:
-        """Return an image's configuration, as Docker reads it."""
+        """Return an image's configuration in Docker's format."""
         return json.loads(self.buildah("inspect", "--type", "image", name))["Docker"]["config"]
 
     def clear(self) -> None:
-        """Remove all, from the disk too."""
+        """Delete all images and containers."""
         self.buildah("rm", "--all")
-        # The storage mounts its own folder on itself, and leaves that.
+        # buildah mounts its storage folder on itself and does not unmount it.
         subprocess.run(["umount", f"{self.folder}/store/overlay"], check=False)
         shutil.rmtree(self.folder)
 
 
 class Container(Client):
-    """A container of an image, which serves at a free port of this machine."""
+    """A container of an image that serves at a free port of this machine."""
 
     def __init__(self, images: Images, image: str) -> None:
-        """Make the container; nothing runs yet."""
+        """Create the container; do not start it."""
         super().__init__(free_port())
         self.images, self.configuration = images, images.configuration(image)
         self.name = images.buildah("from", image)
         self.log = images.folder / f"{self.name}.log"
 
     def run_command(self, *words: str) -> list[str]:
-        """Return the command that runs another in the container, as the image's user."""
+        """Return the command that runs `words` in the container, as the image's user."""
         run = [*self.images.command, "run", "--isolation", "chroot"]
         return [*run, "--env", f"DIGITSCOPE_PORT={self.port}", self.name, "--", *words]
 
     def read_only_command(self, *words: str) -> list[str]:
-        """Return the command that runs another as process 1 on a root that cannot be written."""
+        """Return the command that runs `words` as process 1 on a read-only root."""
         settings, root = self.configuration, self.images.buildah("mount", self.name)
         isolated = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
         chroot = ["sh", "-ec", READ_ONLY, "sh", root, f"--userspec={settings['User']}", root]
@@ -114,7 +114,7 @@ class Container(Client):
         return [*isolated, *chroot, *environment, f"DIGITSCOPE_PORT={self.port}", *words]
 
     def healthy(self) -> bool:
-        """Run the image's HEALTHCHECK in the container."""
+        """Run the image's HEALTHCHECK in the container and return whether it succeeds."""
         kind, *words = self.configuration["Healthcheck"]["Test"]
         assert kind == "CMD"
         done = subprocess.run(self.run_command(*words), capture_output=True, check=False)
@@ -122,7 +122,7 @@ class Container(Client):
 
     @contextmanager
     def serving(self, command: list[str]) -> Iterator[None]:
-        """Run a command that serves, ready when the block begins."""
+        """Run a command that serves; it is ready when the block begins."""
         with self.log.open("w") as lines:
             self.process = subprocess.Popen(command, stdout=lines, stderr=subprocess.STDOUT)
         try:
@@ -134,7 +134,7 @@ class Container(Client):
             self.process.wait(PATIENCE_S)
 
     def server(self) -> int:
-        """Return the id of the process that serves: the last of a chain of only children."""
+        """Return the id of the serving process: the last in a chain of only children."""
         children = {}
         for line in _run("ps", "-e", "-o", "ppid=,pid=").splitlines():
             parent, child = map(int, line.split())
@@ -145,7 +145,7 @@ class Container(Client):
         return found
 
     def stop(self) -> int:
-        """Send SIGTERM to what serves, as an engine does, and return the command's exit code."""
+        """Send SIGTERM to the serving process, and return the command's exit code."""
         os.kill(self.server(), signal.SIGTERM)
         return self.process.wait(PATIENCE_S)
 
@@ -157,14 +157,14 @@ def _run(*words: str | Path, cwd: Path | None = None, env: dict[str, str] | None
 
 
 def _mirror() -> str:
-    """Return where this machine's packages of the suite come from; nothing where none do."""
+    """Return the mirror of this machine's packages of the suite; empty if there is none."""
     wanted = ("Created-By: Packages", "Origin: Debian", f"Codename: {SUITE}")
     found = _run("apt-get", "indextargets", "--format", "$(REPO_URI)", *wanted).split()
     return found[0] if found else ""
 
 
 def _pip_settings() -> dict[str, str]:
-    """Return how this machine's pip reaches its index, without what lies on its own disk."""
+    """Return the settings by which this machine's pip reaches its index, without local files."""
     lines = _run(sys.executable, "-m", "pip", "config", "list").splitlines()
     named = (line.split("=", 1) for line in lines)
     wanted = ("index-url", "extra-index-url", "cert", "proxy", "trusted-host")

@@ -1,4 +1,4 @@
-"""compose.yaml: its parts find each other and the files that they are given."""
+"""compose.yaml: its services and files fit together."""
 
 import re
 
@@ -11,7 +11,7 @@ SERVICES = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]
 
 
 def _mounts(service: str) -> dict[str, str]:
-    """Return what is mounted where: paths of this repository by paths in the container."""
+    """Return the read-only mounts: paths of this repository by paths in the container."""
     parts = (volume.split(":") for volume in SERVICES[service]["volumes"])
     return {inside: outside for outside, inside, mode in parts if mode == "ro"}
 
@@ -31,16 +31,16 @@ def test_monitoring_is_an_option() -> None:
 
 
 @pytest.mark.parametrize("service", ["prometheus", "grafana"])
-def test_others_images_are_pinned_and_get_files_that_exist(service: str) -> None:
-    """An image of others has a version, and every file that it is given is there."""
+def test_third_party_images_are_pinned(service: str) -> None:
+    """Third-party images have a version, and every mounted file exists."""
     assert re.search(r":v?\d+\.\d+\.\d+$", SERVICES[service]["image"])
     assert _mounts(service)
     for path in _mounts(service).values():
         assert (REPOSITORY / path).is_file(), path
 
 
-def test_metrics_find_their_way_to_the_dashboard() -> None:
-    """Prometheus asks the service, Grafana asks Prometheus, and loads the dashboard's folder."""
+def test_metrics_reach_the_dashboard() -> None:
+    """Prometheus scrapes the service, Grafana queries Prometheus and loads the dashboard."""
     scraped = _provisioned("prometheus", "/etc/prometheus/prometheus.yml")["scrape_configs"]
     assert [job["static_configs"] for job in scraped] == [[{"targets": ["digitscope:8000"]}]]
     provisioning = "/etc/grafana/provisioning"
@@ -52,7 +52,7 @@ def test_metrics_find_their_way_to_the_dashboard() -> None:
 
 
 def test_ports_are_open_to_this_machine_only() -> None:
-    """Each port is published on the loopback address."""
+    """Each port is published on the loopback address only."""
     for name, service in SERVICES.items():
         for port in service["ports"]:
             assert port.startswith("127.0.0.1:"), name

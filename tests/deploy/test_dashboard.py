@@ -1,4 +1,4 @@
-"""The Grafana dashboard shows metrics that there are, by labels that they have."""
+"""The Grafana dashboard shows existing metrics by existing labels."""
 
 import json
 import re
@@ -13,7 +13,7 @@ DASHBOARD = REPOSITORY / "deploy" / "grafana" / "digitscope.json"
 
 
 def test_every_metric_of_the_dashboard_is_served(client: TestClient) -> None:
-    """Each name and each label that a panel asks for stands in `/metrics`."""
+    """Each metric and label in the dashboard's queries appears in `/metrics`."""
     client.post("/predict", files={"file": sample_png(7)})
     client.get("/nowhere", headers={"X-Request-Timeout": "never"})
     client.post(

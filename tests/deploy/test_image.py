@@ -1,4 +1,4 @@
-"""The image: built by `make image`, run for real, and stopped."""
+"""The image: built by `make image`, run and stopped."""
 
 import os
 import re
@@ -12,7 +12,7 @@ import pytest
 from app.samples import sample_png
 from app.settings import REPOSITORY
 from app.version import VERSION
-from tests.deploy.container import Container, Images, lacking
+from tests.deploy.container import Container, Images, missing_requirement
 from tests.server.process import eventually
 
 pytestmark = pytest.mark.container
@@ -23,8 +23,8 @@ README = (REPOSITORY / "README.md").read_text()
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
-    """The image of this tree, on a stand-in for the base."""
-    reason = lacking()
+    """The image of this repository, on a stand-in for its base."""
+    reason = missing_requirement()
     if reason and os.environ.get("DEMAND_IMAGE"):
         pytest.fail(reason)
     if reason:
@@ -40,12 +40,12 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
 
 @pytest.fixture
 def container(images: Images) -> Container:
-    """A fresh container of it."""
+    """A new container of the image."""
     return Container(images, IMAGE)
 
 
-def test_image_says_what_it_is(images: Images) -> None:
-    """Labels name version, commit, source, licence and base; the user is a number, not root."""
+def test_labels_of_the_image(images: Images) -> None:
+    """Labels name version, commit, source, licence and base; the user is a number and not root."""
     found = images.configuration(IMAGE)
     labels = {
         name.removeprefix("org.opencontainers.image."): value
@@ -63,7 +63,7 @@ def test_image_says_what_it_is(images: Images) -> None:
 
 
 def test_container_serves_and_stops(container: Container) -> None:
-    """It becomes healthy, reads a digit, shows the page, is not root, and finishes on SIGTERM."""
+    """The container becomes healthy, serves, is not root, and shuts down on SIGTERM."""
     assert not container.healthy()
     with container.serving(container.run_command(*container.configuration["Cmd"])):
         eventually(container.healthy)
@@ -79,7 +79,7 @@ def test_container_serves_and_stops(container: Container) -> None:
 
 
 def test_root_may_be_read_only(container: Container) -> None:
-    """As process 1 on a root that cannot be written it predicts, explains and ends with 0."""
+    """As process 1 on a read-only root, the service predicts, explains and ends with 0."""
     tried = container.read_only_command("touch", "/srv/digitscope/file")
     refused = subprocess.run(tried, capture_output=True, text=True, check=False)
     assert "Read-only file system" in refused.stderr
@@ -90,8 +90,8 @@ def test_root_may_be_read_only(container: Container) -> None:
         assert container.stop() == 0
 
 
-def test_nothing_is_in_it_that_does_not_serve(container: Container) -> None:
-    """Neither TensorFlow nor what trains, nor what installs or tests."""
+def test_image_holds_only_what_serves(container: Container) -> None:
+    """The image lacks TensorFlow, training code and tools for installation and tests."""
     code = (
         "from importlib.util import find_spec;"
         "names = ('tensorflow', 'keras', 'ray', 'pip', 'pytest', 'training', 'tests', 'app');"
@@ -103,7 +103,7 @@ def test_nothing_is_in_it_that_does_not_serve(container: Container) -> None:
 
 
 def test_change_of_code_leaves_the_dependencies(images: Images, tmp_path: Path) -> None:
-    """Built again after a change in app/, the image takes its dependencies from the cache."""
+    """A build after a change in app/ takes the dependencies from the cache."""
     for name in ("Makefile", "Dockerfile", ".dockerignore", "pyproject.toml", "constraints.txt"):
         shutil.copy(REPOSITORY / name, tmp_path)
     for name in ("README.md", "LICENSE", "digitscope.py"):
@@ -121,8 +121,8 @@ def test_change_of_code_leaves_the_dependencies(images: Images, tmp_path: Path) 
     assert labels["org.opencontainers.image.version"] == "9.8.7"
 
 
-def test_it_is_as_large_as_the_readme_says(images: Images, container: Container) -> None:
-    """What it adds to its base, and the models' part of it, are within a tenth of what is said."""
+def test_size_of_the_image(images: Images, container: Container) -> None:
+    """The sizes that the README states are right within a tenth."""
     root = Path(images.buildah("mount", container.name))
     said = re.search(r"adds (\d+) MB to its base .*?, (\d+) MB of them models", README, re.DOTALL)
     assert said

@@ -1,4 +1,4 @@
-"""Manifests: valid by Kubernetes' own schemas, and about the service that there is."""
+"""The manifests: valid by Kubernetes' schemas, and consistent with the service."""
 
 from pathlib import Path
 
@@ -31,8 +31,8 @@ def _pod_specs() -> list[dict]:
     return [deployment["spec"]["template"]["spec"], serving["spec"]["predictor"]]
 
 
-def test_predictor_is_a_pod_that_kserve_deploys_by_itself() -> None:
-    """Without Knative, and with what is KServe's own taken away it fits the schema of a Pod."""
+def test_predictor_is_a_valid_pod() -> None:
+    """KServe deploys the predictor without Knative, and its spec is valid for a Pod."""
     serving = _load(DEPLOY / "kserve" / "inference-service.yaml")
     assert (serving["apiVersion"], serving["kind"]) == (
         "serving.kserve.io/v1beta1",
@@ -47,7 +47,7 @@ def test_predictor_is_a_pod_that_kserve_deploys_by_itself() -> None:
 
 
 def test_everything_is_listed() -> None:
-    """The kustomization names every manifest, and every kind is there once."""
+    """The kustomization lists every manifest, and each kind occurs once."""
     listed = _load(KUBERNETES / "kustomization.yaml")["resources"]
     assert sorted(listed) == [path.name for path in MANIFESTS]
     kinds = [_load(path)["kind"] for path in MANIFESTS]
@@ -67,7 +67,7 @@ def _containers() -> list[dict]:
 
 
 def test_settings_exist_and_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each variable of each deployment is a setting with a value that it takes."""
+    """Each environment variable of each deployment is a valid setting."""
     for container in _containers():
         for variable in container["env"]:
             name = variable["name"].removeprefix("DIGITSCOPE_").lower()
@@ -77,7 +77,7 @@ def test_settings_exist_and_are_accepted(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_probes_and_paths_exist(client: TestClient) -> None:
-    """What is probed and scraped answers."""
+    """Every path that is probed or scraped answers."""
     paths = [
         probe["httpGet"]["path"]
         for container in _containers()
@@ -103,7 +103,7 @@ def test_time_to_stop_is_enough() -> None:
 
 
 def test_containers_have_no_privileges() -> None:
-    """Not root, nothing to write to but /tmp, no capabilities."""
+    """Containers are not root, have no capabilities, and can write only to /tmp."""
     for pod in _pod_specs():
         assert pod["securityContext"]["runAsNonRoot"] is True
         context = pod["containers"][0]["securityContext"]
