@@ -1,4 +1,4 @@
-"""Small digits and a small recipe, so that training runs in seconds."""
+"""A small sample and small recipes, so that training takes seconds."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +16,7 @@ from training.recipes import classic
 
 @pytest.fixture(scope="session", autouse=True)
 def brief_cards() -> Iterator[None]:
-    """Every bundle gets its card, for which things are prepared and figures drawn: few here."""
+    """Make model cards quickly: draw few misread digits and prepare few non-digits."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("training.robustness.STRANGE", 20)
         patch.setattr("training.card.MAX_DRAWN", 10)
@@ -31,7 +31,7 @@ def train_digits(sample_path: Path) -> Split:
 
 @pytest.fixture(scope="session")
 def held_out(sample_path: Path) -> Split:
-    """100 digits of the sample's other half."""
+    """100 digits of the sample's test split."""
     return load(sample_path, "test", official=False).take(np.arange(0, 500, 5))
 
 

@@ -1,4 +1,4 @@
-"""Training under JAX: epochs as programs, batches made by other processes."""
+"""Training under JAX: epochs as programs, with batches made by other processes."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from training.fit import fit
 
 @pytest.fixture(scope="module")
 def trained(sample_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of what a process trained under JAX, from `start.keras` on."""
+    """The folder of a process that trained under JAX, starting from `start.keras`."""
     folder = tmp_path_factory.mktemp("jax")
     keras.utils.set_random_seed(5)
     RECIPE.build(**RECIPE.options).save(folder / "start.keras")
@@ -48,7 +48,7 @@ def trained(sample_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_epochs_are_those_of_keras(
     trained: Path, train_digits: Split, held_out: Split, tmp_path: Path
 ) -> None:
-    """From the same weights on, both ways see the same batches and take the same steps."""
+    """From the same weights, JAX and TensorFlow see the same batches and take the same steps."""
     start = keras.models.load_model(trained / "start.keras")
     digits = train_digits.take(np.arange(DIGITS))
     ours = fit(RECIPE, digits, held_out, tmp_path, seed=1, start=start)
@@ -66,10 +66,10 @@ def test_epochs_are_those_of_keras(
     )
 
 
-def test_tensorflow_takes_over_what_jax_has_trained(
+def test_tensorflow_publishes_what_jax_trained(
     trained: Path, train_digits: Split, held_out: Split
 ) -> None:
-    """A run that has come to its end is resumed only to be published."""
+    """A finished run is resumed without further training, to be published."""
     digits = train_digits.take(np.arange(DIGITS))
     resumed = fit(RECIPE, digits, held_out, trained / "whole", seed=1, resume=True)
     assert [epoch.loss for epoch in resumed.history] == [
@@ -80,8 +80,8 @@ def test_tensorflow_takes_over_what_jax_has_trained(
         np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 
-def test_a_resumed_run_is_the_uninterrupted_one(trained: Path) -> None:
-    """With dropout, too."""
+def test_resumed_run_equals_an_uninterrupted_one(trained: Path) -> None:
+    """This holds with dropout, too."""
     with np.load(trained / "parts.npz") as stored:
         np.testing.assert_allclose(stored["parts"], stored["whole"], atol=1e-5)
 
@@ -89,7 +89,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(trained: Path) -> None:
 def test_teachers_answer_as_they_do_when_served(
     trained: Path, train_digits: Split, tmp_path: Path
 ) -> None:
-    """What an accelerator makes of the Keras file is what the compiled model gives."""
+    """A teacher on an accelerator gives the probabilities of the served compiled model."""
     digits = train_digits.take(np.arange(100))
     bundle = open_bundle(REPOSITORY / "model" / "classic")
     ours = Copies(tmp_path, digits, PUPIL, Voting([bundle], blind_for=train_digits.images), seed=1)

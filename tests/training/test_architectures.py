@@ -1,4 +1,4 @@
-"""The classic network, layer for layer."""
+"""The classic network, layer by layer."""
 
 import keras
 import numpy as np
@@ -29,8 +29,8 @@ PLAIN = [
 ]
 
 
-def test_the_posts_network_layer_for_layer() -> None:
-    """Without options it is the blog post's Sequential, each step a layer with a name."""
+def test_plain_network_layer_for_layer() -> None:
+    """Without options it is the Sequential model of the blog post; each step is a named layer."""
     model = classic(batch_normalization=False, conv_dropout=0, dense_dropout=0)
     assert isinstance(model, keras.Sequential)
     assert [(layer.name, type(layer).__name__) for layer in model.layers] == PLAIN
@@ -47,7 +47,7 @@ def test_the_posts_network_layer_for_layer() -> None:
     ]
 
 
-def test_options_add_their_layers_and_nothing_else() -> None:
+def test_options_add_only_their_layers() -> None:
     """Batch normalisation and dropout come between the layers of the plain network."""
     model = classic(batch_normalization=True, conv_dropout=0.1, dense_dropout=0.5)
     added = ("BatchNormalization", "Dropout")
@@ -58,7 +58,7 @@ def test_options_add_their_layers_and_nothing_else() -> None:
 
 
 def test_raw_pixels_are_normalised_inside() -> None:
-    """The first layer turns 0..255 into values of mean 0 and deviation 1 on MNIST."""
+    """The first layer maps pixels 0..255 to mean 0 and deviation 1 on MNIST."""
     model = classic(batch_normalization=False, conv_dropout=0, dense_dropout=0)
     pixels = np.array([0.0, MNIST_MEAN, 255.0], np.float32).reshape(1, 3, 1, 1)
     normalised = np.asarray(model.get_layer("normalise")(pixels)).ravel()
@@ -66,7 +66,7 @@ def test_raw_pixels_are_normalised_inside() -> None:
 
 
 def test_multiply_adds_by_hand() -> None:
-    """The count is that of convolutions (positions x 9 x channels in x out) and dense layers."""
+    """Multiply-adds are positions x 9 x channels in x channels out, plus those of dense layers."""
     model = classic(batch_normalization=False, conv_dropout=0, dense_dropout=0)
     by_hand = (
         28 * 28 * 9 * 32 + 26 * 26 * 9 * 32 * 32 + 13 * 13 * 9 * 32 * 64 + 11 * 11 * 9 * 64 * 64

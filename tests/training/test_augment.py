@@ -20,8 +20,8 @@ STRONG = Augmentation(
 )
 
 
-def test_no_change_is_no_change(train_digits: Split) -> None:
-    """With every range at zero the digits come back as they were."""
+def test_zero_ranges_change_nothing(train_digits: Split) -> None:
+    """With all ranges at zero the digits stay as they are."""
     images = train_digits.images[:20]
     np.testing.assert_allclose(
         augment(images, Augmentation(), np.random.default_rng(1)), images, atol=0.02
@@ -29,7 +29,7 @@ def test_no_change_is_no_change(train_digits: Split) -> None:
 
 
 def test_seed_decides(train_digits: Split) -> None:
-    """The same generator gives the same images, another one others."""
+    """The same generator gives the same images, another generator gives others."""
     images = train_digits.images[:50]
     first, same, other = (augment(images, STRONG, np.random.default_rng(s)) for s in (1, 1, 2))
     np.testing.assert_array_equal(first, same)
@@ -37,7 +37,7 @@ def test_seed_decides(train_digits: Split) -> None:
 
 
 def test_values_stay_pixels(train_digits: Split) -> None:
-    """However strong, the result has the shape and range of pixels and no NaN."""
+    """The strongest augmentation keeps shape and range of pixels, without NaN."""
     made = augment(train_digits.images, STRONG, np.random.default_rng(3))
     assert (made.shape, made.dtype) == ((500, 28, 28), np.float32)
     assert made.min() >= 0
@@ -45,7 +45,7 @@ def test_values_stay_pixels(train_digits: Split) -> None:
 
 
 def test_shift_moves_the_centre_of_mass(train_digits: Split) -> None:
-    """A shift of up to three pixels moves the ink by that, and keeps its amount."""
+    """A shift of up to three pixels moves the ink by at most three pixels and keeps its amount."""
     images = train_digits.images[:200]
     moved = augment(images, Augmentation(shift_px=3), np.random.default_rng(4))
     rows = np.arange(28)
@@ -56,7 +56,7 @@ def test_shift_moves_the_centre_of_mass(train_digits: Split) -> None:
 
 
 def test_rotation_turns_the_main_axis() -> None:
-    """A vertical stroke is turned by no more than the largest angle, both ways."""
+    """A vertical stroke is rotated in both directions, by at most the largest angle."""
     stroke = np.zeros((300, 28, 28), np.uint8)
     stroke[:, 4:24, 13:15] = 255
     turned = augment(stroke, Augmentation(rotation_deg=20), np.random.default_rng(5))
@@ -70,7 +70,7 @@ def test_rotation_turns_the_main_axis() -> None:
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)
 def test_corruption_changes_every_digit(train_digits: Split, kind: str) -> None:
-    """Each corruption does something to nearly every digit, and the same for the same generator."""
+    """Each corruption changes nearly every digit, equally for equal generators."""
     batch = train_digits.images[:50].astype(np.float32)
     made = CORRUPTIONS[kind](batch, np.random.default_rng(6))
     assert made.shape == batch.shape
@@ -81,7 +81,7 @@ def test_corruption_changes_every_digit(train_digits: Split, kind: str) -> None:
 
 @pytest.mark.parametrize("make", [letters, scribbles, textures])
 def test_outliers_have_ink(make) -> None:
-    """Each kind of non-digit is an image with something on it."""
+    """Each kind of non-digit is an image with ink."""
     made = make(50, np.random.default_rng(7))
     assert made.shape == (50, 28, 28)
     assert made.min() >= 0
@@ -90,13 +90,13 @@ def test_outliers_have_ink(make) -> None:
 
 
 def test_outliers_mix_all_kinds(train_digits: Split) -> None:
-    """A batch of outliers holds one for every digit, all different."""
+    """A batch of outliers has one image per digit, all different."""
     made = outliers(train_digits.images[:64], np.random.default_rng(8))
     assert len(np.unique(made.reshape(64, -1), axis=0)) == 64
 
 
-def test_segment_is_drawn_where_it_should_be() -> None:
-    """Full ink on the segment, none two pixels off, half at the pen's edge."""
+def test_segment_is_drawn_with_soft_edges() -> None:
+    """A segment has full ink, half ink at the edge of the pen, and none two pixels away."""
     start, end = np.array([[[14, 5]]], np.float32), np.array([[[14, 20]]], np.float32)
     (image,) = draw_segments(start, end, np.array([1.0], np.float32))
     assert image[14, 10] == 255

@@ -115,7 +115,7 @@ def test_refit_resumes_where_it_stopped(
 def test_only_tensorflow_publishes(
     run: Callable[..., Result], tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What another backend has trained waits for the same command under TensorFlow."""
+    """A run of another backend waits for the same command under TensorFlow."""
     with monkeypatch.context() as patched:
         patched.setattr("keras.backend.backend", lambda: "torch")
         trained = run("train", recipe=tiny)
@@ -160,7 +160,7 @@ def test_recompile_keeps_the_network(
 def test_stopped_training_reads_no_test_split(
     run: Callable[..., Result], tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C after an epoch keeps it, says so in the card, and leaves the test split closed."""
+    """Ctrl-C after an epoch keeps it, states it in the card, and leaves the test split closed."""
     longer = replace(tiny, epochs=2)
     save = fitting.Checkpoints.save
 
@@ -182,7 +182,7 @@ def test_stopped_training_reads_no_test_split(
 def test_members_teach_as_they_were_before_their_refit(
     run: Callable[..., Result], tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What pupils are measured with their teachers have not seen; the refit hears the published."""
+    """Teachers answer for the validation as before their refit, and for the refit as published."""
     members = (replace(tiny, name="one"), replace(tiny, name="two"))
     both = Ensemble("both", "Two networks, voting.", members, seeds=(1, 2))
     monkeypatch.setattr(ensembles, "ENSEMBLE", both)

@@ -1,4 +1,4 @@
-"""Reading and checking MNIST."""
+"""Read and check MNIST."""
 
 import gzip
 from pathlib import Path
@@ -24,10 +24,10 @@ def _write_idx(path: Path, values: np.ndarray) -> None:
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 @pytest.mark.parametrize("joint", ["-", "."])
-def test_idx_holds_the_same_digits_as_npz(
+def test_idx_equals_npz(
     tmp_path: Path, sample: dict[str, np.ndarray], sample_path: Path, suffix: str, joint: str
 ) -> None:
-    """IDX files, gzipped or not, in both spellings of their names, give what the npz gives."""
+    """IDX files, gzipped or not, in both spellings of their names, give the digits of the npz."""
     for part, stem in (("train", "train"), ("test", "t10k")):
         _write_idx(tmp_path / f"{stem}-images{joint}idx3-ubyte{suffix}", sample[f"x_{part}"])
         _write_idx(tmp_path / f"{stem}-labels{joint}idx1-ubyte{suffix}", sample[f"y_{part}"])
@@ -41,7 +41,7 @@ def test_idx_holds_the_same_digits_as_npz(
 
 
 def test_md5_is_that_of_the_idx_file(tmp_path: Path, sample: dict[str, np.ndarray]) -> None:
-    """The checksum of arrays is the one that md5sum gives for their IDX file."""
+    """The checksum of arrays equals the MD5 of their IDX file."""
     import hashlib
 
     _write_idx(tmp_path / "images", sample["x_test"])
@@ -64,7 +64,7 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_arrays_are_named(tmp_path: Path, sample: dict[str, np.ndarray], case: str) -> None:
-    """What is not MNIST's form is refused, saying what was expected."""
+    """Arrays that are not in MNIST's form are refused; the message says what was expected."""
     changes, said = WRONG[case]
     changed = {
         name: changes.get(name, lambda values: values)(values) for name, values in sample.items()
@@ -81,7 +81,7 @@ def test_sample_is_not_mnist(sample_path: Path) -> None:
 
 
 def test_right_counts_but_other_digits(tmp_path: Path) -> None:
-    """The right counts with wrong pixels are found out by the published checksum."""
+    """The published checksum detects wrong pixels."""
     arrays = {"x_test": np.zeros((10_000, 28, 28), np.uint8), "y_test": np.zeros(10_000, np.uint8)}
     with pytest.raises(DataError, match="2646ac647ad5339dbf082846283269ea"):
         load(_save(tmp_path, arrays), "test")
@@ -96,7 +96,7 @@ def test_right_counts_but_other_digits(tmp_path: Path) -> None:
     ],
 )
 def test_unreadable_file(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:
-    """A missing or damaged file is named with what is wrong with it."""
+    """A missing or damaged file is named with the reason."""
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=said):
@@ -111,7 +111,7 @@ def test_unreadable_file(tmp_path: Path, name: str, content: bytes | None, said:
     ],
 )
 def test_broken_idx(tmp_path: Path, content: bytes, said: str) -> None:
-    """An IDX file of another kind or cut off is refused; so is a folder without one."""
+    """A folder without IDX files, and a truncated or wrong IDX file, are refused."""
     with pytest.raises(DataError, match="holds neither"):
         load(tmp_path, "train")
     (tmp_path / "train-images-idx3-ubyte").write_bytes(content)
@@ -120,7 +120,7 @@ def test_broken_idx(tmp_path: Path, content: bytes, said: str) -> None:
 
 
 def test_hold_out_is_fixed_and_stratified(train_digits: Split) -> None:
-    """The held-out digits are the same every time, of every class, and not among the others."""
+    """The held-out digits are the same each time, balanced by class, and not trained on."""
     kept, held = hold_out(train_digits, 100)
     again = hold_out(train_digits, 100)[1]
     np.testing.assert_array_equal(held.indices, again.indices)

@@ -1,4 +1,4 @@
-"""Learning from published networks."""
+"""Distillation: learn from published networks."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ CLASSIC = REPOSITORY / "model" / "classic"
 
 
 def test_teachers_vote_with_equal_weights(train_digits: Split) -> None:
-    """A network that votes twice answers as it does alone."""
+    """A network that votes twice gives its own probabilities."""
     images, bundle = train_digits.images[:5].astype(np.float32), open_bundle(CLASSIC)
     alone = open_runtime(bundle).predict(images)
     np.testing.assert_allclose(Voting([bundle, bundle])(images), alone.probabilities, atol=1e-6)
@@ -33,7 +33,7 @@ def test_teachers_vote_with_equal_weights(train_digits: Split) -> None:
 def test_pupil_learns_the_teachers_answers(
     small: Recipe, train_digits: Split, tmp_path: Path
 ) -> None:
-    """Targets are what the teacher says of the pixels as they are shown; outliers stay uniform."""
+    """Targets are the teacher's probabilities for the augmented pixels; outliers stay uniform."""
     recipe = replace(small, outlier_share=0.1, teachers=("classic",), copies=2)
     teacher = Voting([open_bundle(CLASSIC)])
     copies = Copies(tmp_path, train_digits, recipe, teacher, seed=1)
@@ -52,7 +52,7 @@ def test_pupil_learns_the_teachers_answers(
 def test_teachers_are_asked_before_and_after_corruption(
     small: Recipe, train_digits: Split, tmp_path: Path
 ) -> None:
-    """What is learned of a corrupted digit is a mean of both answers, of a clean one its own."""
+    """A corrupted digit's target is a weighted mean of both answers; a clean one has its own."""
     bent = Augmentation(shift_px=1)
     clean = replace(small, augmentation=bent, teachers=("classic",), copies=1, clean_share=0.75)
     dirty = replace(clean, augmentation=replace(clean.augmentation, corruption=0.5))
@@ -73,7 +73,7 @@ def test_teachers_are_asked_before_and_after_corruption(
 
 
 def test_finish_has_copies_of_its_own(small: Recipe, train_digits: Split, tmp_path: Path) -> None:
-    """The last epochs of a pupil show digits as its finish changes them, and their answers."""
+    """The last epochs of a pupil show copies made with the augmentation of the finish."""
     finish = Finish(epochs=2, learning_rate=1e-4, augmentation=Augmentation(), copies=1)
     recipe = replace(small, teachers=("classic",), copies=2, finish=finish)  # 1 epoch and 2
     digits, teacher = train_digits.take(np.arange(20)), Voting([open_bundle(CLASSIC)])
@@ -88,7 +88,7 @@ def test_finish_has_copies_of_its_own(small: Recipe, train_digits: Split, tmp_pa
 
 
 def test_copies_are_made_once(small: Recipe, train_digits: Split, tmp_path: Path) -> None:
-    """Copies are found again by another run, unless they come of another augmentation."""
+    """Another run reuses the copies, unless the augmentation differs."""
     recipe = replace(small, copies=2)
     digits, teacher = train_digits.take(np.arange(20)), Voting([open_bundle(CLASSIC)])
     made: list[int] = []
@@ -100,8 +100,8 @@ def test_copies_are_made_once(small: Recipe, train_digits: Split, tmp_path: Path
     assert made == [0, 1, 0, 1]
 
 
-def test_teachers_are_asked_for(train_digits: Split, held_out: Split, tmp_path: Path) -> None:
-    """A recipe with teachers is not trained without them; one without is not distilled."""
+def test_teachers_are_required(train_digits: Split, held_out: Split, tmp_path: Path) -> None:
+    """A recipe with teachers cannot be trained without them; one without cannot be distilled."""
     with pytest.raises(FitError, match="digitscope distill"):
         fit(RECIPE, train_digits, held_out, tmp_path, seed=1)
     result = CliRunner().invoke(command, ["distill", "--recipe", "classic"])
@@ -110,7 +110,7 @@ def test_teachers_are_asked_for(train_digits: Split, held_out: Split, tmp_path: 
 
 
 def test_compact_is_small() -> None:
-    """A mebibyte holds its weights, in float32 too."""
+    """The weights of compact fit into one mebibyte as float32."""
     network = RECIPE.build(**RECIPE.options)
     assert multiply_adds(network) < 9_000_000
     assert network.count_params() * 4 < 2**20

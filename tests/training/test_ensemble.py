@@ -1,4 +1,4 @@
-"""Networks joined into one."""
+"""Ensembles: networks joined into one."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorF
 
 @pytest.fixture(scope="module")
 def members() -> dict[str, keras.Sequential]:
-    """Two untrained networks of different forms."""
+    """Two untrained networks of different architectures."""
     keras.utils.set_random_seed(4)
     return {
         "one": classic(batch_normalization=True, conv_dropout=0.1, dense_dropout=0.5),
@@ -38,7 +38,7 @@ def members() -> dict[str, keras.Sequential]:
 def test_members_vote_with_equal_weights(
     members: dict[str, keras.Sequential], train_digits: Split
 ) -> None:
-    """Probabilities and energies are the members' means, features lie side by side."""
+    """Probabilities and energies are means of the members, features are concatenated."""
     images = train_digits.images[:20]
     alone = [KerasRuntime(member).predict(images) for member in members.values()]
     joined = KerasRuntime(join(members)).predict(images)
@@ -54,7 +54,7 @@ def test_members_vote_with_equal_weights(
 
 
 def test_temperature_of_the_vote() -> None:
-    """The temperature of several networks is the one that suits the mean of their answers."""
+    """The temperature of several networks maximises the likelihood of their mean."""
     rng = np.random.default_rng(5)
     labels = rng.integers(0, 10, 4000).astype(np.uint8)
     # Two networks that are right about different digits, and each as sure as it is right.
@@ -70,10 +70,10 @@ def test_temperature_of_the_vote() -> None:
     assert likelihood(fitted) > max(likelihood(0.95 * fitted), likelihood(1.05 * fitted))
 
 
-def test_layers_are_stock_and_stand_under_their_member(
+def test_layers_are_stock_and_named_by_member(
     members: dict[str, keras.Sequential],
 ) -> None:
-    """Every layer can be inspected under a path of its own; dropout is left behind."""
+    """Every layer has a path under its member and can be inspected; dropout is removed."""
     joined = join(members)
     paths = layer_outputs(joined, np.zeros((1, 28, 28, 1), np.float32))
     assert {"one/conv_1_1", "two/relu_dense", "two/softmax", "vote"} <= set(paths)
@@ -84,7 +84,7 @@ def test_layers_are_stock_and_stand_under_their_member(
 def test_joined_runs_become_a_bundle(
     small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
 ) -> None:
-    """Members are trained each on its own and published as one model with one compiled file."""
+    """Members are trained separately and published as one model with one compiled model."""
     recipes = tuple(replace(small, name=name, epochs=1) for name in ("one", "two"))
     ensemble = Ensemble("both", "Two networks, voting.", recipes, seeds=(3, 4))
     runs = {
@@ -105,10 +105,10 @@ def test_joined_runs_become_a_bundle(
     assert "seed 4" in text
 
 
-def test_refitted_members_get_the_temperatures_of_before(
+def test_refitted_members_keep_their_temperatures(
     members: dict[str, keras.Sequential], held_out: Split, tmp_path: Path
 ) -> None:
-    """What is published are the refitted members, scaled as held-out digits say of those before."""
+    """Refitted members are published, with the temperatures fitted before the refit."""
     one = members["one"]
     before, after = (keras.models.clone_model(one) for _ in range(2))
     before.set_weights(one.get_weights())
@@ -121,13 +121,13 @@ def test_refitted_members_get_the_temperatures_of_before(
     np.testing.assert_allclose(published, raw * scale, rtol=1e-5)
 
 
-def test_members_are_told_apart(small: Recipe) -> None:
-    """Two members of one recipe need two names, and each its seed."""
+def test_members_need_distinct_names(small: Recipe) -> None:
+    """Two members of one recipe need two names, and each member needs a seed."""
     for members, seeds in (((small, small), (1, 2)), ((small,), (1, 2))):
         with pytest.raises(ValueError, match="a name of its own and a seed"):
             Ensemble("both", "Two networks, voting.", members, seeds)
 
 
 def test_members_hold_out_the_same_digits() -> None:
-    """No member learned from digits that another one was chosen by."""
+    """No member learns from digits that were used to choose another."""
     assert len({member.validation_count for member in ENSEMBLE.members}) == 1

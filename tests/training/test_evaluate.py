@@ -27,28 +27,28 @@ from training.table import markdown, row
 
 
 class Answering:
-    """A runtime that gives prepared probabilities, whatever it is shown."""
+    """A runtime that returns prepared probabilities for any images."""
 
     def __init__(self, probabilities: np.ndarray) -> None:
-        """Keep `[N, 10]` probabilities to answer with."""
+        """Store `[N, 10]` probabilities to return."""
         self.probabilities = probabilities.astype(np.float32)
 
     def predict(self, images: np.ndarray) -> Outputs:
-        """Give as many answers as there are images."""
+        """Return as many rows as there are images."""
         logits = np.log(np.maximum(self.probabilities, 1e-30))
         return Outputs(self.probabilities[: len(images)], logits, logits)
 
 
 @pytest.mark.parametrize(("errors", "count"), [(0, 10), (10, 10), (3, 1000), (30, 10_000)])
 def test_interval_against_scipy(errors: int, count: int) -> None:
-    """The interval is SciPy's exact one."""
+    """The interval equals SciPy's exact one."""
     expected = stats.binomtest(errors, count).proportion_ci(0.95, method="exact")
     interval = clopper_pearson(errors, count)
     assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
 
 
 def test_evaluation_counts(train_digits: Split) -> None:
-    """Errors, confusion and the list of misread digits agree with the answers given."""
+    """Errors, confusion and the list of misread digits agree with the predictions."""
     probabilities = np.full((500, 10), 0.02)
     probabilities[np.arange(500), train_digits.labels] = 0.82
     probabilities[[7, 300]] = 0.02
@@ -63,7 +63,7 @@ def test_evaluation_counts(train_digits: Split) -> None:
 
 
 def test_calibration_error_of_known_answers() -> None:
-    """Nine in ten right at 95 % is off by 0.05; answers as good as claimed are off by 0."""
+    """90 % right at 95 % confidence is an error of 0.05; matching confidence is an error of 0."""
     probabilities = np.full((1000, 10), 0.05 / 9)
     probabilities[:, 0] = 0.95
     labels = np.repeat([0, 1], [900, 100]).astype(np.uint8)
@@ -77,7 +77,7 @@ def test_calibration_error_of_known_answers() -> None:
 
 
 def test_temperature_undoes_a_known_one() -> None:
-    """Logits of a calibrated source, multiplied by 3, need the temperature 3."""
+    """Calibrated logits multiplied by 3 need a temperature of 3."""
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 1.5, (20_000, 10))
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -86,7 +86,7 @@ def test_temperature_undoes_a_known_one() -> None:
 
 
 def test_thresholds_keep_their_promises() -> None:
-    """Few held-out digits are refused, and the sure answers are nearly all right."""
+    """Few held-out digits are refused, and nearly all sure answers are right."""
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 10, 5000).astype(np.uint8)
     logits = rng.normal(0, 2, (5000, 10))
@@ -101,7 +101,7 @@ def test_thresholds_keep_their_promises() -> None:
 
 
 def test_mcnemar_by_hand(train_digits: Split) -> None:
-    """Digits that both misread do not count; one against five has p = 2 * 7 / 64."""
+    """Digits that both models misread do not count; one against five has p = 2 * 7 / 64."""
     right = np.eye(10, dtype=np.float32)[train_digits.labels]
     wrong = np.roll(right, 1, axis=1)
     first, second = right.copy(), right.copy()
@@ -113,7 +113,7 @@ def test_mcnemar_by_hand(train_digits: Split) -> None:
 
 
 def test_time_of_an_image() -> None:
-    """A runtime that waits two milliseconds takes that at least, and is shown one image a call."""
+    """The time per image is measured with one image per call."""
     shown = []
 
     class Waiting(Answering):
@@ -140,8 +140,8 @@ def test_table_of_models() -> None:
 
 
 @pytest.mark.parametrize("option", [[], ["--all"]])
-def test_evaluate_refuses_what_is_not_mnist(sample_path: Path, option: list[str]) -> None:
-    """The command says what is wrong with the data, and ends with 1."""
+def test_evaluate_refuses_other_data(sample_path: Path, option: list[str]) -> None:
+    """The command states what is wrong with the data, and ends with 1."""
     result = CliRunner().invoke(command, ["evaluate", *option, "--data", str(sample_path)])
     assert result.exit_code == 1
     assert "expected 60000 digits" in result.stderr

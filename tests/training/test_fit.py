@@ -43,7 +43,7 @@ def test_it_learns(whole) -> None:
 def test_seed_repeats_a_run_and_resume_continues_it(
     whole, small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
 ) -> None:
-    """A run stopped by Ctrl-C and resumed gives to the last digit what a whole run gives."""
+    """A run stopped by Ctrl-C and resumed equals an uninterrupted run to the last digit."""
 
     def stop_in_the_second_epoch(at: Progress) -> None:
         if (at.epoch, at.step) == (1, 3):
@@ -60,7 +60,7 @@ def test_seed_repeats_a_run_and_resume_continues_it(
 def test_training_in_bfloat16(
     small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
 ) -> None:
-    """A network may compute in bfloat16 while it learns; what comes out is float32 throughout."""
+    """A network trained in bfloat16 ends with float32 weights and layers."""
     recipe = replace(small, precision="mixed_bfloat16", epochs=2)
     seen: set[str] = set()
     build = recipe.build
@@ -87,7 +87,7 @@ def test_training_in_bfloat16(
 def test_tensorboard_logs(
     small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
 ) -> None:
-    """The logs hold the figures of each epoch, as the history does, and histograms of weights."""
+    """The logs have the figures of each epoch, like the history, and histograms of weights."""
     logs = tmp_path / "logs"
     _, history = _run(small, train_digits, held_out, tmp_path / "run", tensorboard=logs)
     for split, expected in (
@@ -129,7 +129,7 @@ def _accuracy(network, digits: Split) -> float:
 def test_ctrl_c_before_the_first_epoch(
     small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
 ) -> None:
-    """With nothing to keep, Ctrl-C is passed on."""
+    """Before the first epoch ends, Ctrl-C is passed on."""
 
     def stop(at: Progress) -> None:
         raise KeyboardInterrupt
@@ -141,7 +141,7 @@ def test_ctrl_c_before_the_first_epoch(
 def test_resume_refuses_another_run(
     small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
 ) -> None:
-    """There must be a run to resume, and it must be of the same recipe."""
+    """Only an existing run of the same recipe can be resumed."""
     with pytest.raises(FitError, match="no run to resume"):
         _run(small, train_digits, held_out, tmp_path, resume=True)
     _run(replace(small, epochs=1), train_digits, held_out, tmp_path)
@@ -152,7 +152,7 @@ def test_resume_refuses_another_run(
 def test_averaged_weights_have_their_own_statistics(
     small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
 ) -> None:
-    """The average is kept, resumed runs too, and reads digits: its statistics fit its weights."""
+    """Averaged weights are kept, also after a resume, with batch statistics that fit them."""
     averaging = replace(small, averaging=0.8, label_smoothing=0.1)
 
     def stop_in_the_last_epoch(at: Progress) -> None:
@@ -169,15 +169,15 @@ def test_averaged_weights_have_their_own_statistics(
 
 
 def test_smoothed_targets(small: Recipe, train_digits: Split) -> None:
-    """A digit's target gives a share of one to all classes; a non-digit's is uniform as ever."""
+    """A digit's target gives every class a share; a non-digit's target stays uniform."""
     recipe = replace(small, label_smoothing=0.2, outlier_share=0.1)
     _, targets = Batches(train_digits, recipe, seed=1, epoch=0)[0]
     assert np.unique(targets[:100].round(4)).tolist() == pytest.approx([0.02, 0.82])
     assert (targets[100:] == np.float32(0.1)).all()
 
 
-def test_settings_at_their_defaults_are_not_told(small: Recipe) -> None:
-    """A recipe says what it uses; what older recipes said stays as it was."""
+def test_default_settings_are_not_described(small: Recipe) -> None:
+    """A recipe describes only what it uses, so that descriptions of older recipes stay the same."""
     assert {"label_smoothing", "averaging", "warm_up", "cosine"}.isdisjoint(small.describe())
     said = replace(small, averaging=0.9, cosine=False).describe()
     assert (said["averaging"], said["cosine"]) == (0.9, False)
@@ -200,7 +200,7 @@ def test_schedule(
     settings: dict[str, Any],
     shares: list[float],
 ) -> None:
-    """The learning rate rises as long as the recipe says, then falls, unless it is to stay."""
+    """The learning rate rises during the warm-up, then falls, unless the recipe keeps it."""
     recipe = replace(small, epochs=3, **settings)
     _, history = _run(recipe, train_digits, held_out, tmp_path)
     rates = [epoch.learning_rate / recipe.learning_rate for epoch in history]
@@ -208,7 +208,7 @@ def test_schedule(
 
 
 def test_finish(small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path) -> None:
-    """The last epochs start from a rate of their own, on digits as the finish changes them."""
+    """The last epochs have their own learning rate and augmentation."""
     finish = Finish(epochs=2, learning_rate=1e-4, augmentation=Augmentation())
     recipe = replace(small, epochs=4, outlier_share=0.1, finish=finish)
     batches = Batches(train_digits, recipe, seed=1, epoch=0)
@@ -220,7 +220,7 @@ def test_finish(small: Recipe, train_digits: Split, held_out: Split, tmp_path: P
         came = {image.astype(np.uint8).tobytes() for image in pixels[:100, ..., 0]}
         assert (came <= known) == unchanged
     _, history = _run(recipe, train_digits, held_out, tmp_path)
-    # The rate that is noted after an epoch is that of the next step.
+    # The learning rate recorded after an epoch is that of the next step.
     assert history[0].learning_rate == pytest.approx(recipe.learning_rate)
     assert history[1].learning_rate == pytest.approx(1e-4)
     assert 0 < history[2].learning_rate < 1e-4
@@ -228,7 +228,7 @@ def test_finish(small: Recipe, train_digits: Split, held_out: Split, tmp_path: P
 
 
 def test_finish_that_cannot_be_trained_is_refused(small: Recipe) -> None:
-    """A finish leaves epochs before it, and has copies where teachers answer."""
+    """A finish leaves epochs before it, and needs copies if there are teachers."""
     finish = Finish(epochs=1, learning_rate=1e-4, augmentation=Augmentation())
     with pytest.raises(ValueError, match="leaves nothing"):
         replace(small, epochs=1, finish=finish)
@@ -236,10 +236,10 @@ def test_finish_that_cannot_be_trained_is_refused(small: Recipe) -> None:
         replace(small, teachers=("classic",), copies=1, finish=finish)
 
 
-def test_refit_goes_on_from_a_network(
+def test_refit_starts_from_a_network(
     small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
 ) -> None:
-    """A refit is a run of its own that begins where another one ended."""
+    """A refit is a run of its own that starts from trained weights."""
     refit = Finish(epochs=1, learning_rate=1e-5, augmentation=Augmentation(), outlier_share=0.2)
     recipe = replace(small, refit=refit)
     again = recipe.refitting()

@@ -1,4 +1,4 @@
-"""DropConnect, and folding it away."""
+"""DropConnect, and folding it into stock layers."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from training.recipes.dropconnect import RECIPE
 
 @pytest.fixture
 def layer() -> DropConnect:
-    """Return a layer that maps 6 values to 5, with a bias."""
+    """A layer that maps 6 values to 5, with a bias."""
     keras.utils.set_random_seed(3)
     made = DropConnect(5, rate=0.5, masks=4, bias_initializer="ones")
     made.build((None, 6))
@@ -24,7 +24,7 @@ def layer() -> DropConnect:
 
 
 def test_weights_are_dropped_in_training_only(layer: DropConnect) -> None:
-    """At inference it is the plain dense layer, in training it changes from call to call."""
+    """At inference it is a dense layer; in training it changes from call to call."""
     inputs = np.ones((8, 6), np.float32)
     plain = inputs @ np.asarray(layer.kernel) + 1
     np.testing.assert_allclose(layer(inputs), plain, rtol=1e-5)
@@ -34,7 +34,7 @@ def test_weights_are_dropped_in_training_only(layer: DropConnect) -> None:
 
 
 def test_examples_share_the_masks_of_their_group(layer: DropConnect) -> None:
-    """Nine examples under four masks: groups of three, the last group is empty."""
+    """Nine examples under four masks form groups of three; the last group is empty."""
     outputs = np.asarray(layer(np.ones((9, 6), np.float32), training=True))
     assert outputs.shape == (9, 5)
     assert len(np.unique(outputs.round(5), axis=0)) == 3
@@ -51,7 +51,7 @@ def test_each_output_is_a_sum_of_kept_weights(layer: DropConnect) -> None:
 
 
 def test_mean_over_masks_is_inference(layer: DropConnect) -> None:
-    """The masked outputs average to those of the weights as they are."""
+    """The mean of masked outputs equals the output at inference."""
     inputs = np.random.default_rng(0).normal(size=(1, 6)).astype(np.float32)
     drawn = np.concatenate(
         [layer(np.repeat(inputs, 4, axis=0), training=True) for _ in range(2000)]
@@ -61,7 +61,7 @@ def test_mean_over_masks_is_inference(layer: DropConnect) -> None:
 
 
 def test_folding_gives_stock_layers_and_the_same_outputs() -> None:
-    """The folded network has the same layers and weights by name, and no DropConnect."""
+    """The folded network has the same layer names, weights and outputs, without DropConnect."""
     network = dropconnect(rate=0.5, masks=4, conv_dropout=0.1)
     folded = fold(network)
     assert [layer.name for layer in folded.layers] == [layer.name for layer in network.layers]
@@ -74,8 +74,8 @@ def test_folding_gives_stock_layers_and_the_same_outputs() -> None:
     assert fold(folded) is folded
 
 
-def test_a_run_ends_in_stock_layers(train_digits: Split, held_out: Split, tmp_path: Path) -> None:
-    """What training returns can be saved and loaded without this package's layers."""
+def test_run_ends_in_stock_layers(train_digits: Split, held_out: Split, tmp_path: Path) -> None:
+    """A trained network can be loaded without this package's layers."""
     recipe = replace(RECIPE, epochs=1, batch_size=64)
     fitted = fit(recipe, train_digits.take(np.arange(128)), held_out, tmp_path, seed=1)
     assert {type(layer).__module__.split(".")[0] for layer in fitted.network.layers} == {"keras"}

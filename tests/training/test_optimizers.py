@@ -1,4 +1,4 @@
-"""Steps of the optimizers that recipes name."""
+"""Steps of the optimizers."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ RATE = 0.01
 
 
 def _step(shape: tuple[int, ...], name: str = "kernel", decay: float = 0.0) -> np.ndarray:
-    """Return what the first step of Muon takes from a variable of ones."""
+    """Return how the first step of Muon changes a variable of ones."""
     recipe = replace(compact.RECIPE, optimizer="muon", weight_decay=decay)
     optimizer = optimizer_of(recipe, RATE)
     variable = keras.Variable(np.ones(shape, np.float32), name=name)
@@ -24,7 +24,7 @@ def _step(shape: tuple[int, ...], name: str = "kernel", decay: float = 0.0) -> n
 
 @pytest.mark.parametrize("shape", [(3, 3, 8, 12), (24, 10)])
 def test_singular_values_of_a_kernels_step_are_alike(shape: tuple[int, ...]) -> None:
-    """As a matrix of inputs by outputs; and its size is a share of the rate."""
+    """The step of a kernel, as a matrix, has similar singular values and a size set by the rate."""
     step = _step(shape)
     values = np.linalg.svd(step.reshape(-1, shape[-1]), compute_uv=False)
     assert values.max() / values.min() < 2  # those of the gradient: 3 and more
@@ -35,13 +35,13 @@ def test_singular_values_of_a_kernels_step_are_alike(shape: tuple[int, ...]) -> 
     ("shape", "name"), [((5, 5, 1, 32), "kernel"), ((32,), "bias"), ((24, 10), "logits")]
 )
 def test_other_variables_take_the_step_of_adamw(shape: tuple[int, ...], name: str) -> None:
-    """Its first step is the rate, whatever the gradient's size, unless that is near 0."""
+    """The first step of other variables is the learning rate, for any gradient size."""
     step = np.abs(_step(shape, name))
     assert np.quantile(step, [0.01, 0.5, 1]) == pytest.approx([RATE] * 3, rel=0.01)
 
 
-def test_weight_decay_is_of_kernels_only() -> None:
-    """Both kinds of steps shrink kernels; biases and what normalises stay as large."""
+def test_weight_decay_applies_to_kernels_only() -> None:
+    """Weight decay shrinks kernels, but not biases and normalisation weights."""
     for shape, name, shrinks in (
         ((3, 3, 8, 12), "kernel", True),
         ((5, 5, 1, 32), "kernel", True),
@@ -52,8 +52,8 @@ def test_weight_decay_is_of_kernels_only() -> None:
         np.testing.assert_allclose(more, 0.5 * RATE if shrinks else 0, rtol=1e-3, atol=1e-6)
 
 
-def test_a_recipe_names_its_optimizer() -> None:
-    """AdamW unless it says so."""
+def test_recipe_names_its_optimizer() -> None:
+    """A recipe names its optimizer; the default is AdamW."""
     assert isinstance(optimizer_of(replace(compact.RECIPE, optimizer="muon"), RATE), KernelMuon)
     plain = optimizer_of(replace(compact.RECIPE, optimizer="adamw"), RATE)
     assert isinstance(plain, keras.optimizers.AdamW)

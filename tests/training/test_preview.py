@@ -1,4 +1,4 @@
-"""The picture of the augmentation."""
+"""The preview of the augmentation."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from training.resample import SIDE
 CELL = (SIDE + GAP) * ZOOM
 
 
-def test_first_column_is_the_digit_as_it_is(small: Recipe, train_digits: Split) -> None:
-    """Ten rows of digits and one of outliers; the first picture is of the class of its row."""
+def test_first_column_is_the_unchanged_digit(small: Recipe, train_digits: Split) -> None:
+    """Ten rows of digits and one of outliers; the first column shows the original digits."""
     sheet = preview(train_digits, small, seed=1, columns=4)
     assert sheet.shape == (11 * CELL, 4 * CELL)
     for digit in range(10):
@@ -23,8 +23,8 @@ def test_first_column_is_the_digit_as_it_is(small: Recipe, train_digits: Split) 
         assert train_digits.labels[same].tolist() == [digit]
 
 
-def test_augment_refuses_what_is_not_mnist(sample_path: Path, tmp_path: Path) -> None:
-    """The command says what is wrong with the data, and ends with 1."""
+def test_augment_refuses_other_data(sample_path: Path, tmp_path: Path) -> None:
+    """The command states what is wrong with the data, and ends with 1."""
     options = ["--preview", str(tmp_path / "x.png"), "--data", str(sample_path)]
     refused = CliRunner().invoke(command, ["augment", *options])
     assert refused.exit_code == 1

@@ -1,4 +1,4 @@
-"""From a run to a bundle that the service opens."""
+"""Publish a run as a bundle that the service opens."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorF
 def test_published_bundle_is_complete(
     small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
 ) -> None:
-    """A run ends in a bundle that opens, reads digits as evaluated, and grows its version."""
+    """A published bundle opens, reads digits as evaluated, and increases its version."""
     fitted = fit(small, train_digits, held_out, tmp_path / "run", seed=2)
     trained = Trained(small, 2, fitted)
     test = train_digits.take(np.arange(200))
@@ -65,7 +65,7 @@ def test_published_bundle_is_complete(
 def test_served_in_int8(
     small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
 ) -> None:
-    """A recipe may ask for int8: what is served, measured and compared with float32 is that."""
+    """A recipe with int8 is served, measured and compared with float32 in int8."""
     recipe = replace(small, build=compact, options={"width": 0.25}, int8=True)
     fitted = fit(recipe, train_digits, held_out, tmp_path / "run", seed=2)
     metadata = publish(Trained(recipe, 2, fitted), held_out, None, tmp_path / "small")
@@ -85,10 +85,10 @@ def test_served_in_int8(
     assert "## In int8" in (bundle.folder / "MODEL_CARD.md").read_text()
 
 
-def test_card_of_a_network_that_misreads_nearly_all(
+def test_card_of_many_misread_digits(
     train_digits: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was misread with most confidence is drawn, and the card says so; the table has all."""
+    """The card draws only the digits misread with most confidence; its table lists all."""
     monkeypatch.setattr(card, "MAX_DRAWN", PUBLISHED_MOST)
     metadata = open_bundle(CLASSIC).metadata
     assert metadata.test
@@ -103,8 +103,8 @@ def test_card_of_a_network_that_misreads_nearly_all(
     assert "The misread digits of the test split" in card.text(metadata)
 
 
-def test_card_tells_of_the_finish() -> None:
-    """A card says in what the last epochs differed; one without a finish says nothing of it."""
+def test_card_describes_the_finish() -> None:
+    """A card describes how the last epochs differed, if they did."""
     metadata = open_bundle(CLASSIC).metadata
     recipe = replace(RECIPES["kernel5"], epochs=len(metadata.epochs))
     finished = metadata.model_copy(update={"recipe": recipe.describe()})
@@ -142,7 +142,7 @@ def test_refitted_network_is_measured_where_it_is_blind(
 def test_every_recipe_runs_a_few_steps(
     train_digits: Split, held_out: Split, tmp_path: Path, name: str
 ) -> None:
-    """Each recipe builds its network and trains on its augmentation for two epochs of two steps."""
+    """Each recipe builds its network and trains for two epochs of two steps."""
     finish = RECIPES[name].finish
     shorter = replace(finish, epochs=1) if finish else None
     recipe = replace(RECIPES[name], epochs=2, finish=shorter, batch_size=16)
@@ -156,8 +156,8 @@ def test_every_recipe_runs_a_few_steps(
     assert np.isfinite([epoch.val_loss for epoch in history]).all()
 
 
-def test_train_refuses_what_is_not_mnist(sample_path: Path, tmp_path: Path) -> None:
-    """The command says what is wrong with the data, and ends with 1."""
+def test_train_refuses_other_data(sample_path: Path, tmp_path: Path) -> None:
+    """The command states what is wrong with the data, and ends with 1."""
     options = ["--data", str(sample_path), "--out", str(tmp_path), "--runs", str(tmp_path)]
     result = CliRunner().invoke(command, ["train", *options])
     assert result.exit_code == 1
@@ -165,7 +165,7 @@ def test_train_refuses_what_is_not_mnist(sample_path: Path, tmp_path: Path) -> N
 
 
 def test_unknown_recipe_names_the_valid_ones() -> None:
-    """The command lists the recipes that exist."""
+    """An unknown recipe is refused with the list of valid ones."""
     result = CliRunner().invoke(command, ["train", "--recipe", "clasic"])
     assert result.exit_code == 2
     assert "classic" in result.stderr.replace("'clasic'", "")

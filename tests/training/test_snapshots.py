@@ -1,4 +1,4 @@
-"""Snapshots of the weights over the epochs."""
+"""Snapshots of the weights during training."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ from training.architectures import classic
 
 @pytest.mark.parametrize("epochs", [1, 3, 10, 12, 30, 200])
 def test_chosen_epochs(epochs: int) -> None:
-    """At most ten, increasing, the first and the last among them, as many as there can be."""
+    """At most ten epochs are chosen, in order, including the first and the last."""
     chosen = snapshots.choose_epochs(epochs)
     assert chosen == sorted(set(chosen))
     assert (chosen[0], chosen[-1], len(chosen)) == (1, epochs, min(10, epochs))
 
 
-def test_weights_come_back_nearly(tmp_path: Path) -> None:
-    """Every tensor comes back by its name, small ones exactly, large ones to 1 part in 250."""
+def test_stored_weights_are_accurate(tmp_path: Path) -> None:
+    """Small tensors are stored exactly, large ones to 1 part in 250."""
     network = classic(batch_normalization=True, conv_dropout=0.1, dense_dropout=0.5)
     snapshots.save(network, tmp_path / "x.npz")
     stored = snapshots.load(tmp_path / "x.npz")

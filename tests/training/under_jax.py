@@ -1,4 +1,4 @@
-"""A process in which Keras runs on JAX; `test_accelerator.py` looks at what it leaves.
+"""Train with Keras on JAX, for test_accelerator.py.
 
 Usage: `KERAS_BACKEND=jax python under_jax.py SAMPLE FOLDER`, with `start.keras` in the folder.
 """
@@ -39,7 +39,7 @@ PUPIL = replace(RECIPE, name="pupil", epochs=1, teachers=("classic",), copies=1)
 
 
 def main(sample: Path, folder: Path) -> None:
-    """Train as the tests of TensorFlow do, once as a whole and once in two parts."""
+    """Train like the tests under TensorFlow: once without interruption, and once in two parts."""
     train = load(sample, "train", official=False).take(np.arange(DIGITS))
     held_out = load(sample, "test", official=False).take(np.arange(0, 500, 5))
     start = keras.models.load_model(folder / "start.keras")
