@@ -6,24 +6,26 @@ environment, a run updates the records of its files.
 """
 
 import json
+import math
 import os
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from app.settings import REPOSITORY
+
 RECORDS = Path(__file__).with_name("durations.json")  # seconds by path of a test file
-MIN_RECORDED_S = 1.0  # shorter files do not change the balance
 
 
 def longest_first(items: list[pytest.Item]) -> None:
     """Sort tests so that the files that take longest come first; files stay whole.
 
     Args:
-        items: All tests of this run, changed in place. A file without a record counts as 0 s.
+        items: All tests of this run, changed in place. Files without a record come first.
     """
     seconds = json.loads(RECORDS.read_text())
-    items.sort(key=lambda item: -seconds.get(_file(item.nodeid), 0.0))
+    items.sort(key=lambda item: -seconds.get(_file(item.nodeid), math.inf))
 
 
 class Recorder:
@@ -43,7 +45,7 @@ class Recorder:
         kept = {
             file: round(seconds, 1)
             for file, seconds in sorted(known.items())
-            if seconds >= MIN_RECORDED_S and Path(file).exists()
+            if (REPOSITORY / file).exists()
         }
         RECORDS.write_text(json.dumps(kept, indent=2) + "\n")
 
