@@ -93,9 +93,13 @@ def client() -> Iterator[TestClient]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The service in its own process, shared by all tests that change none of its state."""
+    """The service in its own process, shared by all tests that change none of its state.
+
+    Its log must have no traceback at the end.
+    """
     with serving(tmp_path_factory.mktemp("server"), admin_token="the admin token") as server:
         yield server
+        assert "Traceback" not in server.log.read_text()
 
 
 @pytest.fixture(scope="session")

@@ -39,15 +39,6 @@ def _request_every_route(server: Server, folder: Path, *more: str) -> None:
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-5_000:]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory):
-    """A running server with an admin token. Its log must have no traceback at the end."""
-    folder = tmp_path_factory.mktemp("contract")
-    with serving(folder, admin_token="the admin token") as server:
-        yield server
-        assert "Traceback" not in server.log.read_text()
-
-
 def test_every_response_is_documented(server: Server, tmp_path: Path) -> None:
     """About 2,000 requests, the same each time, get only documented responses."""
     _request_every_route(server, tmp_path, "--max-examples", str(EXAMPLES), "--seed", "1")

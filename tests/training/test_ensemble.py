@@ -82,10 +82,10 @@ def test_layers_are_stock_and_named_by_member(
 
 
 def test_joined_runs_become_a_bundle(
-    small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
+    tiny: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
 ) -> None:
     """Members are trained separately and published as one model with one compiled model."""
-    recipes = tuple(replace(small, name=name, epochs=1) for name in ("one", "two"))
+    recipes = tuple(replace(tiny, name=name, refit=None) for name in ("one", "two"))
     ensemble = Ensemble("both", "Two networks, voting.", recipes, seeds=(3, 4))
     runs = {
         recipe.name: fit(recipe, train_digits, held_out, tmp_path / recipe.name, seed=seed)

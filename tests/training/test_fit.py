@@ -127,7 +127,7 @@ def _accuracy(network, digits: Split) -> float:
 
 
 def test_ctrl_c_before_the_first_epoch(
-    small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
+    tiny: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
 ) -> None:
     """Before the first epoch ends, Ctrl-C is passed on."""
 
@@ -135,18 +135,18 @@ def test_ctrl_c_before_the_first_epoch(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        _run(small, train_digits, held_out, tmp_path, on_step=stop)
+        _run(tiny, train_digits, held_out, tmp_path, on_step=stop)
 
 
 def test_resume_refuses_another_run(
-    small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
+    tiny: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
 ) -> None:
     """Only an existing run of the same recipe can be resumed."""
     with pytest.raises(FitError, match="no run to resume"):
-        _run(small, train_digits, held_out, tmp_path, resume=True)
-    _run(replace(small, epochs=1), train_digits, held_out, tmp_path)
+        _run(tiny, train_digits, held_out, tmp_path, resume=True)
+    _run(replace(tiny, epochs=2), train_digits, held_out, tmp_path)
     with pytest.raises(FitError, match="another recipe"):
-        _run(small, train_digits, held_out, tmp_path, resume=True)
+        _run(tiny, train_digits, held_out, tmp_path, resume=True)
 
 
 def test_averaged_weights_have_their_own_statistics(
@@ -193,7 +193,7 @@ def test_default_settings_are_not_described(small: Recipe) -> None:
     ],
 )
 def test_schedule(
-    small: Recipe,
+    tiny: Recipe,
     train_digits: Split,
     held_out: Split,
     tmp_path: Path,
@@ -201,16 +201,16 @@ def test_schedule(
     shares: list[float],
 ) -> None:
     """The learning rate rises during the warm-up, then falls, unless the recipe keeps it."""
-    recipe = replace(small, epochs=3, **settings)
+    recipe = replace(tiny, epochs=3, **settings)
     _, history = _run(recipe, train_digits, held_out, tmp_path)
     rates = [epoch.learning_rate / recipe.learning_rate for epoch in history]
     assert rates == pytest.approx(shares, abs=1e-6)
 
 
-def test_finish(small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path) -> None:
+def test_finish(tiny: Recipe, train_digits: Split, held_out: Split, tmp_path: Path) -> None:
     """The last epochs have their own learning rate and augmentation."""
     finish = Finish(epochs=2, learning_rate=1e-4, augmentation=Augmentation())
-    recipe = replace(small, epochs=4, outlier_share=0.1, finish=finish)
+    recipe = replace(tiny, epochs=4, outlier_share=0.1, finish=finish)
     batches = Batches(train_digits, recipe, seed=1, epoch=0)
     for epoch, outliers, unchanged in ((1, 10, False), (2, 0, True)):
         batches.epoch = epoch

@@ -29,14 +29,15 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorF
 
 
 def test_published_bundle_is_complete(
-    small: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
+    tiny: Recipe, train_digits: Split, held_out: Split, tmp_path: Path
 ) -> None:
     """A published bundle opens, reads digits as evaluated, and increases its version."""
-    fitted = fit(small, train_digits, held_out, tmp_path / "run", seed=2)
-    trained = Trained(small, 2, fitted)
+    recipe = replace(tiny, epochs=3, refit=None)
+    fitted = fit(recipe, train_digits, held_out, tmp_path / "run", seed=2)
+    trained = Trained(recipe, 2, fitted)
     test = train_digits.take(np.arange(200))
-    metadata = publish(trained, held_out, test, tmp_path / "model" / "small")
-    bundle = open_bundle(tmp_path / "model" / "small")
+    metadata = publish(trained, held_out, test, tmp_path / "model" / "tiny")
+    bundle = open_bundle(tmp_path / "model" / "tiny")
     assert bundle.metadata == metadata
     assert metadata.version == 1
     answers = LiteRtRuntime(bundle.read("model.tflite"), interpreters=1).predict(test.images)
@@ -59,7 +60,7 @@ def test_published_bundle_is_complete(
     for kind, area in nondigits.items():
         assert f"| {kind} | {area:.4f} |" in text
     assert publish(trained, held_out, None, bundle.folder).version == 2
-    assert sorted(path.name for path in bundle.folder.parent.iterdir()) == ["small"]
+    assert sorted(path.name for path in bundle.folder.parent.iterdir()) == ["tiny"]
 
 
 def test_served_in_int8(
