@@ -1,4 +1,4 @@
-"""Decoding: every format and mode, every kind of garbage, nothing beyond the limits."""
+"""Decoding handles every format and mode, damaged files, and files beyond the limits."""
 
 import contextlib
 import struct
@@ -22,7 +22,7 @@ LIMIT = 1_000_000
 
 @pytest.mark.parametrize(("file_format", "mode"), CASES)
 def test_every_format_and_mode_shows_the_same_drawing(file_format: str, mode: str) -> None:
-    """The stroke is where it was drawn, dark on light, in whatever file it comes."""
+    """A dark stroke on white decodes to the same place in every format and colour mode."""
     upload = decode(saved(drawing(mode), file_format), max_pixels=LIMIT)
     grey, _ = to_grey(upload)
     assert (upload.width, upload.height) == (WIDTH, HEIGHT)
@@ -33,7 +33,7 @@ def test_every_format_and_mode_shows_the_same_drawing(file_format: str, mode: st
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_undone(orientation: int) -> None:
-    """A photo is upright whichever way the camera was held."""
+    """The image is upright for each of the eight EXIF orientations."""
     turn = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -51,8 +51,8 @@ def test_exif_orientation_is_undone(orientation: int) -> None:
     assert (upload.width, upload.height) == (WIDTH, HEIGHT)
 
 
-def test_first_frame_of_an_animation() -> None:
-    """Of an animated GIF the first frame is read, with a warning."""
+def test_first_frame_of_an_animation_is_read() -> None:
+    """The first frame of an animated GIF is read, with a warning."""
     other = Image.new("L", (WIDTH, HEIGHT), 0)
     data = saved(drawing(), "GIF", save_all=True, append_images=[other, other])
     upload = decode(data, max_pixels=LIMIT)
@@ -60,8 +60,8 @@ def test_first_frame_of_an_animation() -> None:
     assert len(upload.warnings) == 1
 
 
-def test_large_image_is_worked_on_smaller() -> None:
-    """A photo of many pixels is averaged down, and its size and scale are kept."""
+def test_large_image_is_reduced() -> None:
+    """A large photo is reduced; its full size and the reduction factor are kept."""
     large = drawing("RGB").resize((6000, 4000), Image.Resampling.NEAREST)
     for file_format in ("PNG", "JPEG"):
         upload = decode(saved(large, file_format), max_pixels=30_000_000)
@@ -72,7 +72,7 @@ def test_large_image_is_worked_on_smaller() -> None:
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
 def test_pixels_are_counted_before_decoding(file_format: str) -> None:
-    """One pixel over the limit is refused, with the numbers; at the limit it is read."""
+    """An image at the pixel limit is read; one pixel more is refused with the numbers."""
     data = saved(drawing("RGB" if file_format == "WEBP" else "L"), file_format)
     assert decode(data, max_pixels=WIDTH * HEIGHT).width == WIDTH
     with pytest.raises(TooLargeError, match="60 x 40 = 2400"):
@@ -88,8 +88,8 @@ def _png(width: int, height: int, depth: int = 8) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", b"x") + chunk(b"IEND", b"")
 
 
-def test_bombs_are_refused_from_their_headers() -> None:
-    """Headers that promise billions of pixels cost nothing: PNG, GIF, BMP and WebP."""
+def test_decompression_bombs_are_refused() -> None:
+    """PNG, GIF and WebP headers with billions of pixels are refused before decoding."""
     bombs = [
         _png(100_000, 100_000),
         b"GIF89a" + struct.pack("<HHBBB", 65535, 65535, 0, 0, 0) + b"\x2c" + b"\0" * 20,
@@ -101,7 +101,7 @@ def test_bombs_are_refused_from_their_headers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "expected"),
     [
         (b"%PDF-1.7 ...", "a PDF"),
         (b"<?xml version='1.0'?><svg></svg>", "an SVG"),
@@ -113,15 +113,15 @@ def test_bombs_are_refused_from_their_headers() -> None:
         (_png(0, 10), "image"),
     ],
 )
-def test_other_files_are_named(data: bytes, said: str) -> None:
-    """What is no image is refused, saying what it seems to be."""
-    with pytest.raises(UndecodableError, match=said):
+def test_error_names_the_kind_of_file(data: bytes, expected: str) -> None:
+    """The error for a file that is not an image says what the file seems to be."""
+    with pytest.raises(UndecodableError, match=expected):
         decode(data, max_pixels=LIMIT)
 
 
 @pytest.mark.parametrize("file_format", MODES)
 def test_truncated_files_are_errors(file_format: str) -> None:
-    """A file cut off at any tenth of its length is an error of ours, or (its tail) still whole."""
+    """A file that is cut off at any tenth of its length raises UndecodableError."""
     noisy = np.random.default_rng(1).integers(0, 255, (50, 50), np.uint8)
     data = saved(Image.fromarray(noisy), file_format)
     for tenth in range(10):
@@ -130,8 +130,8 @@ def test_truncated_files_are_errors(file_format: str) -> None:
 
 
 @pytest.mark.parametrize(("file_format", "mode"), CASES)
-def test_flipped_bytes_never_raise_anything_else(file_format: str, mode: str) -> None:
-    """Whatever is damaged, decoding and preparation succeed or raise an error of the tree."""
+def test_damaged_bytes_raise_only_known_errors(file_format: str, mode: str) -> None:
+    """Decoding and preprocessing a damaged file succeeds or raises a DigitscopeError."""
     rng = np.random.default_rng(len(file_format) + len(mode))
     whole = saved(drawing(mode), file_format)
     for _ in range(60):
@@ -148,7 +148,7 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _outcome(data: bytes) -> object:
-    """What a file decodes to, or the kind of error."""
+    """Return the decoded image, or the type of the error."""
     try:
         upload = decode(data, max_pixels=784)
     except DigitscopeError as error:
@@ -156,10 +156,11 @@ def _outcome(data: bytes) -> object:
     return upload.pixels.tolist(), upload.width, upload.height, upload.format, upload.warnings
 
 
-def test_small_png_of_nothing_but_pixels_decodes_as_any_other(digits: Digits) -> None:
-    """A comment makes a PNG go Pillow's general way; of any size, whole or damaged, it is the same.
+def test_small_png_reader_equals_pillow(digits: Digits) -> None:
+    """The direct PNG reader gives the result of Pillow's for all sizes, and for damaged files.
 
-    Every byte before the end is damaged in two ways, and its chunks' checksums are mended or not.
+    A comment chunk makes a PNG take Pillow's reader. Every byte before the end is damaged in two
+    ways, with the checksums of its chunks left alone or repaired.
     """
     whole = [encode(digits.images[n][: n + 1, : 28 - n]) for n in range(28)]
     digit, files = encode(digits.images[9]), [*whole]
@@ -177,8 +178,8 @@ def test_small_png_of_nothing_but_pixels_decodes_as_any_other(digits: Digits) ->
     assert len({str(_outcome(file)) for file in files}) > len(whole)
 
 
-def test_png_with_much_else_in_it_is_not_small(digits: Digits) -> None:
-    """A 28x28 in any colours is quick to decode, one among many chunks is not; both are read."""
+def test_png_with_many_chunks_is_not_small(digits: Digits) -> None:
+    """A 28x28 PNG of any colour mode is small; one with 1,000 extra chunks is not."""
     digit = encode(digits.images[9])
     noise = np.random.default_rng(3).integers(0, 256, (28, 28, 4), np.uint8)
     assert is_small_png(digit)

@@ -1,4 +1,4 @@
-"""Deep grey values, and TIFFs that are larger inside than out."""
+"""Grey values of more than 8 bits, and TIFFs whose tiles are larger than the image."""
 
 import io
 import struct
@@ -16,7 +16,7 @@ LIMIT = 1_000_000
 
 
 def _tiled(width: int, length: int) -> bytes:
-    """A TIFF of 100 x 100 whose one LZW tile has another size."""
+    """Return a TIFF of 100 x 100 pixels whose only LZW tile has another size."""
     data = b"\x80\x00\x00" * 20
     tags = [
         (256, 4, 1, 100),
@@ -38,15 +38,15 @@ def _tiled(width: int, length: int) -> bytes:
 
 @pytest.mark.parametrize("side", [30_000, 60_000])
 def test_huge_tiles_are_refused(side: int) -> None:
-    """A tile is decoded as a whole, so that its size counts and not what is cut out of it."""
+    """A TIFF with huge tiles is refused, because a tile is decoded as a whole."""
     with pytest.raises(UndecodableError, match=f"at most {MAX_TILE_PIXELS}"):
         decode(_tiled(side, side), max_pixels=LIMIT)
 
 
 @pytest.mark.parametrize("white", [255, 1023, 4095, 65535])
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
-def test_depth_does_not_matter(white: int, file_format: str) -> None:
-    """The same greys, none of them black, give the same bytes at 8, 10, 12 and 16 bits."""
+def test_every_bit_depth_gives_the_same_pixels(white: int, file_format: str) -> None:
+    """The same picture, without black, gives the same bytes at 8, 10, 12 and 16 bits."""
     grey = np.linspace(40, 255, 50 * 50).astype(np.uint8).reshape(50, 50)
     deep = np.round(grey.astype(float) * white / 255).astype(np.uint16)
     upload = decode(saved(Image.fromarray(deep), file_format), max_pixels=LIMIT)
@@ -55,7 +55,7 @@ def test_depth_does_not_matter(white: int, file_format: str) -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-5.0, 5.0), (0.0, 1e9)])
 def test_floats_are_scaled(low: float, high: float) -> None:
-    """Shares of 1 and values out of any range fill 0..255; NaN and infinity do no harm."""
+    """Floats of any range are scaled to 0..255; NaN and infinity are accepted."""
     values = np.linspace(low, high, 400).reshape(20, 20).astype(np.float32)
     upload = decode(saved(Image.fromarray(values), "TIFF"), max_pixels=LIMIT)
     assert (upload.pixels.min(), upload.pixels.max()) == (0, 255)

@@ -1,4 +1,4 @@
-"""Preparation: what must not change an image's 28x28, and what each stage does."""
+"""Preprocessing: what must not change the 28x28 image, and what each stage does."""
 
 import io
 from itertools import product
@@ -29,25 +29,31 @@ def _sample(digit: int) -> np.ndarray:
 
 
 def _page(digit: int, *, factor: int = 5, pad: tuple[int, int, int, int] = (40, 40, 40, 40)):
-    """A sample enlarged without smoothing onto a white page: top, bottom, left, right margins."""
+    """Return a sample enlarged without smoothing on a white page.
+
+    Args:
+        digit: The digit, 0..9.
+        factor: Enlargement.
+        pad: Top, bottom, left and right margin, in pixels.
+    """
     large = np.kron(_sample(digit), np.ones((factor, factor), np.uint8))
     return 255 - np.pad(large, (pad[:2], pad[2:]))
 
 
-def _apart(one: np.ndarray, other: np.ndarray) -> float:
+def _mean_difference(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one.astype(float) - other).mean())
 
 
-def test_mnist_comes_through_bit_for_bit(digits: Digits) -> None:
-    """Each of 1,000 MNIST digits is recognised as MNIST-shaped and left alone."""
+def test_mnist_digits_pass_through_unchanged(digits: Digits) -> None:
+    """Each of 1,000 MNIST digits is MNIST-shaped and stays the same bit for bit."""
     for image in digits.images:
         prepared = prepare(from_pixels(image))
         assert prepared.passthrough
         np.testing.assert_array_equal(prepared.pixels, image)
 
 
-def test_many_are_told_as_one_is(digits: Digits) -> None:
-    """Whether images are MNIST-shaped is found for all at once as for each, at every limit."""
+def test_mnist_shape_of_many_images_equals_that_of_each(digits: Digits) -> None:
+    """`are_mnist_shaped` agrees with `is_mnist_shaped`, at every threshold."""
     rng = np.random.default_rng(3)
     border = np.pad(np.zeros((26, 26), bool), 1, constant_values=True)
     made = []
@@ -65,8 +71,8 @@ def test_many_are_told_as_one_is(digits: Digits) -> None:
 
 
 @pytest.mark.slow
-def test_full_pipeline_on_mnist_changes_no_answer(classic: Model, digits: Digits) -> None:
-    """Prepared as if it were a scan, at most 1 digit in 500 is read otherwise."""
+def test_full_pipeline_on_mnist_keeps_the_predictions(classic: Model, digits: Digits) -> None:
+    """Preprocessing MNIST digits like scans changes at most 1 prediction in 500."""
     prepared = np.stack([prepare_fully(from_pixels(image)).pixels for image in digits.images])
     before = classic.runtime.predict(digits.images).probabilities.argmax(axis=1)
     after = classic.runtime.predict(prepared).probabilities.argmax(axis=1)
@@ -74,9 +80,9 @@ def test_full_pipeline_on_mnist_changes_no_answer(classic: Model, digits: Digits
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not MNIST.exists(), reason="MNIST does not lie beside this checkout")
+@pytest.mark.skipif(not MNIST.exists(), reason="MNIST is not next to this checkout")
 def test_full_pipeline_on_the_whole_test_split(classic: Model) -> None:
-    """The same on all 10,000 test digits: at most 20 are read otherwise."""
+    """Preprocessing all 10,000 test digits like scans changes at most 20 predictions."""
     with np.load(MNIST) as archive:
         images = archive["x_test"]
     prepared = np.stack([prepare_fully(from_pixels(image)).pixels for image in images])
@@ -92,20 +98,20 @@ def test_full_pipeline_on_the_whole_test_split(classic: Model) -> None:
     margins=st.tuples(*[st.integers(8, 150)] * 4),
     inverted=st.booleans(),
 )
-def test_size_place_and_polarity_do_not_matter(
+def test_size_position_and_polarity_do_not_matter(
     digit: int, factor: int, margins: tuple[int, int, int, int], inverted: bool
 ) -> None:
-    """However large, wherever on the page, in either polarity: nearly the same 28x28."""
+    """A digit of any size, position and polarity gives nearly the same 28x28 image."""
     page = _page(digit, factor=factor, pad=margins)
     prepared = prepare(from_pixels(255 - page if inverted else page))
     assert prepared.polarity == ("light-on-dark" if inverted else "dark-on-light")
-    assert _apart(prepared.pixels, prepare(from_pixels(_page(digit))).pixels) < 15
+    assert _mean_difference(prepared.pixels, prepare(from_pixels(_page(digit))).pixels) < 15
 
 
 @settings(max_examples=20, deadline=None)
 @given(digit=st.integers(0, 9), file_format=st.sampled_from(["PNG", "WEBP", "BMP", "GIF", "TIFF"]))
 def test_file_format_does_not_matter(digit: int, file_format: str) -> None:
-    """Every lossless format gives the same 28x28 to the last bit."""
+    """Every lossless format gives the same 28x28 image bit for bit."""
     page = _page(digit)
     stream = io.BytesIO()
     options = {"lossless": True} if file_format == "WEBP" else {}
@@ -121,8 +127,8 @@ def test_file_format_does_not_matter(digit: int, file_format: str) -> None:
     kind=st.sampled_from(["noise", "binary", "checks", "point", "ramp", "full"]),
     seed=st.integers(0, 2**16),
 )
-def test_no_array_breaks_it(height: int, width: int, kind: str, seed: int) -> None:
-    """Any array gives a 28x28 of bytes or is refused as blank; never another error."""
+def test_any_array_is_prepared_or_blank(height: int, width: int, kind: str, seed: int) -> None:
+    """Any array gives a 28x28 image or raises BlankImageError, never another error."""
     rng, (y, x) = np.random.default_rng(seed), np.mgrid[0:height, 0:width]
     made = {
         "noise": rng.integers(0, 256, (height, width)),
@@ -133,62 +139,65 @@ def test_no_array_breaks_it(height: int, width: int, kind: str, seed: int) -> No
         "full": np.full((height, width), seed % 256),
     }[kind].astype(np.uint8)
     try:
-        ways = candidates(from_pixels(made))
+        inputs = candidates(from_pixels(made))
     except BlankImageError:
         return
-    for prepared in ways:
+    for prepared in inputs:
         assert (prepared.pixels.shape, prepared.pixels.dtype) == ((28, 28), np.uint8)
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
-def test_blank_is_refused(level: int) -> None:
-    """One level, or that with a little noise, is blank."""
+def test_blank_image_is_refused(level: int) -> None:
+    """A constant image is blank, with or without a little noise."""
     noise = np.random.default_rng(2).normal(level, 2, (200, 200))
     for page in (np.full((200, 200), level), np.clip(noise, 0, 255)):
         with pytest.raises(BlankImageError, match="No ink was found"):
             prepare(from_pixels(page.astype(np.uint8)))
 
 
-def test_transparent_drawing_is_seen_on_its_opposite() -> None:
-    """Black strokes on nothing and white strokes on nothing both give the digit."""
+def test_transparent_drawing_is_read() -> None:
+    """Black and white strokes on a transparent background both give the digit."""
     ink = 255 - _page(3)
     expected = prepare(from_pixels(_page(3))).pixels
     for brightness in (0, 255):
         colour = np.full((*ink.shape, 3), brightness, np.uint8)
         upload = Upload(colour, ink, "png", ink.shape[1], ink.shape[0])
-        assert _apart(prepare(upload).pixels, expected) < 6
+        assert _mean_difference(prepare(upload).pixels, expected) < 6
 
 
-def test_yellow_on_white_is_seen() -> None:
-    """Coloured ink with hardly any contrast in luminance is found by its colour."""
+def test_yellow_ink_on_white_is_found() -> None:
+    """Coloured ink with almost no contrast in luminance is found by its colour."""
     cover = (255 - _page(6))[..., None] / 255
     page = (255 * (1 - cover) + np.array([255, 235, 60]) * cover).astype(np.uint8)
     upload = Upload(page, None, "png", page.shape[1], page.shape[0])
-    assert _apart(prepare(upload).pixels, prepare(from_pixels(_page(6))).pixels) < 6
+    assert _mean_difference(prepare(upload).pixels, prepare(from_pixels(_page(6))).pixels) < 6
 
 
-def test_shadow_is_taken_away() -> None:
-    """A shadow through the digit does not change it; without the stage it does."""
+def test_shadow_is_subtracted() -> None:
+    """A shadow across the digit changes it only if the background stage is skipped."""
     column = np.arange(_page(2).shape[1])
     light = 1 - 0.5 / (1 + np.exp((column - 110) / 6))
     upload = from_pixels((_page(2) * light).astype(np.uint8))
     expected = prepare(from_pixels(_page(2))).pixels
-    assert _apart(prepare(upload).pixels, expected) < 15
-    assert _apart(prepare(upload, skip=frozenset({"background"})).pixels, expected) > 20
+    assert _mean_difference(prepare(upload).pixels, expected) < 15
+    assert _mean_difference(prepare(upload, skip=frozenset({"background"})).pixels, expected) > 20
 
 
-def test_ruled_lines_and_specks_are_dropped() -> None:
-    """Dark ruled lines and dirt leave the digit as it was, to some grey levels."""
+def test_ruled_lines_and_specks_are_removed() -> None:
+    """Dark ruled lines and specks change the digit by less than 6 grey levels on average."""
     page = _page(4)
     expected = prepare(from_pixels(page)).pixels
     page[15:17], page[-20:-18] = 60, 60
     page[60:63, 5:8] = 0
-    assert _apart(prepare(from_pixels(page)).pixels, expected) < 6
-    assert _apart(prepare(from_pixels(page), skip=frozenset({"clean"})).pixels, expected) > 20
+    assert _mean_difference(prepare(from_pixels(page)).pixels, expected) < 6
+    assert (
+        _mean_difference(prepare(from_pixels(page), skip=frozenset({"clean"})).pixels, expected)
+        > 20
+    )
 
 
-def test_hairlines_and_blots_come_near_mnist() -> None:
-    """Strokes far too thin or too thick for MNIST are brought into its range."""
+def test_extreme_stroke_widths_are_normalised() -> None:
+    """Strokes far thinner or thicker than MNIST's are brought into its range."""
     y, x = np.mgrid[0:400, 0:400]
     radius = np.hypot(y - 200, x - 200)
     for half in (1.0, 45.0):
@@ -199,8 +208,8 @@ def test_hairlines_and_blots_come_near_mnist() -> None:
         assert MIN_STROKE * 0.95 <= stroke_width(changed.astype(np.float32)) <= MAX_STROKE
 
 
-def test_polarity_can_be_told() -> None:
-    """A polarity that is told is used, against what would have been found."""
+def test_given_polarity_is_used() -> None:
+    """A polarity given by the caller overrides the detected one."""
     page = _page(8)
     assert prepare(from_pixels(page), polarity="light-on-dark").polarity == "light-on-dark"
     inverted = as_is(from_pixels(255 - _sample(8)), polarity="dark-on-light")
@@ -208,13 +217,13 @@ def test_polarity_can_be_told() -> None:
 
 
 def test_as_is_refuses_other_sizes() -> None:
-    """Only 28x28 can be taken as it is."""
+    """Only a 28x28 image can be used as it is."""
     with pytest.raises(InvalidInputError, match="30 x 29"):
         as_is(from_pixels(np.zeros((29, 30), np.uint8)))
 
 
-def test_placement_leads_back_to_the_upload() -> None:
-    """The ink's centre in the 28x28, led through the placement, is the ink's centre on the page."""
+def test_placement_maps_back_to_the_upload() -> None:
+    """The placement maps the centre of mass in the 28x28 image to that on the page."""
     page = _page(5, factor=6, pad=(50, 20, 110, 30))
     prepared = prepare(from_pixels(page))
     place, pixels = prepared.placement, prepared.pixels.astype(float)
@@ -228,8 +237,8 @@ def test_placement_leads_back_to_the_upload() -> None:
         assert offset + scale * inside == pytest.approx(outside, abs=1.5)
 
 
-def test_stages_are_recorded_in_order_when_asked_for() -> None:
-    """Each stage has its name, a sentence, a picture and its numbers; none without being asked."""
+def test_stages_are_recorded_only_on_request() -> None:
+    """With `record`, every stage is reported in order with a picture; without it, none is."""
     upload = from_pixels(_page(9))
     assert prepare(upload).stages == ()
     stages = prepare(upload, record=True).stages
@@ -240,16 +249,16 @@ def test_stages_are_recorded_in_order_when_asked_for() -> None:
     np.testing.assert_array_equal(stages[-1].image, prepare(upload).pixels)
 
 
-def test_grey_ground_is_read_in_every_way() -> None:
-    """A 28x28 that is not quite MNIST-shaped is offered prepared, as it is, and inverted."""
+def test_grey_28x28_has_three_candidates() -> None:
+    """A 28x28 that is not MNIST-shaped is offered preprocessed, as it is, and inverted."""
     foggy = np.clip(_sample(7).astype(int) + 90, 0, 255).astype(np.uint8)
     assert not is_mnist_shaped(from_pixels(foggy))
     assert len(candidates(from_pixels(foggy))) == 3
     assert len(candidates(from_pixels(_page(7)))) == 1
 
 
-def test_skipping_every_stage_still_gives_an_image() -> None:
-    """Stages can be left out alone and together."""
+def test_stages_can_be_skipped() -> None:
+    """Each stage can be skipped, and all of them together."""
     upload = from_pixels(_page(1))
     for skip in [{name} for name in OPTIONAL_STAGES] + [set(OPTIONAL_STAGES)]:
         try:

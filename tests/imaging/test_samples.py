@@ -1,4 +1,4 @@
-"""The whole preparation on drawn papers, pens and lights, read by the committed network."""
+"""The whole pipeline reads digits on simulated paper, with every pen and light."""
 
 from dataclasses import astuple
 
@@ -19,7 +19,7 @@ from tests.imaging.samples import KINDS, encode, enlarge, photographed, sheet, t
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_digits_are_read_on_every_paper(kind: str, classic: Model, digits: Digits) -> None:
-    """Of 20 digits on each kind of paper at most one is misread."""
+    """At most one of 20 digits on each kind of paper is misread."""
     rng = np.random.default_rng(8)
     chosen = rng.permutation(len(digits.images))[:20]
     wrong = [
@@ -34,7 +34,7 @@ def test_digits_are_read_on_every_paper(kind: str, classic: Model, digits: Digit
 @pytest.mark.slow
 @pytest.mark.parametrize("paper", ["plain", "ruled"])
 def test_photos_of_pages_are_read(paper: str, classic: Model, digits: Digits) -> None:
-    """Twelve digits in two lines on a photographed page: at most one is misread."""
+    """At most one of twelve digits on a photographed page is misread."""
     rng = np.random.default_rng(4)
     chosen = rng.integers(0, len(digits.images), 12)
     page = sheet([(int(digits.labels[at]), digits.images[at]) for at in chosen], rng)
@@ -45,7 +45,7 @@ def test_photos_of_pages_are_read(paper: str, classic: Model, digits: Digits) ->
 
 
 def test_boxes_lie_on_the_digits(classic: Model, digits: Digits) -> None:
-    """Each box of a clean page covers its digit to within some pixels."""
+    """Each box of a clean page matches its digit to within 6 pixels."""
     rng = np.random.default_rng(5)
     page = sheet([(int(digits.labels[at]), digits.images[at]) for at in range(8)], rng, per_line=4)
     lines = read_page(encode(page.image), classic, Options()).lines
@@ -58,15 +58,15 @@ def test_boxes_lie_on_the_digits(classic: Model, digits: Digits) -> None:
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("side", [64, 200])
 def test_one_stroke_from_edge_to_edge_is_ink(axis: int, side: int) -> None:
-    """A single line across the image is not taken for a ruled one: it may be a 1."""
+    """A single line across the image is not removed as a ruled line, because it may be a 1."""
     page = np.full((side, side), 255, np.uint8)
     page[(slice(None),) * axis + (slice(side // 2, side // 2 + 3),)] = 0
     prepared = prepare(from_pixels(page))
     assert prepared.pixels.max() > 200
 
 
-def test_doubtful_polarity_is_offered_both_ways(classic: Model, digits: Digits) -> None:
-    """Digits cropped to their ink are read in either polarity: at most 2 of 30 wrongly."""
+def test_cropped_digits_are_read_in_both_polarities(classic: Model, digits: Digits) -> None:
+    """At most 2 of 30 digits that are cropped to their ink are misread."""
     wrong = 0
     for at in range(15):
         ink = np.round(255 * tight(enlarge(digits.images[at], 150))).astype(np.uint8)
@@ -76,7 +76,7 @@ def test_doubtful_polarity_is_offered_both_ways(classic: Model, digits: Digits) 
 
 
 def test_pale_pencil_in_noise_is_found(classic: Model, digits: Digits) -> None:
-    """A small pale digit on a large noisy page is no blank page."""
+    """A small pale digit on a large noisy page is read; the same noise alone is blank."""
     rng = np.random.default_rng(3)
     page = np.full((480, 640), 215.0)
     page[200:320, 300:420] -= 60 * enlarge(digits.images[1], 120)
