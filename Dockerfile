@@ -1,20 +1,20 @@
 # The service as an image: `make image`, or docker build -t digitscope . ; then docker run -p 8000:8000 digitscope
 ARG BASE=python:3.13-slim-bookworm
 
-# Of its own, because it is large and changes only with pyproject.toml and constraints.txt.
+# A stage of its own: it is large and changes only with pyproject.toml and constraints.txt.
 FROM ${BASE} AS dependencies
-# Extras of pyproject.toml, with commas between them: otel sends traces; tensorflow compiles bundles that
-# come without a compiled model (model.tflite). Nothing else needs it: explanations are worked out in NumPy.
+# Extras of pyproject.toml, separated by commas: otel sends traces; tensorflow compiles bundles that
+# come without a compiled model (model.tflite). Nothing else needs TensorFlow: explanations are computed in NumPy.
 ARG EXTRAS=""
 WORKDIR /dependencies
 RUN python3 -m venv --without-pip /venv
 COPY pyproject.toml constraints.txt ./
-# A package without content stands in for digitscope, so that pip reads the dependencies from pyproject.toml.
+# An empty package replaces digitscope here, so that pip installs only the dependencies of pyproject.toml.
 RUN mkdir app && echo 'VERSION = "0"' > app/version.py && touch app/__init__.py digitscope.py README.md \
     && python3 -m pip --python /venv/bin/python install --no-cache-dir --disable-pip-version-check \
         --constraint constraints.txt ".${EXTRAS:+[$EXTRAS]}" \
     && python3 -m pip --python /venv/bin/python uninstall --yes digitscope \
-    # Not for serving on CPUs: LiteRT for graphics cards and phones' accelerators, the libraries' own tests.
+    # Not needed to serve on CPUs: LiteRT's accelerator libraries, and the tests of the dependencies.
     && cd /venv/lib/python3*/site-packages \
     && rm -rf ai_edge_litert/tools ai_edge_litert/vendors ai_edge_litert/libLiteRtWebGpuAccelerator.so \
         h5py/tests \
@@ -35,14 +35,14 @@ COPY --from=code /srv/digitscope /srv/digitscope
 ENV PATH=/srv/digitscope/bin:/venv/bin:$PATH PYTHONPATH=/srv/digitscope PYTHONUNBUFFERED=1 \
     DIGITSCOPE_HOST=0.0.0.0 DIGITSCOPE_PORT=8000
 WORKDIR /srv/digitscope
-# By number, so that Kubernetes sees that it is not root.
+# A numeric user, so that Kubernetes can verify that it is not root.
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"DIGITSCOPE_PORT\"]}/readyz', timeout=2)"]
-# Without a shell in between, so that SIGTERM reaches the server and it finishes what it has accepted.
+# Exec form without a shell, so that SIGTERM reaches the server and it can finish its requests.
 CMD ["digitscope", "serve"]
-# Last, because they differ in every build.
+# Last, because the labels differ in every build.
 ARG BASE
 ARG VERSION=unknown
 ARG REVISION=unknown

@@ -1,10 +1,10 @@
-"""What each ingredient of the training is worth, on held-out digits.
+"""Measure what each training ingredient contributes, on held-out digits.
 
     python -m benchmarks.ablations mnist.npz --runs runs/ablations --seeds 3
 
-Trains a small network again and again, each time with one ingredient changed, and writes the table
-into docs/training-log.md. Runs that are done are kept in the folder, so that a stopped script goes
-on where it was.
+Trains a small network several times, each time with one ingredient changed, and writes the table
+into docs/training-log.md. Finished runs are kept in the folder, so an interrupted script can be
+resumed.
 """
 
 import argparse

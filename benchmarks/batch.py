@@ -1,17 +1,17 @@
-"""Digits a second of `POST /predict/batch`, beside threads that do nothing but run the network.
+"""Measure the throughput of `POST /predict/batch` against threads that only run the network.
 
     python -m benchmarks.batch
 
-A service of its own answers npy arrays over HTTP on loopback, once as one process with a thread for
-each core and once as a process with one thread for each; each connection asks again as soon as the
-answer has come. Before and after each, as many threads run the same network on the same digits:
-where these two rates differ by more than 5 %, as they do when a shared machine changes its clock,
-what came between says nothing and is measured again. What the client does costs the same cores.
-Writes its table into docs/performance.md.
+The script starts a service that receives npy arrays over HTTP on loopback, once as one process with
+a thread per core and once as several processes with one thread each. Each connection sends its next
+request as soon as it has its response. Before and after each measurement, the same number of
+threads runs the same network on the same digits without HTTP. If these two rates differ by more
+than 5 %, as they do when a shared machine changes its clock, the measurement between them is
+discarded and repeated. The client runs on the same cores and costs part of them. The table is
+written into docs/performance.md.
 
-Not with `wrk`, which counts the answers that came within its time: of a few large arrays a second,
-those that are on their way at the end are a part that counts. Here the time is taken from one
-answer to another.
+`wrk` is not used because it counts only responses that arrive within its duration: of a few large
+arrays per second, the unfinished ones matter. Here time is measured from response to response.
 """
 
 import http.client

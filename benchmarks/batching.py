@@ -1,9 +1,9 @@
-"""What running images together gains: microseconds an image, of every model and number of images.
+"""Measure the gain of running several images in one batch, in microseconds per image.
 
     python -m benchmarks.batching
 
-One interpreter on one thread, as a worker's threads have them; all in turn, again and again. Writes
-its table into docs/performance.md.
+Every model runs on one interpreter with one thread, as in the worker threads of the service. The
+batch sizes take turns for several rounds. The table is written into docs/performance.md.
 """
 
 import statistics
@@ -17,11 +17,12 @@ from benchmarks.page import fill, table
 
 PAGE = REPOSITORY / "docs" / "performance.md"
 TOGETHER = (1, 4, 16, 32)
-ROUNDS, LEAST_S = 9, 0.2  # how long a round runs at least
+ROUNDS = 9
+MIN_ROUND_S = 0.2  # shortest duration of a round, in seconds
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure every model and write the table."""
     rows = [["model", *(f"{count} together" for count in TOGETHER), "gain"]]
     for path in sorted((REPOSITORY / "model").glob(f"*/{METADATA}")):
         bundle = open_bundle(path.parent)
@@ -45,7 +46,7 @@ def main() -> None:
 
 def _microseconds(runtime: LiteRtRuntime, count: int) -> float:
     done, began = 0, time.perf_counter()
-    while (spent := time.perf_counter() - began) < LEAST_S:
+    while (spent := time.perf_counter() - began) < MIN_ROUND_S:
         runtime.predict(DIGITS[:count])
         done += count
     return 1e6 * spent / done

@@ -1,7 +1,7 @@
-"""Measures the page at / in a real browser, or draws its pictures for the README.
+"""Measure the web page in a real browser, or take the screenshots of the README.
 
-python -m benchmarks.browser              # figures: first view, redraw of all layers, frames
-python -m benchmarks.browser --pictures   # docs/images/page-*.png at both sizes, light and dark
+python -m benchmarks.browser              # first view, redraw of all layers, frame times
+python -m benchmarks.browser --pictures   # docs/images/page-*.png in both sizes, light and dark
 
 Needs Chromium (Debian: apt-get install chromium). The service runs in this process on a free port.
 """

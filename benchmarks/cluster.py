@@ -1,11 +1,11 @@
-"""What replicas on a Ray cluster are worth: throughput beside one process, in the same minutes.
+"""Compare the throughput of replicas on a Ray cluster with that of one process.
 
     python -m benchmarks.cluster
 
-Asks `digitscope serve` and `digitscope cluster` in turn for the same with `wrk` (Debian's package),
-and reads the same folder with `digitscope read` in worker processes and on Ray; writes its tables
-into docs/ray.md. Every node and client is this machine: more replicas than it has cores show what
-they cost, not what they bring.
+Sends the same requests to `digitscope serve` and `digitscope cluster` in turn with `wrk` (a Debian
+package), reads the same folder with `digitscope read` in worker processes and on Ray, and writes
+its tables into docs/ray.md. All nodes and clients share this machine: more replicas than cores show
+the overhead of replicas, not their benefit.
 """
 
 import argparse
@@ -30,18 +30,18 @@ from tests.ports import free_port
 PAGE = REPOSITORY / "docs" / "ray.md"
 BIN = Path(sys.executable).parent
 REPLICAS = (1, 2, 4)
-ASKED = ("/predict", "/inspect?model=classic&include=sheets")
+ROUTES = ("/predict", "/inspect?model=classic&include=sheets")
 BODY = Body("image/png", sample_png(7))
 CONNECTIONS = 16
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure both services and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=3, help="Of each measurement.")
+    parser.add_argument("--seconds", type=int, default=3, help="Seconds per measurement.")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--images", type=int, default=4000, help="To read in bulk.")
-    parser.add_argument("--dry", action="store_true", help="Print and write nothing.")
+    parser.add_argument("--images", type=int, default=4000, help="Images to read in bulk.")
+    parser.add_argument("--dry", action="store_true", help="Print the tables without writing them.")
     arguments = parser.parse_args()
     if shutil.which("wrk") is None:
         sys.exit("wrk is missing (Debian: apt-get install wrk)")
@@ -88,7 +88,7 @@ def _running(*words: str, environment: dict[str, str]) -> Iterator[int]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        for path in ASKED:
+        for path in ROUTES:
             until_answered(process, port, path, BODY)
         yield port
     finally:
@@ -98,7 +98,7 @@ def _running(*words: str, environment: dict[str, str]) -> Iterator[int]:
 
 def _serve(seconds: int, rounds: int) -> list[list[str]]:
     """Requests a second of one process and of so many replicas, asked in turn."""
-    single: dict[str, list[float]] = {path: [] for path in ASKED}
+    single: dict[str, list[float]] = {path: [] for path in ROUTES}
     rates: dict[tuple[str, int], list[float]] = {}
     ratios: dict[tuple[str, int], list[float]] = {}
     with _running("serve", environment=dict(os.environ)) as alone:
@@ -109,7 +109,7 @@ def _serve(seconds: int, rounds: int) -> list[list[str]]:
                 _nodes(replicas) as there,
                 _running("cluster", *scale, environment=there) as port,
             ):
-                for path in ASKED:
+                for path in ROUTES:
                     wrk(port, path, BODY, CONNECTIONS, seconds)  # warms every replica up
                     for _ in range(rounds):
                         one, many = (
@@ -121,7 +121,7 @@ def _serve(seconds: int, rounds: int) -> list[list[str]]:
                         print(f"{path}, {replicas} replicas: {many:.0f}/s, alone {one:.0f}/s")
     rows = [[f"requests a second, {CONNECTIONS} at once", "one process"]]
     rows[0] += [f"{count} replica{'s' * (count > 1)}" for count in REPLICAS]
-    for path in ASKED:
+    for path in ROUTES:
         row = [f"`POST {path}`", f"{statistics.median(single[path]):,.0f}"]
         for count in REPLICAS:
             rate, ratio = (statistics.median(of[path, count]) for of in (rates, ratios))

@@ -1,9 +1,9 @@
-"""How the mean weights of the DropConnect network compare with sampling, on held-out digits.
+"""Compare the mean weights of the DropConnect network with sampling, on held-out digits.
 
-Wan et al., 2013, section 3.2: at inference what enters the activation is, for each unit, a sum over
-masks, close to a normal distribution; its mean and variance follow from the weights, samples of it
-go through the activation, and their mean goes on. Here the outputs `relu(W x + b)` of the mean
-weights, which are served, are held against the mean of such samples.
+Wan et al., 2013, section 3.2: at inference, the input of a unit's activation is a sum over masks
+that is close to normally distributed. Its mean and variance follow from the weights. The activation
+is applied to samples of it, and the mean of the results is passed on. This script compares that
+mean with the outputs `relu(W x + b)` of the mean weights, which the service uses.
 
 Run: `python -m benchmarks.dropconnect mnist.npz`
 """
@@ -27,15 +27,15 @@ Array = NDArray[np.float32]
 def sampled(
     inputs: Array, kernel: Array, bias: Array, rate: float, samples: int, rng: np.random.Generator
 ) -> Array:
-    """Return the mean of the activations `[N, units]` over samples of the moments' normal.
+    """Return the mean activations `[N, units]` over samples of the normal distribution.
 
     Args:
-        inputs: `[N, I]`, what the layer sees.
+        inputs: `[N, I]`, inputs of the layer.
         kernel: `[I, units]`, the mean of the masked weights.
-        bias: `[units]`, likewise.
+        bias: `[units]`, the mean of the masked biases.
         rate: Probability that a weight was dropped in training.
-        samples: Drawn for each unit and digit.
-        rng: The source of the samples.
+        samples: Number of samples for each unit and digit.
+        rng: Random generator of the samples.
     """
     mean = inputs @ kernel + bias
     # A kept weight is scaled by 1 / (1 - rate), which gives each product this variance.

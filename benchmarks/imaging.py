@@ -1,8 +1,8 @@
-"""Errors per source and corruption, with each stage of the preparation and without it.
+"""Measure errors by source and corruption, with and without each preprocessing stage.
 
     python -m benchmarks.imaging --data mnist.npz
 
-Draws test images from held-out training digits (never from the test split), reads them as the
+Makes test images from held-out training digits (never from the test split), reads them as the
 service does, and writes the tables into docs/imaging.md between their markers.
 """
 
@@ -33,11 +33,11 @@ from training.nondigits import NONDIGITS
 from training.robustness import auroc
 
 PAGE = REPOSITORY / "docs" / "imaging.md"
-MOST = 20_000_000
+MAX_PIXELS = 20_000_000
 
 
 def squeezed(upload: Upload) -> NDArray[np.uint8]:
-    """Prepare nothing: grey, dark ink inverted if the page is light, the whole image to 28x28."""
+    """Resize the whole image to 28x28, grey, inverted if the page is light; the baseline."""
     grey = Image.fromarray(upload.pixels).convert("L")
     small = np.asarray(grey.resize((28, 28), Image.Resampling.BOX))
     return 255 - small if small[[0, -1]].mean() > 127 else small
@@ -120,7 +120,7 @@ def _source_table(digits: data.Split, model: Model, rng: np.random.Generator) ->
     rows = [["source", *names, "refused", "unsure", "ms"]]
     for kind, make in SOURCES.items():
         files = [make(image, rng) for image in digits.images]
-        uploads = [decode(file, max_pixels=MOST) for file in files]
+        uploads = [decode(file, max_pixels=MAX_PIXELS) for file in files]
         errors, times, verdicts, wrong = {}, [], [], 0
         for name in names[:-1]:
             way = squeezed if name == "unprepared" else _without(name.removeprefix("no "))

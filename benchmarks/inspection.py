@@ -1,8 +1,8 @@
-"""What looking inside costs: milliseconds and bytes of each route and encoding.
+"""Measure milliseconds and bytes of every inspection route and encoding.
 
     python -m benchmarks.inspection
 
-Starts the service, asks every route in turn over loopback, and writes the tables into
+Starts the service, requests the routes in turn over loopback, and writes the tables into
 docs/inspection.md between their markers.
 """
 

@@ -1,4 +1,4 @@
-"""Draws the README's picture: a photo on its way to 28x28, and what the network reads.
+"""Draw the picture of the README: the stages from a photo to 28x28, and the prediction.
 
 python -m benchmarks.picture --data mnist.npz
 """

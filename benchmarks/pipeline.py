@@ -1,10 +1,11 @@
-"""Whether training waits for its input: what batches take, what steps take, and both together.
+"""Measure whether training waits for its input: batches alone, steps alone, and both together.
 
     python -m benchmarks.pipeline mnist.npz
 
-Of each recipe, the same number of steps is trained as always, batches being made beside the steps,
-and with batches that lie ready; the making alone is timed too. On two cores the making takes time
-from the steps even where none waits for it. Writes its table into docs/training-log.md.
+For each recipe, the same number of steps is trained twice: with batches that are made in parallel,
+as usual, and with batches made beforehand. Making the batches is also timed alone. On two cores it
+takes time from the steps even if no step waits for it. The table is written into
+docs/training-log.md.
 """
 
 import argparse

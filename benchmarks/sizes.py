@@ -1,10 +1,10 @@
-"""Size against error of distilled networks, on held-out digits: four widths of the compact network.
+"""Plot size against error of distilled networks, on held-out digits, for four widths.
 
     python -m benchmarks.sizes mnist.npz --runs runs
 
-Distils each width from the published ensemble for the same number of epochs, in float32 and int8,
-and writes a table into docs/training-log.md and a plot beside it. Widths that are done are kept, so
-that a stopped script goes on where it was.
+Distils the compact network in each width from the published ensemble, for the same number of
+epochs, in float32 and int8. Writes a table into docs/training-log.md and a plot next to it.
+Finished widths are kept, so an interrupted script can be resumed.
 """
 
 import argparse
@@ -33,12 +33,12 @@ PAGE = REPOSITORY / "docs" / "training-log.md"
 PLOT = REPOSITORY / "docs" / "images" / "sizes.png"
 WIDTHS = (0.25, 0.5, 1.0, 1.5)
 SEED = 1
-# A fraction of what is published, for every width.
+# A shorter version of the published recipe, the same for every width.
 TAUGHT = replace(RECIPE, epochs=12, copies=4, finish=None, refit=None)
 
 
 class Precision(BaseModel):
-    """Figures of one network in one precision."""
+    """Measurements of one network in one precision."""
 
     kilobytes: float
     microseconds: float

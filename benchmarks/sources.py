@@ -1,6 +1,6 @@
-"""Test images for the imaging benchmark: digits on paper and from other scanners.
+"""Make the test images of the imaging benchmark: digits on paper and from other scanners.
 
-Made from held-out training digits, with the generator that the caller passes.
+The images are made from held-out training digits with the generator that the caller passes.
 """
 
 import io
@@ -15,7 +15,7 @@ Pixels = NDArray[np.uint8]
 
 
 def _enlarged(image: Pixels, side: int) -> NDArray[np.float64]:
-    """Redraw a digit with sharp strokes at a larger size, 0..1, ink high."""
+    """Redraw a digit with sharp strokes at a larger size, 0..1, ink is bright."""
     large = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)
     soft = np.asarray(large.filter(ImageFilter.GaussianBlur(side / 90)), float) / 255
     return np.clip((soft - 0.5) * side / 28 + 0.5, 0, 1)

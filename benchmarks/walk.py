@@ -1,8 +1,8 @@
-"""Walks one digit through the classic network: the numbers and pictures of docs/inspection.md.
+"""Follow one digit through the classic network: the numbers and pictures of docs/inspection.md.
 
     python -m benchmarks.walk
 
-Everything is asked of the service over its own routes.
+All values come from the routes of the service.
 """
 
 import base64
@@ -33,14 +33,14 @@ CLOSING = (8, slice(11, 16))  # row and columns of the pixels that close the 4
 
 
 class Service:
-    """The service, asked about one image at a time."""
+    """A client of the service."""
 
     def __init__(self, client: TestClient) -> None:
-        """Ask through `client`."""
+        """Send requests through `client`."""
         self._client = client
 
     def get(self, route: str) -> Any:
-        """Return the JSON that a GET gives."""
+        """Return the JSON of a GET request."""
         return self._client.get(route).raise_for_status().json()
 
     def weights(self, layer: str) -> Mapping[str, NDArray[np.float32]]:
