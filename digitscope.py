@@ -1,4 +1,4 @@
-"""The command `digitscope`: the service's commands, and the training's if installed."""
+"""The command `digitscope`: the commands of the service, and those of training if installed."""
 
 import importlib.util
 

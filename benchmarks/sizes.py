@@ -22,10 +22,10 @@ from app.inference.litert_runtime import LiteRtRuntime
 from app.settings import REPOSITORY
 from benchmarks.page import fill, table
 from training import data
+from training.compiled import count_multiply_adds
 from training.distill import Copies, Voting
 from training.evaluate import clopper_pearson, evaluate, microseconds_an_image
 from training.fit import fit
-from training.publish import multiply_adds
 from training.quantize import compile_int8
 from training.recipes.compact import RECIPE
 
@@ -74,7 +74,7 @@ def measure(
     tflite, int8 = compile_model(network), compile_int8(network, train.images)
     return Size(
         parameters=network.count_params(),
-        multiply_adds=multiply_adds(network),
+        multiply_adds=count_multiply_adds(network),
         float32=_figures(
             LiteRtRuntime(tflite, interpreters=1), 4 * network.count_params() / 1e3, held_out
         ),

@@ -2,6 +2,6 @@
 
 import typer
 
-from training.cli import train
+from training.cli.train import train
 
 typer.run(train)

@@ -1,7 +1,6 @@
-"""MNIST, read from where it lies and checked before anything is trained on it.
+"""Reads MNIST and checks it against the published checksums.
 
-Knows the file formats (Keras npz, IDX, gzipped IDX) and the published checksums; knows nothing of
-networks.
+Knows the file formats (Keras's npz, IDX, gzipped IDX); knows nothing of networks.
 """
 
 import gzip
@@ -14,10 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from app.inference.native_logs import without_native_logs
+from training.errors import DataError
+
 Images = NDArray[np.uint8]  # (N, 28, 28), 0..255, ink high
 Labels = NDArray[np.uint8]  # (N,), 0..9
 
-# MD5 of the uncompressed IDX files as LeCun, Cortes and Burges published them.
+# MD5 of the uncompressed IDX files that LeCun, Cortes and Burges published.
 IDX_MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -25,12 +27,8 @@ IDX_MD5 = {
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
 COUNTS = {"train": 60_000, "test": 10_000}
-# Of the held-out validation digits: fixed, so that every choice is made on the same ones.
+# Chooses the held-out validation digits. Fixed, so that all choices are made on the same digits.
 SPLIT_SEED = 20_261_123
-
-
-class DataError(Exception):
-    """The data are not MNIST; the message says what was expected and what came."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Split:
     Attributes:
         images: uint8 `[N, 28, 28]`, 0..255, ink high.
         labels: uint8 `[N]`, 0..9.
-        indices: int64 `[N]`, position of each digit in its official split.
+        indices: int64 `[N]`, position of each digit in the official split.
     """
 
     images: Images
@@ -60,13 +58,13 @@ def load(source: Path | None, part: str, *, official: bool = True) -> Split:
     """Read one split of MNIST.
 
     Args:
-        source: A Keras `mnist.npz`, a folder of IDX files (gzipped or not), or None for the
-            download that `keras.datasets.mnist.load_data()` does.
+        source: A Keras `mnist.npz`, a folder of IDX files (gzipped or not), or None to download
+            MNIST with `keras.datasets.mnist.load_data()`.
         part: `train` or `test`.
-        official: Demand the published counts and MD5; False for the small samples of the tests.
+        official: Whether to check the published counts and MD5 sums; False for small samples.
 
     Returns:
-        The digits in their official order.
+        The digits in the official order.
 
     Raises:
         DataError: The source is missing, cannot be read or is not MNIST.
@@ -80,25 +78,25 @@ def load(source: Path | None, part: str, *, official: bool = True) -> Split:
 
 
 def hold_out(train: Split, count: int) -> tuple[Split, Split]:
-    """Part the training digits into those to learn from and a stratified validation split.
+    """Split the training digits into digits to learn from and a stratified validation split.
 
     Args:
         train: The training digits.
-        count: How many to hold out; each class gives its share.
+        count: Number of digits to hold out; each class contributes in proportion.
 
     Returns:
-        The digits to train on and the held-out ones, always the same ones for the same input.
+        The digits to train on and the held-out digits; the same for the same input.
     """
     rng = np.random.default_rng(SPLIT_SEED)
     order = rng.permutation(len(train))
     by_class = order[np.argsort(train.labels[order], kind="stable")]
-    held = np.sort(by_class[np.arange(count) * len(train) // count])  # evenly through the classes
-    kept = np.setdiff1d(np.arange(len(train)), held)
-    return train.take(kept), train.take(held)
+    held_out = np.sort(by_class[np.arange(count) * len(train) // count])  # evenly spaced by class
+    remaining = np.setdiff1d(np.arange(len(train)), held_out)
+    return train.take(remaining), train.take(held_out)
 
 
 def idx_md5(images: Images, labels: Labels) -> tuple[str, str]:
-    """Return the MD5 sums of the images and labels written as IDX files."""
+    """Return the MD5 sums of the IDX files of images and labels."""
     header_images = b"\x00\x00\x08\x03" + b"".join(n.to_bytes(4, "big") for n in images.shape)
     header_labels = b"\x00\x00\x08\x01" + len(labels).to_bytes(4, "big")
     return (
@@ -116,7 +114,7 @@ def _read(source: Path | None, part: str) -> tuple[Images, Labels]:
         return images, _read_idx(_find_idx(source, f"{stem}-labels-idx1-ubyte"), dimensions=1)
     if not source.is_file():
         raise DataError(
-            f"{source} does not exist; give a mnist.npz or a folder of the four IDX files."
+            f"{source} does not exist. Give a mnist.npz or a folder with the four IDX files."
         )
     try:
         with source.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -127,24 +125,25 @@ def _read(source: Path | None, part: str) -> tuple[Images, Labels]:
             " y_test."
         ) from missing
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{source} is no readable .npz archive: {error}") from error
+        raise DataError(f"{source} is not a readable .npz archive: {error}") from error
 
 
 def _download(part: str) -> tuple[Images, Labels]:
-    import keras  # late: reading local files needs no framework
+    with without_native_logs():
+        import keras  # imported here: reading local files needs no framework
 
     try:
         splits: tuple[tuple[Images, Labels], ...] = keras.datasets.mnist.load_data()
     except Exception as error:
         raise DataError(
-            f"MNIST could not be downloaded ({error}). Pass --data with a mnist.npz or a folder of"
-            " IDX files."
+            f"MNIST could not be downloaded ({error}). Give a mnist.npz or a folder of IDX files"
+            " with --data."
         ) from error
     return splits[0] if part == "train" else splits[1]
 
 
 def _find_idx(folder: Path, name: str) -> Path:
-    # Both spellings are in circulation: train-images-idx3-ubyte and train-images.idx3-ubyte.
+    # Both names are common: train-images-idx3-ubyte and train-images.idx3-ubyte.
     for stem in (name, name.replace("-idx", ".idx")):
         for suffix in ("", ".gz"):
             if (path := folder / (stem + suffix)).is_file():
@@ -155,15 +154,15 @@ def _find_idx(folder: Path, name: str) -> Path:
 
 
 def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """Read an IDX file of unsigned bytes: a magic number, the sizes (big-endian), the values."""
+    """Read an IDX file of unsigned bytes: a magic number, the sizes (big-endian) and the values."""
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be unpacked: {error}") from error
+        raise DataError(f"{path} cannot be decompressed: {error}") from error
     magic = bytes([0, 0, 8, dimensions])
     if content[:4] != magic:
         raise DataError(
-            f"{path} is no IDX file of bytes: expected magic {magic.hex()}, got"
+            f"{path} is not an IDX file of bytes: expected magic number {magic.hex()}, got"
             f" {content[:4].hex()}."
         )
     start = 4 + 4 * dimensions
@@ -172,7 +171,7 @@ def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     expected = int(np.prod(shape, dtype=np.int64))
     if values.size != expected:
         raise DataError(
-            f"{path} is cut off: its header promises {expected} values, it holds {values.size}."
+            f"{path} is truncated: its header says {expected} values, but it holds {values.size}."
         )
     return values.reshape(shape)
 
@@ -197,9 +196,9 @@ def _check_official(images: Images, labels: Labels, part: str, where: str) -> No
         )
     stem = "train" if part == "train" else "t10k"
     names = (f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte")
-    for name, came in zip(names, idx_md5(images, labels), strict=True):
-        if came != IDX_MD5[name]:
+    for name, md5 in zip(names, idx_md5(images, labels), strict=True):
+        if md5 != IDX_MD5[name]:
             raise DataError(
-                f"{where}: this is not MNIST in its official order: {name} should have the MD5 "
-                f"{IDX_MD5[name]}, it has {came}."
+                f"{where}: this is not MNIST in the official order: {name} should have the MD5 sum"
+                f" {IDX_MD5[name]}, but has {md5}."
             )

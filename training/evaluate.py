@@ -1,6 +1,7 @@
-"""Figures of a model on a split, taken through the runtime that serves it.
+"""Figures of a model on a split, measured through the runtime that serves it.
 
-The only module that opens the test split. Knows labels and probabilities, not how either was made.
+The only module that opens the test split with its labels. Knows labels and probabilities, not how
+either was made.
 """
 
 import time
@@ -15,9 +16,11 @@ from app.bundle import Evaluation, Interval, Misread, ReliabilityBin
 from app.inference.runtime import Runtime
 from training.data import Labels, Split
 
+MIN_LIKELIHOOD = 1e-12  # keeps the logarithm finite
+
 
 def evaluate(runtime: Runtime, digits: Split, split: Literal["validation", "test"]) -> Evaluation:
-    """Read every digit of a split as the service would and count what is wrong.
+    """Read every digit of a split as the service would, and compare with the labels.
 
     Args:
         runtime: The network as it is served.
@@ -27,13 +30,23 @@ def evaluate(runtime: Runtime, digits: Split, split: Literal["validation", "test
     Returns:
         The figures, with every misread digit.
     """
-    probabilities = runtime.predict(digits.images).probabilities
+    return evaluate_probabilities(runtime.predict(digits.images).probabilities, digits, split)
+
+
+def evaluate_probabilities(
+    probabilities: NDArray[np.float32], digits: Split, split: Literal["validation", "test"]
+) -> Evaluation:
+    """Compare probabilities, `[N, 10]`, with the labels of the digits.
+
+    Returns:
+        The figures, with every misread digit.
+    """
     answers, rows = probabilities.argmax(axis=1), np.arange(len(digits))
     wrong = np.flatnonzero(answers != digits.labels)
     confusion = np.zeros((10, 10), np.int64)
     np.add.at(confusion, (digits.labels, answers), 1)
-    groups = reliability(probabilities, digits.labels)
-    likelihood = np.maximum(probabilities[rows, digits.labels].astype(np.float64), 1e-12)
+    bins = reliability(probabilities, digits.labels)
+    likelihood = np.maximum(probabilities[rows, digits.labels].astype(np.float64), MIN_LIKELIHOOD)
     return Evaluation(
         split=split,
         digits=len(digits),
@@ -41,7 +54,7 @@ def evaluate(runtime: Runtime, digits: Split, split: Literal["validation", "test
         error_rate=len(wrong) / len(digits),
         interval=clopper_pearson(len(wrong), len(digits)),
         negative_log_likelihood=float(-np.log(likelihood).mean()),
-        expected_calibration_error=expected_calibration_error(groups),
+        expected_calibration_error=expected_calibration_error(bins),
         confusion=confusion.tolist(),
         misread=[
             Misread(
@@ -52,36 +65,36 @@ def evaluate(runtime: Runtime, digits: Split, split: Literal["validation", "test
             )
             for row in wrong
         ],
-        reliability=groups,
+        reliability=bins,
     )
 
 
-def microseconds_an_image(runtime: Runtime, calls: int = 500) -> float:
-    """Measure a network on single images, one after the other.
+def microseconds_per_image(runtime: Runtime, calls: int = 500) -> float:
+    """Measure the time of single images, one after the other.
 
     Args:
         runtime: The network as it is served, on one thread.
-        calls: How many are timed.
+        calls: How many calls are timed.
 
     Returns:
-        The median call's duration, the runtime's own work included.
+        The median duration of a call in microseconds, including the runtime's own work.
     """
     image = np.full((1, 28, 28), 128, np.uint8)
-    spent = []
+    durations = []
     for _ in range(calls):
         start = time.perf_counter()
         runtime.predict(image)
-        spent.append(time.perf_counter() - start)
-    return float(np.median(spent)) * 1e6
+        durations.append(time.perf_counter() - start)
+    return float(np.median(durations)) * 1e6
 
 
 def clopper_pearson(errors: int, count: int, level: float = 0.95) -> Interval:
-    """Return the exact interval of a binomial share (Clopper and Pearson, 1934).
+    """Return the exact confidence interval of a binomial share (Clopper and Pearson, 1934).
 
     Args:
-        errors: How many of `count`.
-        count: At least 1.
-        level: Probability that the interval covers the true share, at least.
+        errors: Number of errors.
+        count: Number of digits, at least 1.
+        level: Smallest probability that the interval covers the true share.
     """
     tail = (1 - level) / 2
     low = stats.beta.ppf(tail, errors, count - errors + 1) if errors else 0.0
@@ -90,54 +103,55 @@ def clopper_pearson(errors: int, count: int, level: float = 0.95) -> Interval:
 
 
 def mcnemar(first: Evaluation, second: Evaluation) -> tuple[int, int, float]:
-    """Compare two models on the same digits by those that only one of them misreads.
+    """Compare two models by the digits that only one of them misreads (McNemar's test).
 
     Args:
         first: Figures of one model on a split.
-        second: Figures of the other on the same split.
+        second: Figures of another model on the same split.
 
     Returns:
-        How many only the first misreads, how many only the second, and the exact two-sided
-        p-value of McNemar's test: the probability of parting as unevenly if neither is better.
+        The number of digits that only the first model misreads, the number that only the second
+        misreads, and the exact two-sided p-value: the probability of a difference at least this
+        large if neither model is better.
     """
     ours, theirs = ({miss.index for miss in each.misread} for each in (first, second))
     only_first, only_second = len(ours - theirs), len(theirs - ours)
-    parting = only_first + only_second
-    p_value = stats.binomtest(only_first, parting).pvalue if parting else 1.0
+    discordant = only_first + only_second
+    p_value = stats.binomtest(only_first, discordant).pvalue if discordant else 1.0
     return only_first, only_second, float(p_value)
 
 
 def reliability(
     probabilities: NDArray[np.float32], labels: Labels, bins: int = 15
 ) -> list[ReliabilityBin]:
-    """Group answers by their confidence, in `bins` of equal width; empty ones are left out.
+    """Group answers by confidence into bins of equal width; empty bins are left out.
 
     Args:
         probabilities: `[N, 10]`.
         labels: `[N]`.
-        bins: How many.
+        bins: Number of bins between 0 and 1.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
-    place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    numbers = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     return [
         ReliabilityBin(
-            digits=int((place == at).sum()),
-            confidence=float(confidence[place == at].mean()),
-            accuracy=float(right[place == at].mean()),
+            digits=int((numbers == number).sum()),
+            confidence=float(confidence[numbers == number].mean()),
+            accuracy=float(right[numbers == number].mean()),
         )
-        for at in np.unique(place)
+        for number in np.unique(numbers)
     ]
 
 
-def expected_calibration_error(groups: Sequence[ReliabilityBin]) -> float:
-    """Return how far confidence and accuracy lie apart on average (Guo et al., 2017).
+def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
+    """Return the mean absolute difference between confidence and accuracy (Guo et al., 2017).
 
     Args:
-        groups: What `reliability` gives.
+        bins: The bins of `reliability`.
 
     Returns:
-        The mean absolute difference, 0..1, weighted by how many digits fall into each bin.
+        The mean over the bins, 0..1, weighted by the number of digits in each.
     """
-    apart = sum(group.digits * abs(group.confidence - group.accuracy) for group in groups)
-    return apart / sum(group.digits for group in groups)
+    difference = sum(each.digits * abs(each.confidence - each.accuracy) for each in bins)
+    return difference / sum(each.digits for each in bins)

@@ -1,8 +1,9 @@
-"""From a trained network to a bundle in `model/`: calibrate, export, evaluate, describe, seal."""
+"""Writes the bundle of a trained network: calibrate, compile, evaluate, describe, seal."""
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,21 +14,22 @@ import keras
 import numpy as np
 
 from app import bundle
+from app.bundle import Evaluation, Metadata, Quantization, Robustness, VerdictThresholds
 from app.embeddings import EMBEDDINGS_FILE
-from app.inference.keras_compiler import compile_model
 from app.inference.keras_runtime import KerasRuntime, load_keras
-from app.inference.litert_runtime import LiteRtRuntime
 from training import calibrate, card, data, embeddings, quantize, robustness, snapshots
+from training.compiled import Compiled, compile_network, count_multiply_adds, open_on_one_thread
 from training.data import Split
 from training.evaluate import (
     evaluate,
     expected_calibration_error,
-    microseconds_an_image,
+    microseconds_per_image,
     reliability,
 )
 from training.fit import Fitted
-from training.pre_refit import load_pre_refit
+from training.predictions import PREDICTIONS_FILE, Predictions, StoredLogits, read_predictions
 from training.recipe import Ensemble, Recipe
+from training.teachers import teacher_path
 
 LIBRARIES = ("ai-edge-litert", "keras", "numpy", "scipy", "tensorflow")
 DECIDED_BY_TRAINING = (
@@ -42,44 +44,83 @@ DECIDED_BY_TRAINING = (
     "calibration_error_before",
 )
 SNAPSHOTS = "snapshots"
-# Largest difference of a probability between the Keras file and the compiled model.
-COMPILED_TOLERANCE = 1e-5
-
-
-class PublishError(Exception):
-    """A network that cannot be published; the message says why."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A network and the run that it comes from; an ensemble has no seed or epochs of its own."""
+    """A network and the run that made it; an ensemble has no seed and no epochs of its own."""
 
     recipe: Recipe | Ensemble
     seed: int | None
     fitted: Fitted
 
 
-def publish(
-    trained: Trained,
-    validation: Split,
-    test: Split | None,
-    folder: Path,
-    *,
-    train: Split | None = None,
-) -> bundle.Metadata:
-    """Write the bundle of a trained network; an older one in its place is replaced as a whole.
+@dataclass(frozen=True)
+class Splits:
+    """The digits that a bundle is made with.
 
-    The test split is opened here, once, after everything has been chosen. Of a network that was
-    refitted on all digits, what held-out digits decide or measure is taken from the network before,
-    but for the distances of the embeddings, which belong to the layers that are served.
+    Attributes:
+        validation: The held-out digits: they choose the temperature and the thresholds.
+        test: The official test split; None if it is not opened.
+        train: The digits that the network was trained on, for the embeddings and the value ranges
+            of an int8 network; None leaves the embeddings out.
+    """
+
+    validation: Split
+    test: Split | None
+    train: Split | None = None
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A calibrated network and everything about it that does not depend on the compiler.
+
+    Attributes:
+        keras: The network to publish.
+        int8: Whether it is served in int8.
+        snapshots: Content of the snapshot files, by name.
+        decided: Values of the metadata fields in `DECIDED_BY_TRAINING`.
+    """
+
+    keras: keras.Model
+    int8: bool
+    snapshots: Mapping[str, bytes]
+    decided: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """Figures on the held-out digits, from a network that has not seen them.
+
+    Attributes:
+        logits: The network's answers, if it is the one before a refit.
+        verdict: The thresholds that the digits chose.
+        validation: The figures on the digits.
+        robustness: The figures on corrupted digits and non-digits.
+        int8: How int8 changes the answers, for a network that is served in int8.
+    """
+
+    logits: StoredLogits | None
+    verdict: VerdictThresholds
+    validation: Evaluation
+    robustness: Robustness | None
+    int8: bundle.Flips | None
+
+
+def publish(trained: Trained, splits: Splits, folder: Path, *, after_version: int = 0) -> Metadata:
+    """Write the bundle of a trained network. It replaces an older bundle in the same folder.
+
+    The test split is opened here, once, after every choice has been made. For a refitted network,
+    the held-out digits are given to the network before the refit, which has not seen them; that
+    network is saved as a teacher next to the bundle. The embeddings are those of the served
+    network.
 
     Args:
-        trained: The network with the weights to publish; its logits layer is scaled in place, if
-            it is no ensemble, whose members are calibrated already.
-        validation: The held-out digits, for the temperature and the thresholds.
-        test: The official test split, or None to publish without.
-        folder: Where the bundle goes; its name must be the recipe's.
-        train: The digits that it was trained on, for the embeddings; None leaves them out.
+        trained: The network to publish. Its logits layer is scaled in place, unless it is an
+            ensemble, whose members are already calibrated.
+        splits: The digits.
+        folder: The bundle's folder, with the recipe's name.
+        after_version: The new version number is at least one more than this.
 
     Returns:
         The metadata as written.
@@ -89,15 +130,76 @@ def publish(
     """
     fitted, recipe = trained.fitted, trained.recipe
     published = fitted.refitted or fitted.network
-    temperature, uncalibrated = 1.0, fitted.uncalibrated
-    if uncalibrated is None:  # no ensemble, whose members have temperatures of their own
-        before = KerasRuntime(fitted.network).predict(validation.images)
-        uncalibrated = before.probabilities
-        temperature = calibrate.fit_temperature([before.logits], validation.labels)
-        for network in {fitted.network, published}:
-            calibrate.fold_temperature(network, temperature)
+    decided = _calibrate(trained, splits.validation)
     names = [snapshots.file_name(epoch) for epoch in snapshots.choose_epochs(len(fitted.history))]
-    decided = {
+    network = _Network(
+        published,
+        int8=isinstance(recipe, Recipe) and recipe.int8,
+        snapshots={name: (fitted.snapshots / name).read_bytes() for name in names},
+        decided=decided,
+    )
+    with _workspace(folder) as workspace:
+        served = _compile(network.keras, workspace / folder.name, network, splits)
+        unrefitted = served
+        if fitted.refitted:
+            unrefitted = _compile(fitted.network, workspace / "before-refit", network, splits)
+        held_out = _measure_held_out(unrefitted, splits.validation, refitted=unrefitted != served)
+        number = max(after_version + 1, _next_version(folder))
+        sealed = _write(network, served, held_out, splits, workspace / folder.name, number)
+        if fitted.refitted:
+            _move_teacher(workspace / "before-refit", folder)
+        _replace(folder, workspace / folder.name)
+    return sealed
+
+
+def recompile(old: bundle.Bundle, splits: Splits, folder: Path) -> Metadata:
+    """Write the next version of a bundle: the same weights, compiled and measured again.
+
+    The held-out figures of a refitted model stay as they are, because the network before its refit
+    is not part of the bundle.
+
+    Args:
+        old: The bundle.
+        splits: The digits; the test split only if the old version was measured on it.
+        folder: The new bundle's folder.
+
+    Returns:
+        The metadata as written.
+
+    Raises:
+        BundleError: A file is missing or damaged.
+        PublishError: The compiled model does not agree with the network.
+    """
+    names = [name for name in old.metadata.files if name.startswith(f"{SNAPSHOTS}/")]
+    network = _Network(
+        load_keras(old.read(bundle.KERAS_FILE)),
+        int8=old.has(bundle.INT8_FILE),
+        snapshots={Path(name).name: old.read(name) for name in names},
+        decided={name: getattr(old.metadata, name) for name in DECIDED_BY_TRAINING},
+    )
+    with _workspace(folder) as workspace:
+        served = _compile(network.keras, workspace / folder.name, network, splits)
+        if old.metadata.refitted:
+            held_out = _published_held_out(old)
+        else:
+            held_out = _measure_held_out(served, splits.validation, refitted=False)
+        number = max(old.metadata.version + 1, _next_version(folder))
+        sealed = _write(network, served, held_out, splits, workspace / folder.name, number)
+        _replace(folder, workspace / folder.name)
+    return sealed
+
+
+def _calibrate(trained: Trained, validation: Split) -> dict[str, Any]:
+    """Fold the temperature into the network; return the fields that training has decided."""
+    fitted, recipe = trained.fitted, trained.recipe
+    temperature, uncalibrated = 1.0, fitted.uncalibrated
+    if uncalibrated is None:  # not an ensemble
+        outputs = KerasRuntime(fitted.network).predict(validation.images)
+        uncalibrated = outputs.probabilities
+        temperature = calibrate.fit_temperature([outputs.logits], validation.labels)
+        for network in {fitted.network, fitted.refitted or fitted.network}:
+            calibrate.fold_temperature(network, temperature)
+    return {
         "description": recipe.description,
         "recipe": recipe.describe(),
         "seed": trained.seed,
@@ -110,188 +212,119 @@ def publish(
             reliability(uncalibrated, validation.labels)
         ),
     }
-    calibrated = _Calibrated(
-        published,
-        fitted.network if fitted.refitted else None,
-        int8=isinstance(recipe, Recipe) and recipe.int8,
-        snapshots={name: (fitted.snapshots / name).read_bytes() for name in names},
-        decided=decided,
+
+
+@contextmanager
+def _workspace(folder: Path) -> Iterator[Path]:
+    """Create a temporary folder on the same disk as `folder`, so that a move there is atomic."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as path:
+        yield Path(path)
+
+
+def _compile(keras_model: keras.Model, folder: Path, network: _Network, splits: Splits) -> Compiled:
+    return compile_network(
+        keras_model,
+        folder,
+        int8=network.int8,
+        check=splits.validation.images,
+        calibration=(splits.train or splits.validation).images,
     )
-    return _write(calibrated, validation, test, train, folder)
 
 
-def recompile(
-    old: bundle.Bundle, validation: Split, test: Split | None, train: Split
-) -> bundle.Metadata:
-    """Write a bundle's next version in its place: the same weights, compiled and measured anew.
-
-    Args:
-        old: The bundle.
-        validation: The digits that it was measured with.
-        test: The official test split, or None if it was not opened for the weights, either.
-        train: The other training digits.
-
-    Returns:
-        The metadata as written.
-
-    Raises:
-        BundleError: A file is missing, not as published or no network.
-        PublishError: The compiled model does not agree with the network.
-    """
-    names = [name for name in old.metadata.files if name.startswith(f"{SNAPSHOTS}/")]
-    calibrated = _Calibrated(
-        load_keras(old.read(bundle.KERAS_FILE)),
-        load_pre_refit(old) if old.metadata.refitted else None,
-        int8=old.has(bundle.INT8_FILE),
-        snapshots={Path(name).name: old.read(name) for name in names},
-        decided={name: getattr(old.metadata, name) for name in DECIDED_BY_TRAINING},
+def _measure_held_out(unrefitted: Compiled, validation: Split, *, refitted: bool) -> _HeldOut:
+    """Measure the network that has not seen the held-out digits."""
+    outputs = unrefitted.served.predict(validation.images)
+    in_int8 = unrefitted.served is not unrefitted.float32
+    return _HeldOut(
+        logits=StoredLogits.of(outputs.logits) if refitted else None,
+        verdict=calibrate.choose_thresholds(outputs, validation.labels),
+        validation=evaluate(unrefitted.served, validation, "validation"),
+        robustness=robustness.measure(unrefitted.served, validation),
+        int8=_flips(unrefitted, validation) if in_int8 else None,
     )
-    return _write(calibrated, validation, test, train, old.folder)
 
 
-@dataclass(frozen=True)
-class _Calibrated:
-    """What training has left, calibrated.
+def _published_held_out(old: bundle.Bundle) -> _HeldOut:
+    """Return the held-out figures of a bundle as they were published."""
+    published = old.metadata
+    return _HeldOut(
+        logits=read_predictions(old).before_refit,
+        verdict=published.verdict,
+        validation=published.validation,
+        robustness=published.robustness,
+        int8=published.quantization.validation if published.quantization else None,
+    )
 
-    Attributes:
-        network: What is published.
-        before_refit: The network that has not seen the held-out digits, if that is another.
-        int8: Whether it is served in int8.
-        snapshots: Files of some epochs, by name.
-        decided: The fields of the metadata that do not depend on how it is compiled.
-    """
 
-    network: keras.Model
-    before_refit: keras.Model | None
-    int8: bool
-    snapshots: Mapping[str, bytes]
-    decided: Mapping[str, Any]
+def _flips(compiled: Compiled, digits: Split) -> bundle.Flips:
+    return quantize.count_flips(compiled.float32, compiled.served, digits)
 
 
 def _write(
-    calibrated: _Calibrated,
-    validation: Split,
-    test: Split | None,
-    train: Split | None,
+    network: _Network,
+    served: Compiled,
+    held_out: _HeldOut,
+    splits: Splits,
     folder: Path,
-) -> bundle.Metadata:
-    """Compile, measure, describe and seal; an older bundle is replaced as a whole."""
-    network, int8 = calibrated.network, calibrated.int8
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as workplace:
-        fresh = Path(workplace) / folder.name
-        served = _compile(network, fresh, int8, validation, train or validation)
-        blind = served  # has not seen the held-out digits
-        if calibrated.before_refit:
-            chosen = Path(workplace) / "chosen"
-            blind = _compile(calibrated.before_refit, chosen, int8, validation, train or validation)
-            shutil.copyfile(chosen / bundle.KERAS_FILE, fresh / bundle.PRE_REFIT_FILE)
-        (fresh / SNAPSHOTS).mkdir()
-        for name, content in calibrated.snapshots.items():
-            (fresh / SNAPSHOTS / name).write_bytes(content)
-        if train:
-            made = embeddings.make(served.runtime, train, validation)
-            (fresh / EMBEDDINGS_FILE).write_bytes(made.to_bytes())
-        after = blind.runtime.predict(validation.images)
-        metadata = bundle.Metadata(
-            name=folder.name,
-            version=_next_version(folder),
-            created=datetime.now(UTC).replace(microsecond=0),
-            data_md5=data.IDX_MD5,
-            libraries={name: version(name) for name in LIBRARIES},
-            parameters=network.count_params(),
-            multiply_adds=multiply_adds(network),
-            microseconds=microseconds_an_image(_on_one_thread(fresh, int8)),
-            verdict=calibrate.choose_thresholds(after, validation.labels),
-            validation=evaluate(blind.runtime, validation, "validation"),
-            test=evaluate(served.runtime, test, "test") if test else None,
-            quantization=bundle.Quantization(
-                validation=quantize.count_flips(blind.exact, blind.runtime, validation),
-                test=quantize.count_flips(served.exact, served.runtime, test) if test else None,
-            )
-            if int8
-            else None,
-            robustness=robustness.measure(blind.runtime, validation),
-            inputs=[bundle.Tensor(name="image", shape=[-1, 28, 28, 1])],
-            outputs=[
-                bundle.Tensor(name=name, shape=[-1, *values.shape[1:]])
-                for name, values in vars(after).items()
-            ],
-            files={},
-            **calibrated.decided,
+    version_number: int,
+) -> Metadata:
+    """Add everything but the network to a bundle's folder, and seal it."""
+    validation, test = splits.validation, splits.test
+    (folder / SNAPSHOTS).mkdir()
+    for name, content in network.snapshots.items():
+        (folder / SNAPSHOTS / name).write_bytes(content)
+    if splits.train:
+        embedded = embeddings.make(served.served, splits.train, validation)
+        (folder / EMBEDDINGS_FILE).write_bytes(embedded.to_bytes())
+    outputs = served.served.predict(validation.images)
+    predictions = Predictions(
+        validation.indices.astype(np.int32), StoredLogits.of(outputs.logits), held_out.logits
+    )
+    (folder / PREDICTIONS_FILE).write_bytes(predictions.to_bytes())
+    quantization = None
+    if held_out.int8:
+        quantization = Quantization(
+            validation=held_out.int8, test=_flips(served, test) if test else None
         )
-        card.write(metadata, fresh, test)
-        sealed = bundle.seal(fresh, metadata)
-        if folder.exists():
-            shutil.rmtree(folder)
-        fresh.rename(folder)
-    return sealed
+    metadata = Metadata(
+        name=folder.name,
+        version=version_number,
+        created=datetime.now(UTC).replace(microsecond=0),
+        data_md5=data.IDX_MD5,
+        libraries={name: version(name) for name in LIBRARIES},
+        parameters=network.keras.count_params(),
+        multiply_adds=count_multiply_adds(network.keras),
+        microseconds=microseconds_per_image(open_on_one_thread(folder, int8=network.int8)),
+        verdict=held_out.verdict,
+        validation=held_out.validation,
+        test=evaluate(served.served, test, "test") if test else None,
+        quantization=quantization,
+        robustness=held_out.robustness,
+        inputs=[bundle.Tensor(name="image", shape=[-1, 28, 28, 1])],
+        outputs=[
+            bundle.Tensor(name=name, shape=[-1, *values.shape[1:]])
+            for name, values in vars(outputs).items()
+        ],
+        files={},
+        **network.decided,
+    )
+    card.write(metadata, folder, test)
+    return bundle.seal(folder, metadata)
 
 
-@dataclass(frozen=True)
-class _Compiled:
-    """A network as it will run: the compiled model, and what is served, which may be int8."""
-
-    exact: LiteRtRuntime
-    runtime: LiteRtRuntime
-
-
-def _compile(
-    network: keras.Model, folder: Path, int8: bool, checked: Split, shown: Split
-) -> _Compiled:
-    """Write a network and its compiled forms into a new folder.
-
-    Args:
-        network: The calibrated network.
-        folder: Where the files go.
-        int8: Make one that computes in int8, too.
-        checked: The compiled model must agree with the network on these.
-        shown: The ranges of the int8 network's values are taken from these.
-    """
-    folder.mkdir()
-    network.save(folder / bundle.KERAS_FILE)
-    reloaded = load_keras((folder / bundle.KERAS_FILE).read_bytes())
-    compiled = compile_model(reloaded)
-    (folder / bundle.COMPILED_FILE).write_bytes(compiled)
-    exact = LiteRtRuntime(compiled, interpreters=1, threads=2)
-    _check_compiled(KerasRuntime(reloaded), exact, checked)
-    if not int8:
-        return _Compiled(exact, exact)
-    quantized = quantize.compile_int8(network, shown.images)
-    (folder / bundle.INT8_FILE).write_bytes(quantized)
-    return _Compiled(exact, LiteRtRuntime(compiled, int8=quantized, interpreters=1, threads=2))
+def _move_teacher(compiled: Path, folder: Path) -> None:
+    """Keep the Keras file of the network before the refit."""
+    path = teacher_path(folder)
+    path.parent.mkdir(exist_ok=True)
+    (compiled / bundle.KERAS_FILE).replace(path)
 
 
-def _on_one_thread(folder: Path, int8: bool) -> LiteRtRuntime:
-    """Load what is served from a bundle's folder."""
-    quantized = (folder / bundle.INT8_FILE).read_bytes() if int8 else None
-    compiled = (folder / bundle.COMPILED_FILE).read_bytes()
-    return LiteRtRuntime(compiled, int8=quantized, interpreters=1)
-
-
-def multiply_adds(model: keras.Model) -> int:
-    """Count the multiplications of one image's convolutions and dense layers."""
-    total = 0
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            total += multiply_adds(layer)
-        elif isinstance(layer, keras.layers.Conv2D):
-            total += int(np.prod(layer.output.shape[1:3])) * int(np.prod(layer.kernel.shape))
-        elif isinstance(layer, keras.layers.Dense):
-            total += int(np.prod(layer.kernel.shape))
-    return total
-
-
-def _check_compiled(reference: KerasRuntime, compiled: LiteRtRuntime, digits: Split) -> None:
-    images = digits.images[:1000]
-    apart = np.abs(
-        reference.predict(images).probabilities - compiled.predict(images).probabilities
-    ).max()
-    if not apart <= COMPILED_TOLERANCE:
-        raise PublishError(
-            "The compiled model gives other probabilities than the Keras file: they differ by up to"
-            f" {apart:.2e}, more than {COMPILED_TOLERANCE:.0e}, on {len(images)} held-out digits."
-        )
+def _replace(folder: Path, written: Path) -> None:
+    """Move a complete bundle into the place of an older one."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    written.rename(folder)
 
 
 def _next_version(folder: Path) -> int:

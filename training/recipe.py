@@ -1,28 +1,31 @@
-"""What a recipe states: everything that decides how a published model comes out."""
+"""What a recipe states: everything that decides how a published model turns out.
+
+Imports no Keras, so that a command can check a recipe at once.
+"""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
-
-import keras
+from typing import TYPE_CHECKING, Any, Literal
 
 from training.augment import Augmentation
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
 class Finish:
-    """Last epochs, on digits that are hardly changed.
+    """Last epochs of a training, on digits that are changed only a little.
 
-    Strong changes teach what digits may look like, and also that they look like nothing in
-    particular; a few epochs at a low rate on what will be shown bring that right (He et al., 2019,
-    arXiv:1909.09148).
+    Strong changes teach what digits may look like, but not how they usually look. A few epochs at a
+    low learning rate on usual digits correct that (He et al., 2019, arXiv:1909.09148).
 
     Attributes:
-        epochs: How many; as a recipe's `finish` they are the last of its `epochs`.
-        learning_rate: From here a cosine to 0.
+        epochs: Number of epochs. Those of a recipe's `finish` are the last of its `epochs`.
+        learning_rate: Learning rate at the start; it falls to 0 along a cosine.
         augmentation: How the digits are changed.
         outlier_share: Non-digits per digit in every batch.
-        copies: Augmented copies that teachers answer, for a recipe that names teachers.
+        copies: Number of augmented copies that the teachers answer, for a recipe with teachers.
     """
 
     epochs: int
@@ -34,48 +37,50 @@ class Finish:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A way to train one model; each file in `training/recipes` holds one.
+    """How one model is trained; each file in `training/recipes` holds one recipe.
 
     Attributes:
         name: Name of the model and of its bundle's folder.
-        description: What the model is, in a sentence or two, for its card and for `GET /models`.
-        build: Returns the untrained network, its last layers named `logits` and `softmax`.
+        description: One or two sentences about the model, for its card and for `GET /models`.
+        build: Function of `training.architectures` that returns the untrained network, whose last
+            layers are named `logits` and `softmax`.
         options: Keyword arguments of `build`.
-        epochs: Passes over the training digits, those of `finish` included.
-        batch_size: Digits per step, outliers on top.
-        learning_rate: Peak of the schedule: linear warm-up, then a cosine to 0 (Loshchilov and
-            Hutter, 2017), before `finish` starts another.
-        weight_decay: Decoupled weight decay (Loshchilov and Hutter, 2019) of kernels only.
+        epochs: Passes over the training digits, including those of `finish`.
+        batch_size: Digits per step; outliers are added to them.
+        learning_rate: Peak of the schedule: a linear warm-up, then a cosine to 0 (Loshchilov and
+            Hutter, 2017). `finish` has its own schedule.
+        weight_decay: Decoupled weight decay (Loshchilov and Hutter, 2019), applied to kernels only.
         augmentation: How the digits are changed before each step.
-        outlier_share: Non-digits per digit in every batch, with the uniform distribution as target.
+        outlier_share: Non-digits per digit in every batch; their target is the uniform
+            distribution.
         label_smoothing: Share of each digit's target that is spread evenly over the ten classes
             (Szegedy et al., 2016).
-        optimizer: `adamw` (Loshchilov and Hutter, 2019), or `muon` for the kernels that have
-            several input channels (`training.optimizers`).
+        optimizer: `adamw` (Loshchilov and Hutter, 2019), or `muon` for kernels with several input
+            channels (`training.optimizers`).
         warm_up: Epochs in which the learning rate rises from 0 (Goyal et al., 2017).
-        cosine: Let the learning rate fall; without, it stays at its peak up to the finish.
-        averaging: Decay, per step, of the moving average of the weights that is kept at the end
+        cosine: Whether the learning rate falls; if not, it stays at its peak until the finish.
+        averaging: Decay per step of the moving average of the weights, which is what the run keeps
             (Polyak and Juditsky, 1992); 0 keeps the last weights.
-        teachers: Names of published models; the mean of their probabilities is the target of each
+        teachers: Names of published models. The mean of their probabilities is the target of each
             changed digit, instead of its label.
-        copies: Augmented copies of the digits that the teachers answer; epochs take them in turn.
-        clean_share: How much of a corrupted digit's target is what the teachers said of it before
-            that, 0..1; the rest is what they say of what the pupil sees.
+        copies: Number of augmented copies of the digits that the teachers answer; the epochs use
+            them in turn.
+        clean_share: Share of a corrupted digit's target, 0..1, that is the teachers' answer to the
+            digit before it was corrupted; the rest is their answer to what the pupil sees.
         finish: How the last epochs differ from the others.
-        refit: Further epochs that the trained network gets on all 60,000 digits, the held-out ones
-            too, once they have served for every choice; what is published is the network after
-            them. Its learning rate rises to its peak over the first of these epochs.
-        precision: What convolutions and dense layers compute in while training, `float32` or
+        refit: Further epochs of the trained network on all 60,000 digits, after the held-out ones
+            have decided every choice. The refitted network is published. The learning rate rises to
+            its peak over the first epoch.
+        precision: What convolutions and dense layers compute in during training: `float32` or
             `mixed_bfloat16` (weights, logits and loss stay float32; Kalamkar et al., 2019,
-            arXiv:1905.12322). What is published computes in float32.
-        int8: Serve the network in int8 (`training.quantize`).
-        validation_count: Digits held out of the 60,000, the same number of each class for every
-            choice.
+            arXiv:1905.12322). The published network computes in float32.
+        int8: Whether the network is served in int8 (`training.quantize`).
+        validation_count: Number of digits held out of the 60,000, the same share of each class.
     """
 
     name: str
     description: str
-    build: Callable[..., keras.Sequential]
+    build: Callable[..., "keras.Sequential"]
     options: dict[str, Any]
     epochs: int
     batch_size: int
@@ -98,9 +103,9 @@ class Recipe:
     validation_count: int = 5000
 
     def __post_init__(self) -> None:
-        """Check that there are epochs before the finish, and copies if others teach."""
+        """Check that epochs remain before the finish, and that a pupil has copies to learn from."""
         if self.main_epochs < 1:
-            raise ValueError(f"{self.name}: a finish as long as the whole training leaves nothing.")
+            raise ValueError(f"{self.name}: the finish needs fewer epochs than the whole training.")
         stages = {"training": self, "finish": self.finish, "refit": self.refit}
         for name, stage in stages.items():
             if self.teachers and stage and not stage.copies:
@@ -108,17 +113,17 @@ class Recipe:
 
     @property
     def main_epochs(self) -> int:
-        """Return the number of epochs before `finish`."""
+        """Number of epochs before the finish."""
         return self.epochs - (self.finish.epochs if self.finish else 0)
 
     def shown_in(self, epoch: int) -> tuple[Augmentation, float]:
-        """Return how digits are changed, and the share of outliers, in an epoch, counted from 0."""
+        """Return the augmentation and the share of outliers of an epoch, counted from 0."""
         if self.finish and epoch >= self.main_epochs:
             return self.finish.augmentation, self.finish.outlier_share
         return self.augmentation, self.outlier_share
 
     def refitting(self) -> "Recipe":
-        """Return `refit` as a recipe, to be trained from the weights that this one ends with."""
+        """Return the refit as a recipe of its own, which starts from this recipe's weights."""
         if not self.refit:
             raise ValueError(f"{self.name} has no refit.")
         return replace(
@@ -133,27 +138,28 @@ class Recipe:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Return what decides the outcome as JSON-able values, without settings that are not used.
+        """Return the settings as values for JSON, without those that have their default.
 
-        So a setting that came later changes nothing in what older recipes say.
+        A setting that is added later therefore changes no description of an older recipe.
         """
-        said = {**asdict(self), "build": self.build.__name__, "teachers": list(self.teachers)}
-        del said["description"]
+        settings = {**asdict(self), "build": self.build.__name__, "teachers": list(self.teachers)}
+        del settings["description"]
         for setting in fields(self):
             if getattr(self, setting.name) == setting.default:
-                del said[setting.name]
-        said["validation_count"] = self.validation_count  # is always used
-        return said
+                del settings[setting.name]
+        settings["validation_count"] = self.validation_count  # always used
+        return settings
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Several recipes whose networks vote with equal weights, published as one.
+    """Recipes whose networks vote with equal weights and are published as one model.
 
     Attributes:
         name: Name of the model and of its bundle's folder.
-        description: What the model is, in a sentence or two.
-        members: Each is trained on its own; all hold out the same digits. Their names differ.
+        description: One or two sentences about the model.
+        members: The recipes, with different names. Each is trained on its own; all hold out the
+            same digits.
         seeds: The seed of each member's weights, order, augmentation and dropout.
     """
 
@@ -163,13 +169,13 @@ class Ensemble:
     seeds: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Check that every member has a name of its own, and a seed."""
+        """Check that every member has its own name and a seed."""
         names = {member.name for member in self.members}
         if not len(names) == len(self.members) == len(self.seeds):
             raise ValueError(f"{self.name}: each member needs a name of its own and a seed.")
 
     def describe(self) -> dict[str, Any]:
-        """Return what decides the outcome as JSON-able values."""
+        """Return the settings of all members as values for JSON."""
         members = [
             {**member.describe(), "seed": seed}
             for member, seed in zip(self.members, self.seeds, strict=True)

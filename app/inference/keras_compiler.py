@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inference.keras_runtime import layer_outputs, predict_outputs
+from app.inference.native_logs import without_native_logs
 
 if TYPE_CHECKING:
     import keras
@@ -34,13 +35,14 @@ def compile_model(model: "keras.Model") -> bytes:
         returns `probabilities`, `logits` and `features`. `inspect` returns the output of every
         layer by its path (see `layer_outputs`).
     """
-    import tensorflow as tf
+    with without_native_logs():
+        import tensorflow as tf
 
     signatures = {
         "predict": lambda image: predict_outputs(model, image, fold=fold_normalization),
         "inspect": lambda image: layer_outputs(model, image, fold=fold_normalization),
     }
-    with tempfile.TemporaryDirectory() as folder:
+    with without_native_logs(), tempfile.TemporaryDirectory() as folder:
         save_signatures(model, signatures, folder)
         compiled: bytes = tf.lite.TFLiteConverter.from_saved_model(
             folder, signature_keys=list(signatures)

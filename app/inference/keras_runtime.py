@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import BundleError
+from app.inference.native_logs import without_native_logs
 from app.inference.runtime import Outputs, Pixels
 from app.network.functions import MIN_PROBABILITY
 from app.network.graph import Step, is_softmax, read_steps
@@ -38,7 +39,8 @@ def load_keras(content: bytes) -> "keras.Model":
         BundleError: The bytes are not a Keras model, or TensorFlow is needed and not installed.
     """
     try:
-        import keras
+        with without_native_logs():
+            import keras
     except ImportError as error:
         raise BundleError(
             "This bundle has no compiled model (model.tflite), so Keras and TensorFlow are needed"

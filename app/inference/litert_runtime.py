@@ -8,6 +8,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -16,9 +17,12 @@ from numpy.typing import NDArray
 
 from app.bundle import COMPILED_FILE, INT8_FILE, Bundle
 from app.errors import BundleError
+from app.inference.native_logs import without_native_logs
 from app.inference.runtime import Outputs, Pixels
 
 PREDICT_OUTPUTS = ("features", "logits", "probabilities")
+
+_first_loaded = threading.Event()
 
 
 class LiteRtRuntime:
@@ -54,11 +58,14 @@ class LiteRtRuntime:
         Raises:
             BundleError: The content is no LiteRT model or lacks a signature.
         """
-        self._pool = _InterpreterPool(
-            partial(_Interpreter, compiled, int8, batch_sizes, threads),
-            preloaded=interpreters if preloaded is None else preloaded,
-            size=interpreters,
-        )
+        # The first interpreter of a process logs that it uses XNNPACK.
+        with nullcontext() if _first_loaded.is_set() else without_native_logs():
+            self._pool = _InterpreterPool(
+                partial(_Interpreter, compiled, int8, batch_sizes, threads),
+                preloaded=interpreters if preloaded is None else preloaded,
+                size=interpreters,
+            )
+        _first_loaded.set()
 
     def predict(self, images: Pixels, *, in_float32: bool = False) -> Outputs:
         """Run images; wait while all interpreters are in use.

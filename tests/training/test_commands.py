@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from app.bundle import INT8_FILE, KERAS_FILE, PRE_REFIT_FILE, Bundle, open_bundle
+from app.bundle import INT8_FILE, KERAS_FILE, Bundle, Metadata, open_bundle, seal
 from app.inference.keras_runtime import load_keras
 from digitscope import command
-from training import fit as fitting
 from training import recipes
+from training.checkpoints import REFIT, Checkpoints
 from training.data import Split, load
+from training.predictions import PREDICTIONS_FILE, read_predictions
 from training.recipe import Ensemble, Recipe
 from training.recipes import ensemble as ensembles
+from training.teachers import load_teacher
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorFlow's own
 
@@ -61,13 +63,15 @@ def _runner(sample: Path, folder: Path, patch: pytest.MonkeyPatch) -> Callable[.
             options = ("--recipe", recipe.name, *options)
         if name in {"train", "distill", "ensemble"}:
             options = (*options, "--runs", str(folder / "runs"))
+        if name in {"train", "distill", "ensemble", "recompile"} and "--out" not in options:
+            options = (*options, "--publish")
         return CliRunner().invoke(command, [name, *options])
 
     return invoke
 
 
-def _weights(bundle: Bundle, name: str) -> list[Any]:
-    weights: list[Any] = load_keras(bundle.read(name)).get_weights()
+def _weights(bundle: Bundle) -> list[Any]:
+    weights: list[Any] = load_keras(bundle.read(KERAS_FILE)).get_weights()
     return weights
 
 
@@ -85,15 +89,15 @@ def test_refit_resumes_where_it_stopped(
     assert evaluated.exit_code == 0, evaluated.output
     assert "validation: " in evaluated.output
 
-    save = fitting.Checkpoints.save
+    save = Checkpoints.save
 
     def stop_in_the_refit(self: Any, trainee: Any, history: list[Any]) -> None:
-        if self.folder.name == fitting.REFIT and len(history) == 2:
+        if self.folder.name == REFIT and len(history) == 2:
             raise KeyboardInterrupt
         save(self, trainee, history)
 
     with monkeypatch.context() as patched:
-        patched.setattr(fitting.Checkpoints, "save", stop_in_the_refit)
+        patched.setattr(Checkpoints, "save", stop_in_the_refit)
         stopped = run("train", "--seed", "2", recipe=tiny)
     assert stopped.exit_code == 130
     assert open_bundle(tmp_path / "model" / "tiny").metadata == whole.metadata
@@ -103,13 +107,11 @@ def test_refit_resumes_where_it_stopped(
     assert second.metadata.refitted
     history = (tmp_path / "runs" / "tiny" / "refit" / "history.json").read_text()
     assert history.count('"epoch":') == 2
-    differ = [
-        (ours != others).any()
-        for ours, others in zip(
-            _weights(second, "model.keras"), _weights(second, PRE_REFIT_FILE), strict=True
-        )
-    ]
-    assert any(differ)
+    before = load_teacher(second).get_weights()
+    assert any(
+        (ours != others).any() for ours, others in zip(_weights(second), before, strict=True)
+    )
+    assert not any("before-refit" in name for name in second.metadata.files)
 
 
 def test_only_tensorflow_publishes(
@@ -120,7 +122,7 @@ def test_only_tensorflow_publishes(
         patched.setattr("keras.backend.backend", lambda: "torch")
         trained = run("train", recipe=tiny)
     assert trained.exit_code == 0, trained.output
-    assert "Under TensorFlow, --resume goes on from here, and publishes." in trained.output
+    assert "Under TensorFlow, --resume writes the bundle." in trained.output
     assert not (tmp_path / "model").exists()
     published = run("train", "--resume", recipe=tiny)
     assert published.exit_code == 0, published.output
@@ -133,7 +135,7 @@ def test_recompile_keeps_the_network(
     """`recompile` keeps the weights and the decisions of training and writes the next version."""
     shutil.copytree(published, tmp_path, dirs_exist_ok=True)
     first = open_bundle(tmp_path / "model" / "tiny")
-    weights = {name: _weights(first, name) for name in (KERAS_FILE, PRE_REFIT_FILE)}
+    weights = _weights(first)
     with monkeypatch.context() as patched:
         patched.setattr("keras.backend.backend", lambda: "torch")
         refused = run("recompile", "tiny")
@@ -144,16 +146,16 @@ def test_recompile_keeps_the_network(
     recompiled = run("recompile", "tiny")
     assert recompiled.exit_code == 0, recompiled.output
     second = open_bundle(first.folder)
-    made_anew = {"version", "created", "microseconds", "files"}
+    measured_again = {"version", "created", "microseconds", "files"}
     assert second.metadata.version == 2
-    assert second.metadata.model_dump(exclude=made_anew) == first.metadata.model_dump(
-        exclude=made_anew
+    assert second.metadata.model_dump(exclude=measured_again) == first.metadata.model_dump(
+        exclude=measured_again
     )
     assert second.metadata.files.keys() == first.metadata.files.keys()
     assert second.read(INT8_FILE) == first.read(INT8_FILE)
-    for name, before in weights.items():
-        for ours, others in zip(_weights(second, name), before, strict=True):
-            np.testing.assert_array_equal(ours, others)
+    for ours, others in zip(_weights(second), weights, strict=True):
+        np.testing.assert_array_equal(ours, others)
+    assert second.read(PREDICTIONS_FILE) == first.read(PREDICTIONS_FILE)
     assert run("recompile", "another").exit_code == 1
 
 
@@ -162,14 +164,14 @@ def test_stopped_training_reads_no_test_split(
 ) -> None:
     """Ctrl-C after an epoch keeps it, states it in the card, and leaves the test split closed."""
     longer = replace(tiny, epochs=2)
-    save = fitting.Checkpoints.save
+    save = Checkpoints.save
 
     def stop_in_the_second(self: Any, trainee: Any, history: list[Any]) -> None:
         if len(history) == 2:
             raise KeyboardInterrupt
         save(self, trainee, history)
 
-    monkeypatch.setattr(fitting.Checkpoints, "save", stop_in_the_second)
+    monkeypatch.setattr(Checkpoints, "save", stop_in_the_second)
     assert run("train", recipe=longer).exit_code == 0
     metadata = open_bundle(tmp_path / "model" / "tiny").metadata
     assert (len(metadata.epochs), metadata.published_epoch) == (1, 1)
@@ -198,12 +200,52 @@ def test_members_teach_as_they_were_before_their_refit(
     assert metadata.teachers == {"both": 1}
     assert "both (version 1)" in (tmp_path / "model" / "pupil" / "MODEL_CARD.md").read_text()
     runs = tmp_path / "runs" / "pupil"
-    blind, seeing = (
+    unrefitted, seeing = (
         np.load(folder / "copies" / "copy-00.npz") for folder in (runs, runs / "refit")
     )
-    for answers, name in ((blind, PRE_REFIT_FILE), (seeing, "model.keras")):
-        network = load_keras(teacher.read(name))
+    published = load_keras(teacher.read(KERAS_FILE))
+    for answers, network in ((unrefitted, load_teacher(teacher)), (seeing, published)):
         expected = network.predict(answers["pixels"][:20, ..., None].astype("float32"), verbose=0)
         np.testing.assert_allclose(answers["answers"][:20], expected, atol=1e-4)
     table = run("evaluate", "--all")
     assert table.exit_code == 0, table.output
+
+
+def test_a_model_is_replaced_only_with_publish(
+    run: Callable[..., Result], published: Path, tiny: Recipe, tmp_path: Path
+) -> None:
+    """Training and `recompile` write elsewhere, and print how to serve and publish the bundle."""
+    shutil.copytree(published, tmp_path, dirs_exist_ok=True)
+    served = open_bundle(tmp_path / "model" / "tiny")
+    out = str(tmp_path / "out")
+    once = replace(tiny, refit=None)
+    for name, options in (("train", ("--seed", "2")), ("recompile", ("tiny",))):
+        recipe = once if name == "train" else None
+        written = run(name, *options, "--out", out, recipe=recipe)
+        assert written.exit_code == 0, written.output
+        assert f"Wrote {out}/tiny" in written.output
+        assert f"DIGITSCOPE_MODEL_DIR={out} DIGITSCOPE_DEFAULT_MODEL=tiny" in written.output
+        assert "--publish" in written.output
+    assert open_bundle(tmp_path / "model" / "tiny") == served
+    assert open_bundle(tmp_path / "out" / "tiny").metadata.version > served.metadata.version
+    refused = run("train", "--out", out, "--publish", recipe=once)
+    assert refused.exit_code == 2
+
+
+def test_verify_compares_with_the_publication(
+    run: Callable[..., Result], published: Path, tmp_path: Path
+) -> None:
+    """`verify` passes on a model as published, and fails once its answers have changed."""
+    shutil.copytree(published, tmp_path, dirs_exist_ok=True)
+    passed = run("verify")
+    assert passed.exit_code == 0, passed.output
+    assert "0 of 100 held-out digits are read differently" in passed.output
+    folder = tmp_path / "model" / "tiny"
+    predictions = read_predictions(open_bundle(folder))
+    moved = np.roll(predictions.served.log_probabilities, 1, axis=1)
+    served = replace(predictions.served, log_probabilities=moved)
+    (folder / PREDICTIONS_FILE).write_bytes(replace(predictions, served=served).to_bytes())
+    seal(folder, Metadata.model_validate_json((folder / "metadata.json").read_text()))
+    failed = run("verify", "tiny")
+    assert failed.exit_code == 1
+    assert "do not answer as they did when published: tiny" in failed.output

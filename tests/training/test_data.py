@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.data import DataError, Split, hold_out, idx_md5, load
+from training.data import Split, hold_out, idx_md5, load
+from training.errors import DataError
 
 
 @pytest.fixture
@@ -91,8 +92,8 @@ def test_right_counts_but_other_digits(tmp_path: Path) -> None:
     ("name", "content", "said"),
     [
         ("nothing.npz", None, "does not exist"),
-        ("text.npz", b"hello", "no readable .npz"),
-        ("half.npz", b"PK\x03\x04", "no readable .npz"),
+        ("text.npz", b"hello", "not a readable .npz"),
+        ("half.npz", b"PK\x03\x04", "not a readable .npz"),
     ],
 )
 def test_unreadable_file(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:
@@ -106,8 +107,8 @@ def test_unreadable_file(tmp_path: Path, name: str, content: bytes | None, said:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"\x00\x00\x08\x01", "magic 00000803"),
-        (b"\x00\x00\x08\x03" + b"\x00\x00\x00\x02" * 3, "cut off"),
+        (b"\x00\x00\x08\x01", "magic number 00000803"),
+        (b"\x00\x00\x08\x03" + b"\x00\x00\x00\x02" * 3, "truncated"),
     ],
 )
 def test_broken_idx(tmp_path: Path, content: bytes, said: str) -> None:

@@ -13,10 +13,11 @@ from app.settings import REPOSITORY
 from digitscope import command
 from training.augment import Augmentation
 from training.batches import Batches
+from training.compiled import count_multiply_adds
 from training.data import Split
 from training.distill import Copies, Voting
-from training.fit import FitError, fit
-from training.publish import multiply_adds
+from training.errors import FitError
+from training.fit import fit
 from training.recipe import Finish, Recipe
 from training.recipes.compact import RECIPE
 
@@ -112,5 +113,5 @@ def test_teachers_are_required(train_digits: Split, held_out: Split, tmp_path: P
 def test_compact_is_small() -> None:
     """The weights of compact fit into one mebibyte as float32."""
     network = RECIPE.build(**RECIPE.options)
-    assert multiply_adds(network) < 9_000_000
+    assert count_multiply_adds(network) < 9_000_000
     assert network.count_params() * 4 < 2**20

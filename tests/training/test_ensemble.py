@@ -14,11 +14,12 @@ from app.inference.litert_runtime import open_runtime
 from app.verdict import energy
 from training import calibrate
 from training.architectures import classic, dropconnect
+from training.compiled import count_multiply_adds
 from training.data import Split
 from training.ensemble import join, join_fitted
 from training.fit import Fitted, fit
 from training.layers import fold
-from training.publish import Trained, multiply_adds, publish
+from training.publish import Splits, Trained, publish
 from training.recipe import Ensemble, Recipe
 from training.recipes.ensemble import ENSEMBLE
 
@@ -78,7 +79,9 @@ def test_layers_are_stock_and_named_by_member(
     paths = layer_outputs(joined, np.zeros((1, 28, 28, 1), np.float32))
     assert {"one/conv_1_1", "two/relu_dense", "two/softmax", "vote"} <= set(paths)
     assert not any("dropout" in path for path in paths)
-    assert multiply_adds(joined) == sum(multiply_adds(member) for member in members.values())
+    assert count_multiply_adds(joined) == sum(
+        count_multiply_adds(member) for member in members.values()
+    )
 
 
 def test_joined_runs_become_a_bundle(
@@ -92,7 +95,7 @@ def test_joined_runs_become_a_bundle(
         for recipe, seed in zip(recipes, ensemble.seeds, strict=True)
     }
     trained = Trained(ensemble, None, join_fitted(runs, held_out))
-    metadata = publish(trained, held_out, None, tmp_path / "model" / "both")
+    metadata = publish(trained, Splits(held_out, None), tmp_path / "model" / "both")
     bundle = open_bundle(tmp_path / "model" / "both")
     answers = open_runtime(bundle).predict(held_out.images)
     wrong = (answers.probabilities.argmax(axis=1) != held_out.labels).sum()

@@ -20,7 +20,7 @@ from training.evaluate import (
     evaluate,
     expected_calibration_error,
     mcnemar,
-    microseconds_an_image,
+    microseconds_per_image,
     reliability,
 )
 from training.table import markdown, row
@@ -123,7 +123,7 @@ def test_time_of_an_image() -> None:
             return super().predict(images)
 
     probabilities = np.full((1, 10), 0.1)
-    assert microseconds_an_image(Waiting(probabilities), calls=5) >= 2000
+    assert microseconds_per_image(Waiting(probabilities), calls=5) >= 2000
     assert shown == [(1, 28, 28)] * 5
 
 

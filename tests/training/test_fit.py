@@ -13,7 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from training.augment import Augmentation
 from training.batches import Batches
 from training.data import Split
-from training.fit import FitError, Progress, fit
+from training.errors import FitError
+from training.fit import Step, fit
 from training.recipe import Finish, Recipe
 
 
@@ -45,7 +46,7 @@ def test_seed_repeats_a_run_and_resume_continues_it(
 ) -> None:
     """A run stopped by Ctrl-C and resumed equals an uninterrupted run to the last digit."""
 
-    def stop_in_the_second_epoch(at: Progress) -> None:
+    def stop_in_the_second_epoch(at: Step) -> None:
         if (at.epoch, at.step) == (1, 3):
             raise KeyboardInterrupt
 
@@ -107,7 +108,7 @@ def test_which_epoch_is_kept(
     """A whole run keeps its last epoch, a stopped one the epoch with the lowest validation loss."""
     wild = replace(small, learning_rate=0.3, epochs=4)
 
-    def stop_in_the_last_epoch(at: Progress) -> None:
+    def stop_in_the_last_epoch(at: Step) -> None:
         if at.epoch == 3:
             raise KeyboardInterrupt
 
@@ -131,7 +132,7 @@ def test_ctrl_c_before_the_first_epoch(
 ) -> None:
     """Before the first epoch ends, Ctrl-C is passed on."""
 
-    def stop(at: Progress) -> None:
+    def stop(at: Step) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -155,7 +156,7 @@ def test_averaged_weights_have_their_own_statistics(
     """Averaged weights are kept, also after a resume, with batch statistics that fit them."""
     averaging = replace(small, averaging=0.8, label_smoothing=0.1)
 
-    def stop_in_the_last_epoch(at: Progress) -> None:
+    def stop_in_the_last_epoch(at: Step) -> None:
         if at.epoch == 2:
             raise KeyboardInterrupt
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from training.optimizers import RMS, KernelMuon, optimizer_of
+from training.optimizers import MUON_RMS, KernelMuon, optimizer_of
 from training.recipes import compact
 
 RATE = 0.01
@@ -28,7 +28,7 @@ def test_singular_values_of_a_kernels_step_are_alike(shape: tuple[int, ...]) -> 
     step = _step(shape)
     values = np.linalg.svd(step.reshape(-1, shape[-1]), compute_uv=False)
     assert values.max() / values.min() < 2  # those of the gradient: 3 and more
-    assert np.sqrt(np.mean(step**2)) == pytest.approx(RMS * RATE, rel=0.2)
+    assert np.sqrt(np.mean(step**2)) == pytest.approx(MUON_RMS * RATE, rel=0.2)
 
 
 @pytest.mark.parametrize(

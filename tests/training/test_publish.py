@@ -14,17 +14,17 @@ from app.inference.keras_runtime import KerasRuntime
 from app.inference.litert_runtime import LiteRtRuntime, open_runtime
 from app.settings import REPOSITORY
 from digitscope import command
-from training import card
+from training import card, plots
 from training.architectures import compact
 from training.data import Split
 from training.distill import Copies, Voting
 from training.fit import fit
-from training.publish import Trained, publish
+from training.publish import Splits, Trained, publish
 from training.recipe import Recipe
 from training.recipes import RECIPES
 
 CLASSIC = REPOSITORY / "model" / "classic"
-PUBLISHED_MOST = card.MAX_DRAWN  # before conftest.py lets cards be brief
+PUBLISHED_MOST = plots.MAX_DRAWN  # before conftest.py lets cards be brief
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorFlow's own
 
 
@@ -36,7 +36,7 @@ def test_published_bundle_is_complete(
     fitted = fit(recipe, train_digits, held_out, tmp_path / "run", seed=2)
     trained = Trained(recipe, 2, fitted)
     test = train_digits.take(np.arange(200))
-    metadata = publish(trained, held_out, test, tmp_path / "model" / "tiny")
+    metadata = publish(trained, Splits(held_out, test), tmp_path / "model" / "tiny")
     bundle = open_bundle(tmp_path / "model" / "tiny")
     assert bundle.metadata == metadata
     assert metadata.version == 1
@@ -59,7 +59,7 @@ def test_published_bundle_is_complete(
         assert f"| {kind} | {card.percent(error)} |" in text
     for kind, area in nondigits.items():
         assert f"| {kind} | {area:.4f} |" in text
-    assert publish(trained, held_out, None, bundle.folder).version == 2
+    assert publish(trained, Splits(held_out, None), bundle.folder).version == 2
     assert sorted(path.name for path in bundle.folder.parent.iterdir()) == ["tiny"]
 
 
@@ -69,7 +69,7 @@ def test_served_in_int8(
     """A recipe with int8 is served, measured and compared with float32 in int8."""
     recipe = replace(small, build=compact, options={"width": 0.25}, int8=True)
     fitted = fit(recipe, train_digits, held_out, tmp_path / "run", seed=2)
-    metadata = publish(Trained(recipe, 2, fitted), held_out, None, tmp_path / "small")
+    metadata = publish(Trained(recipe, 2, fitted), Splits(held_out, None), tmp_path / "small")
     bundle = open_bundle(tmp_path / "small")
     served, exact = open_runtime(bundle), KerasRuntime(fitted.network)
     images = held_out.images
@@ -90,7 +90,7 @@ def test_card_of_many_misread_digits(
     train_digits: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The card draws only the digits misread with most confidence; its table lists all."""
-    monkeypatch.setattr(card, "MAX_DRAWN", PUBLISHED_MOST)
+    monkeypatch.setattr(plots, "MAX_DRAWN", PUBLISHED_MOST)
     metadata = open_bundle(CLASSIC).metadata
     assert metadata.test
     misread = [Misread(index=at, label=0, digit=1, confidence=at / 400) for at in range(400)]
@@ -99,7 +99,7 @@ def test_card_of_many_misread_digits(
     with Image.open(tmp_path / "plots" / "misread.png") as drawn:
         assert 1 < drawn.height / drawn.width < 2  # ten rows of ten
     text = (tmp_path / "MODEL_CARD.md").read_text()
-    assert "The 100 digits misread with most confidence" in text
+    assert "The 100 digits misread with the highest confidence" in text
     assert "| 0 | 0 | 1 | 0.0 % |" in text
     assert "The misread digits of the test split" in card.text(metadata)
 
@@ -124,9 +124,9 @@ def test_refitted_network_is_measured_on_unseen_digits(
     uncalibrated.set_weights(before.network.get_weights())
     after = fit(recipe, train_digits, held_out, tmp_path / "after", seed=3).network
     test = train_digits.take(np.arange(200))
-    alone = publish(Trained(recipe, 2, before), held_out, test, tmp_path / "alone")
+    alone = publish(Trained(recipe, 2, before), Splits(held_out, test), tmp_path / "alone")
     trained = Trained(recipe, 2, replace(before, network=uncalibrated, refitted=after))
-    metadata = publish(trained, held_out, test, tmp_path / "refitted")
+    metadata = publish(trained, Splits(held_out, test), tmp_path / "refitted")
     assert (alone.refitted, metadata.refitted) == (False, True)
     assert metadata.validation == alone.validation
     assert (metadata.verdict, metadata.robustness) == (alone.verdict, alone.robustness)
@@ -136,7 +136,7 @@ def test_refitted_network_is_measured_on_unseen_digits(
     bundle = open_bundle(tmp_path / "refitted")
     answers = open_runtime(bundle).predict(test.images).probabilities.argmax(axis=1)
     assert metadata.test.errors == (answers != test.labels).sum()
-    assert "went on over all 60,000 digits" in (bundle.folder / "MODEL_CARD.md").read_text()
+    assert "on all 60,000 digits (the\nrefit)" in (bundle.folder / "MODEL_CARD.md").read_text()
 
 
 @pytest.mark.parametrize("name", RECIPES)

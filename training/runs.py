@@ -1,0 +1,184 @@
+"""Runs of the training commands: train, refit, publish, with progress on the terminal.
+
+Imports Keras. The commands import this module after they have checked recipe and data.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import keras
+import typer
+
+from app.bundle import Bundle, Metadata
+from training import data as mnist
+from training.checkpoints import REFIT
+from training.data import Split
+from training.distill import Copies, Voting
+from training.ensemble import join_fitted
+from training.fit import Fitted, fit
+from training.progress import ProgressBar
+from training.publish import Splits, Trained, publish
+from training.recipe import Ensemble, Recipe
+from training.target import Target
+
+INTERRUPTED = 130  # exit code of a process that Ctrl-C stopped
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folders and the start of a training run.
+
+    Attributes:
+        folder: Folder of the checkpoints.
+        seed: Seed of weights, order, augmentation and dropout.
+        resume: Continue after the last finished epoch.
+        tensorboard: Folder of TensorBoard's logs, or None.
+    """
+
+    folder: Path
+    seed: int
+    resume: bool
+    tensorboard: Path | None
+
+    def subfolder(self, name: str) -> "Run":
+        """Return the same run in subfolders of this name."""
+        board = self.tensorboard and self.tensorboard / name
+        return replace(self, folder=self.folder / name, tensorboard=board)
+
+    def resume_if_started(self) -> "Run":
+        """Return the same run; it starts from the beginning if there is nothing to resume."""
+        started = (self.folder / "history.json").is_file()
+        return replace(self, resume=self.resume and started)
+
+
+def train_and_publish(
+    recipe: Recipe,
+    source: Path | None,
+    digits: Split,
+    run: Run,
+    target: Target,
+    teachers: Sequence[Bundle] = (),
+) -> Metadata:
+    """Train a recipe and write its bundle.
+
+    Args:
+        recipe: The recipe.
+        source: Where the test split is read from. It is not read for a run that stopped early.
+        digits: MNIST's training split.
+        run: The run's folders.
+        target: Where the bundle is written.
+        teachers: Bundles of the models that the recipe learns from.
+    """
+    train, validation = mnist.hold_out(digits, recipe.validation_count)
+    unrefitted = Voting(teachers, pupil_digits=train.images) if teachers else None
+    fitted = _fit(recipe, train, validation, run, unrefitted)
+    finished = len(fitted.history) == recipe.epochs
+    if recipe.refit and finished:
+        published = Voting(teachers) if teachers else None
+        fitted = _refit(recipe, fitted, digits, validation, run, published)
+    _stop_without_tensorflow("--resume")
+    typer.echo("Calibrating, compiling and evaluating ...")
+    splits = Splits(validation, mnist.load(source, "test") if finished else None, train)
+    trained = Trained(recipe, run.seed, fitted)
+    return publish(trained, splits, target.folder, after_version=target.after_version)
+
+
+def join_and_publish(
+    ensemble: Ensemble,
+    source: Path | None,
+    digits: Split,
+    runs: Path,
+    tensorboard: Path | None,
+    target: Target,
+) -> Metadata:
+    """Train the members that are not finished, join all of them and write one bundle.
+
+    Args:
+        ensemble: The ensemble.
+        source: Where the test split is read from.
+        digits: MNIST's training split.
+        runs: Folder of the checkpoints.
+        tensorboard: Folder of TensorBoard's logs, or None.
+        target: Where the bundle is written.
+    """
+    train, validation = mnist.hold_out(digits, ensemble.members[0].validation_count)
+    members = {}
+    for recipe, seed in zip(ensemble.members, ensemble.seeds, strict=True):
+        run = Run(runs, seed, True, tensorboard).subfolder(ensemble.name).subfolder(recipe.name)
+        fitted = _fit(recipe, train, validation, run.resume_if_started())
+        if len(fitted.history) < recipe.epochs:
+            raise typer.Exit(INTERRUPTED)
+        if recipe.refit:
+            fitted = _refit(recipe, fitted, digits, validation, run)
+        members[recipe.name] = fitted
+    _stop_without_tensorflow("the same command")
+    typer.echo("Joining, calibrating, compiling and evaluating ...")
+    trained = Trained(ensemble, None, join_fitted(members, validation))
+    splits = Splits(validation, mnist.load(source, "test"), train)
+    return publish(trained, splits, target.folder, after_version=target.after_version)
+
+
+def uses_tensorflow() -> bool:
+    """Tell whether Keras runs on TensorFlow, which alone can compile what is served."""
+    return bool(keras.backend.backend() == "tensorflow")
+
+
+def _stop_without_tensorflow(command: str) -> None:
+    if not uses_tensorflow():
+        typer.echo(f"Training is finished. Under TensorFlow, {command} writes the bundle.")
+        raise typer.Exit
+
+
+def _refit(
+    recipe: Recipe,
+    fitted: Fitted,
+    digits: Split,
+    validation: Split,
+    run: Run,
+    teacher: Voting | None = None,
+) -> Fitted:
+    """Continue a trained network on all digits, as the recipe says; exit if it is interrupted.
+
+    The validation figures in the progress are of digits that the network now sees.
+    """
+    refit = recipe.refitting()
+    run = replace(run, resume=True).subfolder(REFIT).resume_if_started()
+    refitted = _fit(refit, digits, validation, run, teacher, start=fitted.network)
+    if len(refitted.history) < refit.epochs:
+        raise typer.Exit(INTERRUPTED)
+    return replace(fitted, refitted=refitted.network)
+
+
+def _fit(
+    recipe: Recipe,
+    digits: Split,
+    validation: Split,
+    run: Run,
+    teacher: Voting | None = None,
+    start: keras.Model | None = None,
+) -> Fitted:
+    """Collect the teachers' answers, then train with a progress bar."""
+    copies = None
+    if teacher:
+        copies = Copies(run.folder / "copies", digits, recipe, teacher, run.seed)
+        copies.make(lambda copy: typer.echo(f"Asking the teachers: copy {copy + 1}/{copies.count}"))
+    action = "resuming" if run.resume else "starting"
+    typer.echo(f"{recipe.name}: {action}, {len(digits):,} digits")
+    with ProgressBar(recipe, len(digits)) as bar:
+        fitted = fit(
+            recipe,
+            digits,
+            validation,
+            run.folder,
+            seed=run.seed,
+            resume=run.resume,
+            copies=copies,
+            start=start,
+            tensorboard=run.tensorboard,
+            on_step=bar.on_step,
+            on_epoch=bar.on_epoch,
+        )
+    if len(fitted.history) < recipe.epochs:
+        typer.echo(f"Stopped after {len(fitted.history)} of {recipe.epochs} epochs.")
+    return fitted
