@@ -1,7 +1,7 @@
-"""The model bundle: a folder of files whose metadata name, describe and hash them.
+"""The model bundle: a folder of files with metadata that describe and hash them.
 
-`training` writes bundles and `app` reads them; this schema is all that the two share. Every file
-is verified against its SHA-256 when it is read. Knows nothing of how a network is run.
+`training` writes bundles and `app` reads them; the two share only this schema. Every file is
+checked against its SHA-256 when it is read. Knows nothing of how a network is run.
 """
 
 import hashlib
@@ -19,7 +19,6 @@ METADATA = "metadata.json"
 KERAS_FILE = "model.keras"
 COMPILED_FILE = "model.tflite"
 INT8_FILE = "model.int8.tflite"
-PRE_REFIT_FILE = "before-refit.keras"  # of a refitted model: what has not seen the held-out digits
 
 
 class _Record(BaseModel):
@@ -36,24 +35,24 @@ class Interval(_Record):
 
 
 class Misread(_Record):
-    """One digit that the network reads wrongly."""
+    """A digit that the network misreads."""
 
     index: int = Field(ge=0, description="Position in the official split.")
     label: int = Field(ge=0, le=9)
-    digit: int = Field(ge=0, le=9, description="What the network reads.")
+    digit: int = Field(ge=0, le=9, description="The network's answer.")
     confidence: float = Field(ge=0, le=1)
 
 
 class ReliabilityBin(_Record):
-    """Answers of about the same confidence, and how often these are right."""
+    """Answers with about the same confidence, and how often they are right."""
 
     digits: int = Field(ge=1)
-    confidence: float = Field(ge=0, le=1, description="Mean.")
+    confidence: float = Field(ge=0, le=1, description="Mean confidence.")
     accuracy: float = Field(ge=0, le=1)
 
 
 class Evaluation(_Record):
-    """What a network does on one split, measured through the runtime that serves it."""
+    """Figures of a network on one split, measured through the runtime that serves it."""
 
     split: Literal["validation", "test"]
     digits: int = Field(ge=1)
@@ -72,32 +71,38 @@ class Evaluation(_Record):
 
 
 class Flips(_Record):
-    """What int8 changes of the answers of the same network in float32, digit by digit."""
+    """Differences between the answers of a network in int8 and in float32, digit by digit."""
 
     digits: int = Field(ge=1)
-    changed: int = Field(ge=0, description="Digits with another answer, right or wrong.")
+    changed: int = Field(ge=0, description="Number of digits with another answer.")
     mended: int = Field(ge=0, description="Misread in float32 only.")
     spoilt: int = Field(ge=0, description="Misread in int8 only.")
-    mean_difference: float = Field(ge=0, le=1, description="Of a probability, absolute.")
-    largest_difference: float = Field(ge=0, le=1, description="Of a probability, absolute.")
+    mean_difference: float = Field(
+        ge=0, le=1, description="Mean absolute difference of a probability."
+    )
+    largest_difference: float = Field(
+        ge=0, le=1, description="Largest absolute difference of a probability."
+    )
 
 
 class Quantization(_Record):
-    """What it costs that a model is served in int8, on each split."""
+    """How serving a model in int8 changes its answers, on each split."""
 
     validation: Flips
     test: Flips | None
 
 
 class Robustness(_Record):
-    """How a network stands corrupted digits and things that are no digit."""
+    """Figures of a network on corrupted digits and on images that show no digit."""
 
-    digits: int = Field(ge=1, description="Held-out digits that were corrupted.")
+    digits: int = Field(ge=1, description="Number of held-out digits that were corrupted.")
     corruptions: dict[str, float] = Field(
-        description="Error, 0..1, under each kind of MNIST-C (Mu and Gilmer, 2019), unprepared."
+        description=(
+            "Error, 0..1, on each corruption of MNIST-C (Mu and Gilmer, 2019), without preparation."
+        )
     )
     nondigits: dict[str, float] = Field(
-        description="AUROC of the energy score against held-out digits, by kind of thing."
+        description="AUROC of the energy score against held-out digits, by kind of image."
     )
 
 
@@ -114,7 +119,7 @@ class EpochFigures(_Record):
 
 
 class VerdictThresholds(_Record):
-    """Where `digit`, `unsure` and `not-a-digit` part; chosen on held-out training digits."""
+    """Limits between `digit`, `unsure` and `not-a-digit`, chosen on held-out training digits."""
 
     score: Literal["energy"] = Field(
         "energy",
@@ -122,9 +127,9 @@ class VerdictThresholds(_Record):
             "log-sum-exp of the logits, high for digits (Liu et al., 2020, arXiv:2010.03759)."
         ),
     )
-    not_a_digit_below: float = Field(description="Score under which an image is no digit.")
+    not_a_digit_below: float = Field(description="Score below which an image is not a digit.")
     unsure_below: float = Field(
-        ge=0, le=1, description="Probability under which an answer is unsure."
+        ge=0, le=1, description="Probability below which an answer is unsure."
     )
     false_refusals: float = Field(
         ge=0, le=1, description="Share of held-out digits called not-a-digit."
@@ -140,14 +145,14 @@ class Tensor(_Record):
 
 
 class Metadata(_Record):
-    """All that is known of a model: its origin, its inputs and outputs, and how good it is."""
+    """A model's origin, inputs and outputs, and figures."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
-    version: int = Field(ge=1, description="Grows with each published model of this name.")
+    version: int = Field(ge=1, description="Rises with each published model of this name.")
     created: datetime
     description: str
-    data_md5: dict[str, str] = Field(description="MD5 of the IDX files that it was trained on.")
+    data_md5: dict[str, str] = Field(description="MD5 of the training data's IDX files.")
     recipe: dict[str, Any]
     seed: int | None = Field(description="None for an ensemble, whose members have their own.")
     epochs: list[EpochFigures]
@@ -155,34 +160,35 @@ class Metadata(_Record):
     refitted: bool = Field(
         False,
         description=(
-            "Whether the published weights went on over the held-out digits, too, after these had"
-            " served for every choice. The temperature, the thresholds and the figures of"
-            " validation and robustness are then of the weights before, which the bundle keeps."
+            "Whether the network was trained on all digits at the end, including the held-out ones,"
+            " after these had decided every choice. If so, the temperature, the thresholds and the"
+            " figures of validation and robustness are those of the network before that."
         ),
     )
     teachers: dict[str, int] = Field(
-        {}, description="The models whose answers it learned, in which versions."
+        {}, description="Versions of the models whose answers the network learned, by name."
     )
     libraries: dict[str, str]
     parameters: int = Field(ge=1)
     multiply_adds: int = Field(ge=1, description="Per image, of convolutions and dense layers.")
     microseconds: float | None = Field(
-        None, description="Of one image on one thread, where the model was published."
+        None,
+        description="Time for one image on one thread, where the model was published.",
     )
     temperature: float = Field(
         gt=0,
-        description="Fitted on validation and folded into the logits layer (Guo et al., 2017).",
+        description="Fitted on held-out digits, folded into the logits layer (Guo et al., 2017).",
     )
     calibration_error_before: float = Field(
-        ge=0, le=1, description="Of validation, before the temperature."
+        ge=0, le=1, description="Calibration error on the held-out digits before the temperature."
     )
     verdict: VerdictThresholds
     validation: Evaluation
     test: Evaluation | None = Field(
-        description="None when the model was made without the official test split."
+        description="None for a model that was made without the official test split."
     )
     quantization: Quantization | None = Field(
-        None, description="Of a model that is served in int8; the figures above are of that."
+        None, description="For a model that is served in int8; the figures above are those of int8."
     )
     robustness: Robustness | None = None
     inputs: list[Tensor]
@@ -192,43 +198,43 @@ class Metadata(_Record):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose metadata are valid and whose files were all verified when it was opened.
+    """A bundle with valid metadata, whose files were all checked when it was opened.
 
     Attributes:
-        folder: Where it lies.
-        metadata: What `metadata.json` says.
+        folder: The bundle's folder.
+        metadata: The content of `metadata.json`.
     """
 
     folder: Path
     metadata: Metadata
 
     def has(self, name: str) -> bool:
-        """Tell whether the bundle lists a file of this name."""
+        """Tell whether the bundle lists a file with this name."""
         return name in self.metadata.files
 
     def read(self, name: str) -> bytes:
-        """Return the content of a listed file, verified as it is read.
+        """Return the content of a listed file, after checking its SHA-256.
 
         Raises:
-            BundleError: The file is not listed, is missing, or is not the one that was published.
+            BundleError: The file is not listed, is missing, or differs from the published one.
         """
         if name not in self.metadata.files:
             raise BundleError(
                 f"{self.folder} lists no {name}; it lists {', '.join(self.metadata.files)}."
             )
         content = _read(self.folder / name)
-        came, expected = hashlib.sha256(content).hexdigest(), self.metadata.files[name]
-        if came != expected:
+        actual, expected = hashlib.sha256(content).hexdigest(), self.metadata.files[name]
+        if actual != expected:
             raise BundleError(
                 f"{self.folder / name} is not the file that was published: expected SHA-256"
-                f" {expected}, got {came} ({len(content)} bytes). Restore it, or train the model"
+                f" {expected}, got {actual} ({len(content)} bytes). Restore it, or train the model"
                 " again."
             )
         return content
 
 
 def open_bundle(folder: Path) -> Bundle:
-    """Read a bundle's metadata and verify every file that they list.
+    """Read a bundle's metadata and check every listed file.
 
     Args:
         folder: The folder `model/<name>`.
@@ -237,8 +243,7 @@ def open_bundle(folder: Path) -> Bundle:
         The bundle.
 
     Raises:
-        BundleError: The metadata or a file is missing, unreadable, of another schema or not as
-            published.
+        BundleError: The metadata or a file is missing, unreadable, damaged, or of another schema.
     """
     path = folder / METADATA
     try:
@@ -247,7 +252,7 @@ def open_bundle(folder: Path) -> Bundle:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the document"
         raise BundleError(
-            f"{path} is no valid bundle metadata of schema {SCHEMA_VERSION}: {where}:"
+            f"{path} is not valid bundle metadata of schema {SCHEMA_VERSION}: {where}:"
             f" {first['msg']}."
         ) from error
     if metadata.name != folder.name:
@@ -256,7 +261,7 @@ def open_bundle(folder: Path) -> Bundle:
         )
     for name in (METADATA, *metadata.files):
         if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise BundleError(f"{path} lists {name!r}, which lies outside the bundle.")
+            raise BundleError(f"{path} lists {name!r}, which is outside the bundle.")
     if KERAS_FILE not in metadata.files:
         raise BundleError(
             f"{path} lists no {KERAS_FILE}; a bundle needs at least that and {METADATA}."
@@ -268,11 +273,11 @@ def open_bundle(folder: Path) -> Bundle:
 
 
 def seal(folder: Path, metadata: Metadata) -> Metadata:
-    """Hash every file in `folder` and write `metadata.json`; the last step of publishing.
+    """Hash every file in a folder and write `metadata.json`, the last step of publishing.
 
     Args:
-        folder: The bundle's folder, its other files already in place.
-        metadata: What to write; its `files` are replaced.
+        folder: The bundle's folder, with all other files in place.
+        metadata: The metadata to write; `files` is replaced.
 
     Returns:
         The metadata as written.

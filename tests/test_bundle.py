@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from app.bundle import Metadata, open_bundle, seal
@@ -14,6 +15,8 @@ from app.errors import BundleError
 from app.inference.registry import Registry
 from app.main import create_app
 from app.settings import REPOSITORY, Settings
+
+MAX_MODEL_BYTES = 115_000_000
 
 
 @pytest.fixture
@@ -72,7 +75,7 @@ DAMAGES = {
     "network truncated": (_truncate_keras, "model.keras is not the file that was published"),
     "one bit wrong": (_flip_a_bit, "model.tflite is not the file that was published"),
     "metadata missing": (_delete_metadata, "has no metadata.json"),
-    "metadata broken": (_break_metadata, "no valid bundle metadata"),
+    "metadata broken": (_break_metadata, "not valid bundle metadata"),
     "another schema": (_other_schema, "schema_version"),
     "another name": (_rename, "names the model 'another'"),
     "a path outside": (_reach_outside, "outside the bundle"),
@@ -165,3 +168,32 @@ def test_seal_lists_every_file(models: Path) -> None:
     sealed = seal(folder, open_bundle(folder).metadata)
     assert {"model.keras", "model.tflite", "MODEL_CARD.md", "extras/1.npz"} <= set(sealed.files)
     assert open_bundle(folder).read("extras/1.npz") == b"x"
+
+
+def test_bundle_of_version_0_1_still_loads() -> None:
+    """A bundle that digitscope 0.1 wrote opens, predicts and is inspected."""
+    models = Registry(REPOSITORY / "tests" / "data" / "bundles", "version-0-1", interpreters=1)
+    models.load()
+    model = models.get("version-0-1")
+    assert model.bundle.has("before-refit.keras")
+    with np.load(REPOSITORY / "tests" / "data" / "mnist_sample.npz") as sample:
+        images, labels = sample["x_test"], sample["y_test"]
+    answers = model.runtime.predict(images).probabilities.argmax(axis=1)
+    assert model.bundle.metadata.test
+    assert (answers != labels).sum() == model.bundle.metadata.test.errors
+    outputs = model.runtime.inspect(images[:2])
+    assert {layer.name for layer in model.network.layers} == set(outputs)
+    assert outputs["softmax"].shape == (2, 10)
+    models.close()
+
+
+def test_the_committed_models_are_small() -> None:
+    """All files in `model/` take at most 115 MB; the history of the repository never shrinks."""
+    files = [path for path in (REPOSITORY / "model").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= MAX_MODEL_BYTES
+
+
+def test_the_image_has_no_teachers() -> None:
+    """Networks that only teach others are neither copied into the image nor opened as models."""
+    assert "model/teachers" in (REPOSITORY / ".dockerignore").read_text().splitlines()
+    assert "teachers" not in Registry(REPOSITORY / "model", "classic", interpreters=1).bundles

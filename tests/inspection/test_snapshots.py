@@ -1,17 +1,29 @@
 """A network can be run with the weights of its saved epochs."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
-from app.bundle import PRE_REFIT_FILE
 from app.errors import NotFoundError
 from app.inference.keras_runtime import KerasRuntime, load_keras
 from app.inference.model import Model
+from app.inference.registry import Registry
 from app.inspection.activations import inspect_image
 from app.inspection.snapshots import network_at, run_epochs, saved_epochs
 from app.recognise import Options
 from app.samples import sample_png
+from app.settings import REPOSITORY
 from training.snapshots import load
+
+
+@pytest.fixture(scope="module")
+def earlier() -> Iterator[Model]:
+    """A model whose bundle holds the network before its refit, as digitscope 0.1 wrote it."""
+    registry = Registry(REPOSITORY / "tests" / "data" / "bundles", "version-0-1", interpreters=1)
+    registry.load()
+    yield registry.get(None)
+    registry.close()
 
 
 def test_saved_epochs_are_those_of_the_bundle(classic: Model) -> None:
@@ -35,13 +47,13 @@ def test_weights_are_those_that_training_stored(classic: Model) -> None:
         np.testing.assert_array_equal(weights[name], values)
 
 
-def test_the_published_epoch_is_the_network_before_the_refit(classic: Model) -> None:
+def test_the_published_epoch_is_the_network_before_the_refit(earlier: Model) -> None:
     """Its snapshot gives the same activations, up to the rounding to int8."""
-    inspected = inspect_image(sample_png(7), classic, Options())
-    layer = classic.network.find("relu_1_2")
+    inspected = inspect_image(sample_png(7), earlier, Options())
+    layer = earlier.network.find("relu_2")
     results = {result.epoch: result for result in run_epochs(inspected, layer)}
-    published = results[classic.bundle.metadata.published_epoch]
-    before = KerasRuntime(load_keras(classic.bundle.read(PRE_REFIT_FILE)))
+    published = results[earlier.bundle.metadata.published_epoch]
+    before = KerasRuntime(load_keras(earlier.bundle.read("before-refit.keras")))
     (expected,) = before.inspect(inspected.prediction.prepared.pixels[None])[layer.name]
     assert np.abs(published.values - expected).max() < 0.03 * np.abs(expected).max()
     assert np.abs(results[1].values - expected).max() > 0.3 * np.abs(expected).max()
