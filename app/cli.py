@@ -27,6 +27,7 @@ from app.models import load_models, open_models
 from app.process_tuning import gc_frozen_imports
 from app.recognise import Options, Preprocess, recognise
 from app.settings import Settings
+from app.version import VERSION
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,6 +37,24 @@ cli = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"digitscope {VERSION}")
+        raise typer.Exit
+
+
+@cli.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Recognise handwritten digits and see how the network saw them."""
 
 
 def read_settings() -> Settings:

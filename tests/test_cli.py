@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from app.samples import sample_png
 from app.settings import REPOSITORY
+from app.version import VERSION
 from digitscope import command
 
 
@@ -94,3 +95,51 @@ def test_command_works_with_keras_but_without_training_code(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert "serve" in done.stdout
     assert "distill" not in done.stdout
+
+
+def test_version_is_printed() -> None:
+    """`digitscope --version` prints the version and exits."""
+    result = CliRunner().invoke(command, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"digitscope {VERSION}\n")
+
+
+def test_predict_prints_no_log_lines_of_its_libraries(files: list[str]) -> None:
+    """The standard error stream of `digitscope predict` is empty."""
+    done = subprocess.run(
+        [sys.executable, "digitscope.py", "predict", "--json", *files],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--recipe", "clasic"], "There is no recipe 'clasic'"),
+        (["--data", "nothing.npz"], "nothing.npz does not exist"),
+    ],
+)
+def test_train_checks_its_options_before_it_imports_keras(
+    options: list[str], message: str, tmp_path: Path
+) -> None:
+    """A wrong recipe or data path is reported without the seconds that importing Keras takes."""
+    checked = (
+        "import sys\n"
+        "from digitscope import command\n"
+        "try:\n"
+        "    command()\n"
+        "finally:\n"
+        "    assert 'keras' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", checked, "train", *options, "--runs", str(tmp_path)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""What the network is shown: augmented digits and outliers, in an order that the seed fixes."""
+"""Training batches: augmented digits and outliers, in an order that the seed determines."""
 
 import keras
 import numpy as np
@@ -18,14 +18,19 @@ def one_hot(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 class Batches(keras.utils.PyDataset):
-    """Augmented batches with outliers mixed in; the same for the same seed, epoch and index."""
+    """Batches of augmented digits and outliers; the same for the same seed, epoch and index."""
 
     def __init__(
         self, digits: Split, recipe: Recipe, seed: int, epoch: int, copies: Copies | None = None
     ) -> None:
-        """Begin at `epoch`, counted from 0; whoever trains sets it before each further one.
+        """Prepare the batches of one epoch.
 
-        With `copies` these are shown, and the targets are what their teachers say, not the labels.
+        Args:
+            digits: The digits to show.
+            recipe: States augmentation, batch size and outliers.
+            seed: Seed of order, augmentation and outliers.
+            epoch: Number of the epoch, from 0. The training loop sets it before each epoch.
+            copies: Augmented copies to show instead, with the teachers' answers as targets.
         """
         super().__init__(workers=1)
         self.copies = copies
@@ -51,8 +56,8 @@ class Batches(keras.utils.PyDataset):
             pixels = augment(batch.images, augmentation, rng)
             smoothing = self.recipe.label_smoothing
             targets = (1 - smoothing) * one_hot(batch.labels) + np.float32(smoothing / 10)
-        strange = round(outlier_share * len(batch))
-        if strange:
-            pixels = np.concatenate([pixels, outliers(batch.images[:strange], rng)])
-            targets = np.concatenate([targets, np.full((strange, 10), 0.1, np.float32)])
+        count = round(outlier_share * len(batch))
+        if count:
+            pixels = np.concatenate([pixels, outliers(batch.images[:count], rng)])
+            targets = np.concatenate([targets, np.full((count, 10), 0.1, np.float32)])
         return pixels[..., None], targets

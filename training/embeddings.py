@@ -1,7 +1,7 @@
-"""A subset of the training digits as the layer before the logits sees them, for `/neighbours`.
+"""Embeds a subset of the training digits in the layer before the logits, for `/neighbours`.
 
-Command, for a bundle that lacks it or whose subset should be made anew:
-`python -m training.embeddings classic --data mnist.npz`
+`python -m training.embeddings classic --data mnist.npz` adds the embeddings to a bundle that has
+none, or replaces them.
 """
 
 import argparse
@@ -18,22 +18,22 @@ from app.settings import Settings
 from training import data
 from training.data import Split
 
-COUNT = 2000  # digits: 1.2 MB of a bundle with the classic network's 512 features
+COUNT = 2000  # digits; with the classic network's 512 features they take 1.2 MB
 SEED = 20_261_123
-QUANTILES = 1001
+QUANTILES = 1001  # of the distances of held-out digits; every tenth of a percent
 
 
 def make(runtime: Runtime, train: Split, held_out: Split, count: int = COUNT) -> Embeddings:
-    """Choose digits, the same share of each class, and embed them.
+    """Choose digits, the same share of each class, and return their embeddings.
 
     Args:
         runtime: The network.
-        train: The digits that it was trained on.
-        held_out: Digits that it was not, to tell what a common distance is.
-        count: How many to choose.
+        train: The digits that the network was trained on.
+        held_out: Other digits, whose distances show what is usual.
+        count: Number of digits to choose.
     """
     chosen = train.take(_choose(train.labels, min(count, len(train))))
-    # Rounded as they will be read again.
+    # Rounded to float16, as the file stores them.
     directions = to_directions(runtime.predict(chosen.images).features)
     directions = directions.astype(np.float16).astype(np.float32)
     others = to_directions(runtime.predict(held_out.images).features)
@@ -53,14 +53,14 @@ def make(runtime: Runtime, train: Split, held_out: Split, count: int = COUNT) ->
 
 
 def _choose(labels: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
-    """Return `count` rows, the same share of each class, always the same for the same labels."""
+    """Return `count` rows, the same share of each class; the same rows for the same labels."""
     order = np.random.default_rng(SEED).permutation(len(labels))
     by_class = order[np.argsort(labels[order], kind="stable")]
     return np.sort(by_class[np.arange(count) * len(labels) // count])
 
 
 def main() -> None:
-    """Write the embeddings of a bundle and seal it again."""
+    """Write the embeddings of a bundle and seal the bundle again."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", help="Name of the model.")
     parser.add_argument("--data", type=Path, help="A mnist.npz or a folder of IDX files.")

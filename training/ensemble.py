@@ -1,7 +1,7 @@
-"""Networks joined into one whose answer is the mean of their probabilities.
+"""Joins networks into an ensemble, whose answer is the mean of their probabilities.
 
-The members stay whole inside it, each under its own name, so that every layer of theirs can be
-inspected, and what the vote owes to each can be seen.
+The members stay complete models inside it, each with its own name. Every layer of a member can
+therefore be inspected, and so can its share of the vote.
 """
 
 from collections.abc import Mapping
@@ -18,16 +18,17 @@ from training.fit import Fitted
 def join_fitted(members: Mapping[str, Fitted], validation: Split) -> Fitted:
     """Calibrate trained networks and join them.
 
-    Each gets its own temperature first, so that all are as sure as they are right; the mean of
-    calibrated networks is less sure than that (Rahaman and Thiery, 2021, arXiv:2007.08792), so one
-    more temperature, the same for all, is fitted to the mean.
+    Each network gets its own temperature, which calibrates it. The mean of calibrated networks is
+    less confident than it is accurate (Rahaman and Thiery, 2021, arXiv:2007.08792), so a second
+    temperature, the same for all, is fitted to the mean.
 
     Args:
-        members: Runs by name, all refitted or none; their logits layers are scaled in place.
+        members: Runs by name, all of them refitted or none. Their logits layers are scaled in
+            place.
         validation: The held-out digits, for the temperatures.
 
     Returns:
-        The joined network, without epochs or snapshots of its own.
+        The joined network. It has no epochs and no snapshots of its own.
     """
     own, logits, votes = {}, [], []
     for name, member in members.items():
@@ -62,7 +63,7 @@ def join(members: Mapping[str, keras.Sequential]) -> keras.Model:
         members: Trained, calibrated networks by name.
 
     Returns:
-        A network of copies of them, without the layers that only training uses, and an `Average`.
+        A network of copies of the members, without dropout, and an `Average` layer.
     """
     image = keras.Input((28, 28, 1), name="image")
     votes = [_copy(name, member)(image) for name, member in members.items()]
@@ -70,9 +71,9 @@ def join(members: Mapping[str, keras.Sequential]) -> keras.Model:
 
 
 def _copy(name: str, member: keras.Sequential) -> keras.Sequential:
-    kept = [layer for layer in member.layers if not isinstance(layer, keras.layers.Dropout)]
-    copies = [type(layer).from_config(layer.get_config()) for layer in kept]
+    layers = [layer for layer in member.layers if not isinstance(layer, keras.layers.Dropout)]
+    copies = [type(layer).from_config(layer.get_config()) for layer in layers]
     copy = keras.Sequential([keras.Input((28, 28, 1), name="image"), *copies], name=name)
-    for layer, original in zip(copies, kept, strict=True):
+    for layer, original in zip(copies, layers, strict=True):
         layer.set_weights(original.get_weights())
     return copy

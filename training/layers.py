@@ -1,6 +1,6 @@
-"""Layers that are used in training only, and how they are folded into stock Keras layers.
+"""Layers that only training uses, and their replacement by stock Keras layers.
 
-What is published, saved and served is made of stock layers; nothing here is needed to load it.
+Published networks have stock layers only; loading them needs nothing from this module.
 """
 
 from typing import Any
@@ -12,10 +12,9 @@ class DropConnect(keras.layers.Dense):
     """A Dense layer that drops weights, not activations, in training.
 
     Wan et al., 2013, "Regularization of Neural Networks using DropConnect". The paper draws a mask
-    for every example, which takes as many copies of the weights; here a batch is cut into groups of
-    examples that share a mask. The kept weights are scaled up by what is dropped, so that the
-    layer's weights are the mean of the masked ones, and inference (`training=False`) uses them as
-    they are.
+    for every example, which needs a copy of the weights for each; here the examples of a batch
+    share a few masks. The remaining weights are scaled up, so that the mean of the masked weights
+    is the layer's weights, which inference (`training=False`) uses unchanged.
     """
 
     def __init__(self, units: int, *, rate: float, masks: int, **dense: Any) -> None:
@@ -24,7 +23,7 @@ class DropConnect(keras.layers.Dense):
         Args:
             units: Length of the output.
             rate: Probability that a weight or bias is dropped, 0 up to but not including 1.
-            masks: Masks drawn for a batch; neighbouring examples share one.
+            masks: Number of masks for a batch; neighbouring examples share one.
             **dense: Further arguments of `keras.layers.Dense`.
         """
         super().__init__(units, **dense)
@@ -32,28 +31,28 @@ class DropConnect(keras.layers.Dense):
         self.seed_generator = keras.random.SeedGenerator()
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Map `[B, I]` to `[B, units]`, with masked weights in training."""
+        """Map `[B, I]` to `[B, units]`; in training, with masked weights."""
         if not training:
             return super().call(inputs)
         ops = keras.ops
         examples, width = ops.shape(inputs)[0], inputs.shape[1]
-        each = (examples + self.masks - 1) // self.masks  # examples that share a mask
-        padded = ops.pad(inputs, [(0, each * self.masks - examples), (0, 0)])
-        groups = ops.reshape(padded, (self.masks, each, width))
-        outputs = ops.matmul(groups, self._masked(self.kernel))  # (masks, each, units)
+        group_size = (examples + self.masks - 1) // self.masks
+        padded = ops.pad(inputs, [(0, group_size * self.masks - examples), (0, 0)])
+        groups = ops.reshape(padded, (self.masks, group_size, width))
+        outputs = ops.matmul(groups, self._masked(self.kernel))  # (masks, group_size, units)
         if self.use_bias:
             outputs = outputs + self._masked(self.bias)[:, None]
-        outputs = ops.reshape(outputs, (self.masks * each, self.units))[:examples]
+        outputs = ops.reshape(outputs, (self.masks * group_size, self.units))[:examples]
         return self.activation(outputs)
 
     def _masked(self, weights: Any) -> Any:
-        """Return `[masks, ...]` copies of a tensor, each with its own values dropped."""
+        """Return copies of a tensor, `[masks, ...]`, each with different values dropped."""
         ones = keras.ops.ones((self.masks, *weights.shape))
-        # Dropout scales what it keeps by 1 / (1 - rate).
+        # Dropout scales the remaining values by 1 / (1 - rate).
         return weights * keras.random.dropout(ones, self.rate, seed=self.seed_generator)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make this layer again."""
+        """Return the arguments that recreate this layer."""
         return {**super().get_config(), "rate": self.rate, "masks": self.masks}
 
 
@@ -61,10 +60,10 @@ def fold(network: keras.Sequential) -> keras.Sequential:
     """Return a network of stock layers that gives the same outputs at inference.
 
     Args:
-        network: Its DropConnect layers become Dense layers with the mean of their masked weights.
+        network: Its DropConnect layers are replaced by Dense layers with the same weights.
 
     Returns:
-        A copy with weights of its own; `network` itself where there is nothing to fold.
+        A copy with its own weights, or `network` itself if it has no DropConnect layer.
     """
     if not any(isinstance(layer, DropConnect) for layer in network.layers):
         return network

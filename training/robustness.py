@@ -1,6 +1,6 @@
-"""How a network stands what it was not made for: corrupted digits, and things that are no digit.
+"""Measures a network on corrupted digits and on images that show no digit.
 
-Measured on held-out training digits, never on the test split.
+Uses held-out training digits, never the test split.
 """
 
 from functools import cache
@@ -18,22 +18,22 @@ from training.data import Split
 from training.mnist_c import CORRUPTIONS
 from training.nondigits import NONDIGITS
 
-DIGITS = 1000  # that are corrupted, of the held-out ones
-STRANGE = 200  # things of each kind
+DIGITS = 1000  # held-out digits that are corrupted
+NONDIGITS_PER_KIND = 200
 SEED = 2026
-MAX_PIXELS = 1_000_000
+MAX_PIXELS = 1_000_000  # of a drawn image; all are smaller
 
 
 def measure(runtime: Runtime, held_out: Split) -> Robustness:
-    """Read corrupted digits as they are, unprepared, and score things that are no digit.
+    """Read corrupted digits without preparation, and score images that show no digit.
 
     Args:
         runtime: The network as it is served.
-        held_out: Digits that it was not trained on.
+        held_out: Digits that the network was not trained on.
 
     Returns:
-        The error under each corruption of MNIST-C, and for each kind of thing that is no digit the
-        AUROC of the energy score against the held-out digits.
+        The error on each corruption of MNIST-C, and for each kind of non-digit the AUROC of the
+        energy score against the held-out digits.
     """
     rng = np.random.default_rng(SEED)
     digits = held_out.take(rng.permutation(len(held_out))[:DIGITS])
@@ -51,14 +51,14 @@ def measure(runtime: Runtime, held_out: Split) -> Robustness:
 
 @cache
 def _nondigits(kind: str) -> NDArray[np.uint8]:
-    """Draw things of a kind and prepare them as the service does; what it finds blank is left out.
+    """Draw non-digits of one kind and prepare them as the service does; blank images are left out.
 
     Returns:
         uint8 `[N, 28, 28]`, ink high.
     """
     rng = np.random.default_rng(SEED)
     prepared = []
-    for _ in range(STRANGE):
+    for _ in range(NONDIGITS_PER_KIND):
         try:
             upload = decode(NONDIGITS[kind](rng), max_pixels=MAX_PIXELS)
             prepared.append(prepare(upload).pixels)
@@ -68,7 +68,7 @@ def _nondigits(kind: str) -> NDArray[np.uint8]:
 
 
 def auroc(digits: NDArray[np.floating], others: NDArray[np.floating]) -> float:
-    """Return the probability that a digit scores higher than another thing."""
+    """Return the probability that a digit has a higher score than another image."""
     ranks = np.concatenate([digits, others]).argsort().argsort() + 1
     count = len(digits)
     above = ranks[:count].sum() - count * (count + 1) / 2

@@ -1,8 +1,8 @@
-"""Snapshots of a network's weights over the epochs of its training, kept small.
+"""Small snapshots of a network's weights after the epochs of its training.
 
-Large tensors are stored as int8 with one scale for each output channel, the rest as float32: ten
-snapshots of the classic network take 8 MB. They are for looking at how training went, not for
-serving; the temperature of the published network is not in them.
+Large tensors are stored as int8 with one scale per output channel, the others as float32: ten
+snapshots of the classic network take 8 MB. They show how the network learned and are not served.
+They do not contain the temperature of the published network.
 """
 
 from pathlib import Path
@@ -11,29 +11,29 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-SMALL = 1000  # values under which a tensor is stored as it is
-SCALE = ":scale"
+MIN_INT8_VALUES = 1000  # smaller tensors stay float32: int8 would save little
+SCALE = ":scale"  # suffix of the array with a tensor's scales
 
 
 def choose_epochs(epochs: int, count: int = 10) -> list[int]:
-    """Choose epochs to keep, close together at first, when weights change most.
+    """Choose epochs to keep: close together at first, when the weights change most.
 
     Args:
-        epochs: How many there were; none for a network that was joined, not trained.
-        count: How many to keep, fewer if there were fewer; the first and the last are among them.
+        epochs: Number of epochs; 0 for an ensemble.
+        count: Number of epochs to keep, at most; the first and the last are among them.
     """
     if not epochs:
         return []
     spaced = np.geomspace(1, epochs, count)
     chosen: list[int] = []
     for at, epoch in enumerate(spaced):
-        least = chosen[-1] + 1 if chosen else 1
-        chosen.append(min(max(round(float(epoch)), least), epochs - (len(spaced) - 1 - at)))
+        earliest = chosen[-1] + 1 if chosen else 1
+        chosen.append(min(max(round(float(epoch)), earliest), epochs - (len(spaced) - 1 - at)))
     return sorted({epoch for epoch in chosen if 1 <= epoch <= epochs})
 
 
 def file_name(epoch: int) -> str:
-    """Return the name of an epoch's snapshot."""
+    """Return the file name of an epoch's snapshot."""
     return f"epoch-{epoch:03}.npz"
 
 
@@ -41,14 +41,14 @@ def save(network: keras.Model, path: Path) -> None:
     """Write the weights of a network.
 
     Args:
-        network: Its weights are named by layer and variable, such as `conv_1_1/kernel`.
-        path: The `.npz` file.
+        network: The network. The arrays are named by layer and variable, such as `conv_1_1/kernel`.
+        path: The `.npz` file to write.
     """
     arrays: dict[str, NDArray[np.generic]] = {}
     for variable in network.weights:
-        name = variable.path.split("/", 1)[1]  # without the network's own name
+        name = variable.path.split("/", 1)[1]  # without the network's name
         values = np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
-        if values.size < SMALL:
+        if values.size < MIN_INT8_VALUES:
             arrays[name] = values
             continue
         scale = np.abs(values).max(axis=tuple(range(values.ndim - 1))) / 127
@@ -59,10 +59,10 @@ def save(network: keras.Model, path: Path) -> None:
 
 
 def load(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Read a snapshot as float32 arrays by variable.
+    """Return a snapshot's arrays, float32, by layer and variable.
 
     Args:
-        path: A file written by `save`.
+        path: A file that `save` wrote.
     """
     with np.load(path, allow_pickle=False) as stored:
         return {

@@ -40,7 +40,7 @@ def test_large_kernels_are_sent_for_one_channel(client: TestClient, classic: Mod
     assert len(kernels) > 1
     for epoch, kernel in kernels.items():
         stored = load(classic.bundle.folder / "snapshots" / f"epoch-{epoch:03}.npz")
-        np.testing.assert_allclose(kernel, stored["conv_1_2/kernel"][..., 4:5], rtol=1e-5)
+        np.testing.assert_allclose(kernel, stored["conv_1_2/kernel"][..., 4:5], rtol=1e-4)
     without = client.post("/snapshots?layer=pool_1", files=FILE).json()
     assert without["moments"][0]["kernel"] is None
 

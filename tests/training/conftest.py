@@ -18,7 +18,7 @@ from training.recipes import classic
 def brief_cards() -> Iterator[None]:
     """Make model cards quickly: draw few misread digits and prepare few non-digits."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.robustness.STRANGE", 20)
+        patch.setattr("training.robustness.NONDIGITS_PER_KIND", 20)
         patch.setattr("training.plots.MAX_DRAWN", 10)
         yield
 

@@ -29,7 +29,7 @@ def test_stored_weights_are_accurate(tmp_path: Path) -> None:
     assert set(stored) == set(expected)
     for name, variable in expected.items():
         values = keras.ops.convert_to_numpy(variable)
-        limit = 0 if values.size < snapshots.SMALL else np.abs(values).max() / 250
+        limit = 0 if values.size < snapshots.MIN_INT8_VALUES else np.abs(values).max() / 250
         np.testing.assert_allclose(stored[name], values, atol=limit)
 
 
