@@ -137,7 +137,7 @@ def _create_fastapi(lifespan: Lifespan[FastAPI], *, is_traced: bool) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # the page's router serves /docs, with a content security policy
         redoc_url=None,
-        # Unless told, FastAPI checks at each request whether traces are wanted: 20 us.
+        # By default FastAPI checks at each request whether traces are wanted: 20 us.
         telemetry=None if is_traced else {"tracing": False, "metrics": False, "logs": False},
         openapi_tags=TAGS,
     )
@@ -212,7 +212,7 @@ async def _warm_up(app: FastAPI) -> threadpool_limits:
 
 
 async def _reload_changed(service: Service) -> None:
-    """Reload bundles that another worker was told to reload; log each reason to refuse one once."""
+    """Reload bundles that another worker has reloaded; log each reason to refuse one once."""
     logged: dict[str, str] = {}
     while True:
         await asyncio.sleep(RELOAD_POLL_S)

@@ -172,7 +172,7 @@ class Settings(BaseSettings):
         repr=False,
         min_length=8,
         description=(
-            "Token that allows reloading of models, at least 8 characters. Unset: nobody may."
+            "Token that allows reloading of models, at least 8 characters. Unset: reloading is off."
         ),
     )
     rate_limit_per_s: float = Field(

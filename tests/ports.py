@@ -4,7 +4,7 @@ import random
 import socket
 
 # Below the system's ephemeral ports: Ray takes a dozen of those while it starts, which takes half a
-# minute, and may take the one that it was told to use.
+# minute, and may take the port that it is configured with.
 PORTS = range(20_000, 32_000)
 
 

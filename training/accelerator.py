@@ -1,9 +1,10 @@
-"""Training under JAX, for an accelerator: each epoch is one program, whose batches others make.
+"""Training with JAX on an accelerator: one compiled program for each epoch.
 
-Keras starts every step from Python, which takes longer than an accelerator needs for a step of
-networks of this size; and one process does not change as many digits as an accelerator learns from.
-So other processes make the batches, and a scan over them is compiled as a whole. Knows a compiled
-Keras model and `Batches`; knows nothing of recipes or checkpoints.
+Keras starts every step from Python, which takes longer than an accelerator needs for a step of a
+small network. One process cannot augment as many digits as an accelerator trains on. So other
+processes make the batches, and a scan over a whole epoch is compiled (`jax.lax.scan`).
+
+Knows a compiled Keras model and `Batches`; knows nothing of recipes or checkpoints.
 """
 
 import multiprocessing
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 
 from training.batches import Batches
 
-CHUNK = 12  # batches that a process makes at once
-AHEAD = 2  # epochs that are being made while one is learned
+CHUNK = 12  # batches in one job of a worker process
+AHEAD = 2  # epochs that are prepared while one is trained
 
 Shown = tuple[NDArray[np.float16], NDArray[np.float32]]  # (S, B, 28, 28, 1), (S, B, 10)
 
@@ -33,17 +34,17 @@ def fit_by_epoch(
     epochs: int,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> None:
-    """Do what `trainee.fit` does, an epoch at a time.
+    """Train as `trainee.fit` does, with one program for each epoch.
 
-    Digits that do not fill a batch are left out, others in each epoch, unless there are no more;
-    pixels are rounded to float16.
+    Digits that do not fill a batch are left out, different ones in each epoch. Pixels are rounded
+    to float16.
 
     Args:
-        trainee: Compiled with an optimizer; gives logits.
-        batches: What is shown; its `epoch` is the first that is trained.
+        trainee: A network that returns logits, compiled with an optimizer.
+        batches: The training batches; `batches.epoch` is the first epoch.
         validation: Pixels `[N, 28, 28, 1]`, 0..255, and target distributions `[N, 10]`.
         epochs: Number of the last epoch, counted from 1.
-        callbacks: Are told of epochs, and of the last step of each.
+        callbacks: Called at the start and end of each epoch, and after its last step.
     """
     learn = _program(trainee)
     listeners = keras.callbacks.CallbackList(list(callbacks), model=trainee)
@@ -73,9 +74,9 @@ def _variables(trainee: keras.Model) -> tuple[Sequence[keras.Variable], ...]:
 
 
 def _program(trainee: keras.Model) -> Callable[..., Any]:
-    """Compile an epoch: the values of `_variables` and the batches go in, values and figures out.
+    """Compile an epoch as a function: values of `_variables` and batches to new values and figures.
 
-    The figures are those of `trainee.fit`: the loss with the outliers, the accuracy of the digits.
+    The figures are those of `trainee.fit`: the loss includes outliers, the accuracy does not.
     """
     import jax  # only this way of training needs it
 
@@ -107,7 +108,7 @@ def _program(trainee: keras.Model) -> Callable[..., Any]:
 
 @contextmanager
 def _making(batches: Batches, epochs: int) -> Iterator[Iterator[tuple[int, Shown]]]:
-    """Let processes make the batches of all epochs to come, a few epochs ahead."""
+    """Make the batches of the remaining epochs in worker processes, `AHEAD` epochs in advance."""
     whole = len(batches.digits) // batches.recipe.batch_size or 1
     starts = range(0, whole, CHUNK)
     makers = _start_makers(batches)
@@ -129,7 +130,7 @@ def _making(batches: Batches, epochs: int) -> Iterator[Iterator[tuple[int, Shown
 
 
 def _start_makers(batches: Batches) -> Pool:
-    """Start a process for each core but one; none of them touches the accelerator."""
+    """Start one process fewer than there are cores; none of them uses the accelerator."""
     context = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
     before = dict(os.environ)
     os.environ.update(JAX_PLATFORMS="cpu", OMP_NUM_THREADS="1")  # new processes inherit them
@@ -140,7 +141,7 @@ def _start_makers(batches: Batches) -> Pool:
         os.environ.update(before)
 
 
-_held: list[Batches] = []  # by a process that makes them
+_held: list[Batches] = []  # in a worker process: the batches that it makes
 
 
 def _begin(batches: Batches) -> None:
@@ -148,7 +149,7 @@ def _begin(batches: Batches) -> None:
 
 
 def _make(job: tuple[int, int, int]) -> Shown:
-    """Make the batches of an epoch from one number to before another."""
+    """Make the batches `start` to `stop - 1` of an epoch."""
     (batches,) = _held
     batches.epoch, start, stop = job
     made = [batches[index] for index in range(start, stop)]

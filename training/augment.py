@@ -1,13 +1,12 @@
-"""Augmentation: digits bent, blurred and dirtied the way that hands, pens and scanners do it.
+"""Augmentation: change digits as hands, pens and scanners do.
 
-Works on whole batches of MNIST-shaped images in NumPy, every random choice drawn from the
-generator that the caller passes, so that a seed fixes the result. Knows nothing of networks or
-labels.
+Works on batches of MNIST-shaped images in NumPy. Every random choice comes from the generator that
+the caller passes, so a seed fixes the result. Knows nothing of networks or labels.
 
 Sources: elastic distortion is Simard, Steinkraus and Platt (2003), "Best practices for
 convolutional neural networks applied to visual document analysis"; the kinds of corruption follow
-the families of MNIST-C (Mu and Gilmer, 2019, arXiv:1906.02337), drawn here with random, continuous
-parameters rather than with theirs.
+the families of MNIST-C (Mu and Gilmer, 2019, arXiv:1906.02337), but their parameters
+are random and continuous here.
 """
 
 from dataclasses import dataclass
@@ -21,12 +20,12 @@ from training.resample import AXIS, SIDE, Batch, dilate, elastic_field, erode, s
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far images are changed; every range is symmetric about no change.
+    """Ranges of the random changes; each range is symmetric about no change.
 
     Attributes:
         rotation_deg: Largest rotation, degrees.
         shift_px: Largest shift along each axis, pixels.
-        scale: Largest relative change of size, each axis on its own and both together.
+        scale: Largest relative change of size, of both axes together and of each axis.
         shear_deg: Largest shear along x, degrees.
         elastic_px: Largest root-mean-square displacement of the elastic field, pixels.
         elastic_sigma: Standard deviation of the Gaussian that smooths the elastic field, pixels.
@@ -45,7 +44,7 @@ class Augmentation:
 
 
 def augment(images: NDArray[np.uint8], how: Augmentation, rng: np.random.Generator) -> Batch:
-    """Return changed copies of `images`.
+    """Return augmented copies of `images`.
 
     Args:
         images: uint8 `[N, 28, 28]`, ink high.
@@ -61,7 +60,7 @@ def augment(images: NDArray[np.uint8], how: Augmentation, rng: np.random.Generat
 
 
 def deform(images: NDArray[np.uint8], how: Augmentation, rng: np.random.Generator) -> Batch:
-    """Do the first half of `augment`: what hands do, digits written otherwise but still clean."""
+    """Return copies with other geometry and pens, still clean: the first half of `augment`."""
     batch = _warp(images.astype(np.float32), how, rng)
     chosen = np.flatnonzero(rng.random(len(batch)) < how.thickness)
     if len(chosen):
@@ -70,7 +69,11 @@ def deform(images: NDArray[np.uint8], how: Augmentation, rng: np.random.Generato
 
 
 def corrupt(batch: Batch, how: Augmentation, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Do the second half of `augment` in place, what scanners do; return the rows it changed."""
+    """Corrupt a share of the images in place: the second half of `augment`.
+
+    Returns:
+        int64 `[K]`, indices of the corrupted images.
+    """
     corrupted = rng.random(len(batch)) < how.corruption
     kinds = rng.integers(len(CORRUPTIONS), size=len(batch))
     for index, corruption in enumerate(CORRUPTIONS.values()):
@@ -81,7 +84,7 @@ def corrupt(batch: Batch, how: Augmentation, rng: np.random.Generator) -> NDArra
 
 
 def _warp(batch: Batch, how: Augmentation, rng: np.random.Generator) -> Batch:
-    """Rotate, scale, shear, shift and bend in one resampling: edges are softened once."""
+    """Rotate, scale, shear, shift and bend with one resampling, which blurs the edges once."""
     n = len(batch)
     angle = np.deg2rad(uniform(rng, -how.rotation_deg, how.rotation_deg, n))
     shear = np.tan(np.deg2rad(uniform(rng, -how.shear_deg, how.shear_deg, n)))
@@ -103,9 +106,9 @@ def _warp(batch: Batch, how: Augmentation, rng: np.random.Generator) -> Batch:
 
 
 def change_thickness(batch: Batch, rng: np.random.Generator) -> Batch:
-    """Make strokes thicker (two images in three) or thinner by a random part of a pixel."""
+    """Make strokes thicker (two images of three) or thinner, by up to one pixel."""
     share = uniform(rng, 0, 1, len(batch))
-    # Erosion by a whole pixel loses thin strokes: it is used less, and less strongly.
+    # Erosion by a whole pixel removes thin strokes, so it is rarer and weaker.
     thicker = rng.random((len(batch), 1, 1)) < 2 / 3
     return np.where(
         thicker,

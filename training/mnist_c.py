@@ -1,6 +1,6 @@
 """The 15 corruptions of MNIST-C (Mu and Gilmer, 2019, arXiv:1906.02337), to test with.
 
-Written anew with the parameters of the authors' code (github.com/google-research/mnist-c,
+Written from scratch with the parameters of the authors' code (github.com/google-research/mnist-c,
 `corruptions.py` at aa07569), each kind at the severity that is the default there. How the files of
 the published data set were made is not stated beyond that. What the authors left to scikit-image
 and ImageMagick follows what those did in 2019. The random choices are our generator's, so single
@@ -48,12 +48,12 @@ def _either_way(rng: np.random.Generator) -> int:
 
 
 def shot_noise(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """Count photons, three of them to full ink (severity 5)."""
+    """Add Poisson noise; full ink is three photons (severity 5)."""
     return _pixels(rng.poisson(image / 255 * 3) / 3 * 255)
 
 
 def impulse_noise(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """Turn 17 pixels in 100 black or white, as likely one as the other (severity 4)."""
+    """Set 17 % of the pixels to black or white, with equal probability (severity 4)."""
     draw = rng.random(image.shape)
     return np.where(draw < 0.085, 0, np.where(draw > 0.915, 255, image)).astype(np.uint8)
 
@@ -66,7 +66,7 @@ def glass_blur(image: Pixels, rng: np.random.Generator) -> Pixels:
     tells scikit-image that the second axis of its grey images is one of colours.
     """
     down = (0.7, 0.0)
-    grains = _blurred(image, down).astype(np.uint8).ravel().tolist()  # cut off, not rounded
+    grains = _blurred(image, down).astype(np.uint8).ravel().tolist()  # truncated, not rounded
     places = np.arange(28 * 28).reshape(28, 28)[27:1:-1, 27:1:-1]
     steps = np.array([0, 0, 0, 0, 0, 1, 28, 29])[rng.integers(8, size=(2, *places.shape))]
     moved = np.nonzero(steps)
@@ -167,7 +167,7 @@ def fog(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def spatter(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """Cover it with drops of mud of grey 63, over the ink as beside it (severity 4).
+    """Cover ink and background with drops of mud of grey 63 (severity 4).
 
     Drops are where normal noise (mean 0.65, deviation 0.3), blurred by 1, is above 0.65; that mask
     blurred by 1.5 says how much they cover, and what is under 0.8 counts as nothing.

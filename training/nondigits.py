@@ -1,4 +1,4 @@
-"""Things that are no digit, other than those that training shows: for the test of the verdict.
+"""Images that are not digits, of kinds that training does not show, to test the verdict.
 
 The training's own outliers (`training.outliers`) are letters and signs of the DejaVu fonts, tangles
 of curves, overlaid digits and textures. These are much the same Latin letters in other fonts, Greek

@@ -1,9 +1,8 @@
-"""Things that are no digit, made on the spot, so that a network learns to say so.
+"""Draw images that are not digits, so that a network learns to recognise them.
 
 Outlier exposure (Hendrycks, Mazeika and Dietterich, 2019, arXiv:1812.04606): a small share of
-every batch shows something that is no digit, with the uniform distribution as its target. Letters
-and signs come from the DejaVu fonts that ship with Matplotlib; those that a person may read as a
-digit are left out.
+every batch is no digit and has the uniform distribution as its target. Letters and signs come from
+the DejaVu fonts of Matplotlib, without those that a person may read as a digit.
 """
 
 from functools import cache
@@ -26,10 +25,10 @@ GEOMETRY = Augmentation(
 
 
 def outliers(digits: NDArray[np.uint8], rng: np.random.Generator) -> Batch:
-    """Make one non-digit for every digit given; some are made from those digits.
+    """Draw one non-digit for each digit; overlays are made of the digits themselves.
 
     Args:
-        digits: uint8 `[N, 28, 28]`, material for the overlays.
+        digits: uint8 `[N, 28, 28]`.
         rng: The source of every random choice.
 
     Returns:
@@ -48,8 +47,8 @@ def outliers(digits: NDArray[np.uint8], rng: np.random.Generator) -> Batch:
 
 @cache
 def _glyph_sheet() -> NDArray[np.uint8]:
-    """Render every glyph as MNIST was made: longer side 20, centre of mass in the middle."""
-    import matplotlib  # late: only its font files are wanted, and only when letters are drawn
+    """Render every glyph in MNIST's form: longer side 20, centre of mass in the middle."""
+    import matplotlib  # here, because only its font files are needed, and only for letters
 
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     drawn = []
@@ -78,16 +77,16 @@ def _glyph_sheet() -> NDArray[np.uint8]:
 
 
 def letters(n: int, rng: np.random.Generator) -> Batch:
-    """Draw `n` letters and signs, bent like the digits are."""
+    """Draw `n` letters and signs with the digits' augmentation."""
     sheet = _glyph_sheet()
     return augment(sheet[rng.integers(len(sheet), size=n)], GEOMETRY, rng)
 
 
 def scribbles(n: int, rng: np.random.Generator) -> Batch:
-    """Draw `n` tangles of four to seven quadratic curves; fewer could be a digit."""
+    """Draw `n` scribbles of four to seven quadratic curves; fewer could form a digit."""
     curves, steps = int(rng.integers(4, 8)), np.linspace(0, 1, 9, dtype=np.float32)
     ends = rng.uniform(2, 26, size=(n, curves, 3, 2)).astype(np.float32)
-    joined = rng.random((n, curves)) < 0.7  # most curves go on where the last one ended
+    joined = rng.random((n, curves)) < 0.7  # most curves start where the previous one ended
     for curve in range(1, curves):
         here = joined[:, curve]
         ends[here, curve, 0] = ends[here, curve - 1, 2]
@@ -102,14 +101,14 @@ def scribbles(n: int, rng: np.random.Generator) -> Batch:
 
 
 def overlays(digits: NDArray[np.uint8], rng: np.random.Generator) -> Batch:
-    """Print each digit over another one, turned by a quarter."""
+    """Draw each digit over another one that is rotated by 90 degrees."""
     one = augment(digits, GEOMETRY, rng)
     other = augment(np.rot90(digits[rng.permutation(len(digits))], axes=(1, 2)), GEOMETRY, rng)
     return np.maximum(one, other)
 
 
 def textures(n: int, rng: np.random.Generator) -> Batch:
-    """Make `n` clouds, blotches, gratings and fields of noise."""
+    """Draw `n` textures: smooth noise, gratings and white noise."""
     field, _ = elastic_field(n, float(rng.uniform(0.7, 4)), rng)
     y, x = np.mgrid[0:28, 0:28].astype(np.float32)
     angle = rng.uniform(0, np.pi, (n, 1, 1)).astype(np.float32)

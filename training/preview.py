@@ -1,4 +1,4 @@
-"""Pictures of what training shows a network: digits and outliers as a recipe changes them."""
+"""Draw what a recipe shows a network in training: augmented digits and outliers."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,12 @@ ZOOM = 2
 
 
 def preview(digits: Split, recipe: Recipe, seed: int, columns: int = 12) -> NDArray[np.uint8]:
-    """Draw a digit of each class, as it is and changed, and a row of outliers.
+    """Draw a digit of each class with augmented copies, and a row of outliers.
 
     Args:
         digits: At least one of each class.
-        recipe: Its augmentation is shown; outliers only where it has a share of them.
-        seed: Of the choice of digits and of all changes.
+        recipe: The recipe whose augmentation is shown; outliers only if it has a share of them.
+        seed: Seed of the choice of digits and of all changes.
         columns: Pictures in a row; the first of each row of digits is the original.
 
     Returns:
@@ -36,7 +36,7 @@ def preview(digits: Split, recipe: Recipe, seed: int, columns: int = 12) -> NDAr
 
 
 def _sheet(pictures: Batch, columns: int) -> NDArray[np.uint8]:
-    """Lay pictures out in rows, enlarged, with white between them."""
+    """Arrange enlarged pictures in rows with white gaps."""
     rows = len(pictures) // columns
     cells = np.pad(pictures, [(0, 0), (0, GAP), (0, GAP)])  # (N, 30, 30)
     side = SIDE + GAP

@@ -1,4 +1,4 @@
-"""Resampling and neighbourhoods of whole batches of 28x28 images, in NumPy."""
+"""Resampling and grey morphology for batches of 28x28 images, in NumPy."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ AXIS = np.arange(SIDE, dtype=np.float32)
 
 
 def uniform(rng: np.random.Generator, low: float, high: float, n: int) -> Batch:
-    """Draw one number per image, shaped to multiply a batch."""
+    """Draw one number for each image, float32 `[n, 1, 1]`."""
     return rng.uniform(low, high, size=(n, 1, 1)).astype(np.float32)
 
 
@@ -24,12 +24,12 @@ def elastic_field(n: int, sigma: float, rng: np.random.Generator) -> tuple[Batch
 
 
 def sample(batch: Batch, y: Batch, x: Batch) -> Batch:
-    """Read every image at fractional positions, bilinearly, with black outside.
+    """Sample every image at fractional positions by bilinear interpolation; black outside.
 
     Args:
         batch: float32 `[N, 28, 28]`.
-        y: Row index of each wanted value, `[N, 28, 28]`.
-        x: Column index of each wanted value, `[N, 28, 28]`.
+        y: Row of each output pixel, `[N, 28, 28]`.
+        x: Column of each output pixel, `[N, 28, 28]`.
 
     Returns:
         float32 `[N, 28, 28]`.
@@ -56,7 +56,7 @@ def gaussian_matrix(sigma: float) -> NDArray[np.float32]:
 
 
 def dilate(batch: Batch) -> Batch:
-    """Grey dilation by the 4-neighbour cross: the brightest of a pixel and its neighbours."""
+    """Grey dilation by the 4-neighbour cross: the maximum of a pixel and its neighbours."""
     padded = np.pad(batch, ((0, 0), (1, 1), (1, 1)))
     rows = np.maximum(padded[:, :-2, 1:-1], padded[:, 2:, 1:-1])
     columns = np.maximum(padded[:, 1:-1, :-2], padded[:, 1:-1, 2:])

@@ -1,4 +1,4 @@
-"""Pen strokes drawn onto batches of 28x28 images by their distance to line segments."""
+"""Draw pen strokes on batches of 28x28 images, by the distance to line segments."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ def draw_segments(
 
     Args:
         start: float32 `[N, K, 2]`, (y, x) of each segment's start, pixels.
-        end: float32 `[N, K, 2]`, likewise of its end.
+        end: float32 `[N, K, 2]`, (y, x) of each segment's end, pixels.
         radius: float32 `[N]`, half the width of the pen in each image, pixels.
 
     Returns:

@@ -1,4 +1,4 @@
-"""One table of several models: what each costs and how well it reads."""
+"""A table that compares models: size, time and errors."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ COLUMNS = (
 
 
 def markdown(rows: Sequence[tuple[str, ...]]) -> str:
-    """Lay rows out under `COLUMNS` as a Markdown table."""
+    """Return a Markdown table with `COLUMNS` as its header."""
     lines = [COLUMNS, ("---",) * len(COLUMNS), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
@@ -28,7 +28,7 @@ def markdown(rows: Sequence[tuple[str, ...]]) -> str:
 def row(
     metadata: Metadata, validation: Evaluation, test: Evaluation, microseconds: float
 ) -> tuple[str, ...]:
-    """Write one model's figures, in the order of `COLUMNS`.
+    """Return one model's figures in the order of `COLUMNS`.
 
     Args:
         metadata: The model's name and size.

@@ -1,4 +1,4 @@
-"""One file per network or ensemble; `RECIPES` lists the networks by name."""
+"""The recipes: one file for each network or ensemble. `RECIPES` lists the networks by name."""
 
 from training.recipe import Recipe
 from training.recipes import classic, compact, deep, dropconnect, kernel5, large, quick, wide

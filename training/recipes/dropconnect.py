@@ -1,6 +1,8 @@
-"""The classic convolutions under a dense layer with DropConnect.
+"""The convolutions of `classic` and a dense layer with DropConnect (Wan et al., 2013).
 
 Command: `digitscope train --recipe dropconnect --data mnist.npz`
+Cost: an hour on two cores. 14.9 million multiply-adds.
+Result: 31 of 10,000 test digits misread (version 2, docs/training-log.md).
 """
 
 from training.architectures import dropconnect

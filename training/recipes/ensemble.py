@@ -1,8 +1,10 @@
-"""Nine networks of five forms, voting with equal weights.
+"""Nine networks of five forms, whose probabilities are averaged.
 
 Command: `digitscope ensemble --data mnist.npz`
+Cost: 5 minutes on an H200, a night on two cores. 461 million multiply-adds.
+Result: 18 of 10,000 test digits misread (version 5, docs/training-log.md).
 
-Two seeds of each form but the smallest, all taken without looking at how they read held-out digits.
+Each form has two seeds, the smallest one seed. No member was chosen by its validation error.
 """
 
 from dataclasses import replace

@@ -1,7 +1,7 @@
-"""How trainings end that are to read clean digits best: a few epochs of weak changes.
+"""The last epochs of networks that should read clean digits best: weak changes only.
 
-Outliers are left out, which costs a part of what tells digits from other things
-(docs/training-log.md); recipes that are to keep it say so.
+Without outliers the score tells digits from non-digits less well (docs/training-log.md); a recipe
+that needs this sets `outlier_share` in its own finish.
 """
 
 from training.augment import Augmentation

@@ -1,6 +1,7 @@
 """The classic network in about two minutes on two cores: `digitscope train --quick`.
 
 Command: `digitscope train --quick --data mnist.npz`
+Cost: two minutes on two cores. For a first try; its error is not recorded.
 """
 
 from dataclasses import replace

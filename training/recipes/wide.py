@@ -1,11 +1,12 @@
 """A member of the ensemble: a strided first convolution, then four wide 3x3 convolutions.
 
 Command: `digitscope ensemble --data mnist.npz` trains it with the others, `digitscope train
---recipe wide --data mnist.npz` on its own. 71 million multiply-adds.
+--recipe wide --data mnist.npz` on its own.
+Cost: 71 million multiply-adds.
+Result: 14 to 18 of 5,000 held-out digits misread (ensemble, version 5).
 
-It is shown turned, shifted, sheared and scaled digits only, about as far as the best published
-ensemble that does not choose by the test split; no corruptions, no outliers. So it errs in other
-ways than the members that are shown everything.
+It sees geometric changes only, no corruptions and no outliers, so its errors differ from those of
+the other members.
 """
 
 from training.architectures import deep
