@@ -1,4 +1,4 @@
-"""The README's commands, run as they are written."""
+"""The commands of the README and of the guides, run as they are written."""
 
 import json
 import os
@@ -18,10 +18,13 @@ from app.bundle import Metadata
 from app.settings import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text()
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-COMMANDS = [
-    line for block in BLOCKS for line in block.splitlines() if line and not line.startswith("#")
-]
+USING, *OTHER_GUIDES = (
+    (REPOSITORY / "docs" / f"{name}.md").read_text() for name in ("using", "deploying", "training")
+)
+BLOCKS = re.findall(r"```sh\n(.*?)```", "\n".join([README, USING, *OTHER_GUIDES]), re.DOTALL)
+# Each command once, in the order of the pages.
+COMMANDS = list(dict.fromkeys(line for block in BLOCKS for line in block.splitlines() if line))
+MAX_README_WORDS = 600  # before "Where things are"
 CLIENTS = REPOSITORY / ".venv" / "clients" / ".node"
 RAY_SERVERS = [line for line in COMMANDS if re.search(r"digitscope cluster|serve run", line)]
 SERVERS = [
@@ -59,18 +62,21 @@ def served(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def test_first_commands() -> None:
-    """The README starts with `make serve`, `make test` and one curl command."""
+    """The README starts with `make serve`, `make test` and one curl command, and stays short."""
     assert COMMANDS[:2] == ["make serve", "make test"]
     assert COMMANDS[2].startswith("curl ")
+    assert len(README.partition("## Where things are")[0].split()) <= MAX_README_WORDS
 
 
 @pytest.mark.parametrize("served", SERVERS, indirect=True)
 def test_curl_gives_the_answer_shown(served: None) -> None:
-    """The curl command gives the answer that the README shows below it."""
+    """The curl command gives the answer that the guide shows, and the README in part."""
     command = next(line for line in COMMANDS if line.startswith("curl"))
-    shown = json.loads(
-        re.search(re.escape(command) + r".*?```json\n(.*?)```", README, re.DOTALL)[1]
+    shown, part = (
+        json.loads(re.search(re.escape(command) + r".*?```json\n(.*?)```", page, re.DOTALL)[1])
+        for page in (USING, README)
     )
+    assert part.items() <= shown.items()
     done = subprocess.run(shlex.split(command), cwd=REPOSITORY, capture_output=True, check=True)
     answer = json.loads(done.stdout)
     assert answer["probabilities"] == pytest.approx(shown["probabilities"], abs=1e-3)
@@ -83,7 +89,7 @@ def test_curl_gives_the_answer_shown(served: None) -> None:
 
 @pytest.mark.clients
 def test_clients_are_generated(served: None) -> None:
-    """The client generators accept `make serve`, by the README's commands."""
+    """The client generators accept `make serve`, by the guide's commands."""
     commands = [line for line in COMMANDS if "/clients/" in line]
     assert len(commands) == 2
     if not CLIENTS.exists() and "DEMAND_CLIENTS" not in os.environ:
@@ -96,7 +102,11 @@ def test_clients_are_generated(served: None) -> None:
         assert "warning" not in done.stdout.lower(), done.stdout
 
 
-@pytest.mark.parametrize("folder", sorted((REPOSITORY / "model").iterdir()), ids=lambda at: at.name)
+@pytest.mark.parametrize(
+    "folder",
+    sorted(path.parent for path in (REPOSITORY / "model").glob("*/metadata.json")),
+    ids=lambda at: at.name,
+)
 def test_table_of_models_matches_the_metadata(folder: Path) -> None:
     """Each row of the table of models matches the model's metadata."""
     known = Metadata.model_validate_json((folder / "metadata.json").read_text())
@@ -120,7 +130,7 @@ def test_table_of_models_matches_the_metadata(folder: Path) -> None:
     ],
 )
 def test_digitscope_command_runs(command: str, tmp_path) -> None:
-    """Each `digitscope` command of the README that needs no MNIST succeeds; the others exist."""
+    """Each `digitscope` command of the pages that needs no MNIST succeeds; the others exist."""
     words = shlex.split(command)
     if "--data" in words:
         words = [*words[:2], "--help"]
@@ -131,7 +141,7 @@ def test_digitscope_command_runs(command: str, tmp_path) -> None:
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("make ")])
 def test_make_commands_are_targets(command: str) -> None:
-    """Each `make` command of the README is a target."""
+    """Each `make` command of the pages is a target."""
     words = [*shlex.split(command), "--dry-run"]
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -18,7 +18,7 @@ from tests.server.process import eventually
 pytestmark = pytest.mark.container
 BASE, IMAGE = "localhost/stand-in", "localhost/digitscope"
 SOURCE = "https://example.org/digitscope"
-README = (REPOSITORY / "README.md").read_text()
+GUIDE = " ".join((REPOSITORY / "docs" / "deploying.md").read_text().split())
 
 
 @pytest.fixture(scope="module")
@@ -122,9 +122,9 @@ def test_change_of_code_leaves_the_dependencies(images: Images, tmp_path: Path) 
 
 
 def test_size_of_the_image(images: Images, container: Container) -> None:
-    """The sizes that the README states are right within a tenth."""
+    """The sizes that the guide states are right within a tenth."""
     root = Path(images.buildah("mount", container.name))
-    said = re.search(r"adds (\d+) MB to its base .*?, (\d+) MB of them models", README, re.DOTALL)
+    said = re.search(r"adds (\d+) MB to its base .*?, (\d+) MB of them models", GUIDE)
     assert said
     for stated, folders in zip(
         said.groups(), [("venv", "srv"), ("srv/digitscope/model",)], strict=True
