@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorF
 def empty_plots() -> Iterator[None]:
     """Draw no plots: they take a quarter of a publication; test_publish.py tests them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.card._save", lambda figure, path: path.touch())
+        patch.setattr("training.plots._save", lambda figure, path: path.touch())
         yield
 
 
