@@ -108,6 +108,24 @@ class UnsupportedLayerError(DigitscopeError):
     slug = "unsupported-layer"
 
 
+class OutOfMemoryError(DigitscopeError):
+    """The machine has no memory left for this request."""
+
+    status = 503
+    title = "Out of memory"
+    slug = "out-of-memory"
+    headers: Mapping[str, str] = {"Retry-After": "5"}
+
+
+class MemoryBudgetError(DigitscopeError):
+    """The memory that requests share is in use."""
+
+    status = 503
+    title = "Too busy"
+    slug = "memory-budget"
+    headers: Mapping[str, str] = {"Retry-After": "1"}
+
+
 class NotReadyError(DigitscopeError):
     """The model is not loaded yet, or the service is shutting down."""
 

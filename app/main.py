@@ -13,7 +13,9 @@ from starlette.types import ASGIApp, Lifespan
 from threadpoolctl import threadpool_limits
 
 from app.errors import DigitscopeError
+from app.imaging.decoder_pool import DecoderPool
 from app.inference.registry import Registry
+from app.memory_budget import MemoryBudget
 from app.models import load_models
 from app.protocols import oip, tfserving
 from app.routes import (
@@ -46,6 +48,7 @@ from app.web.responses.predictions import prediction_texts
 from app.web.service import Service
 
 log = logging.getLogger(__name__)
+DECODER_IDLE_S = 30.0  # seconds without an image file, after which a decoder process ends
 RELOAD_POLL_S = 1.0  # seconds between checks for bundles that another worker has reloaded
 TRIM_AFTER_S = 2.0  # idle seconds after which a thread pool returns its freed memory
 
@@ -101,10 +104,13 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
         exit_with_supervisor()
         reloading = asyncio.create_task(_reload_changed(service)) if settings.admin_token else None
         warming_up = asyncio.create_task(_warm_up(app))
+        closing_idle = asyncio.create_task(_close_idle_decoders(service.decoders))
         yield {"service": service, "connections": connections}
         (await warming_up).restore_original_limits()
         if reloading:
             reloading.cancel()
+        closing_idle.cancel()
+        service.decoders.close()
         running.clear()
         service.close()
 
@@ -174,6 +180,7 @@ def _create_service(
             trim_after_s=trim_after_s,
         )
 
+    memory = MemoryBudget(settings.memory_budget_mb << 20)
     return Service(
         registry=registry,
         prediction_pool=pool("fast", settings.threads, settings.max_queue),
@@ -187,6 +194,13 @@ def _create_service(
         ),
         limits=Limits(settings.max_body_bytes, settings.max_batch_items),
         max_pixels=settings.max_pixels,
+        memory=memory,
+        decoders=DecoderPool(
+            size=settings.threads,
+            timeout_s=settings.decode_timeout_s,
+            memory_bytes=settings.decode_memory_mb << 20,
+            working_memory=memory.working,
+        ),
         metrics=metrics,
         drain=drain,
         admin=Admin(settings.admin_token),
@@ -209,6 +223,13 @@ async def _warm_up(app: FastAPI) -> threadpool_limits:
         route.matches({"type": "http", "method": "GET", "path": "/nowhere", "headers": []})
         await asyncio.sleep(0)
     return limits
+
+
+async def _close_idle_decoders(decoders: DecoderPool) -> None:
+    """Give back the memory of decoder processes that are not needed at present."""
+    while True:
+        await asyncio.sleep(DECODER_IDLE_S / 2)
+        decoders.close_idle(DECODER_IDLE_S)
 
 
 async def _reload_changed(service: Service) -> None:

@@ -15,7 +15,7 @@ from app.imaging.decode import Upload
 from app.imaging.polarity import DetectedPolarity
 from app.imaging.segment import Segment, StrokeGroup, segment
 from app.inference.model import Model
-from app.recognise import ImageInput, Options, ensure_decoded
+from app.recognise import ImageInput, Options, ensure_decoded, working_bytes
 from app.verdict import Verdict, energy, judge
 
 # Penalty for each cut, in nats: a reading with one more digit must be e times as likely. Without
@@ -82,7 +82,8 @@ def read_page(image: ImageInput, model: Model, options: Options) -> Page:
             " send each digit to /predict."
         )
     upload = ensure_decoded(image, options)
-    groups, polarity = segment(upload, polarity=options.polarity)
+    with options.working_memory(working_bytes(upload)):
+        groups, polarity = segment(upload, polarity=options.polarity)
     pieces = [piece for group in groups for piece in group.segments]
     digits, likelihoods = _read_pieces(pieces, model)
     lines: list[list[PageDigit]] = [[] for _ in range(max(group.line for group in groups) + 1)]

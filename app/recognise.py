@@ -3,13 +3,14 @@
 Knows arrays and models; knows nothing of HTTP. Raises the errors of `app.errors`.
 """
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,16 @@ ImageInput = bytes | NDArray[np.uint8] | Upload
 # A list of images, in which an unreadable one is its error, or the pixels of all, [N, 28, 28].
 Images = Sequence[ImageInput | DigitscopeError] | Pixels
 _NO_LOCK = nullcontext()
+# Bytes that the preparation holds for each pixel of a decoded image, and for any image; measured.
+WORKING_BYTES_PER_PIXEL, WORKING_BYTES = 32, 1 << 20
+
+
+class Decoder(Protocol):
+    """Decodes an image file as `app.imaging.decode.decode` does."""
+
+    def __call__(self, data: bytes, *, max_pixels: int) -> Upload:
+        """Return the pixels of a file."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -50,11 +61,15 @@ class Options:
         preprocess: `auto` prepares an image as MNIST was made; `none` takes a 28x28 as it is.
         polarity: Which side is ink; `auto` detects it.
         max_pixels: Largest width times height that is decoded.
+        decode: Decodes the files, by default in this thread.
+        working_memory: Holds so many bytes for the preparation of an image, by default any number.
     """
 
     preprocess: Preprocess = "auto"
     polarity: Polarity = "auto"
     max_pixels: int = 20_000_000
+    decode: Decoder = decode
+    working_memory: Callable[[int], AbstractContextManager[None]] = lambda size: nullcontext()
 
 
 def ensure_decoded(image: ImageInput, options: Options) -> Upload:
@@ -65,7 +80,7 @@ def ensure_decoded(image: ImageInput, options: Options) -> Upload:
         TooLargeError: The image has more than `max_pixels` pixels.
     """
     if isinstance(image, bytes):
-        return decode(image, max_pixels=options.max_pixels)
+        return options.decode(image, max_pixels=options.max_pixels)
     return image if isinstance(image, Upload) else from_pixels(image)
 
 
@@ -96,8 +111,14 @@ def read_image(image: ImageInput, options: Options, *, record: bool = False) -> 
     if options.preprocess == "none":
         prepared = (as_is(upload, polarity=options.polarity),)
     else:
-        prepared = candidates(upload, polarity=options.polarity, record=record)
+        with options.working_memory(working_bytes(upload)):
+            prepared = candidates(upload, polarity=options.polarity, record=record)
     return PreparedImage(upload, prepared, time.perf_counter() - began)
+
+
+def working_bytes(upload: Upload) -> int:
+    """Return about how many bytes the preparation of an image holds at once."""
+    return WORKING_BYTES + WORKING_BYTES_PER_PIXEL * math.prod(upload.pixels.shape[:2])
 
 
 def recognise(image: ImageInput, model: Model, options: Options) -> Prediction:
@@ -200,55 +221,67 @@ class _Batch(NamedTuple):
 
 
 def _read_each(images: Images, options: Options) -> _Batch:
-    decoded = [_decode_or_error(image, options) for image in images]
-    plain = [_plain_pixels(image) for image in decoded]
-    stacked = _stack([pixels for pixels in plain if pixels is not None])
-    passes = iter(_passthrough(stacked, options).tolist())  # one for each plain image
+    """Decode and prepare images one by one: only one decoded photo is in memory at a time."""
+    read = [_read_or_error(image, options) for image in images]
+    plain = [image for image in read if isinstance(image, _Plain)]
+    passes = iter(_passthrough(_stack([image.pixels for image in plain]), options).tolist())
     inputs = list[NDArray[np.uint8]]()
     summaries, counts, errors = list[InputSummary](), list[int](), dict[int, DigitscopeError]()
-    for index, (image, pixels) in enumerate(zip(decoded, plain, strict=True)):
+    for index, image in enumerate(read):
+        if isinstance(image, _Plain):
+            image = image.passed() if next(passes) else _prepare_or_error(image.upload, options)
         if isinstance(image, DigitscopeError):
             errors[index] = image
-        elif pixels is not None and next(passes):
-            inputs.append(pixels)
-            counts.append(1)
-            upload = image if isinstance(image, Upload) else from_pixels(pixels)
-            summaries.append(_summarise(upload, "light-on-dark", ()))
-        else:
-            check_cancelled()
-            try:
-                read = read_image(image, options)
-            except DigitscopeError as error:
-                errors[index] = error
-                continue
-            inputs += [candidate.pixels for candidate in read.candidates]
-            counts.append(len(read.candidates))
-            summaries += [
-                _summarise(read.upload, candidate.polarity, candidate.warnings)
-                for candidate in read.candidates
-            ]
+            continue
+        inputs += image.pixels
+        counts.append(len(image.pixels))
+        summaries += image.summaries
     return _Batch(_stack(inputs), summaries, counts, errors)
 
 
-def _decode_or_error(
+class _Plain(NamedTuple):
+    """A grey 28x28 image, of which many are checked at once whether they are MNIST-shaped."""
+
+    upload: Upload
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        return self.upload.pixels
+
+    def passed(self) -> "_Prepared":
+        """Return the image as the network's input."""
+        return _Prepared([self.pixels], [_summarise(self.upload, "light-on-dark", ())])
+
+
+class _Prepared(NamedTuple):
+    """The candidates of one image, and a summary for each."""
+
+    pixels: list[NDArray[np.uint8]]
+    summaries: list[InputSummary]
+
+
+def _read_or_error(
     image: ImageInput | DigitscopeError, options: Options
-) -> Upload | NDArray[np.uint8] | DigitscopeError:
-    if not isinstance(image, bytes):
+) -> "_Plain | _Prepared | DigitscopeError":
+    if isinstance(image, DigitscopeError):
         return image
     check_cancelled()
     try:
-        return decode(image, max_pixels=options.max_pixels)
+        upload = ensure_decoded(image, options)
     except DigitscopeError as error:
         return error
+    return _Plain(upload) if is_grey_28x28(upload) else _prepare_or_error(upload, options)
 
 
-def _plain_pixels(
-    image: Upload | NDArray[np.uint8] | DigitscopeError,
-) -> NDArray[np.uint8] | None:
-    """Return the pixels of a grey, opaque 28x28 image, and None for all others."""
-    if isinstance(image, Upload):
-        return image.pixels if is_grey_28x28(image) else None
-    return image if isinstance(image, np.ndarray) else None
+def _prepare_or_error(upload: Upload, options: Options) -> "_Prepared | DigitscopeError":
+    try:
+        read = read_image(upload, options)
+    except DigitscopeError as error:
+        return error
+    return _Prepared(
+        [candidate.pixels for candidate in read.candidates],
+        [_summarise(upload, each.polarity, each.warnings) for each in read.candidates],
+    )
 
 
 def _passthrough(images: Pixels, options: Options) -> NDArray[np.bool_]:

@@ -45,6 +45,31 @@ class Settings(BaseSettings):
             " low refuses photos from phones."
         ),
     )
+    decode_timeout_s: float = Field(
+        2.0,
+        gt=0,
+        description=(
+            "CPU time in seconds that one image file may take to decode; then it gets 413. Too low"
+            " refuses large photos on slow machines."
+        ),
+    )
+    decode_memory_mb: int = Field(
+        192,
+        ge=64,
+        description=(
+            "Memory in MiB that one image file may take to decode; a file that needs more gets 413."
+            " 20 million pixels take about 130."
+        ),
+    )
+    memory_budget_mb: int = Field(
+        384,
+        ge=64,
+        description=(
+            "Memory in MiB that the requests of one process share: half for request bodies of more"
+            " than 64 KiB, half for decoding and preparing images. A body that does not fit gets"
+            " 503, an image waits. The process takes about 140 MiB in addition."
+        ),
+    )
     max_batch_items: int = Field(
         1024, ge=1, description="Most images in one /predict/batch request; more get 413."
     )

@@ -13,13 +13,8 @@ from PIL import Image, UnidentifiedImageError
 
 from app.errors import UndecodableError
 from app.imaging.colour_modes import has_equal_channels, to_8_bit
+from app.imaging.file_structure import check_size, check_structure
 from app.imaging.formats import FORMAT_NAMES, PILLOW_NAMES
-from app.imaging.header_checks import (
-    check_jpeg_scans,
-    check_size,
-    check_tiff_tiles,
-    check_webp_size,
-)
 from app.imaging.pillow import PILLOW_ERRORS
 from app.imaging.png_reader import is_small_png, read_grey_png
 
@@ -97,12 +92,10 @@ def decode(data: bytes, *, max_pixels: int) -> Upload:
         height, width = pixels.shape
         check_size(width, height, max_pixels)
         return Upload(pixels, None, "png", width, height)
-    check_webp_size(data, max_pixels)
+    check_structure(data, max_pixels=max_pixels)
     try:
         with Image.open(io.BytesIO(data), formats=PILLOW_NAMES) as image:
             check_size(image.width, image.height, max_pixels)
-            check_tiff_tiles(image)
-            check_jpeg_scans(image, data)
             return _read(image, data)
     except PILLOW_ERRORS as error:
         raise UndecodableError(_explain(data, error)) from error

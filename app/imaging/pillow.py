@@ -4,7 +4,7 @@ import struct
 
 from PIL import Image
 
-# `header_checks` counts the pixels before anything is decoded. Pillow's own limit would warn or
+# `file_structure` counts the pixels before anything is decoded. Pillow's own limit would warn or
 # raise at a size of its own.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -22,6 +22,5 @@ PILLOW_ERRORS = (
     OverflowError,
     ZeroDivisionError,
     RuntimeError,
-    MemoryError,
     struct.error,
 )

@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 
 import numpy as np
 
+from app.cancellation import check_cancelled
 from app.errors import InvalidInputError
 from app.imaging.components import find_components, select_writing, stroke_mask
 from app.imaging.decode import Upload
@@ -89,6 +90,7 @@ def prepare_fully(
         grey,
         parameters,
     )
+    check_cancelled()
     evidence = measure_polarity(grey)
     chosen = evidence.polarity if polarity == "auto" else polarity
     recorder.add(
@@ -97,9 +99,11 @@ def prepare_fully(
         grey if chosen == "light-on-dark" else 255 - grey,
         {"polarity": chosen, **evidence.rounded()},
     )
+    check_cancelled()
     ink, parameters = extract_ink(grey, chosen, flatten="background" not in skip)
     white = max(1.0, 1.2 * ink.peak)
     recorder.add("background", OPTIONAL_STAGES["background"], ink.amount, parameters, white)
+    check_cancelled()
     writing, parameters, warnings = clean(ink, enabled="clean" not in skip)
     recorder.add("clean", OPTIONAL_STAGES["clean"], writing, parameters, white)
     pixels, placement = to_mnist_form(
@@ -153,6 +157,7 @@ def clean(ink: Ink, *, enabled: bool) -> tuple[Grey, dict[str, object], list[str
     if not enabled:
         return np.where(grow(ink.amount > ink.faint), ink.amount, 0), {"skipped": True}, []
     ink, lines = remove_ruled_lines(ink)
+    check_cancelled()
     components = find_components(ink, stroke_mask(ink))
     writing, dropped = select_writing(components)
     warnings = []

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from app.cancellation import check_cancelled
 from app.imaging.filters import Grey, Mask
 from app.imaging.page_size import is_page
 
@@ -24,6 +25,8 @@ FULL_LENGTH, MIN_LENGTH = 1.0, 0.25
 MIN_COVERED = 0.75  # share of a line's length that must be inked
 MIN_STRENGTH = 1.5  # grey levels by which a line must exceed the ink on both sides
 MAX_CANDIDATES = 250  # lines tested per direction and pass; only a texture has more
+# Candidates in a row that are no line: what follows has fewer votes and is a texture.
+MAX_MISSES = 40
 MAX_THICKNESS = 0.02  # thickness of a line, as a share of the page's shorter side
 
 
@@ -112,14 +115,18 @@ def find_lines(amount: Grey, noise: float) -> list[Line]:
     for length in (FULL_LENGTH, MIN_LENGTH):
         share = np.where(voters >= length * BLOCKS, votes / np.maximum(voters, 1), 0)
         best = share.max(axis=0)
+        misses = 0
         for start in np.argsort(-best, kind="stable")[:MAX_CANDIDATES]:
-            if best[start] < MIN_VOTES:
+            if best[start] < MIN_VOTES or misses == MAX_MISSES:
                 break
             if taken[start]:
                 continue
+            check_cancelled()
             slope = float(np.median(slopes[share[:, start] == best[start]]))
             line = _fit_line(padded, float(start - outside), slope, thickness, length)
+            misses += 1
             if line is not None and (length == FULL_LENGTH or _is_like(line, lines)):
+                misses = 0
                 lines.append(line)
                 row = round(line.start) + outside
                 taken[max(0, row - thickness) : row + thickness + 1] = True

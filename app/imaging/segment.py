@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from app.cancellation import check_cancelled
 from app.errors import BlankImageError
 from app.imaging.components import (
     Components,
@@ -106,9 +107,12 @@ def segment(
         BlankImageError: There is no ink on the image.
     """
     grey, _ = to_grey(upload)
+    check_cancelled()
     chosen = measure_polarity(grey).polarity if polarity == "auto" else polarity
     ink, _ = extract_ink(grey, chosen)
+    check_cancelled()
     ink, _ = remove_ruled_lines(ink)
+    check_cancelled()
     components = find_components(ink, stroke_mask(ink))
     if not len(components):
         raise BlankImageError("No ink was found: the image shows nothing but ruled lines or noise.")
@@ -117,6 +121,7 @@ def segment(
     segments = 0
     for line, line_boxes in enumerate(_text_lines(boxes)):
         for box in line_boxes:
+            check_cancelled()
             cut = segments < MAX_SEGMENTS
             group = _segment_group(box, line, components, ink, upload.factor, cut=cut)
             groups.append(group)

@@ -75,7 +75,7 @@ async def recognise_files(
     Raises:
         DigitscopeError: The error of the first unreadable file, with its index in the message.
     """
-    options = Options(max_pixels=service.max_pixels)
+    options = service.file_options
     parts = await service.recognise_many(
         list(files), model, options, lambda result: result, disconnected=disconnected(request)
     )

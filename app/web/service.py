@@ -7,15 +7,18 @@ that returns when their client disconnects (`app.cancellation.Disconnected`).
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 
 from app.cancellation import Disconnected
+from app.imaging.decoder_pool import DecoderPool
 from app.imaging.png_reader import is_small_png
 from app.inference.model import INT8_BATCH_SIZES, Model
 from app.inference.registry import Registry
+from app.memory_budget import MemoryBudget
 from app.predictions import BatchResult
 from app.recognise import (
     ImageInput,
@@ -53,6 +56,8 @@ class Service:
         micro_batcher: Runs fast networks on the event loop, or in a thread beside it.
         limits: Largest request body and most images in one request.
         max_pixels: Largest image, width times height.
+        memory: The memory that requests share.
+        decoders: Processes that decode image files.
         metrics: The counters of this process.
         drain: Whether the process is shutting down.
         admin: Checks the admin token.
@@ -69,6 +74,8 @@ class Service:
     micro_batcher: MicroBatcher
     limits: Limits
     max_pixels: int
+    memory: MemoryBudget
+    decoders: DecoderPool
     metrics: Metrics
     drain: Drain
     admin: Admin
@@ -77,8 +84,15 @@ class Service:
 
     def options(self, query: ImageQuery) -> Options:
         """Combine a request's query parameters with the limits of the service."""
+        return replace(self.file_options, preprocess=query.preprocess, polarity=query.polarity)
+
+    @cached_property
+    def file_options(self) -> Options:
+        """The options of a file that comes without parameters."""
         return Options(
-            preprocess=query.preprocess, polarity=query.polarity, max_pixels=self.max_pixels
+            max_pixels=self.max_pixels,
+            decode=self.decoders.decode,
+            working_memory=self.memory.working,
         )
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from app.errors import UndecodableError
 from app.imaging.decode import decode
-from app.imaging.header_checks import MAX_TILE_PIXELS
+from app.imaging.file_structure import MAX_TIFF_TILE_PIXELS
 from tests.imaging.files import saved
 
 LIMIT = 1_000_000
@@ -39,7 +39,7 @@ def _tiled(width: int, length: int) -> bytes:
 @pytest.mark.parametrize("side", [30_000, 60_000])
 def test_huge_tiles_are_refused(side: int) -> None:
     """A TIFF with huge tiles is refused, because a tile is decoded as a whole."""
-    with pytest.raises(UndecodableError, match=f"at most {MAX_TILE_PIXELS}"):
+    with pytest.raises(UndecodableError, match=f"at most {MAX_TIFF_TILE_PIXELS}"):
         decode(_tiled(side, side), max_pixels=LIMIT)
 
 

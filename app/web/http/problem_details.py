@@ -64,6 +64,11 @@ def exception_response(request: Request, error: Exception) -> Response:
     if isinstance(error, (ClientDisconnect, WorkCancelled)):
         # Nobody receives this response; its status goes to the log and the metrics.
         return Response(status_code=CLIENT_CLOSED_REQUEST)
+    if isinstance(error, MemoryError):
+        log.error("request %s ran out of memory", request.state.request_id, exc_info=error)
+        return error_response(
+            request, errors.OutOfMemoryError("The service has no memory left; try again later.")
+        )
     log.error("request %s failed", request.state.request_id, exc_info=error)
     return error_response(
         request,

@@ -1,0 +1,77 @@
+"""One budget for the memory that requests hold: bodies, decoded pixels, working memory.
+
+Knows bytes and threads; knows nothing of requests. The budget counts what callers say that they
+hold; it allocates nothing.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from app.cancellation import check_cancelled
+from app.errors import MemoryBudgetError
+
+POLL_S = 0.05  # seconds between two looks at cancellation while a thread waits
+
+
+class MemoryBudget:
+    """A number of bytes that requests share: half for their bodies, half for work on them.
+
+    The halves are apart because work waits for memory while it holds its body: it would wait for
+    ever for bodies whose own work waits. All methods may be called from any thread.
+
+    Attributes:
+        share: Bytes of each half.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """Share `limit` bytes."""
+        self.share = limit // 2
+        self._bodies = self._work = 0
+        self._changed = threading.Condition()
+
+    @property
+    def used(self) -> int:
+        """Return the bytes that are held at present."""
+        return self._bodies + self._work
+
+    def hold_body(self, size: int) -> None:
+        """Count `size` bytes of a body; never waits, so the event loop may call it.
+
+        Raises:
+            MemoryBudgetError: They do not fit at present.
+        """
+        with self._changed:
+            if self._bodies + size > self.share:
+                raise MemoryBudgetError(
+                    f"The service holds {self._bodies >> 20} MiB of request bodies, of at most"
+                    f" {self.share >> 20} MiB; try again in a second."
+                )
+            self._bodies += size
+
+    def release_body(self, size: int) -> None:
+        """Give back `size` bytes that `hold_body` has counted."""
+        with self._changed:
+            self._bodies -= size
+
+    @contextmanager
+    def working(self, size: int) -> Iterator[None]:
+        """Wait in this thread until `size` bytes of working memory fit, and hold them.
+
+        A size above the share counts as the share, so that one request alone always runs.
+
+        Raises:
+            WorkCancelled: The client has gone, or its deadline has passed.
+        """
+        size = min(size, self.share)
+        with self._changed:
+            while self._work + size > self.share:
+                self._changed.wait(POLL_S)
+                check_cancelled()
+            self._work += size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._work -= size
+                self._changed.notify_all()
