@@ -50,7 +50,8 @@ def load_keras(content: bytes) -> "keras.Model":
         path = Path(folder) / "model.keras"
         path.write_bytes(content)
         try:
-            model: keras.Model = keras.models.load_model(path, compile=False, safe_mode=True)
+            with without_native_logs():
+                model: keras.Model = keras.models.load_model(path, compile=False, safe_mode=True)
         except (ValueError, OSError, KeyError, TypeError) as error:
             raise BundleError(f"The .keras file cannot be loaded in safe mode: {error}") from error
     return model

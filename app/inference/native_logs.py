@@ -11,10 +11,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Information and warnings; errors (E) and fatal errors (F) pass.
+# Information, warnings, and the error of a machine without a GPU; other errors pass.
 LOG_LINE = re.compile(
     rb"[IW]\d{4} \d\d:\d\d:|WARNING: All log messages before absl::"
-    rb"|INFO: Created TensorFlow Lite"
+    rb"|INFO: Created TensorFlow Lite|E\d{4} \d\d:\d\d:.*failed call to cuInit"
     rb"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IW] |fully_quantize: \d"
 )
 STDERR = 2

@@ -51,10 +51,12 @@ RecipeOption = Annotated[str, typer.Option(help="Name of a recipe in training/re
 
 
 def import_keras() -> None:
-    """Import Keras and its backend without their log lines."""
+    """Import Keras and start its backend without their log lines."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with without_native_logs():
-        import keras  # noqa: F401
+        import keras
+
+        keras.ops.zeros(1)  # finds the devices, which TensorFlow logs
 
 
 def find_recipe(name: str) -> "Recipe":
