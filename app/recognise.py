@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate
 from typing import Literal, NamedTuple, Protocol
@@ -53,6 +53,11 @@ class Decoder(Protocol):
         ...
 
 
+def unlimited(size: int) -> AbstractContextManager[None]:
+    """Hold any number of bytes: the memory of a command line needs no budget."""
+    return nullcontext()
+
+
 @dataclass(frozen=True)
 class Options:
     """How images are read.
@@ -68,8 +73,10 @@ class Options:
     preprocess: Preprocess = "auto"
     polarity: Polarity = "auto"
     max_pixels: int = 20_000_000
-    decode: Decoder = decode
-    working_memory: Callable[[int], AbstractContextManager[None]] = lambda size: nullcontext()
+    decode: Decoder = field(default=decode, repr=False)
+    working_memory: Callable[[int], AbstractContextManager[None]] = field(
+        default=unlimited, repr=False
+    )
 
 
 def ensure_decoded(image: ImageInput, options: Options) -> Upload:
