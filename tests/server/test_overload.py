@@ -122,10 +122,10 @@ def test_requests_of_disconnected_clients_are_dropped(tmp_path: Path) -> None:
 
 def test_batch_ends_with_its_deadline_or_client(tmp_path: Path) -> None:
     """A late batch gets 504, one whose client has gone is dropped; neither runs to its end."""
-    many = npy(np.stack([sample_pixels(n % 10) for n in range(256)]))
+    many = npy(np.stack([sample_pixels(n % 10) for n in range(96)]))
     path = "/predict/batch?model=ensemble"
     with serving(tmp_path, threads=1) as server:
-        assert len(server.ask(path, many, Content_Type=NPY).json) == 256
+        assert len(server.ask(path, many, Content_Type=NPY).json) == 96
         late = server.ask(path, many, Content_Type=NPY, X_Request_Timeout="0.02")
         assert (late.status, late.headers["content-type"]) == (504, "application/problem+json")
         left = _hold(server, path, many, NPY)
@@ -133,7 +133,7 @@ def test_batch_ends_with_its_deadline_or_client(tmp_path: Path) -> None:
         left.close()
         eventually(lambda: server.metric("digitscope_rejections_total", reason="client-gone") == 1)
         assert server.metric("digitscope_rejections_total", reason="deadline") == 1
-        assert server.metric("digitscope_verdicts_total", model="ensemble") == 256
+        assert server.metric("digitscope_verdicts_total", model="ensemble") == 96
         assert server.ask(body=sample_png(6)).json["digit"] == 6
 
 
