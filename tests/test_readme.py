@@ -124,7 +124,7 @@ def test_table_of_models_matches_the_metadata(folder: Path) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        line
+        pytest.param(line, marks=[pytest.mark.cluster] if "--ray" in line else [])
         for line in COMMANDS
         if line.startswith(".venv/bin/digitscope") and line not in RAY_SERVERS
     ],
