@@ -231,7 +231,7 @@ def test_finish(tiny: Recipe, train_digits: Split, held_out: Split, tmp_path: Pa
 def test_finish_that_cannot_be_trained_is_refused(small: Recipe) -> None:
     """A finish leaves epochs before it, and needs copies if there are teachers."""
     finish = Finish(epochs=1, learning_rate=1e-4, augmentation=Augmentation())
-    with pytest.raises(ValueError, match="leaves nothing"):
+    with pytest.raises(ValueError, match="needs fewer epochs than the whole training"):
         replace(small, epochs=1, finish=finish)
     with pytest.raises(ValueError, match="needs copies"):
         replace(small, teachers=("classic",), copies=1, finish=finish)
