@@ -24,7 +24,7 @@ from benchmarks.page import fill, table
 from training import data
 from training.compiled import count_multiply_adds
 from training.distill import Copies, Voting
-from training.evaluate import clopper_pearson, evaluate, microseconds_an_image
+from training.evaluate import clopper_pearson, evaluate, microseconds_per_image
 from training.fit import fit
 from training.quantize import compile_int8
 from training.recipes.compact import RECIPE
@@ -59,7 +59,7 @@ def _figures(runtime: LiteRtRuntime, kilobytes: float, held_out: data.Split) -> 
     found = evaluate(runtime, held_out, "validation")
     return Precision(
         kilobytes=kilobytes,
-        microseconds=min(microseconds_an_image(runtime) for _ in range(5)),
+        microseconds=min(microseconds_per_image(runtime) for _ in range(5)),
         errors=found.errors,
         likelihood=found.negative_log_likelihood,
     )
@@ -119,7 +119,7 @@ def main() -> None:
     bundle = open_bundle(REPOSITORY / "model" / "ensemble")
     kept = arguments.runs / "sizes" / "measured.json"
     kept.parent.mkdir(parents=True, exist_ok=True)
-    teacher = Voting([bundle], blind_for=train.images)
+    teacher = Voting([bundle], pupil_digits=train.images)
     copies = Copies(kept.parent / "copies", train, TAUGHT, teacher, SEED)
     copies.make()
     stored = TypeAdapter(dict[str, Size])

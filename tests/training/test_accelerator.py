@@ -92,7 +92,7 @@ def test_teachers_answer_as_they_do_when_served(
     """A teacher on an accelerator gives the probabilities of the served compiled model."""
     digits = train_digits.take(np.arange(100))
     bundle = open_bundle(REPOSITORY / "model" / "classic")
-    ours = Copies(tmp_path, digits, PUPIL, Voting([bundle], blind_for=train_digits.images), seed=1)
+    ours = Copies(tmp_path, digits, PUPIL, Voting([bundle]), seed=1)
     ours.make()
     with (
         np.load(tmp_path / "copy-00.npz") as mine,

@@ -54,7 +54,7 @@ def main(sample: Path, folder: Path) -> None:
     parts = fit(DROPPING, train, held_out, folder / "parts", seed=2, resume=True)
     np.savez(folder / "parts.npz", whole=_weights(whole), parts=_weights(parts))
 
-    teacher = Voting([open_bundle(REPOSITORY / "model" / "classic")], blind_for=train.images)
+    teacher = Voting([open_bundle(REPOSITORY / "model" / "classic")])
     digits = train.take(np.arange(100))
     copies = Copies(folder / "copies", digits, PUPIL, teacher, seed=1)
     copies.make()
