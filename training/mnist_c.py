@@ -61,9 +61,10 @@ def impulse_noise(image: Pixels, rng: np.random.Generator) -> Pixels:
 def glass_blur(image: Pixels, rng: np.random.Generator) -> Pixels:
     """Swap pixels with neighbours between two blurs of sigma 0.7 (severity 1).
 
-    Twice, from the last pixel to the first, half of them are swapped with the one 0 or 1 above and
-    0 or 1 to the left. The blurs run down the columns only, as they do in the authors' code, which
-    tells scikit-image that the second axis of its grey images is one of colours.
+    In two passes from the last pixel to the first, half of the pixels are swapped with the
+    pixel 0 or 1 rows above and 0 or 1 columns to the left. The blurs run down the columns only,
+    as they do in the authors' code, which tells scikit-image that the second axis of its grey
+    images is one of colours.
     """
     down = (0.7, 0.0)
     grains = _blurred(image, down).astype(np.uint8).ravel().tolist()  # truncated, not rounded

@@ -92,7 +92,10 @@ class ReceptiveField:
 
 
 def union(fields: Sequence[ReceptiveField]) -> ReceptiveField:
-    """Return the field of a layer that reads the same position of several inputs."""
+    """Return the smallest receptive field that covers those of several inputs.
+
+    It has no stride and no offset if the strides differ or one is None.
+    """
     strides = {field.stride for field in fields}
     if len(strides) != 1 or None in strides:
         height, width = (max(field.size[axis] for field in fields) for axis in (0, 1))

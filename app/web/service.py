@@ -59,11 +59,11 @@ class Service:
         memory: The memory that requests share.
         decoders: Processes that decode image files.
         metrics: The counters of this process.
-        drain: Whether the process is shutting down.
+        drain: Knows whether the process is shutting down; begins with SIGTERM.
         admin: Checks the admin token.
         quick_below_s: A network that takes at most so many seconds for an image is fast enough for
             the micro-batcher.
-        numpy_lock: Held by the threads of a batch while they work with NumPy (`recognise_many`).
+        numpy_lock: Lets only one thread of a batch work with NumPy at a time (`recognise_many`).
     """
 
     registry: Registry

@@ -23,7 +23,8 @@ from uvicorn.protocols.http.httptools_impl import (
 from app.web.http.problem_details import MEDIA_TYPE
 from app.web.schemas.problem import Problem
 
-MAX_HEAD_BYTES = 64 * 1024  # bytes without any of a body; a browser's request head has about 1 kB
+# Bytes that a client may send without a part of a body; a browser's request head has about 1 kB.
+MAX_HEAD_BYTES = 64 * 1024
 MIN_READ_BYTES = 64 * 1024  # bytes of a response that a client must read within each timeout
 # On every response, including those that uvicorn or this module writes.
 SECURITY_HEADERS = (

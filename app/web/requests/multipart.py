@@ -57,7 +57,7 @@ async def stream_files(
         nonlocal seen_items
         async for chunk in chunks:
             yield chunk
-            # The parser asks for the next chunk: it has dealt with this one.
+            # Reached when the parser asks for the next chunk, so it has parsed this one.
             for field, part in parser.items[seen_items:]:
                 if field == "files" and isinstance(part, UploadFile):
                     files.append(part.file.read())
@@ -67,8 +67,8 @@ async def stream_files(
 
     async def parse() -> None:
         try:
-            # Closed explicitly: a suspended generator, its task and its exception would form a
-            # reference cycle that keeps the files in memory.
+            # Close the stream here: if it stayed suspended, it, its task and its exception would
+            # form a reference cycle that keeps the files in memory.
             async with aclosing(parser.stream), _parsed(parser):
                 pass
         finally:
