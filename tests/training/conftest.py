@@ -14,7 +14,7 @@ from training.recipe import Finish, Recipe
 from training.recipes import classic
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def brief_cards() -> Iterator[None]:
     """Make model cards quickly: draw few misread digits and prepare few non-digits."""
     with pytest.MonkeyPatch.context() as patch:
