@@ -120,9 +120,9 @@ def forms() -> Iterator[Bent]:
         ("an empty boundary", 400, "multipart/form-data; boundary="),
         ("a boundary of 5,000 letters", 400, "multipart/form-data; boundary=" + "b" * 5000),
         ("a boundary that is not ASCII", 400, "multipart/form-data; boundary=\xff"),
-        ("a charset that decodes nothing", 400, FORM[14:] + "; charset=undefined"),
-        ("a charset that does not exist", 200, FORM[14:] + "; charset=klingon"),
-        ("a charset that is no text", 200, FORM[14:] + "; charset=zip"),
+        ("a charset that decodes nothing", 415, FORM[14:] + "; charset=undefined"),
+        ("a charset that does not exist", 415, FORM[14:] + "; charset=klingon"),
+        ("a charset that is no text", 415, FORM[14:] + "; charset=zip"),
         ("another form's type", 415, "application/x-www-form-urlencoded"),
         ("a mixed type", 415, "multipart/mixed; boundary=x"),
     ):

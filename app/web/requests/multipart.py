@@ -1,19 +1,29 @@
 """Image files in `multipart/form-data`, kept in memory and handed on as they arrive."""
 
 import asyncio
+import codecs
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from app.errors import DigitscopeError, InvalidInputError, TooLargeError, UndecodableError
+from app.errors import (
+    DigitscopeError,
+    InvalidInputError,
+    TooLargeError,
+    UndecodableError,
+    UnsupportedMediaTypeError,
+)
 from app.recognise import ImageInput
-from app.web.requests.body import Limits, read_chunks, require_content
+from app.web.requests.body import Limits, header, read_chunks, require_content
 
 FORM_TYPE = "multipart/form-data"
 MAX_TEXT_FIELDS = 16  # fields that are no files; no route reads one
+# Other codecs of Python decode no text, or take time that grows with the square of a name.
+CHARSETS = ("utf-8", "ascii", "iso8859-1")  # names as `codecs.lookup` gives them
 _END = -1  # in the queue of counts: the form has ended
 
 
@@ -103,7 +113,28 @@ class _Parser(MultiPartParser):
             file.close()
 
 
+def _check_charset(request: Request) -> None:
+    """Raise unless the form's names are in one of `CHARSETS`; without `charset` they are UTF-8.
+
+    Raises:
+        UnsupportedMediaTypeError: The header Content-Type names another charset.
+    """
+    _, options = parse_options_header(header(request, b"content-type"))
+    charset = options.get(b"charset", b"utf-8").decode("latin-1")
+    try:
+        name = codecs.lookup(charset).name
+    except (LookupError, ValueError):  # unknown, or no name at all
+        name = ""
+    if name not in CHARSETS:
+        raise UnsupportedMediaTypeError(
+            f"The charset {charset[:40]!r} of the form is not supported; expected UTF-8, ASCII or"
+            " Latin-1.",
+            valid=["utf-8", "us-ascii", "iso-8859-1"],
+        )
+
+
 def _parser(request: Request, limits: Limits, *, max_files: int) -> _Parser:
+    _check_charset(request)
     parser = _Parser(
         request.headers,
         read_chunks(request, limits),

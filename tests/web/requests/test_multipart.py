@@ -9,7 +9,12 @@ import pytest
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
-from app.errors import InvalidInputError, TooLargeError, UndecodableError
+from app.errors import (
+    InvalidInputError,
+    TooLargeError,
+    UndecodableError,
+    UnsupportedMediaTypeError,
+)
 from app.web.requests.images import begin_many
 from tests.web.requests.bodies import LIMITS, read_all, request_in_pieces
 
@@ -19,6 +24,21 @@ FORM, END = b"multipart/form-data; boundary=b", b"\r\n--b--\r\n"
 def _part(content: bytes, name: bytes = b"files", file: bytes = b'; filename="x"') -> bytes:
     disposition = b'Content-Disposition: form-data; name="' + name + b'"' + file
     return b"--b\r\n" + disposition + b"\r\n\r\n" + content + b"\r\n"
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "utf-7", "utf-16", "zlib", "x", ""])
+def test_other_charsets_are_refused(charset: str) -> None:
+    """A form whose names are in another charset is refused before it is parsed."""
+    kind = FORM + f'; charset="{charset}"'.encode()
+    with pytest.raises(UnsupportedMediaTypeError, match="expected UTF-8, ASCII or Latin-1"):
+        asyncio.run(read_all(request_in_pieces([_part(b"one"), b"--b--\r\n"], kind=kind)))
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "UTF8", "us-ascii", "latin1", "ISO-8859-1"])
+def test_common_charsets_are_accepted(charset: str) -> None:
+    """UTF-8, ASCII and Latin-1 may be named, by any of their names."""
+    kind = FORM + f"; charset={charset}".encode()
+    asyncio.run(read_all(request_in_pieces([_part(b"one"), b"--b--\r\n"], kind=kind)))
 
 
 def test_files_are_given_as_they_arrive() -> None:
