@@ -138,7 +138,9 @@ class _Parts(Generic[T]):
         self.ends = [] if count is None else split.ends(count)
         self.arrived, self.unclaimed = 0, deque[int]()
         self.results: dict[int, T] = {}
-        self._busy, self._lock = 0, threading.Lock()
+        self._busy = 0  # threads that were claimed and have not ended
+        self._starting = 0  # of these, the ones that have not entered `work`
+        self._lock = threading.Lock()
 
     @property
     def wanted_threads(self) -> int:
@@ -164,16 +166,23 @@ class _Parts(Generic[T]):
             self._offer(items)
 
     def claim_threads(self, room: int) -> int:
-        """Return how many more threads to start: at most `room`, but one if none is working."""
+        """Return how many more threads to start: at most `room`, but one if none is working.
+
+        Each thread that is starting will take one of the unclaimed parts.
+        """
         with self._lock:
             room = max(room, 0 if self._busy else 1)
-            threads = min(self._split.threads - self._busy, len(self.unclaimed), room)
+            parts = len(self.unclaimed) - self._starting
+            threads = max(0, min(self._split.threads - self._busy, parts, room))
             self._busy += threads
+            self._starting += threads
         return threads
 
     def work(self) -> None:
         """Work on one part after the other, in a thread, until none is left or others wait."""
         must_yield = False
+        with self._lock:
+            self._starting -= 1
         while True:
             with self._lock:
                 if must_yield or not self.unclaimed:

@@ -107,6 +107,31 @@ async def test_started_batches_share_the_queue() -> None:
     pool.close()
 
 
+@pytest.mark.parametrize("size", [None, 1], ids=["unknown size", "known size"])
+async def test_batch_of_one_item_takes_one_place_in_the_queue(size: int | None) -> None:
+    """As many batches of one item as the stated queue are accepted, before any thread starts."""
+    pool, go = BoundedThreadPool(threads=2, max_queue=62), threading.Event()
+
+    async def arrivals() -> AsyncGenerator[int, None]:
+        yield 1
+
+    def call(part: slice) -> int:
+        go.wait(30)
+        return part.stop
+
+    def batch() -> "asyncio.Task[list[int]]":
+        parts = run_batch(pool, stay, call, size, max_part=4, arrivals=arrivals())
+        return asyncio.create_task(parts)
+
+    batches = [batch() for _ in range(64)]
+    await asyncio.to_thread(eventually, lambda: pool.room == 0)
+    with pytest.raises(QueueFullError):
+        await batch()
+    go.set()
+    assert await asyncio.gather(*batches) == [[1]] * 64
+    pool.close()
+
+
 async def test_batch_of_unknown_size_runs_as_items_arrive() -> None:
     """Idle threads take what there is; while all are busy, items collect until they fill a part."""
     pool, started = BoundedThreadPool(threads=2, max_queue=0), asyncio.Queue[slice]()
