@@ -1,7 +1,8 @@
 """Cancellation of work that runs in a thread, and the callable that says when to cancel it.
 
 The thread pool opens a `cancel_scope` around the work; long work calls `check_cancelled` between
-its steps. Knows threads; knows nothing of HTTP.
+its steps. Before it queues work, the pool asks `seconds_left` whether it can be done in time. Knows
+threads; knows nothing of HTTP.
 """
 
 import threading
@@ -13,6 +14,9 @@ from contextvars import ContextVar
 # another protocol makes one from its own connection.
 Disconnected = Callable[[], Awaitable[None]]
 
+_seconds_left: ContextVar[Callable[[], float]] = ContextVar(
+    "seconds_left", default=lambda: float("inf")
+)
 _cancelled: ContextVar[threading.Event | None] = ContextVar("cancelled", default=None)
 
 
@@ -39,3 +43,13 @@ def check_cancelled() -> None:
     cancelled = _cancelled.get()
     if cancelled is not None and cancelled.is_set():
         raise WorkCancelled
+
+
+def set_seconds_left(seconds_left: Callable[[], float]) -> None:
+    """Set, for the current task, the function that says how long its deadline is away."""
+    _seconds_left.set(seconds_left)
+
+
+def seconds_left() -> float:
+    """Return the seconds until the deadline of the current task; infinite if it has none."""
+    return _seconds_left.get()()

@@ -14,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
+from app.cancellation import set_seconds_left
 from app.errors import (
     DeadlineError,
     DigitscopeError,
@@ -185,6 +186,7 @@ class _Exchange:
         if value := self._headers.get(b"x-request-timeout"):
             seconds = min(seconds, _parse_seconds(value))
         self._deadline = Deadline(seconds)
+        set_seconds_left(self._deadline.seconds_left)
 
     async def send(self, message: Message) -> None:
         """Send a part of the response, with this service's headers on its start."""
@@ -227,6 +229,10 @@ class Deadline:
         self.seconds = seconds
         self._task, self._has_passed = asyncio.current_task(), False
         self._timer = asyncio.get_running_loop().call_later(seconds, self._cancel)
+
+    def seconds_left(self) -> float:
+        """Return the seconds until the deadline; below 0 after it."""
+        return self._timer.when() - asyncio.get_running_loop().time()
 
     def _cancel(self) -> None:
         self._has_passed = True
