@@ -70,7 +70,8 @@ def read_settings() -> Settings:
             value = (
                 "" if _is_secret(str(detail["loc"][0])) else f" The value is {detail['input']!r}."
             )
-            fail(f"The setting {name} is invalid: {detail['msg']}.{value}")
+            reason = detail["msg"].removeprefix("Value error, ")
+            fail(f"The setting {name} is invalid: {reason}.{value}")
         raise typer.Exit(2) from error
 
 

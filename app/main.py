@@ -30,12 +30,13 @@ from app.routes import (
     read,
     snapshots,
 )
-from app.settings import Settings
+from app.settings import Settings, parse_networks
 from app.version import VERSION
 from app.web.execution.micro_batcher import MicroBatcher
 from app.web.execution.thread_pool import BoundedThreadPool
 from app.web.http import problem_details
 from app.web.http.auth import Access, Admin
+from app.web.http.client_address import TrustedProxies
 from app.web.http.fast_routes import Dispatcher
 from app.web.http.http_protocol import ConnectionLimits
 from app.web.http.middleware import RequestContext, RequestMiddleware
@@ -89,7 +90,12 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     logs.configure(settings.log_level, settings.log_format)
     metrics, drain = Metrics(), Drain(delay_s=settings.drain_delay_s)
     context = RequestContext(
-        _access(settings), metrics, drain, settings.deadline_s, settings.access_log
+        access=_access(settings),
+        proxies=TrustedProxies(parse_networks(settings.trusted_proxies)),
+        metrics=metrics,
+        drain=drain,
+        deadline_s=settings.deadline_s,
+        access_log=settings.access_log,
     )
     connections = ConnectionLimits(
         settings.client_timeout_s, settings.max_connections, context.record_refused_connection

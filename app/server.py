@@ -36,6 +36,7 @@ def run(settings: Settings, registry: Registry, host: str, port: int, processes:
         "port": port,
         "http": Connection,
         "ws": "none",
+        "proxy_headers": False,  # uvicorn's would believe 127.0.0.1; the middleware reads them
         "log_level": settings.log_level,
         "access_log": False,  # the middleware writes its own, with the request's id
         "timeout_graceful_shutdown": settings.grace_s,

@@ -4,10 +4,11 @@ Only the top of the program reads them; everything below gets values as argument
 is generated from the descriptions.
 """
 
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -207,6 +208,15 @@ class Settings(BaseSettings):
             "Requests per second of one client address in one process; more get 429. 0: no limit."
         ),
     )
+    trusted_proxies: str = Field(
+        "",
+        description=(
+            "Addresses and networks of the reverse proxies in front of the service, separated by"
+            " commas, such as `127.0.0.1, 10.0.0.0/8`. Only these are believed what they write into"
+            " X-Forwarded-For and X-Forwarded-Proto. Unset behind a proxy: all clients count as"
+            " one. Too wide: clients can invent their address."
+        ),
+    )
     access_log: bool = Field(True, description="Whether each request gets a line in the log.")
     log_format: Literal["text", "json"] = Field(
         "text", description="Form of the log: text for people, or one JSON object per line."
@@ -214,3 +224,31 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest severity of log lines that are written."
     )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_networks(cls, value: str) -> str:
+        parse_networks(value)
+        return value
+
+
+def parse_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Parse addresses and networks that are separated by commas.
+
+    Raises:
+        ValueError: An entry is neither.
+    """
+    return tuple(_parse_network(entry.strip()) for entry in text.split(",") if entry.strip())
+
+
+def _parse_network(entry: str) -> IPv4Network | IPv6Network:
+    try:
+        network = ip_network(entry, strict=False)
+    except ValueError as error:
+        raise ValueError(
+            f"{entry!r} is neither an address nor a network; expected something like 127.0.0.1,"
+            " 10.0.0.0/8 or fd00::/8"
+        ) from error
+    if ip_address(entry.partition("/")[0]) != network.network_address:
+        raise ValueError(f"{entry!r} is an address inside a network; the network is {network}")
+    return network

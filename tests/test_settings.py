@@ -48,3 +48,25 @@ def test_wrong_setting_stops_the_start(
     assert result.exit_code == 2
     assert f"DIGITSCOPE_{name}" in result.stderr
     assert value in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("*", "neither an address nor a network"),
+        ("localhost", "neither an address nor a network"),
+        ("10.0.0.1, nginx", "'nginx' is neither"),
+        ("10.0.0.0/40", "neither"),
+        ("10.1.2.3/8", "the network is 10.0.0.0/8"),
+    ],
+)
+def test_proxies_must_be_addresses_or_networks(
+    monkeypatch: pytest.MonkeyPatch, value: str, message: str
+) -> None:
+    """A name, a pattern or half a network stops the start with what was expected."""
+    monkeypatch.setenv("DIGITSCOPE_TRUSTED_PROXIES", value)
+    result = CliRunner().invoke(command, ["settings"])
+    assert result.exit_code == 2
+    assert "DIGITSCOPE_TRUSTED_PROXIES" in result.stderr
+    assert message in result.stderr
+    assert "Value error" not in result.stderr

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from starlette.requests import Request
 
 from app.errors import NotFoundError, RateLimitError, UnauthorisedError
+from app.web.http.client_address import client_group
 
 # Probes need no key and no token of a bucket. The last two are the Open Inference Protocol's.
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
@@ -77,7 +78,7 @@ class Access:
         Args:
             path: Path of the request.
             given: The keys that the request carries.
-            client: Address of the client.
+            client: Address of the client, not of a proxy in front of the service.
 
         Raises:
             UnauthorisedError: A key is needed, and the request has none that is accepted.
@@ -91,10 +92,10 @@ class Access:
                 " KEY'."
             )
         if self._rate:
-            self._take_token(client)
+            self._take_token(client_group(client))
 
     def _take_token(self, client: str) -> None:
-        """Take one token from the client's bucket, which refills at the rate."""
+        """Take one token from the bucket of a client, which refills at the rate."""
         now = time.monotonic()
         tokens, refilled_at = self._buckets.pop(client, (self._burst, now))
         tokens = min(self._burst, tokens + (now - refilled_at) * self._rate)

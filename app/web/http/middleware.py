@@ -25,6 +25,7 @@ from app.errors import (
     UnauthorisedError,
 )
 from app.web.http.auth import OPEN_PATHS, Access, given_keys
+from app.web.http.client_address import TrustedProxies, peer_address
 from app.web.http.fast_routes import Dispatcher
 from app.web.http.http_protocol import SECURITY_HEADERS
 from app.web.http.problem_details import CLIENT_CLOSED_REQUEST, error_response
@@ -50,6 +51,7 @@ class RequestContext:
 
     Attributes:
         access: Checks keys and rates.
+        proxies: The reverse proxies in front of the service.
         metrics: The counters of this process.
         drain: Whether the process is shutting down.
         deadline_s: Longest time to a response, in seconds; a client may ask for less.
@@ -57,6 +59,7 @@ class RequestContext:
     """
 
     access: Access
+    proxies: TrustedProxies
     metrics: Metrics
     drain: Drain
     deadline_s: float
@@ -103,6 +106,7 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        self.context.proxies.resolve(scope)
         exchange = _Exchange(scope, send, self.context)
         error: DigitscopeError | None = None
         try:
@@ -143,7 +147,7 @@ class RequestMiddleware:
             status,
             time.perf_counter() - exchange.started_at,
             scope["state"]["request_id"],
-            (scope.get("client") or ("",))[0],
+            peer_address(scope),
         )
 
 
@@ -179,9 +183,8 @@ class _Exchange:
         if self._is_overloaded:
             raise QueueFullError("Too many connections are open; try again in a second.")
         if not self._context.access.is_unrestricted:
-            client = self.scope.get("client") or ("",)
             keys = given_keys(Headers(scope=self.scope))
-            self._context.access.check(self.scope["path"], keys, client[0])
+            self._context.access.check(self.scope["path"], keys, peer_address(self.scope))
         seconds = self._context.deadline_s
         if value := self._headers.get(b"x-request-timeout"):
             seconds = min(seconds, _parse_seconds(value))
