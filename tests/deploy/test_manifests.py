@@ -1,5 +1,6 @@
 """The manifests: valid by Kubernetes' schemas, and consistent with the service."""
 
+import re
 from pathlib import Path
 
 import kubernetes_validate
@@ -89,6 +90,19 @@ def test_probes_and_paths_exist(client: TestClient) -> None:
     assert len(paths) == 6
     for path in paths:
         assert client.get(path).status_code == 200, path
+
+
+def test_probes_tolerate_a_busy_second() -> None:
+    """An answer after 2 s counts, and only the third failure in a row takes a pod away."""
+    for pod in _pod_specs():
+        ready, live = (pod["containers"][0][f"{kind}Probe"] for kind in ("readiness", "liveness"))
+        assert (ready["timeoutSeconds"], ready["failureThreshold"]) == (2, 3)
+        assert live["timeoutSeconds"] >= 2
+        assert live["failureThreshold"] >= 3
+    line = re.search(r"HEALTHCHECK (.*)", (REPOSITORY / "Dockerfile").read_text())
+    options = dict(re.findall(r"--([a-z-]+)=(\d+)", line[1]))
+    assert int(options["timeout"]) > 2
+    assert int(options.get("retries", 3)) >= 3
 
 
 def test_time_to_stop_is_enough() -> None:
