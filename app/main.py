@@ -30,7 +30,7 @@ from app.routes import (
     read,
     snapshots,
 )
-from app.settings import Settings, parse_networks
+from app.settings import Settings, parse_networks, split_keys
 from app.version import VERSION
 from app.web.execution.micro_batcher import MicroBatcher
 from app.web.execution.thread_pool import BoundedThreadPool
@@ -134,7 +134,7 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
 
 def _access(settings: Settings) -> Access:
     """Return the check of keys and rates; the admin token also counts as an API key."""
-    keys = [key.strip() for key in settings.api_keys.split(",") if key.strip()]
+    keys = split_keys(settings.api_keys or "")
     if keys and settings.admin_token:
         keys.append(settings.admin_token)
     return Access(keys=keys, per_second=settings.rate_limit_per_s)
@@ -149,6 +149,8 @@ def _create_fastapi(lifespan: Lifespan[FastAPI], *, is_traced: bool) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # the page's router serves /docs, with a content security policy
         redoc_url=None,
+        # A redirect would name http:// behind a proxy that speaks TLS; a 404 names the right path.
+        redirect_slashes=False,
         # By default FastAPI checks at each request whether traces are wanted: 20 us.
         telemetry=None if is_traced else {"tracing": False, "metrics": False, "logs": False},
         openapi_tags=TAGS,

@@ -4,20 +4,27 @@ Only the top of the program reads them; everything below gets values as argument
 is generated from the descriptions.
 """
 
+from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+MIN_TOKEN_CHARS = 8  # of the admin token
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class Settings(BaseSettings):
     """The settings of one service process; immutable."""
 
-    model_config = SettingsConfigDict(env_prefix="DIGITSCOPE_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="DIGITSCOPE_",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,  # a wrong key must not get into the log
+    )
 
     host: str = Field(
         "127.0.0.1", description="Address to listen on. 0.0.0.0 opens the service to the network."
@@ -188,17 +195,20 @@ class Settings(BaseSettings):
             " wait longer than both together before it kills the process."
         ),
     )
-    api_keys: str = Field(
-        "",
+    api_keys: str | None = Field(
+        None,
         repr=False,
-        description="API keys that are accepted, separated by commas. Empty: no key is needed.",
+        description=(
+            "API keys that are accepted, separated by commas. Unset: no key is needed. Keys have"
+            " printable ASCII characters only, because headers carry them."
+        ),
     )
     admin_token: str | None = Field(
         None,
         repr=False,
-        min_length=8,
         description=(
-            "Token that allows reloading of models, at least 8 characters. Unset: reloading is off."
+            "Token that allows reloading of models, at least 8 printable ASCII characters; no API"
+            " key may equal it. Unset: reloading is off."
         ),
     )
     rate_limit_per_s: float = Field(
@@ -225,11 +235,54 @@ class Settings(BaseSettings):
         "info", description="Lowest severity of log lines that are written."
     )
 
+    @field_validator("api_keys")
+    @classmethod
+    def _check_keys(cls, value: str | None) -> str | None:
+        if value is not None:
+            _check_secrets(split_keys(value))
+        return value
+
+    @field_validator("admin_token")
+    @classmethod
+    def _check_token(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        token = value.strip()
+        _check_secrets([token] if token else [])
+        if len(token) < MIN_TOKEN_CHARS:
+            raise ValueError(f"the token has less than {MIN_TOKEN_CHARS} characters")
+        if token in split_keys(info.data.get("api_keys") or ""):
+            raise ValueError("the token is also an API key, so that every client could reload")
+        return token
+
     @field_validator("trusted_proxies")
     @classmethod
     def _check_networks(cls, value: str) -> str:
         parse_networks(value)
         return value
+
+
+def split_keys(text: str) -> list[str]:
+    """Return the API keys in a list that is separated by commas."""
+    return [key.strip() for key in text.split(",") if key.strip()]
+
+
+def _check_secrets(secrets: Sequence[str]) -> None:
+    """Check that there are keys and that clients can send each of them.
+
+    Raises:
+        ValueError: The message names a key by its place, never by its text.
+    """
+    if not secrets:
+        raise ValueError("it is set but contains no key; unset it if none is wanted")
+    for place, secret in enumerate(secrets, start=1):
+        key = f"key {place} of {len(secrets)}"
+        if not (secret.isascii() and secret.isprintable()):
+            raise ValueError(
+                f"{key} has characters that no header can carry; expected printable ASCII"
+            )
+        if secret in secrets[: place - 1]:
+            raise ValueError(f"{key} equals key {secrets.index(secret) + 1}")
 
 
 def parse_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:

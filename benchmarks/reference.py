@@ -6,7 +6,7 @@ python -m benchmarks.reference
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import Ge, Gt, Le
 from pydantic.fields import FieldInfo
 
 from app.settings import REPOSITORY, Settings
@@ -62,8 +62,6 @@ def _range(field: FieldInfo) -> str:
                 bounds.append(f"above {low}")
             case Le(le=high):
                 bounds.append(f"at most {high}")
-            case MinLen(min_length=length):
-                bounds.append(f"at least {length} characters")
     if field.annotation is bool:
         return "`true`, `false`"
     return ", ".join(bounds)

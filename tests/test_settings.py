@@ -70,3 +70,49 @@ def test_proxies_must_be_addresses_or_networks(
     assert "DIGITSCOPE_TRUSTED_PROXIES" in result.stderr
     assert message in result.stderr
     assert "Value error" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("API_KEYS", "", "contains no key"),
+        ("API_KEYS", " , ", "contains no key"),
+        ("API_KEYS", "\t,\n", "contains no key"),
+        ("API_KEYS", "s3cret-one, s3cret\x01two", "key 2 of 2 has characters"),
+        ("API_KEYS", "s3cret-schlüssel", "key 1 of 1 has characters"),
+        ("API_KEYS", "s3cret-one,s3cret-two,s3cret-one", "key 3 of 3 equals key 1"),
+        ("API_KEYS", "s3cret\nother", "key 1 of 1 has characters"),
+        ("ADMIN_TOKEN", "", "contains no key"),
+        ("ADMIN_TOKEN", "          ", "contains no key"),
+        ("ADMIN_TOKEN", "  s3cret   ", "less than 8 characters"),
+        ("ADMIN_TOKEN", "s3cret-schlüssel", "has characters that no header can carry"),
+    ],
+)
+def test_key_that_cannot_work_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    """A key setting without a usable key stops the start; the message does not show the key."""
+    monkeypatch.setenv(f"DIGITSCOPE_{name}", value)
+    result = CliRunner().invoke(command, ["serve"])
+    assert result.exit_code == 2
+    assert f"DIGITSCOPE_{name}" in result.stderr
+    assert message in result.stderr
+    assert "s3cret" not in result.stderr
+    with pytest.raises(ValidationError) as error:
+        Settings()
+    assert "s3cret" not in str(error.value)  # other programs would log it
+
+
+def test_api_key_is_not_the_admin_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If an API key equalled the admin token, every client could reload models."""
+    monkeypatch.setenv("DIGITSCOPE_API_KEYS", "first-key,second-key")
+    monkeypatch.setenv("DIGITSCOPE_ADMIN_TOKEN", "second-key")
+    result = CliRunner().invoke(command, ["serve"])
+    assert result.exit_code == 2
+    assert "DIGITSCOPE_ADMIN_TOKEN" in result.stderr
+    assert "second-key" not in result.stderr
+
+
+def test_spaces_around_a_key_are_not_part_of_it() -> None:
+    """A file with a key often ends with a line break, which no client can send."""
+    assert Settings(admin_token=" the admin token\n").admin_token == "the admin token"
