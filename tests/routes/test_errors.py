@@ -121,6 +121,26 @@ def test_unknown_path_and_method_give_problems(client: TestClient) -> None:
     assert answer.headers["Allow"] == "POST"
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/predict"),
+        ("GET", "/predict"),
+        ("GET", "/models/classic"),
+        ("POST", "/v2/models/classic/infer"),
+        ("GET", "/docs"),
+    ],
+)
+def test_slash_at_the_end_is_not_redirected(client: TestClient, method: str, path: str) -> None:
+    """A redirect would leave TLS behind a proxy and drop the body; a 404 names the right path."""
+    for wrong in (f"{path}/", f"{path}//"):
+        answer = client.request(method, wrong, follow_redirects=False)
+        assert answer.status_code == 404
+        assert "Location" not in answer.headers
+        assert f"send the request to {path} instead" in answer.text
+    assert "instead" not in client.get("/nothing/").text
+
+
 def test_limit_holds_while_the_body_streams_in(client: TestClient) -> None:
     """A body without a Content-Length is read up to the limit only."""
     taken = 0

@@ -13,6 +13,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
+from starlette.types import Scope
 
 from app import errors
 from app.cancellation import WorkCancelled
@@ -105,9 +107,7 @@ def _framework_error(request: Request, error: HTTPException) -> Response:
     """Return the response for an error that Starlette raises: an unknown path or method."""
     path = request.url.path
     if error.status_code == 404:
-        return error_response(
-            request, errors.NotFoundError(f"There is no route {path}; see /docs for all routes.")
-        )
+        return error_response(request, errors.NotFoundError(_unknown_path(request)))
     if error.status_code == 405:
         headers = dict(error.headers or {})
         allowed = headers.get("Allow", "another method")
@@ -125,3 +125,17 @@ def _framework_error(request: Request, error: HTTPException) -> Response:
         "request_id": request.state.request_id,
     }
     return JSONResponse(body, error.status_code, headers=error.headers, media_type=MEDIA_TYPE)
+
+
+def _unknown_path(request: Request) -> str:
+    """Return the message for a path without a route; name the route if only a slash is wrong."""
+    path = request.url.path
+    scope = {**request.scope, "path": request.scope["path"].rstrip("/")}
+    if scope["path"] and any(_matches(route, scope) for route in request.app.router.routes):
+        return f"There is no route {path}; send the request to {path.rstrip('/')} instead."
+    return f"There is no route {path}; see /docs for all routes."
+
+
+def _matches(route: BaseRoute, scope: Scope) -> bool:
+    """Return whether a route has a path, with its method or another."""
+    return route.matches(scope)[0] != Match.NONE
