@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, astuple, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
 from app.errors import DigitscopeError, InvalidInputError
 from app.imaging.formats import SUFFIXES
@@ -130,6 +130,11 @@ def table_schema() -> "pa.Schema":
     )
 
 
+def _open_text(path: Path, mode: Literal["r", "w", "a"]) -> IO[str]:
+    """Open a table; names of files that are no UTF-8 are written as they are."""
+    return path.open(mode, newline="", encoding="utf-8", errors="surrogateescape")
+
+
 def _write_csv(rows: Iterator[Row], stream: IO[str], *, header: bool) -> None:
     writer = csv.DictWriter(stream, COLUMNS)
     if header:
@@ -146,7 +151,7 @@ def _write_jsonl(rows: Iterator[Row], stream: IO[str], *, header: bool) -> None:
 
 
 def _complete_rows_csv(path: Path) -> list[dict[str, Any]]:
-    with path.open(newline="") as stream:
+    with _open_text(path, "r") as stream:
         return [row for row in csv.DictReader(stream) if row["error"] is not None]
 
 
@@ -178,7 +183,7 @@ def write_results(
     """
     if out.suffix not in (".csv", ".jsonl", ".parquet"):
         raise InvalidInputError(
-            f"The suffix of {out.name} must be .csv, .jsonl or .parquet; it is {out.suffix!r}."
+            f"The suffix of {out} must be .csv, .jsonl or .parquet; it is {out.suffix!r}."
         )
     if out.suffix == ".parquet":
         return _write_parquet(paths, out, read, on_row)
@@ -197,7 +202,7 @@ def write_results(
             yield row
 
     write = _write_csv if out.suffix == ".csv" else _write_jsonl
-    with out.open("a", newline="") as stream:
+    with _open_text(out, "a") as stream:
         write(read_remaining(), stream, header=not done)
     return Written(failed, len(resumed))
 
@@ -207,7 +212,7 @@ def _repair(out: Path) -> list[dict[str, Any]]:
     done = _complete_rows_csv(out) if out.suffix == ".csv" else _complete_rows_jsonl(out)
     write = _write_csv if out.suffix == ".csv" else _write_jsonl
     partial = out.with_name(out.name + ".tmp")
-    with partial.open("w", newline="") as stream:
+    with _open_text(partial, "w") as stream:
         write(iter([Row(**row) for row in done]), stream, header=bool(done))
     partial.replace(out)
     return done
@@ -230,6 +235,8 @@ def _write_parquet(
     partial = out.with_name(out.name + ".jsonl")
     written = write_results(paths, partial, read, on_row)
     rows = _complete_rows_jsonl(partial)
+    for row in rows:  # Arrow's texts are UTF-8, names of files are any bytes
+        row["file"] = row["file"].encode("utf-8", "backslashreplace").decode()
     pq.write_table(pa.Table.from_pylist(rows, schema=table_schema()), out)
     partial.unlink()
     return written

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,3 +106,21 @@ def test_unsupported_suffix_is_refused(tmp_path: Path) -> None:
     """The error for an unsupported table format names the supported ones."""
     with pytest.raises(InvalidInputError, match=r"\.csv, \.jsonl or \.parquet"):
         write_results([], tmp_path / "results.xlsx", lambda remaining: iter([]))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_name_that_is_no_text_is_written(tmp_path: Path, suffix: str) -> None:
+    """The name of a file is any bytes; a table holds it, and a second run finds it there."""
+    name = os.fsdecode(b"caf\xe9.png")
+    out = tmp_path / f"results{suffix}"
+
+    def read(paths: list[Path]) -> Iterator[Row]:
+        yield from (Row(str(path), "7") for path in paths)
+
+    assert write_results([Path(name)], out, read).resumed == 0
+    if suffix == ".csv":
+        assert b"caf\xe9.png" in out.read_bytes()
+    elif suffix == ".parquet":
+        assert _rows(out)[0]["file"] == r"caf\udce9.png"
+        return
+    assert write_results([Path(name)], out, read).resumed == 1
