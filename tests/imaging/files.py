@@ -1,6 +1,7 @@
 """One small drawing in every format and colour mode that is read."""
 
 import io
+import struct
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,17 @@ def saved(image: Image.Image, file_format: str, **options: Any) -> bytes:
     stream = io.BytesIO()
     image.save(stream, file_format, **options)
     return stream.getvalue()
+
+
+def tiff_with_damaged_tags(count: int) -> bytes:
+    """Return a TIFF that can be read, with tags of which Pillow warns: they end behind the file."""
+    data = bytearray(saved(drawing(), "TIFF"))
+    (start,) = struct.unpack_from("<I", data, 4)
+    (tags,) = struct.unpack_from("<H", data, start)
+    whole = bytes(data[start + 2 : start + 2 + 12 * tags])
+    damaged = (struct.pack("<HHII", 40000 + index, 2, 9, 1 << 30) for index in range(count))
+    struct.pack_into("<I", data, 4, len(data))
+    return bytes(data) + struct.pack("<H", tags + count) + whole + b"".join(damaged) + bytes(4)
 
 
 MODES = {
