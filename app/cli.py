@@ -27,6 +27,7 @@ from app.models import load_models, open_models
 from app.process_tuning import gc_frozen_imports
 from app.recognise import Options, Preprocess, recognise
 from app.settings import Settings
+from app.terminal import cell, fail, say
 from app.version import VERSION
 
 if TYPE_CHECKING:
@@ -78,13 +79,6 @@ def read_settings() -> Settings:
 def _is_secret(name: str) -> bool:
     """Return whether a setting's value must not be printed or logged."""
     return name in Settings.model_fields and not Settings.model_fields[name].repr
-
-
-def fail(message: str) -> None:
-    """Print an error message in red on standard error."""
-    from rich.console import Console
-
-    Console(stderr=True).print(message, style="red", highlight=False, markup=False, soft_wrap=True)
 
 
 def open_registry(settings: Settings) -> Registry:
@@ -147,7 +141,7 @@ def _check_address(host: str, port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
         try:
             probe.bind((host, port))
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, TypeError) as error:  # TypeError: no host name
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 fail(
                     f"Port {port} is already in use. Stop the program that listens on it, or choose"
@@ -218,8 +212,8 @@ def settings() -> None:
     table = Table("Variable", "Value", "What it does", show_lines=True)
     for name, field in Settings.model_fields.items():
         value = getattr(values, name)
-        shown = "(set)" if value and _is_secret(name) else str(value)
-        table.add_row(f"DIGITSCOPE_{name.upper()}", shown, field.description)
+        shown = "(set)" if value and _is_secret(name) else value
+        table.add_row(f"DIGITSCOPE_{name.upper()}", cell(shown), cell(field.description))
     Console().print(table)
 
 
@@ -291,10 +285,10 @@ def _as_table(rows: list[dict[str, Any]]) -> "Table":
     table = Table("File", "Digit", "Confidence", "Verdict", "Runner-up")
     for row in rows:
         if "error" in row:
-            table.add_row(row["file"], "", "", f"[red]{row['error']}[/red]", "")
+            table.add_row(cell(row["file"]), "", "", cell(row["error"], style="red"), "")
         else:
             table.add_row(
-                row["file"],
+                cell(row["file"]),
                 str(row["digit"]),
                 f"{row['confidence']:.1%}",
                 row["verdict"],
@@ -371,9 +365,12 @@ def read(
         except ConnectionError as error:
             fail(str(error))
             raise typer.Exit(1) from error
-    Console().print(f"{len(images)} images, {failed} of them unreadable: {out_file}")
+        except OSError as error:
+            fail(f"{out_file} cannot be written: {error.strerror}.")
+            raise typer.Exit(2) from error
+    say(f"{len(images)} images, {failed} of them unreadable: {out_file}")
     if resumed:
-        Console().print(
+        say(
             f"{resumed} of them were in the table already and were not read again, even if the"
             " files have changed."
         )

@@ -16,6 +16,7 @@ from app.samples import sample_png
 from app.settings import REPOSITORY
 from app.version import VERSION
 from digitscope import command
+from tests.imaging.files import tiff_with_damaged_tags
 
 
 @pytest.fixture
@@ -53,6 +54,97 @@ def test_unreadable_files_do_not_stop_the_others(files: list[str], tmp_path: Pat
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert result.exit_code == 1
     assert ["error" in row for row in rows] == [True, True, False, False, False]
+
+
+# Names that a console library takes as markup or emoji, or that drive a terminal.
+STRANGE_NAMES = {
+    "x[/b].png": "x[/b].png",
+    "[red]y[/red].png": "[red]y[/red].png",
+    "a:smile:.png": "a:smile:.png",
+    "esc\x1b[31m\x1b]0;title\x07.png": r"esc\x1b[31m\x1b]0;title\x07.png",
+    "c1\x9b31m.png": r"c1\x9b31m.png",
+    "two\nlines.png": r"two\nlines.png",
+    "gnp.\u202eexe.png": r"gnp.\u202eexe.png",
+    os.fsdecode(b"caf\xe9.png"): r"caf\udce9.png",
+}
+
+
+@pytest.fixture
+def strange_files(tmp_path: Path) -> list[str]:
+    """Write a digit to a file of each strange name, one of them damaged; return their paths."""
+    folder = tmp_path / "strange"
+    for name in STRANGE_NAMES:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(sample_png(7))
+    return [str(folder / name) for name in STRANGE_NAMES]
+
+
+def test_file_names_are_printed_as_they_are(
+    strange_files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names are no markup in the table; what drives a terminal is escaped."""
+    monkeypatch.setenv("COLUMNS", "300")
+    result = CliRunner().invoke(command, ["predict", *strange_files])
+    assert result.exit_code == 0, result.output
+    for shown in STRANGE_NAMES.values():
+        assert f"/{shown} " in result.stdout
+    assert result.stdout.replace("\n", "").isprintable()
+
+
+def test_long_file_names_are_printed_whole(
+    strange_files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a narrow terminal a name takes several lines of its cell."""
+    monkeypatch.setenv("COLUMNS", "60")
+    path = strange_files[0]
+    printed = CliRunner().invoke(command, ["predict", path]).stdout
+    cells = [line.split("│")[1].strip() for line in printed.splitlines() if "│" in line]
+    assert "".join(cells) == path
+
+
+@pytest.mark.parametrize("name", ["[/b]:smile:", "\x1b[31m\u202e\nb"])
+def test_messages_print_names_as_they_are(
+    name: str, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Errors, settings and the end of `read` show a name without taking it as markup."""
+    monkeypatch.setenv("COLUMNS", "300")
+    shown = name.encode("unicode_escape").decode()
+    monkeypatch.chdir(tmp_path)
+    Path(name).parent.mkdir(exist_ok=True)
+    for arguments, exit_code in (
+        (["predict", name], 1),
+        (["predict", "--model", name, files[0]], 1),
+        (["read", name, "--out", f"{name}.csv"], 1),
+        (["read", *files, "--model", name], 1),
+        (["read", *files, "--out", f"no folder/{name}.csv"], 2),
+        (["read", *files, "--out", name], 2),
+        (["serve", "--host", name], 1),
+        (["train", "--recipe", name], 2),
+        (["evaluate", name], 1),
+    ):
+        result = CliRunner().invoke(command, arguments)
+        assert result.exit_code == exit_code, (arguments, result.output)
+        said = result.stdout + result.stderr
+        assert shown in said, arguments
+        assert said.replace("\n", "").isprintable(), arguments
+    monkeypatch.setenv("DIGITSCOPE_MODEL_DIR", f"/nothing/{name}")
+    assert f"/nothing/{shown}" in CliRunner().invoke(command, ["settings"]).stdout
+    assert f"/nothing/{shown}" in CliRunner().invoke(command, ["predict", "x.png"]).stderr
+
+
+def test_warnings_of_the_decoder_are_not_printed(tmp_path: Path) -> None:
+    """A TIFF with hundreds of damaged tags leaves no line on the terminal."""
+    path = tmp_path / "damaged.tif"
+    path.write_bytes(tiff_with_damaged_tags(300))
+    done = subprocess.run(
+        [sys.executable, "digitscope.py", "predict", path],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
 
 
 def test_unknown_model_error_lists_the_available_models(files: list[str]) -> None:

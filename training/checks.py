@@ -9,8 +9,8 @@ from itertools import combinations
 import typer
 
 from app.bundle import Bundle, Evaluation, Metadata, seal
-from app.cli import fail
 from app.inference.litert_runtime import open_runtime
+from app.terminal import fail, say
 from training import card, robustness
 from training.data import Split, hold_out
 from training.evaluate import evaluate, evaluate_probabilities, mcnemar, microseconds_per_image
@@ -24,13 +24,13 @@ ROUNDING = 2e-4
 def evaluate_one(bundle: Bundle, train: Split, test: Split) -> None:
     """Print a model's figures; exit with 1 if they are not those of its card."""
     measured = _measure(bundle, train, test)
-    typer.echo(f"{bundle.metadata.name}, version {bundle.metadata.version}")
+    say(f"{bundle.metadata.name}, version {bundle.metadata.version}")
     for evaluation in measured:
-        typer.echo(card.figures(evaluation))
+        say(*card.figures(evaluation).splitlines())
     if differing := _differing(measured, bundle.metadata):
         fail(f"These are not the figures of the model card: {', '.join(differing)}.")
         raise typer.Exit(1)
-    typer.echo("These are the figures of the model card.")
+    say("These are the figures of the model card.")
 
 
 def evaluate_all(bundles: Sequence[Bundle], train: Split, test: Split) -> None:
@@ -45,17 +45,17 @@ def evaluate_all(bundles: Sequence[Bundle], train: Split, test: Split) -> None:
         differing += [
             f"{name} ({split})" for split in _differing((validation, on_test), bundle.metadata)
         ]
-    typer.echo(markdown(rows))
+    say(*markdown(rows).splitlines())
     for (name, ours), (other, theirs) in combinations(tests.items(), 2):
         only_ours, only_theirs, p_value = mcnemar(ours, theirs)
-        typer.echo(
+        say(
             f"{name} alone misreads {only_ours}, {other} alone {only_theirs}: p = {p_value:.2g}"
             " (McNemar)"
         )
     if differing:
         fail(f"These are not the figures of the model cards: {', '.join(differing)}.")
         raise typer.Exit(1)
-    typer.echo("These are the figures of the model cards.")
+    say("These are the figures of the model cards.")
 
 
 def _measure(bundle: Bundle, train: Split, test: Split) -> tuple[Evaluation, Evaluation]:

@@ -11,6 +11,7 @@ import keras
 import typer
 
 from app.bundle import Bundle, Metadata
+from app.terminal import say
 from training import data as mnist
 from training.checkpoints import REFIT
 from training.data import Split
@@ -78,7 +79,7 @@ def train_and_publish(
         published = Voting(teachers) if teachers else None
         fitted = _refit(recipe, fitted, digits, validation, run, published)
     _stop_without_tensorflow("--resume")
-    typer.echo("Calibrating, compiling and evaluating ...")
+    say("Calibrating, compiling and evaluating ...")
     splits = Splits(validation, mnist.load(source, "test") if finished else None, train)
     trained = Trained(recipe, run.seed, fitted)
     return publish(trained, splits, target.folder, after_version=target.after_version)
@@ -113,7 +114,7 @@ def join_and_publish(
             fitted = _refit(recipe, fitted, digits, validation, run)
         members[recipe.name] = fitted
     _stop_without_tensorflow("the same command")
-    typer.echo("Joining, calibrating, compiling and evaluating ...")
+    say("Joining, calibrating, compiling and evaluating ...")
     trained = Trained(ensemble, None, join_fitted(members, validation))
     splits = Splits(validation, mnist.load(source, "test"), train)
     return publish(trained, splits, target.folder, after_version=target.after_version)
@@ -126,7 +127,7 @@ def uses_tensorflow() -> bool:
 
 def _stop_without_tensorflow(command: str) -> None:
     if not uses_tensorflow():
-        typer.echo(f"Training is finished. Under TensorFlow, {command} writes the bundle.")
+        say(f"Training is finished. Under TensorFlow, {command} writes the bundle.")
         raise typer.Exit
 
 
@@ -162,9 +163,9 @@ def _fit(
     copies = None
     if teacher:
         copies = Copies(run.folder / "copies", digits, recipe, teacher, run.seed)
-        copies.make(lambda copy: typer.echo(f"Asking the teachers: copy {copy + 1}/{copies.count}"))
+        copies.make(lambda copy: say(f"Asking the teachers: copy {copy + 1}/{copies.count}"))
     action = "resuming" if run.resume else "starting"
-    typer.echo(f"{recipe.name}: {action}, {len(digits):,} digits")
+    say(f"{recipe.name}: {action}, {len(digits):,} digits")
     with ProgressBar(recipe, len(digits)) as bar:
         fitted = fit(
             recipe,
@@ -180,5 +181,5 @@ def _fit(
             on_epoch=bar.on_epoch,
         )
     if len(fitted.history) < recipe.epochs:
-        typer.echo(f"Stopped after {len(fitted.history)} of {recipe.epochs} epochs.")
+        say(f"Stopped after {len(fitted.history)} of {recipe.epochs} epochs.")
     return fitted

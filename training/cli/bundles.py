@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from app.bundle import METADATA, Bundle, open_bundle
-from app.cli import fail, read_settings
+from app.cli import read_settings
+from app.terminal import fail, say
 from training import data as mnist
 from training.cli.options import (
     DataOption,
@@ -58,7 +59,7 @@ def verify(
         for bundle in bundles:
             comparison = compare_with_publication(bundle, images)
             name = bundle.metadata.name
-            typer.echo(
+            say(
                 f"{name}, version {bundle.metadata.version}: {comparison.changed} of"
                 f" {comparison.digits:,} held-out digits are read differently; largest difference"
                 f" of a probability {comparison.difference:.1e}, tolerance"
@@ -69,7 +70,7 @@ def verify(
     if failed:
         fail(f"These models do not answer as they did when published: {', '.join(failed)}.")
         raise typer.Exit(1)
-    typer.echo("The answers are those of the publication.")
+    say("The answers are those of the publication.")
 
 
 def card(
@@ -86,7 +87,7 @@ def card(
         from training.checks import rewrite_card
 
         rewrite_card(bundle, train, test)
-    typer.echo(f"Wrote {bundle.folder / 'MODEL_CARD.md'}.")
+    say(f"Wrote {bundle.folder / 'MODEL_CARD.md'}.")
 
 
 def recompile(

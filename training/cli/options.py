@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.bundle import METADATA, Metadata, open_bundle
-from app.cli import fail, read_settings
+from app.cli import read_settings
 from app.errors import DigitscopeError
 from app.inference.native_logs import without_native_logs
+from app.terminal import fail, say
 from training.errors import TrainingError
 from training.target import Target
 
@@ -124,14 +125,14 @@ def print_written(metadata: Metadata, target: Target, *, publish: str) -> None:
 
     for evaluation in (metadata.validation, metadata.test):
         if evaluation:
-            typer.echo(figures(evaluation))
-    typer.echo(f"Wrote {target.folder} (version {metadata.version}).")
+            say(*figures(evaluation).splitlines())
+    say(f"Wrote {target.folder} (version {metadata.version}).")
     models = target.folder.parent
     if models == read_settings().model_dir:
-        typer.echo(f"A service loads it at its start, or on POST /models/{metadata.name}/reload.")
+        say(f"A service loads it at its start, or on POST /models/{metadata.name}/reload.")
         return
-    typer.echo(
+    say(
         f"To serve it: DIGITSCOPE_MODEL_DIR={models} DIGITSCOPE_DEFAULT_MODEL={metadata.name}"
         " digitscope serve"
     )
-    typer.echo(f"To publish it: the same command with {publish}")
+    say(f"To publish it: the same command with {publish}")

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from app.bundle import open_bundle
-from app.cli import fail, read_settings
+from app.cli import read_settings
+from app.terminal import fail, say
 from training import data as mnist
 from training.cli.options import (
     BoardOption,
@@ -124,4 +125,4 @@ def augment(
         except OSError as error:
             fail(f"{preview} cannot be written: {error.strerror}.")
             raise typer.Exit(1) from error
-    typer.echo(f"Wrote {preview}.")
+    say(f"Wrote {preview}.")
