@@ -195,7 +195,7 @@ def cluster(
             ray_serve.Scale(min_replicas=min_replicas, max_replicas=max_replicas, cpus=cpus),
             host=host or values.host,
             port=values.port if port is None else port,
-            deadline_s=values.deadline_s,
+            deadline_s=values.body_timeout_s + values.deadline_s,
         )
     except ConnectionError as error:
         fail(str(error))

@@ -69,6 +69,15 @@ class MethodError(DigitscopeError):
     slug = "method-not-allowed"
 
 
+class BodyTimeoutError(DigitscopeError):
+    """The body did not arrive in time, or arrives too slowly."""
+
+    status = 408
+    title = "Body too slow"
+    slug = "slow-body"
+    headers: Mapping[str, str] = {"Connection": "close"}
+
+
 class TooLargeError(DigitscopeError):
     """A body over the limit, an image with too many pixels, or too many items."""
 

@@ -40,6 +40,7 @@ from app.web.http.client_address import TrustedProxies
 from app.web.http.fast_routes import Dispatcher
 from app.web.http.http_protocol import ConnectionLimits
 from app.web.http.middleware import RequestContext, RequestMiddleware
+from app.web.http.request_timer import BodyPace
 from app.web.http.shutdown import Drain, exit_with_supervisor
 from app.web.observability import logs
 from app.web.observability.metrics import Lane, Metrics
@@ -95,6 +96,7 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
         metrics=metrics,
         drain=drain,
         deadline_s=settings.deadline_s,
+        pace=BodyPace(settings.body_timeout_s, settings.body_bytes_per_s),
         access_log=settings.access_log,
     )
     connections = ConnectionLimits(

@@ -35,14 +35,18 @@ class MemoryBudget:
         """Return the bytes that are held at present."""
         return self._bodies + self._work
 
-    def hold_body(self, size: int) -> None:
+    def hold_body(self, size: int, *, expected: int = 0) -> None:
         """Count `size` bytes of a body; never waits, so the event loop may call it.
+
+        Args:
+            size: The bytes to count.
+            expected: Bytes that will be counted soon, these included; 0 if unknown.
 
         Raises:
             MemoryBudgetError: They do not fit at present.
         """
         with self._changed:
-            if self._bodies + size > self.share:
+            if self._bodies + max(size, expected) > self.share:
                 raise MemoryBudgetError(
                     f"The service holds {self._bodies >> 20} MiB of request bodies, of at most"
                     f" {self.share >> 20} MiB; try again in a second."
@@ -75,3 +79,37 @@ class MemoryBudget:
             with self._changed:
                 self._work -= size
                 self._changed.notify_all()
+
+
+class BodyHold:
+    """The bytes that one request holds of a budget for its body; belongs to one thread."""
+
+    __slots__ = ("_budget", "_size")
+
+    def __init__(self, budget: MemoryBudget) -> None:
+        """Hold nothing yet."""
+        self._budget, self._size = budget, 0
+
+    def grow(self, size: int, *, expected: int = 0) -> None:
+        """Hold `size` bytes in all, or keep what is held if that is more.
+
+        A size above the share counts as the share, so that one body alone is always accepted.
+
+        Args:
+            size: The bytes to hold.
+            expected: Bytes to which the hold will grow, as far as known.
+
+        Raises:
+            MemoryBudgetError: They do not fit at present.
+        """
+        more = min(size, self._budget.share) - self._size
+        if more > 0:
+            expected = min(expected, self._budget.share) - self._size
+            self._budget.hold_body(more, expected=expected)
+            self._size += more
+
+    def release(self) -> None:
+        """Give all bytes back."""
+        if self._size:
+            self._budget.release_body(self._size)
+            self._size = 0

@@ -111,13 +111,14 @@ def deploy(scale: Scale, *, host: str, port: int, deadline_s: float) -> None:
         scale: Number and size of the replicas.
         host: Address that every proxy listens on.
         port: TCP port, the same on every node.
-        deadline_s: Longest time to a response, waiting for a replica included, in seconds.
+        deadline_s: Longest time to a response, in seconds, including the body and the wait for a
+            replica.
 
     Raises:
         ConnectionError: No cluster can be reached at RAY_ADDRESS.
     """
     connect()
-    # One second more than the application's own deadline, whose response explains more.
+    # One second more than the application's own limits, whose responses explain more.
     options = {"host": host, "port": port, "request_timeout_s": deadline_s + 1}
     serve.start(proxy_location="EveryNode", http_options=options)
     try:

@@ -158,8 +158,24 @@ class Settings(BaseSettings):
         10.0,
         gt=0,
         description=(
-            "Longest time in seconds from a request's first byte to its response; after that it"
-            " gets 504. A client may ask for less with the header X-Request-Timeout."
+            "Longest time in seconds from the end of a request's body to its response; after that"
+            " it gets 504. A client may ask for less with the header X-Request-Timeout."
+        ),
+    )
+    body_timeout_s: float = Field(
+        60.0,
+        gt=0,
+        description=(
+            "Longest time in seconds for a request's body to arrive; after that it gets 408. Too"
+            " low refuses photos from slow networks."
+        ),
+    )
+    body_bytes_per_s: float = Field(
+        8000.0,
+        ge=0,
+        description=(
+            "Bytes per second at which a body must arrive after its first 5 seconds, on average"
+            " over each 5 s; a slower one gets 408. 0: any speed."
         ),
     )
     client_timeout_s: float = Field(

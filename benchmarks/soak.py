@@ -35,13 +35,14 @@ from tests.server.process import PATIENCE_S, Answer, Server, eventually, metric,
 
 PAGE = REPOSITORY / "docs" / "reliability.md"
 FEW, MANY = 4, 96  # clients: about what two workers carry, and far more
-DEADLINE_S = 5.0
+DEADLINE_S, BODY_TIMEOUT_S = 5.0, 2.0
 SETTINGS = {
     "workers": 2,
     "threads": 1,
     "max_queue": 8,
     "slow_max_queue": 8,
     "deadline_s": DEADLINE_S,
+    "body_timeout_s": BODY_TIMEOUT_S,
     "drain_delay_s": 0,
 }
 MAX_GROWTH_MB = 25.0  # of all processes, by the slope of their memory
@@ -226,7 +227,7 @@ class Soak:
 
     def _stick(self, ask: Ask) -> str:
         """Send half of a body and no more: only `late` is right."""
-        raw = _raw(ask, X_Request_Timeout="0.5")
+        raw = _raw(ask)
         with socket.create_connection(("127.0.0.1", self._server.port)) as connection:
             connection.settimeout(PATIENCE_S)
             connection.sendall(raw[: -len(ask.body) // 2])
@@ -243,10 +244,9 @@ def _exchange(connection: http.client.HTTPConnection, ask: Ask) -> Answer:
         return Answer(0, error=repr(error))
 
 
-def _raw(ask: Ask, **headers: str) -> bytes:
-    given = {**ask.headers, **{name.replace("_", "-"): text for name, text in headers.items()}}
+def _raw(ask: Ask) -> bytes:
     lines = [f"{ask.method} {ask.path} HTTP/1.1", "Host: soak", "Connection: close"]
-    lines += [f"{name}: {text}" for name, text in given.items()]
+    lines += [f"{name}: {text}" for name, text in ask.headers.items()]
     if ask.method == "POST":
         lines.append(f"Content-Length: {len(ask.body)}")
     return "\r\n".join([*lines, "", ""]).encode() + ask.body

@@ -49,7 +49,11 @@ class Ask:
         if answer.status == self.status:
             matches = self.content is None or _same(answer.content, self.content)
             return "right" if matches else f"{self.kind}: another answer: {answer.content[:300]!r}"
-        refusals = {503: ("refused", "queue-full"), 504: ("late", "deadline-passed")}
+        refusals = {
+            408: ("late", "slow-body"),
+            503: ("refused", "queue-full"),
+            504: ("late", "deadline-passed"),
+        }
         if answer.status not in refusals:
             return f"{self.kind}: {answer.status} for {self.status}: {answer.content[:300]!r}"
         outcome, slug = refusals[answer.status]

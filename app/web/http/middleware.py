@@ -16,19 +16,23 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.cancellation import set_seconds_left
 from app.errors import (
+    BodyTimeoutError,
     DeadlineError,
     DigitscopeError,
     InvalidInputError,
+    MemoryBudgetError,
     NotReadyError,
     QueueFullError,
     RateLimitError,
     UnauthorisedError,
 )
+from app.memory_budget import BodyHold
 from app.web.http.auth import OPEN_PATHS, Access, given_keys
 from app.web.http.client_address import TrustedProxies, peer_address
 from app.web.http.fast_routes import Dispatcher
 from app.web.http.http_protocol import SECURITY_HEADERS
 from app.web.http.problem_details import CLIENT_CLOSED_REQUEST, error_response
+from app.web.http.request_timer import BodyPace, RequestTimer
 from app.web.http.shutdown import Drain
 from app.web.observability.metrics import Metrics, Rejection
 
@@ -37,7 +41,9 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 # By class, not by status: several of them share a status.
 _REJECTIONS: dict[type[DigitscopeError] | None, Rejection] = {
+    BodyTimeoutError: "slow-body",
     DeadlineError: "deadline",
+    MemoryBudgetError: "memory",
     NotReadyError: "not-ready",
     QueueFullError: "busy",
     RateLimitError: "rate-limit",
@@ -54,7 +60,9 @@ class RequestContext:
         proxies: The reverse proxies in front of the service.
         metrics: The counters of this process.
         drain: Whether the process is shutting down.
-        deadline_s: Longest time to a response, in seconds; a client may ask for less.
+        deadline_s: Longest time from the end of a body to the response, in seconds; a client may
+            ask for less.
+        pace: How fast a body must arrive.
         access_log: Whether each request gets a line in the log.
     """
 
@@ -63,6 +71,7 @@ class RequestContext:
     metrics: Metrics
     drain: Drain
     deadline_s: float
+    pace: BodyPace
     access_log: bool
 
     def record(
@@ -107,11 +116,11 @@ class RequestMiddleware:
             await self.app(scope, receive, send)
             return
         self.context.proxies.resolve(scope)
-        exchange = _Exchange(scope, send, self.context)
+        exchange = _Exchange(scope, receive, send, self.context)
         error: DigitscopeError | None = None
         try:
-            exchange.check()
-            await self.app(scope, receive, exchange.send)
+            timer = exchange.start()
+            await self.app(scope, timer.receive, exchange.send)
         except asyncio.CancelledError:
             if exchange.status:
                 raise
@@ -121,7 +130,7 @@ class RequestMiddleware:
         except DigitscopeError as refusal:
             error = refusal
         finally:
-            exchange.end_deadline()
+            exchange.end()
             if error is None:
                 self._count(exchange)
         if error is not None:
@@ -155,27 +164,28 @@ class _Exchange:
     """One request and its response.
 
     Attributes:
-        scope: The request's ASGI scope; its state gets `request_id`.
+        scope: The request's ASGI scope; its state gets `request_id` and `body_hold`.
         status: Status of the response; 0 before it starts.
         started_at: When the request began, by `time.perf_counter`.
     """
 
-    def __init__(self, scope: Scope, send: Send, context: RequestContext) -> None:
-        self.scope, self._send, self._context = scope, send, context
+    def __init__(self, scope: Scope, receive: Receive, send: Send, context: RequestContext) -> None:
+        self.scope, self._receive, self._send, self._context = scope, receive, send, context
         self.status, self.started_at = 0, time.perf_counter()
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
-        self._deadline: Deadline | None = None
+        self._timer: RequestTimer | None = None
         wanted = self._headers.get(b"x-request-id", b"").decode("latin-1")
         self._id = wanted if _SAFE_ID.fullmatch(wanted) else f"{random.getrandbits(128):032x}"
         state = scope.setdefault("state", {})
         state["request_id"] = self._id
+        self._hold = state["body_hold"] = BodyHold(state["service"].memory)
         # Probes are served even then: an overloaded process need not be restarted.
         self._is_overloaded = (
             state.get("too_many_connections", False) and scope["path"] not in OPEN_PATHS
         )
 
-    def check(self) -> None:
-        """Check connections, key and rate, then start the deadline.
+    def start(self) -> RequestTimer:
+        """Check connections, key and rate, then start the timer.
 
         Raises:
             DigitscopeError: The request is refused.
@@ -188,67 +198,38 @@ class _Exchange:
         seconds = self._context.deadline_s
         if value := self._headers.get(b"x-request-timeout"):
             seconds = min(seconds, _parse_seconds(value))
-        self._deadline = Deadline(seconds)
-        set_seconds_left(self._deadline.seconds_left)
+        self._timer = RequestTimer(self._receive, seconds, self._context.pace)
+        set_seconds_left(self._timer.seconds_left)
+        return self._timer
 
     async def send(self, message: Message) -> None:
         """Send a part of the response, with this service's headers on its start."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             # From here on, the connection's own timeout applies to slow clients.
-            self.end_deadline()
+            self._end_timer()
             headers = message.setdefault("headers", [])
             headers += [(b"x-request-id", self._id.encode()), *SECURITY_HEADERS]
             if self._context.drain.started or self._is_overloaded:
                 MutableHeaders(raw=headers)["Connection"] = "close"
         await self._send(message)
 
-    def end_deadline(self) -> None:
-        """Stop the deadline, if it was started."""
-        if self._deadline:
-            self._deadline.end()
+    def end(self) -> None:
+        """Stop the timer, and give the memory for the body back."""
+        self._end_timer()
+        self._hold.release()
+
+    def _end_timer(self) -> None:
+        if self._timer:
+            self._timer.end()
 
     def reason_of_cancellation(self) -> DigitscopeError | None:
-        """Return the error for a cancellation by deadline or shutdown; None for any other."""
-        if self._deadline and self._deadline.absorb_cancellation():
-            return DeadlineError(
-                f"No response within {self._deadline.seconds:g} s; send fewer images at once, or"
-                " try again later."
-            )
+        """Return the error for a cancellation by timer or shutdown; None for any other."""
+        if self._timer and self._timer.absorb_cancellation():
+            return self._timer.reason
         if self._context.drain.absorb_cancellation():
             return NotReadyError("The service has shut down before the response was ready.")
         return None
-
-
-class Deadline:
-    """Cancels the current task after some seconds: `asyncio.timeout` at a third of its cost.
-
-    Attributes:
-        seconds: The time until then.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        """Start the timer."""
-        self.seconds = seconds
-        self._task, self._has_passed = asyncio.current_task(), False
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._cancel)
-
-    def seconds_left(self) -> float:
-        """Return the seconds until the deadline; below 0 after it."""
-        return self._timer.when() - asyncio.get_running_loop().time()
-
-    def _cancel(self) -> None:
-        self._has_passed = True
-        if self._task:
-            self._task.cancel()
-
-    def absorb_cancellation(self) -> bool:
-        """Return whether the deadline alone cancelled the task; the task then goes on."""
-        return self._has_passed and self._task is not None and self._task.uncancel() == 0
-
-    def end(self) -> None:
-        """Stop the timer."""
-        self._timer.cancel()
 
 
 def _parse_seconds(value: bytes) -> float:

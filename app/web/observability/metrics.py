@@ -36,8 +36,10 @@ _FILE_BYTES = {"counter": 1 << 18, "gauge_livemin": 1 << 16, "histogram": 1 << 2
 MAX_CACHED_REQUESTS = 512  # combinations of route, method and status
 MAX_CACHED_VERDICTS = 64  # combinations of model and verdict
 
-Lane = Literal["fast", "slow", "quick", "reloads", "scrapes"]
-Rejection = Literal["busy", "client-gone", "deadline", "key", "not-ready", "rate-limit"]
+Lane = Literal["fast", "slow", "quick", "parsing", "reloads", "scrapes"]
+Rejection = Literal[
+    "busy", "client-gone", "deadline", "key", "memory", "not-ready", "rate-limit", "slow-body"
+]
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _STAGE_SECONDS = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1)
@@ -148,6 +150,8 @@ LABELS = {
             "busy": "a queue was full, or too many connections were open (503)",
             "client-gone": "the client left before the response (499)",
             "deadline": "the deadline passed (504)",
+            "memory": "the body did not fit in the memory budget (503)",
+            "slow-body": "the body arrived too slowly (408)",
             "key": "the API key or the admin token was missing or wrong (401)",
             "not-ready": "the model was not loaded, or the service was shutting down (503)",
             "rate-limit": "the client sent more requests than its rate allows (429)",
@@ -159,6 +163,7 @@ LABELS = {
             "fast": "predictions that run in threads",
             "slow": "pages, inspections and explanations",
             "quick": "28x28 images for fast networks, in the micro-batcher",
+            "parsing": "large bodies that are parsed",
             "reloads": "loading of models",
             "scrapes": "responses of /metrics",
         },

@@ -16,6 +16,9 @@ from app.errors import (
 )
 from app.imaging.formats import MEDIA_TYPE_ALIASES
 
+UNHELD_BYTES = 1 << 16  # bytes of a body that the memory budget does not count
+# Bytes held for each byte of a body: the body itself, and what is read from it.
+HELD_PER_BYTE = 2
 _URL_ENCODED_TYPE = "application/x-www-form-urlencoded"  # sent by curl's --data-binary
 
 
@@ -94,8 +97,12 @@ def media_type(request: Request, accepted: Collection[str]) -> str:
 async def read_chunks(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
     """Yield the chunks of the body up to the limit, whatever its Content-Length says.
 
+    The memory budget counts a body of more than `UNHELD_BYTES` as it arrives: what a slow client
+    has not sent takes no memory.
+
     Raises:
         TooLargeError: The body is over the limit; the rest of it is not read.
+        MemoryBudgetError: The service holds too many bodies at present; the rest is not read.
         ClientDisconnect: The client disconnected before the end of the body.
     """
     length = content_length(request)
@@ -114,6 +121,9 @@ async def read_chunks(request: Request, limits: Limits) -> AsyncGenerator[bytes,
             raise TooLargeError(
                 f"The body is too large: at most {limits.max_body_bytes} bytes are accepted."
             )
+        if received > UNHELD_BYTES:
+            expected = HELD_PER_BYTE * (length or 0)
+            request.state.body_hold.grow(HELD_PER_BYTE * received, expected=expected)
         yield chunk
 
 
@@ -122,6 +132,7 @@ async def read_body(request: Request, limits: Limits) -> bytes:
 
     Raises:
         TooLargeError: The body is over the limit; the rest of it is not read.
+        MemoryBudgetError: The service holds too many bodies at present.
         ClientDisconnect: The client disconnected before the end of the body.
     """
     return b"".join([chunk async for chunk in read_chunks(request, limits)])

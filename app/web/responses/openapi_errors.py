@@ -30,6 +30,14 @@ _EXAMPLES: dict[str, tuple[type[errors.DigitscopeError], str]] = {
         errors.UnsupportedLayerError,
         "The service does not support the arithmetic of the layer 'norm' (LayerNormalization).",
     ),
+    "slow-body": (
+        errors.BodyTimeoutError,
+        "The body arrives too slowly: 4000 bytes in 5 s; expected at least 8000 per second.",
+    ),
+    "memory": (
+        errors.MemoryBudgetError,
+        "The service holds 190 MiB of request bodies, of at most 192 MiB; try again in a second.",
+    ),
     "too-large": (
         errors.TooLargeError,
         "The body has 9000000 bytes; at most 5242880 are accepted.",
@@ -99,6 +107,8 @@ _BODY_ERRORS = (
     "not-an-image",
     "not-json",
     "unknown-model",
+    "slow-body",
+    "memory",
     "too-large",
     "media-type",
     "bad-parameter",

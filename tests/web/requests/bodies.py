@@ -2,11 +2,14 @@
 
 import json
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from starlette.requests import Request
-from starlette.types import Message
+from starlette.types import Message, Receive
 
+from app.memory_budget import BodyHold, MemoryBudget
+from app.web.execution.thread_pool import BoundedThreadPool
 from app.web.requests.body import Limits
 from app.web.requests.images import begin_many
 
@@ -44,7 +47,7 @@ def request_in_pieces(
             return {"type": "http.disconnect"} if disconnects else {"type": "http.request"}
         return {"type": "http.request", "body": body, "more_body": True}
 
-    return Request({"type": "http", "headers": headers}, receive)
+    return _request(headers, receive)
 
 
 def request_with_json(content: object) -> Request:
@@ -54,7 +57,21 @@ def request_with_json(content: object) -> Request:
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return Request({"type": "http", "headers": [(b"content-type", b"application/json")]}, receive)
+    return _request([(b"content-type", b"application/json")], receive)
+
+
+class Service(NamedTuple):
+    """What a request needs of the service while its body is read."""
+
+    memory: MemoryBudget
+    parsing_pool: BoundedThreadPool
+
+
+def _request(headers: list[tuple[bytes, bytes]], receive: Receive) -> Request:
+    memory = MemoryBudget(400 << 20)
+    service = Service(memory, BoundedThreadPool(threads=1, max_queue=1))
+    state = {"service": service, "body_hold": BodyHold(memory)}
+    return Request({"type": "http", "headers": headers, "state": state}, receive)
 
 
 def cut(body: bytes, *places: int) -> list[bytes]:

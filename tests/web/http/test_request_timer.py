@@ -1,0 +1,116 @@
+"""The time for a body and for a response: what is awaited from whom, and for how long."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from starlette.types import Message
+
+from app.errors import BodyTimeoutError, DeadlineError, DigitscopeError
+from app.web.http.request_timer import BodyPace, RequestTimer
+
+LONG_S = 60.0
+ANY_PACE = BodyPace(timeout_s=LONG_S, bytes_per_s=0)
+
+
+def _arriving(parts: AsyncIterator[Message]) -> Callable[[], Awaitable[Message]]:
+    return lambda: anext(parts)  # type: ignore[arg-type]
+
+
+async def _parts(count: int, pause_s: float, size: int = 1) -> AsyncIterator[Message]:
+    """Give a body in parts of `size` bytes with pauses before each; then nothing."""
+    for number in range(count):
+        await asyncio.sleep(pause_s)
+        yield {"type": "http.request", "body": b"x" * size, "more_body": number < count - 1}
+    await asyncio.sleep(LONG_S)
+
+
+async def _read_all(timer: RequestTimer) -> None:
+    while (await timer.receive()).get("more_body"):
+        pass
+
+
+async def _reason(
+    parts: AsyncIterator[Message],
+    work: Callable[[RequestTimer], Awaitable[None]],
+    seconds: float = LONG_S,
+    pace: BodyPace = ANY_PACE,
+) -> DigitscopeError | None:
+    """Return the error with which the timer ends some work; None if the work ends first."""
+
+    async def serve() -> DigitscopeError | None:
+        timer = RequestTimer(_arriving(parts), seconds, pace)
+        try:
+            await work(timer)
+        except asyncio.CancelledError:
+            assert timer.absorb_cancellation()
+        finally:
+            timer.end()
+        return timer.reason
+
+    return await asyncio.create_task(serve())
+
+
+async def test_body_that_does_not_arrive_is_given_up() -> None:
+    """Neither a body that stops nor an endless one is awaited for longer than its timeout."""
+    pace = BodyPace(timeout_s=0.05, bytes_per_s=0)
+    for parts in (_parts(0, 0), _parts(10_000, 0.01)):
+        reason = await _reason(parts, _read_all, pace=pace)
+        assert isinstance(reason, BodyTimeoutError)
+        assert "did not arrive within 0.05 s" in reason.detail
+
+
+async def test_body_that_is_too_slow_is_given_up() -> None:
+    """After its first window a body must keep its pace."""
+    pace = BodyPace(timeout_s=LONG_S, bytes_per_s=1e9, window_s=0.02)
+    reason = await _reason(_parts(10_000, 0.005), _read_all, pace=pace)
+    assert isinstance(reason, BodyTimeoutError)
+    assert "too slowly" in reason.detail
+
+
+async def test_body_that_keeps_its_pace_is_read() -> None:
+    """A body may take many windows; the pace is that of each window."""
+    pace = BodyPace(timeout_s=LONG_S, bytes_per_s=100, window_s=0.05)
+    parts = _parts(50, 0.01, size=10_000)
+    assert await _reason(parts, _read_all, pace=pace) is None
+
+
+async def test_time_of_the_body_does_not_count_for_the_deadline() -> None:
+    """The body takes longer than the deadline; the deadline begins at its end."""
+    left: list[float] = []
+
+    async def work(timer: RequestTimer) -> None:
+        await _read_all(timer)
+        left.append(timer.seconds_left())
+        await asyncio.sleep(LONG_S)
+
+    reason = await _reason(_parts(10, 0.05), work, seconds=0.3)
+    assert isinstance(reason, DeadlineError)
+    assert 0 < left[0] <= 0.3
+
+
+async def test_a_short_deadline_is_kept_after_a_body() -> None:
+    """A deadline below the pace's window ends the work on time, not at the window's end."""
+
+    async def work(timer: RequestTimer) -> None:
+        await _read_all(timer)
+        await asyncio.sleep(LONG_S)
+
+    pace = BodyPace(timeout_s=LONG_S, bytes_per_s=0, window_s=LONG_S)
+    reason = await _reason(_parts(2, 0.05), work, seconds=0.02, pace=pace)
+    assert isinstance(reason, DeadlineError)
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.01])
+async def test_time_of_the_service_counts_for_the_deadline_alone(pause_s: float) -> None:
+    """While the service does not ask for the body, the client is not too slow."""
+
+    async def work(timer: RequestTimer) -> None:
+        await timer.receive()
+        await asyncio.sleep(0.1)
+        await _read_all(timer)
+
+    pace = BodyPace(timeout_s=0.08, bytes_per_s=1e9, window_s=0.03)
+    assert await _reason(_parts(2, pause_s), work, pace=pace) is None
+    pace = BodyPace(timeout_s=LONG_S, bytes_per_s=0)
+    assert isinstance(await _reason(_parts(2, pause_s), work, 0.05, pace), DeadlineError)
