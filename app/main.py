@@ -196,6 +196,7 @@ def _create_service(
         prediction_pool=pool("fast", settings.threads, settings.max_queue),
         inspection_pool=pool("slow", settings.slow_threads, settings.slow_max_queue),
         reload_pool=pool("reloads", 1, settings.slow_max_queue),
+        parsing_pool=pool("parsing", 1, settings.max_queue),
         metrics_pool=pool("scrapes", 1, settings.slow_max_queue, trim_after_s=None),
         micro_batcher=MicroBatcher(
             prediction_texts,

@@ -25,6 +25,26 @@ _malloc_trim = getattr(_libc, "malloc_trim", None)
 _trim_lock = threading.Lock()
 
 
+_gc_lock = threading.Lock()
+_gc_pauses = 0  # threads in `gc_paused`
+
+
+@contextmanager
+def gc_paused() -> Iterator[None]:
+    """Pause garbage collection of all threads; it resumes when no thread is in this block."""
+    global _gc_pauses
+    with _gc_lock:
+        _gc_pauses += 1
+        gc.disable()
+    try:
+        yield
+    finally:
+        with _gc_lock:
+            _gc_pauses -= 1
+            if not _gc_pauses:
+                gc.enable()
+
+
 @contextmanager
 def gc_frozen_imports() -> Iterator[None]:
     """Import modules without garbage collection, and exclude them from later collections.
@@ -32,12 +52,11 @@ def gc_frozen_imports() -> Iterator[None]:
     Imported modules stay until the process ends. Collecting them while they load takes a sixth of
     the start; a full collection that includes them stops the event loop for 0.1 s.
     """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
+    with gc_paused():
+        try:
+            yield
+        finally:
+            gc.freeze()
 
 
 def trim_heap(barrier: threading.Barrier) -> None:

@@ -10,12 +10,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.errors import TooLargeError, UndecodableError, UnsupportedMediaTypeError
-from app.web.requests.body import Limits, read_body
+from app.web.requests.body import HELD_PER_BYTE, Limits, read_body
+from app.web.requests.parsing import MAX_INLINE_BYTES, run_in_thread
 
 _GZIP, _DEFLATE = 31, 15  # window bits that select the format in zlib
 # Lists allowed in JSON besides two for each comma. A tensor of images has about one list for each
 # comma at most, when there is a list around each value.
 MAX_EXTRA_LISTS = 1000
+# Names allowed in JSON for each image, as in `{"image": {"b64": ...}}`, and besides.
+MAX_NAMES_PER_IMAGE, MAX_EXTRA_NAMES = 2, 1000
 MIN_COMPRESSED_BYTES = 500  # smaller responses are not compressed: they would hardly shrink
 
 
@@ -24,6 +27,7 @@ async def read_content(request: Request, limits: Limits) -> bytes:
 
     Raises:
         TooLargeError: The body is over the limit, before or after decompression.
+        MemoryBudgetError: The service holds too many bodies at present.
         UnsupportedMediaTypeError: The Content-Encoding is neither gzip nor deflate.
         UndecodableError: The body is not compressed as its header says.
     """
@@ -36,10 +40,16 @@ async def read_content(request: Request, limits: Limits) -> bytes:
             f"The Content-Encoding {encoding!r} is not supported here; expected gzip or deflate."
         )
     decompressor = zlib.decompressobj(_GZIP if encoding == "gzip" else _DEFLATE)
-    try:
-        content = decompressor.decompress(body, limits.max_body_bytes + 1)
-    except zlib.error as error:
-        raise UndecodableError(f"The body is no valid {encoding}: {error}.") from error
+    content = _decompress(decompressor, body, MAX_INLINE_BYTES, encoding)
+    if not decompressor.eof:  # it expands to more, perhaps a thousandfold
+
+        def expand() -> bytes:
+            size = limits.max_body_bytes + 1 - len(content)
+            rest = _decompress(decompressor, decompressor.unconsumed_tail, size, encoding)
+            return content + rest
+
+        content = await run_in_thread(request, 2 * limits.max_body_bytes, expand)
+        request.state.body_hold.grow(HELD_PER_BYTE * (len(body) + len(content)))
     if len(content) > limits.max_body_bytes:
         raise TooLargeError(
             f"The decompressed body has more than {limits.max_body_bytes} bytes, the limit."
@@ -49,18 +59,39 @@ async def read_content(request: Request, limits: Limits) -> bytes:
     return content
 
 
-def read_json(content: bytes) -> dict[str, Any]:
-    """Parse a JSON object.
+def _decompress(
+    decompressor: "zlib._Decompress", body: bytes, max_bytes: int, encoding: str
+) -> bytes:
+    try:
+        return decompressor.decompress(body, max_bytes)
+    except zlib.error as error:
+        raise UndecodableError(f"The body is no valid {encoding}: {error}.") from error
+
+
+def read_json(content: bytes, max_images: int) -> dict[str, Any]:
+    """Parse a JSON object, unless it has far more lists or names than any request for digits.
+
+    The parser holds Python's global lock, so the event loop would stop for up to a second.
+
+    Args:
+        content: The JSON.
+        max_images: Most images in one request, of which each may have names.
 
     Raises:
-        UndecodableError: The content is no JSON object, or it has far more lists than values,
-            which would block the event loop for a second.
+        UndecodableError: The content is no JSON object, or it has too many lists.
+        TooLargeError: It has too many names.
     """
     lists, commas = content.count(b"["), content.count(b",")
     if lists > 2 * commas + MAX_EXTRA_LISTS:
         raise UndecodableError(
             f"The body was not parsed: it has {lists} lists but only {commas} commas, which no"
             " tensor has."
+        )
+    names, max_names = content.count(b":"), MAX_NAMES_PER_IMAGE * max_images + MAX_EXTRA_NAMES
+    if names > max_names or (names := content.count(b"{")) > max_names:
+        raise TooLargeError(
+            f"The body was not parsed: it has {names} names or objects; a request with at most"
+            f" {max_images} images has at most {max_names}."
         )
     try:
         parsed = pydantic_core.from_json(content, allow_inf_nan=False)

@@ -26,6 +26,7 @@ from app.protocols.oip_messages import (
 )
 from app.version import VERSION
 from app.web.dependencies import ServiceDep
+from app.web.requests.parsing import parse
 from app.web.responses.content_negotiation import BINARY_SCHEMA
 from app.web.responses.openapi_errors import protocol_error_responses
 from app.web.responses.openapi_requests import ADMIN_SECURITY, oip_body
@@ -50,7 +51,7 @@ _VERSION_EXTRA = {"parameters": [VERSION_PARAMETER]}
 _NOT_SERVED = protocol_error_responses(404, 503)
 _INFER_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {"schema": BINARY_SCHEMA}}},
-    **protocol_error_responses(400, 404, 413, 415, 422, 503, 504),
+    **protocol_error_responses(400, 404, 408, 413, 415, 422, 503, 504),
 }
 
 
@@ -239,9 +240,12 @@ async def infer(request: Request, model: str, service: ServiceDep, version: Vers
     Tensors may be JSON or binary, in the request and in the response.
     """
     served = await find_model(service, model, version)
-    content = await read_content(request, service.limits)
-    inference = parse_request(
-        content, request.headers.get(LENGTH_HEADER), service.limits.max_batch_items
+    inference = await parse(
+        request,
+        parse_request,
+        await read_content(request, service.limits),
+        request.headers.get(LENGTH_HEADER),
+        service.limits.max_batch_items,
     )
     if inference.pixels is not None:
         probabilities = await recognise_pixels(request, service, served, inference.pixels)

@@ -18,7 +18,7 @@ from app.errors import UndecodableError
 from app.inference.runtime import Pixels
 from app.protocols import tensors
 from app.protocols.encoding import compressed_response, json_response, read_json, shorten, to_json
-from app.web.requests.json_images import without_gc
+from app.web.requests.parsing import without_gc
 
 LENGTH_HEADER = "inference-header-content-length"
 INPUT, PROBABILITIES, DIGIT = "image", "probabilities", "digit"  # names of the tensors
@@ -78,7 +78,7 @@ def parse_request(content: bytes, length_header: str | None, max_files: int) -> 
     length = _parse_length(length_header, len(content))
     if length == 0:  # no JSON: the whole body is one tensor of one image
         return ParsedInferRequest(None, *_parse_raw_image(content), _all_outputs(binary=False))
-    message, raw = read_json(content[:length]), content[length:]
+    message, raw = read_json(content[:length], max_files), content[length:]
     inputs = message.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise UndecodableError(f"Expected 'inputs' with one tensor, named {INPUT!r}.")

@@ -19,7 +19,7 @@ from app.protocols.inference import (
     recognise_pixels,
 )
 from app.web.dependencies import ServiceDep
-from app.web.requests.json_images import without_gc
+from app.web.requests.parsing import parse, without_gc
 from app.web.responses.openapi_errors import protocol_error_responses
 from app.web.responses.openapi_requests import tfserving_body
 from app.web.schemas.protocols import (
@@ -43,7 +43,7 @@ INPUT, OUTPUT, SIGNATURE = "image", "probabilities", "serving_default"
 _VERSION_PATH = "/models/{model}/versions/{version}"
 _VERSION_EXTRA = {"parameters": [VERSION_PARAMETER]}
 _NOT_SERVED = protocol_error_responses(404, 503)
-_PREDICT_ERRORS = protocol_error_responses(400, 404, 413, 415, 422, 503, 504)
+_PREDICT_ERRORS = protocol_error_responses(400, 404, 408, 413, 415, 422, 503, 504)
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,12 @@ async def predict(
     response has one row of ten probabilities for each image.
     """
     served = await find_model(service, model, version)
-    content = await read_content(request, service.limits)
-    parsed = parse_request(content, service.limits.max_batch_items)
+    parsed = await parse(
+        request,
+        parse_request,
+        await read_content(request, service.limits),
+        service.limits.max_batch_items,
+    )
     if parsed.pixels is not None:
         rows = await recognise_pixels(request, service, served, parsed.pixels)
     else:
@@ -187,7 +191,7 @@ def parse_request(content: bytes, max_files: int) -> ParsedPredictRequest:
         UndecodableError: The body does not follow the protocol.
         TooLargeError: There are more than `max_files` files.
     """
-    message = read_json(content)
+    message = read_json(content, max_files)
     signature = message.get("signature_name", SIGNATURE)
     if signature not in ("", SIGNATURE):
         raise UndecodableError(

@@ -52,6 +52,8 @@ class Service:
         inspection_pool: Threads for pages, inspections and explanations. Predictions never wait
             for them.
         reload_pool: Thread that loads models. A reload never waits for an explanation.
+        parsing_pool: Thread that parses large bodies. One, because parsers hold Python's global
+            lock.
         metrics_pool: Thread that writes the metrics page. It is answered even under full load.
         micro_batcher: Runs fast networks on the event loop, or in a thread beside it.
         limits: Largest request body and most images in one request.
@@ -70,6 +72,7 @@ class Service:
     prediction_pool: BoundedThreadPool
     inspection_pool: BoundedThreadPool
     reload_pool: BoundedThreadPool
+    parsing_pool: BoundedThreadPool
     metrics_pool: BoundedThreadPool
     micro_batcher: MicroBatcher
     limits: Limits
@@ -101,6 +104,7 @@ class Service:
             self.prediction_pool,
             self.inspection_pool,
             self.reload_pool,
+            self.parsing_pool,
             self.metrics_pool,
         ):
             pool.close()

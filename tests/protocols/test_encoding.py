@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from app.errors import UndecodableError
+from app.errors import TooLargeError, UndecodableError
 from app.protocols.encoding import read_json
 
 
@@ -18,7 +18,7 @@ def test_json_with_too_many_nested_lists_is_not_parsed() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(UndecodableError, match="505001 lists"):
-            read_json(content)
+            read_json(content, 10)
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
@@ -30,4 +30,30 @@ def test_tensor_with_a_list_around_each_value_is_parsed(shape: tuple[int, ...]) 
     tensor: object = 7
     for size in reversed(shape):
         tensor = [tensor] * size
-    assert read_json(json.dumps({"inputs": tensor}).encode())["inputs"] == tensor
+    assert read_json(json.dumps({"inputs": tensor}).encode(), 10)["inputs"] == tensor
+
+
+@pytest.mark.parametrize("entry", ['"n%d":1', '"n%d":{}'])
+def test_json_with_too_many_names_is_not_parsed(entry: str) -> None:
+    """200,000 names, which would take about 20 MB, are refused without building them."""
+    content = ("{" + ",".join(entry % number for number in range(200_000)) + "}").encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLargeError, match="200000 names"):
+            read_json(content, 10)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_json_with_too_many_objects_is_not_parsed() -> None:
+    """Empty objects have no names; they are counted by their braces."""
+    with pytest.raises(TooLargeError, match="200001 names or objects"):
+        read_json(b'{"instances": [' + b"{}," * 199_999 + b"{}]}", 10)
+
+
+def test_names_for_each_image_are_parsed() -> None:
+    """As many images as are allowed may each name their input and their encoding."""
+    instances = [{"image": {"b64": "eA=="}}] * 2000
+    parsed = read_json(json.dumps({"instances": instances}).encode(), 2000)
+    assert parsed["instances"] == instances

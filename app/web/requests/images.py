@@ -24,6 +24,7 @@ from app.web.requests.body import (
 from app.web.requests.json_images import JSON_TYPE, parse_image, parse_images
 from app.web.requests.multipart import FORM_TYPE, read_file, stream_files
 from app.web.requests.npy_reader import are_images, begins_images, check_length, read_npy
+from app.web.requests.parsing import parse
 
 IMAGE_TYPES = (*MEDIA_TYPES, "application/octet-stream")
 NPY_TYPE = "application/x-npy"
@@ -61,9 +62,9 @@ async def read_one(request: Request, limits: Limits) -> ImageInput:
     kind = media_type(request, ONE_IMAGE_TYPES)
     if kind == FORM_TYPE:
         return await read_file(request, limits)
-    body = await read_body(request, limits)
     if kind == JSON_TYPE:
-        return parse_image(body)
+        return await parse(request, parse_image, await read_body(request, limits))
+    body = await read_body(request, limits)
     if kind == NPY_TYPE:
         return read_npy(body, "[28, 28]", lambda shape: shape == (28, 28))
     return require_content(body)
@@ -104,7 +105,7 @@ async def begin_many(request: Request, limits: Limits) -> ArrivingImages:
         return ArrivingImages(files, stream_files(files, request, limits))
     if kind == NPY_TYPE:
         return await _begin_array(request, limits)
-    images = parse_images(await read_body(request, limits), limits)
+    images = await parse(request, parse_images, await read_body(request, limits), limits)
     limits.check_count(len(images))
     return ArrivingImages(images, None)
 

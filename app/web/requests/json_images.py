@@ -7,11 +7,9 @@ pauses meanwhile.
 
 import base64
 import binascii
-import gc
 import itertools
 from collections.abc import Callable, Iterator
-from functools import wraps
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from pydantic import (
@@ -27,8 +25,8 @@ from pydantic import (
 from app.errors import DigitscopeError, InvalidInputError, TooLargeError, UndecodableError
 from app.recognise import ImageInput
 from app.web.requests.body import Limits, require_content
+from app.web.requests.parsing import detached, without_gc
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 JSON_TYPE = "application/json"
@@ -79,27 +77,6 @@ _IMAGES = TypeAdapter(
 )
 
 
-def without_gc(parse: Callable[P, T]) -> Callable[P, T]:
-    """Pause garbage collection while a function parses JSON, which has no reference cycles.
-
-    The collector would visit every list again and again: a million lists take seconds with it and
-    0.3 s without, during which the event loop does nothing else. A `DigitscopeError` loses its
-    traceback and causes, which would keep the parsed lists in memory.
-    """
-
-    @wraps(parse)
-    def paused(*args: P.args, **kwargs: P.kwargs) -> T:
-        gc.disable()
-        try:
-            return parse(*args, **kwargs)
-        except DigitscopeError as error:
-            raise _detached(error)  # noqa: B904 - the cause is dropped on purpose
-        finally:
-            gc.enable()
-
-    return paused
-
-
 @without_gc
 def parse_image(body: bytes) -> ImageInput:
     """Parse one image in JSON.
@@ -134,13 +111,7 @@ def _entry(entry: Any) -> ImageInput | DigitscopeError:
     try:
         return _to_image(_validated(lambda: _IMAGE.validate_python(entry)))
     except DigitscopeError as error:
-        return _detached(error)
-
-
-def _detached(error: DigitscopeError) -> DigitscopeError:
-    """Return an error without the traceback and causes that keep the parsed body in memory."""
-    error.__cause__ = error.__context__ = None
-    return error.with_traceback(None)
+        return detached(error)
 
 
 def _check_size(body: bytes, images: int) -> None:
