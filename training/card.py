@@ -4,11 +4,11 @@ Model cards: Mitchell et al., 2019, arXiv:1810.03993.
 """
 
 from pathlib import Path
-from typing import Any
 
 from app import bundle
 from app.bundle import Evaluation, Metadata, Quantization, Robustness
 from training import data, plots
+from training.card_training import describe_training
 from training.data import Split
 
 # Digits of the test split whose label fewer than three of five people confirmed in the study of
@@ -89,30 +89,7 @@ Generated from `metadata.json`; made {metadata.created:%Y-%m-%d}.
 def _quality(metadata: Metadata) -> str:
     """Return the sections with the figures and the misread digits."""
     measured = metadata.test or metadata.validation
-    misread = (
-        f"![{_drawn(metadata.test)} of the test split](plots/misread.png)\n\n"
-        + _misread_table(metadata.test)
-        if metadata.test
-        else "The test split was not read for this model."
-    )
     rows = "\n".join(_row(split) for split in (metadata.validation, metadata.test) if split)
-    weights = (
-        f"epoch {metadata.published_epoch} of {len(metadata.epochs)}"
-        if metadata.epochs
-        else "the members, each at the end of its training"
-    )
-    calibrated = (
-        f"Before the temperature of {metadata.temperature:.3f} was applied, their calibration error"
-        " was"
-        if metadata.epochs
-        else "Each member has its own temperature and all share another one; before these were\n"
-        "applied, the calibration error was"
-    )
-    refitted = ""
-    if metadata.refitted:
-        refitted = REFITTED.format(
-            in_int8=" and of int8 on the same digits" if metadata.quantization else ""
-        )
     served = bundle.INT8_FILE if metadata.quantization else bundle.COMPILED_FILE
     curves = "![Training curves](plots/curves.png)\n\n" if metadata.epochs else ""
     return f"""## Figures
@@ -124,10 +101,10 @@ Measured with the compiled network that is served (`{served}`).
 {rows}
 
 The log-likelihood is the mean negative log-likelihood in nats, the intervals are those of Clopper
-and Pearson, and the calibration error has 15 bins. The weights are those of {weights}.
-{refitted}
+and Pearson, and the calibration error has 15 bins. The weights are those of {_weights(metadata)}.
+{_refitted(metadata)}
 The validation digits chose the temperature and the thresholds, so their figures are slightly too
-good. {calibrated} {metadata.calibration_error_before:.5f}.
+good. {_calibrated(metadata)} {metadata.calibration_error_before:.5f}.
 The test split was opened once, after every choice was made.
 
 | size | |
@@ -141,9 +118,42 @@ The test split was opened once, after every choice was made.
 
 ## The misread digits
 
-{misread}
+{_misread(metadata.test)}
 
 """
+
+
+def _weights(metadata: Metadata) -> str:
+    if not metadata.epochs:
+        return "the members, each at the end of its training"
+    return f"epoch {metadata.published_epoch} of {len(metadata.epochs)}"
+
+
+def _refitted(metadata: Metadata) -> str:
+    if not metadata.refitted:
+        return ""
+    return REFITTED.format(
+        in_int8=" and of int8 on the same digits" if metadata.quantization else ""
+    )
+
+
+def _calibrated(metadata: Metadata) -> str:
+    """Return the start of the sentence on the calibration error before the temperature."""
+    if not metadata.epochs:
+        return (
+            "Each member has its own temperature and all share another one; before these were\n"
+            "applied, the calibration error was"
+        )
+    return (
+        f"Before the temperature of {metadata.temperature:.3f} was applied, their calibration error"
+        " was"
+    )
+
+
+def _misread(test: Evaluation | None) -> str:
+    if not test:
+        return "The test split was not read for this model."
+    return f"![{_drawn(test)} of the test split](plots/misread.png)\n\n{_misread_table(test)}"
 
 
 def _time(microseconds: float | None) -> str:
@@ -212,7 +222,7 @@ def _origin(metadata: Metadata) -> str:
     recipe, verdict = metadata.recipe, metadata.verdict
     members = recipe.get("members", [recipe])
     learned_from = data.COUNTS["train"] - metadata.validation.digits
-    trained = "\n".join(_training(member, metadata) for member in members)
+    trained = "\n".join(describe_training(member, metadata) for member in members)
     return f"""## Data
 
 MNIST (LeCun, Cortes and Burges). Of the training split, {learned_from:,} digits
@@ -229,64 +239,6 @@ An image whose score (energy of the logits) is below {verdict.not_a_digit_below:
 probability below {verdict.unsure_below:.3f} is `unsure`.
 
 """
-
-
-def _training(recipe: dict[str, Any], metadata: Metadata) -> str:
-    """Return the paragraphs on how one network was trained."""
-    libraries = ", ".join(f"{name} {number}" for name, number in metadata.libraries.items())
-    augmentation = "\n".join(
-        f"| {name.replace('_', ' ')} | {value:g} |"
-        for name, value in recipe["augmentation"].items()
-    )
-    teachers = ", ".join(
-        f"{name} (version {metadata.teachers[name]})" if name in metadata.teachers else name
-        for name in recipe.get("teachers", ())
-    )
-    clean = recipe.get("clean_share", 0)
-    before = (
-        f"For a corrupted digit, {100 * clean:g} % of it is their answer before the corruption.\n"
-        if clean
-        else ""
-    )
-    taught = (
-        "The target of each changed digit was the mean of these networks' probabilities:"
-        f" {teachers}.\n{before}"
-        if teachers
-        else ""
-    )
-    stopped = metadata.epochs and len(metadata.epochs) < recipe["epochs"]
-    finish = (
-        _last_epochs("The last", recipe["finish"]) if recipe.get("finish") and not stopped else ""
-    )
-    refit = ""
-    if metadata.refitted and recipe.get("refit"):
-        refit = _last_epochs("On all 60,000 digits, a further", recipe["refit"])
-    ended = f", stopped after {len(metadata.epochs)}," if stopped else ","
-    length = f"{recipe['epochs']} epochs{ended} batches of {recipe['batch_size']}"
-    optimizer = "Muon for the kernels" if recipe.get("optimizer") == "muon" else "AdamW"
-    return f"""Recipe `{recipe["name"]}`: {length}, {optimizer}
-with a peak learning rate of {recipe["learning_rate"]:g}, seed {recipe.get("seed", metadata.seed)}.
-{taught}Made with {libraries}.
-
-| augmentation | |
-| --- | --- |
-{augmentation}
-
-For each digit, {recipe["outlier_share"]:g} images that show no digit were added, with uniform
-targets.
-{finish}{refit}"""
-
-
-def _last_epochs(which: str, epochs: dict[str, Any]) -> str:
-    """Return how the last epochs differed from the others."""
-    changes = ", ".join(
-        f"{name.replace('_', ' ')} {value:g}" for name, value in epochs["augmentation"].items()
-    )
-    return (
-        f"\n{which} {epochs['epochs']} epochs had a learning rate of at most"
-        f" {epochs['learning_rate']:g}, {epochs['outlier_share']:g} images that show no digit for"
-        f"\neach digit, and these changes: {changes}.\n"
-    )
 
 
 def _row(evaluation: Evaluation) -> str:

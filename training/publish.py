@@ -14,10 +14,11 @@ import keras
 import numpy as np
 
 from app import bundle
-from app.bundle import Evaluation, Metadata, Quantization, Robustness, VerdictThresholds
+from app.bundle import Metadata, Quantization
 from app.embeddings import EMBEDDINGS_FILE
 from app.inference.keras_runtime import KerasRuntime, load_keras
-from training import calibrate, card, data, embeddings, quantize, robustness, snapshots
+from app.inference.runtime import Outputs
+from training import calibrate, card, data, embeddings, snapshots
 from training.compiled import Compiled, compile_network, count_multiply_adds, open_on_one_thread
 from training.data import Split
 from training.evaluate import (
@@ -27,7 +28,8 @@ from training.evaluate import (
     reliability,
 )
 from training.fit import Fitted
-from training.predictions import PREDICTIONS_FILE, Predictions, StoredLogits, read_predictions
+from training.held_out import HeldOut, measure_held_out, measure_int8, published_held_out
+from training.predictions import PREDICTIONS_FILE, Predictions, StoredLogits
 from training.recipe import Ensemble, Recipe
 from training.teachers import teacher_path
 
@@ -88,25 +90,6 @@ class _Network:
     decided: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class _HeldOut:
-    """Figures on the held-out digits, from a network that has not seen them.
-
-    Attributes:
-        logits: The network's answers, if it is the one before a refit.
-        verdict: The thresholds that the digits chose.
-        validation: The figures on the digits.
-        robustness: The figures on corrupted digits and non-digits.
-        int8: How int8 changes the answers, for a network that is served in int8.
-    """
-
-    logits: StoredLogits | None
-    verdict: VerdictThresholds
-    validation: Evaluation
-    robustness: Robustness | None
-    int8: bundle.Flips | None
-
-
 def publish(trained: Trained, splits: Splits, folder: Path, *, after_version: int = 0) -> Metadata:
     """Write the bundle of a trained network. It replaces an older bundle in the same folder.
 
@@ -143,7 +126,7 @@ def publish(trained: Trained, splits: Splits, folder: Path, *, after_version: in
         unrefitted = served
         if fitted.refitted:
             unrefitted = _compile(fitted.network, workspace / "before-refit", network, splits)
-        held_out = _measure_held_out(unrefitted, splits.validation, refitted=unrefitted != served)
+        held_out = measure_held_out(unrefitted, splits.validation, refitted=unrefitted != served)
         number = max(after_version + 1, _next_version(folder))
         sealed = _write(network, served, held_out, splits, workspace / folder.name, number)
         if fitted.refitted:
@@ -180,9 +163,9 @@ def recompile(old: bundle.Bundle, splits: Splits, folder: Path) -> Metadata:
     with _workspace(folder) as workspace:
         served = _compile(network.keras, workspace / folder.name, network, splits)
         if old.metadata.refitted:
-            held_out = _published_held_out(old)
+            held_out = published_held_out(old)
         else:
-            held_out = _measure_held_out(served, splits.validation, refitted=False)
+            held_out = measure_held_out(served, splits.validation, refitted=False)
         number = max(old.metadata.version + 1, _next_version(folder))
         sealed = _write(network, served, held_out, splits, workspace / folder.name, number)
         _replace(folder, workspace / folder.name)
@@ -232,61 +215,25 @@ def _compile(keras_model: keras.Model, folder: Path, network: _Network, splits: 
     )
 
 
-def _measure_held_out(unrefitted: Compiled, validation: Split, *, refitted: bool) -> _HeldOut:
-    """Measure the network that has not seen the held-out digits."""
-    outputs = unrefitted.served.predict(validation.images)
-    in_int8 = unrefitted.served is not unrefitted.float32
-    return _HeldOut(
-        logits=StoredLogits.of(outputs.logits) if refitted else None,
-        verdict=calibrate.choose_thresholds(outputs, validation.labels),
-        validation=evaluate(unrefitted.served, validation, "validation"),
-        robustness=robustness.measure(unrefitted.served, validation),
-        int8=_flips(unrefitted, validation) if in_int8 else None,
-    )
-
-
-def _published_held_out(old: bundle.Bundle) -> _HeldOut:
-    """Return the held-out figures of a bundle as they were published."""
-    published = old.metadata
-    return _HeldOut(
-        logits=read_predictions(old).before_refit,
-        verdict=published.verdict,
-        validation=published.validation,
-        robustness=published.robustness,
-        int8=published.quantization.validation if published.quantization else None,
-    )
-
-
-def _flips(compiled: Compiled, digits: Split) -> bundle.Flips:
-    return quantize.count_flips(compiled.float32, compiled.served, digits)
-
-
 def _write(
     network: _Network,
     served: Compiled,
-    held_out: _HeldOut,
+    held_out: HeldOut,
     splits: Splits,
     folder: Path,
     version_number: int,
 ) -> Metadata:
     """Add everything but the network to a bundle's folder, and seal it."""
-    validation, test = splits.validation, splits.test
-    (folder / SNAPSHOTS).mkdir()
-    for name, content in network.snapshots.items():
-        (folder / SNAPSHOTS / name).write_bytes(content)
+    _write_snapshots(network, folder)
     if splits.train:
-        embedded = embeddings.make(served.served, splits.train, validation)
+        embedded = embeddings.make(served.served, splits.train, splits.validation)
         (folder / EMBEDDINGS_FILE).write_bytes(embedded.to_bytes())
-    outputs = served.served.predict(validation.images)
-    predictions = Predictions(
-        validation.indices.astype(np.int32), StoredLogits.of(outputs.logits), held_out.logits
+    outputs = served.served.predict(splits.validation.images)
+    _write_predictions(outputs, held_out, splits.validation, folder)
+    test = splits.test
+    quantization = held_out.int8 and Quantization(
+        validation=held_out.int8, test=measure_int8(served, test) if test else None
     )
-    (folder / PREDICTIONS_FILE).write_bytes(predictions.to_bytes())
-    quantization = None
-    if held_out.int8:
-        quantization = Quantization(
-            validation=held_out.int8, test=_flips(served, test) if test else None
-        )
     metadata = Metadata(
         name=folder.name,
         version=version_number,
@@ -311,6 +258,21 @@ def _write(
     )
     card.write(metadata, folder, test)
     return bundle.seal(folder, metadata)
+
+
+def _write_snapshots(network: _Network, folder: Path) -> None:
+    (folder / SNAPSHOTS).mkdir()
+    for name, content in network.snapshots.items():
+        (folder / SNAPSHOTS / name).write_bytes(content)
+
+
+def _write_predictions(
+    outputs: Outputs, held_out: HeldOut, validation: Split, folder: Path
+) -> None:
+    """Store the answers on the held-out digits, for `digitscope verify`."""
+    answers = StoredLogits.of(outputs.logits)
+    predictions = Predictions(validation.indices.astype(np.int32), answers, held_out.logits)
+    (folder / PREDICTIONS_FILE).write_bytes(predictions.to_bytes())
 
 
 def _move_teacher(compiled: Path, folder: Path) -> None:
