@@ -9,6 +9,7 @@ import random
 import re
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -37,6 +38,7 @@ from app.web.http.shutdown import Drain
 from app.web.observability.metrics import Metrics, Rejection
 
 log = logging.getLogger("digitscope.access")
+LINGER_S = 5.0  # seconds for a client to send the rest of a body after its refusal
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 # By class, not by status: several of them share a status.
@@ -136,6 +138,7 @@ class RequestMiddleware:
         if error is not None:
             await error_response(Request(scope), error)(scope, receive, exchange.send)
             self._count(exchange)
+        await exchange.linger()
 
     def _count(self, exchange: "_Exchange") -> None:
         scope, status = exchange.scope, exchange.status
@@ -174,6 +177,7 @@ class _Exchange:
         self.status, self.started_at = 0, time.perf_counter()
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._timer: RequestTimer | None = None
+        self._lingers = False
         wanted = self._headers.get(b"x-request-id", b"").decode("latin-1")
         self._id = wanted if _SAFE_ID.fullmatch(wanted) else f"{random.getrandbits(128):032x}"
         state = scope.setdefault("state", {})
@@ -212,7 +216,33 @@ class _Exchange:
             headers += [(b"x-request-id", self._id.encode()), *SECURITY_HEADERS]
             if self._context.drain.started or self._is_overloaded:
                 MutableHeaders(raw=headers)["Connection"] = "close"
+        elif self._leaves_body_unread() and not message.get("more_body"):
+            self._lingers = True
+            message = {**message, "more_body": True}
         await self._send(message)
+
+    def _leaves_body_unread(self) -> bool:
+        """Return whether the request is refused although the client still sends its body."""
+        return (
+            self.status >= HTTPStatus.BAD_REQUEST
+            and self.status != HTTPStatus.REQUEST_TIMEOUT
+            and self._timer is not None
+            and not self._timer.has_body
+            and not self._headers.keys().isdisjoint((b"content-length", b"transfer-encoding"))
+        )
+
+    async def linger(self) -> None:
+        """Read what the client still sends after its refusal, then end the response.
+
+        To close a connection before that would reset it, and the refusal would be lost.
+        """
+        if self._lingers and self._timer:
+            try:
+                await self._timer.discard_body(LINGER_S)
+            except asyncio.CancelledError:
+                if not self._context.drain.absorb_cancellation():
+                    raise
+            await self._send({"type": "http.response.body"})
 
     def end(self) -> None:
         """Stop the timer, and give the memory for the body back."""
