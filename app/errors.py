@@ -158,7 +158,19 @@ class QueueFullError(DigitscopeError):
     status = 503
     title = "Too busy"
     slug = "queue-full"
-    headers: Mapping[str, str] = {"Retry-After": "1"}
+
+    def __init__(self, detail: str, *, retry_after: int = 1) -> None:
+        """Create the error with the seconds after which the client may try again."""
+        super().__init__(f"{detail} Try again in {retry_after} s.")
+        self.headers = {"Retry-After": str(retry_after)}
+
+
+class ExpectedWaitError(QueueFullError):
+    """The requests that are waiting already take so long that this one would miss its deadline."""
+
+
+class TooManyConnectionsError(QueueFullError):
+    """Too many connections are open."""
 
 
 class RateLimitError(DigitscopeError):

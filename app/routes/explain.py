@@ -32,6 +32,7 @@ from app.web.schemas.explanations import (
     NeighboursAnswer,
 )
 from app.web.schemas.query import ImageQuery
+from app.web.service import kind_of_work, size_of
 
 router = APIRouter(tags=["Inspect"])
 PNG_SCALE = 10  # pixels of the PNG for each pixel of the map
@@ -144,6 +145,8 @@ async def explain_image(
         checks=query.checks and form == "json",
     )
 
+    name = f"explain {query.method}{' with checks' if explain_request.checks else ''}"
+
     def work() -> Response | ExplanationAnswer:
         explanation = explain(image, model, service.options(query), explain_request)
         if form == "npy":
@@ -152,7 +155,9 @@ async def explain_image(
             return _map_png(explanation)
         return explanation_answer(explanation, model)
 
-    return await service.inspection_pool.run_until(disconnected(request), work)
+    return await service.inspection_pool.run_until(
+        disconnected(request), kind_of_work(name, model, query.steps), work
+    )
 
 
 @router.post(
@@ -170,16 +175,18 @@ async def ablate_channels(
     layer = model.network.find(query.layer)
     channels = _channel_list(query.channels)
     image = await read_one(request, service.limits)
+    variants = [channels] if channels else [[channel] for channel in range(layer.channels)]
 
     def work() -> AblationAnswer:
         inspected = inspect_image(image, model, service.options(query))
-        variants = [channels] if channels else [[channel] for channel in range(layer.channels)]
         baseline, *ablations = ablate(inspected, layer, [[], *variants])
         target = inspected.prediction.digit if query.target is None else query.target
         ablations.sort(key=lambda ablation: -abs(ablation.logits[target] - baseline.logits[target]))
         return ablation_answer(inspected, layer, target, baseline, ablations)
 
-    return await service.inspection_pool.run_until(disconnected(request), work)
+    return await service.inspection_pool.run_until(
+        disconnected(request), kind_of_work("ablate", model, len(variants)), work
+    )
 
 
 @router.post(
@@ -200,7 +207,9 @@ async def neighbours(
         neighbourhood = find_neighbours(image, model, service.options(query), query.count)
         return neighbours_answer(neighbourhood, model)
 
-    return await service.inspection_pool.run_until(disconnected(request), work)
+    return await service.inspection_pool.run_until(
+        disconnected(request), kind_of_work("neighbours", model, size_of(image)), work
+    )
 
 
 def _map_png(explanation: Explanation) -> Response:

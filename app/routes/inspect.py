@@ -34,6 +34,7 @@ from app.web.schemas.inspection import (
     UnitAnswer,
 )
 from app.web.schemas.query import ImageQuery
+from app.web.service import kind_of_work, size_of
 
 router = APIRouter(tags=["Inspect"])
 
@@ -109,7 +110,9 @@ async def inspect(
         inspected = inspect_image(image, model, service.options(query))
         return inspection_answer(inspected, sheets=query.include == "sheets", scale=query.scale)
 
-    return await service.inspection_pool.run_until(disconnected(request), work)
+    return await service.inspection_pool.run_until(
+        disconnected(request), kind_of_work("inspect", model, size_of(image)), work
+    )
 
 
 @router.post(
@@ -158,7 +161,9 @@ async def activations(
             return content_negotiation.npz({each.name: inspected.of(each) for each in layers})
         return content_negotiation.npy(values)
 
-    return await service.inspection_pool.run_until(disconnected(request), work)
+    return await service.inspection_pool.run_until(
+        disconnected(request), kind_of_work(f"activations {form}", model, size_of(image)), work
+    )
 
 
 @router.post(
@@ -185,7 +190,9 @@ async def unit(
         address = find_unit(inspected, wanted, query.channel, query.y, query.x)
         return unit_answer(inspected, explain_unit(inspected, wanted, address))
 
-    return await service.inspection_pool.run_until(disconnected(request), work)
+    return await service.inspection_pool.run_until(
+        disconnected(request), kind_of_work("unit", model, size_of(image)), work
+    )
 
 
 @router.post(
@@ -221,7 +228,9 @@ async def compare_two(
         )
         return comparison_answer(compare(first, second))
 
-    return await service.inspection_pool.run_until(disconnected(request), work)
+    return await service.inspection_pool.run_until(
+        disconnected(request), kind_of_work("compare", models[0], 0), work
+    )
 
 
 def _inspect(image: ImageInput | DigitscopeError, model: Model, options: Options) -> InspectedImage:

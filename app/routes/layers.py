@@ -19,6 +19,7 @@ from app.web.responses.json_arrays import rounded_list
 from app.web.responses.layers import layer_name, layers_answer, model_name
 from app.web.responses.openapi_errors import error_responses
 from app.web.schemas.layers import LayersAnswer, WeightsAnswer
+from app.web.service import kind_of_work
 
 router = APIRouter(tags=["Inspect"])
 LayerPath = Annotated[
@@ -89,12 +90,14 @@ async def get_weights(
     form = content_negotiation.choose(request, query.format, ("npz", "json", "png"))
     if form == "npz":
         return content_negotiation.npz(wanted.weights)
+    size = sum(values.size for values in wanted.weights.values())
+    kind = kind_of_work(f"weights {form}", served, size)
     if form == "png":
         return await service.inspection_pool.run_until(
-            disconnected(request), _weights_png, wanted, query.name
+            disconnected(request), kind, _weights_png, wanted, query.name
         )
     return await service.inspection_pool.run_until(
-        disconnected(request), _weights_json, served, wanted
+        disconnected(request), kind, _weights_json, served, wanted
     )
 
 

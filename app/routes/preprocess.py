@@ -18,6 +18,7 @@ from app.web.responses.openapi_requests import one_image_body
 from app.web.responses.preparation import preparation_answer
 from app.web.schemas.preparation import PreparationAnswer
 from app.web.schemas.query import ImageQuery
+from app.web.service import kind_of_work, size_of
 
 router = APIRouter(tags=["Recognise"])
 
@@ -49,7 +50,12 @@ async def preprocess(
     model = await service.model(query.model)
     image = await read_one(request, service.limits)
     report = await service.inspection_pool.run_until(
-        disconnected(request), explain_preparation, image, model, service.options(query)
+        disconnected(request),
+        kind_of_work("preprocess", model, size_of(image)),
+        explain_preparation,
+        image,
+        model,
+        service.options(query),
     )
     if query.format == "npz":
         content = _to_npz(report.prediction.prepared)

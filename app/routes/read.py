@@ -10,6 +10,7 @@ from app.web.responses.openapi_errors import image_error_responses
 from app.web.responses.openapi_requests import one_image_body
 from app.web.responses.predictions import page_answer
 from app.web.schemas.predictions import PageAnswer
+from app.web.service import kind_of_work, size_of
 
 router = APIRouter(tags=["Recognise"])
 
@@ -30,7 +31,12 @@ async def read(request: Request, query: ImageQueryDep, service: ServiceDep) -> P
     model = await service.model(query.model)
     image = await read_one(request, service.limits)
     page = await service.inspection_pool.run_until(
-        disconnected(request), read_page, image, model, service.options(query)
+        disconnected(request),
+        kind_of_work("read", model, size_of(image)),
+        read_page,
+        image,
+        model,
+        service.options(query),
     )
     digits = [digit for line in page.lines for digit in line]
     verdicts = [digit.verdict for digit in digits]

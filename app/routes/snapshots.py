@@ -16,6 +16,7 @@ from app.web.responses.openapi_requests import one_image_body
 from app.web.responses.snapshots import epoch_answer, snapshots_answer, training_answer
 from app.web.schemas.query import ImageQuery
 from app.web.schemas.snapshots import SnapshotsAnswer, TrainingAnswer
+from app.web.service import kind_of_work, size_of
 
 router = APIRouter(tags=["Inspect"])
 
@@ -82,4 +83,6 @@ async def snapshots(
         name = None if convolution is None else convolution.name
         return snapshots_answer(inspected, layer, name, epochs)
 
-    return await service.inspection_pool.run_until(disconnected(request), work)
+    return await service.inspection_pool.run_until(
+        disconnected(request), kind_of_work("snapshots", model, size_of(image)), work
+    )

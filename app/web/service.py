@@ -15,6 +15,7 @@ import numpy as np
 
 from app.cancellation import Disconnected
 from app.imaging.decoder_pool import DecoderPool
+from app.imaging.file_structure import declared_pixels
 from app.imaging.png_reader import is_small_png
 from app.inference.model import INT8_BATCH_SIZES, Model
 from app.inference.registry import Registry
@@ -28,6 +29,7 @@ from app.recognise import (
     is_passthrough,
     recognise_many,
 )
+from app.web.execution.expected_wait import Kind
 from app.web.execution.micro_batcher import MicroBatcher
 from app.web.execution.parallel_batch import run_batch
 from app.web.execution.thread_pool import BoundedThreadPool
@@ -39,6 +41,7 @@ from app.web.responses.predictions import prediction_texts
 from app.web.schemas.query import ImageQuery
 
 T = TypeVar("T")
+MAX_HEADER_BYTES = 1 << 16  # bytes of a file in which its size is looked for, on the event loop
 MAX_FILES_PER_PART = 32  # files; each may be a photo, and other calls wait until a part is done
 
 
@@ -162,7 +165,8 @@ class Service:
             result = recognise_many([image], model, options)
             return result, prediction_texts(result, model.bundle)
 
-        result, texts = await self.prediction_pool.run_until(disconnected, work)
+        kind = kind_of_work("image", model, size_of(image))
+        result, texts = await self.prediction_pool.run_until(disconnected, kind, work)
         for error in result.errors.values():
             raise error
         self.metrics.count_predictions([result], model)
@@ -193,18 +197,23 @@ class Service:
 
         Raises:
             QueueFullError: The queue is full; nothing was started.
+            ExpectedWaitError: The batch would end after its deadline; nothing was started.
             WorkCancelled: The client disconnected.
         """
+        is_array = isinstance(images, np.ndarray)
+
+        def kind_of(count: int) -> Kind:
+            return kind_of_work("array" if is_array else "files", model, count)
 
         def work(part: slice) -> tuple[BatchResult, T]:
             result = recognise_many(images[part], model, options, self.numpy_lock)
             with self.numpy_lock:
                 return result, write(result)
 
-        is_array = isinstance(images, np.ndarray)
         parts = await run_batch(
             self.prediction_pool,
             disconnected,
+            kind_of,
             work,
             len(images) if is_array or arrivals is None else None,
             max_part=model.part_size if is_array else min(model.part_size, MAX_FILES_PER_PART),
@@ -213,3 +222,15 @@ class Service:
         )
         self.metrics.count_predictions([result for result, _ in parts], model)
         return [written for _, written in parts]
+
+
+def kind_of_work(name: str, model: Model, size: int) -> Kind:
+    """Return the kind of work that `name` does with a model and an input of `size`."""
+    return Kind.of(f"{name} {model.bundle.metadata.name}", size)
+
+
+def size_of(image: ImageInput) -> int:
+    """Return the pixels that an image declares, or the bytes of a file that declares none."""
+    if isinstance(image, bytes):
+        return declared_pixels(image[:MAX_HEADER_BYTES]) or len(image)
+    return image.size if isinstance(image, np.ndarray) else image.pixels.size

@@ -95,7 +95,7 @@ class MicroBatcher:
             QueueFullError: `MAX_WAITING` images are waiting already.
         """
         if len(self._waiting) >= MAX_WAITING:
-            raise QueueFullError(f"{MAX_WAITING} images are waiting; try again in a second.")
+            raise QueueFullError(f"{MAX_WAITING} images are waiting.")
         loop = asyncio.get_running_loop()
         is_same_client, self._last_client = client == self._last_client, client
         if is_same_client and not (self._waiting or self._thread_run_since):

@@ -13,6 +13,7 @@ from contextlib import aclosing
 from typing import Generic, TypeVar
 
 from app.cancellation import Disconnected
+from app.web.execution.expected_wait import Kind
 from app.web.execution.thread_pool import BoundedThreadPool, wait_until
 
 T = TypeVar("T")
@@ -21,6 +22,7 @@ T = TypeVar("T")
 async def run_batch(
     pool: BoundedThreadPool,
     disconnected: Disconnected,
+    kind_of: Callable[[int], Kind],
     call: Callable[[slice], T],
     count: int | None,
     *,
@@ -37,6 +39,7 @@ async def run_batch(
     Args:
         pool: The threads.
         disconnected: Returns once the caller has gone.
+        kind_of: Returns the kind of work of a part with so many items.
         call: Works on the items of one slice, in a thread.
         count: Number of items; None if unknown until all have arrived.
         max_part: Largest number of items in a part.
@@ -50,25 +53,34 @@ async def run_batch(
 
     Raises:
         QueueFullError: The pool is full; no part was started.
+        ExpectedWaitError: The batch would end after its deadline; no part was started.
         WorkCancelled: The caller disconnected; queued parts were dropped.
     """
     split = _Splitter(pool.threads, max_part, run_size)
-    parts = _Parts(call, count, split=split, should_yield=pool.note_progress)
+    parts = _Parts(
+        call, count, split=split, should_yield=lambda items: pool.note_progress(kind_of(items))
+    )
+
+    def admit() -> None:
+        threads = parts.wanted_threads
+        rounds = math.ceil(len(parts.ends) / threads) or 1
+        pool.admit(kind_of(parts.first_size), calls=threads, rounds=rounds)
 
     def start_threads() -> list[asyncio.Future[None]]:
-        return [pool.submit(parts.work) for _ in range(parts.claim_threads(pool.room))]
+        kind = kind_of(parts.first_size)
+        return [pool.submit(kind, parts.work) for _ in range(parts.claim_threads(pool.room))]
 
     running: list[asyncio.Future[None]] = []
     items = 0
     try:
         if arrivals is None:
             items = count or 0
-            pool.check_room(parts.wanted_threads)
+            admit()
         else:
             async with aclosing(arrivals):
                 async for items in arrivals:
                     if not parts.arrived:
-                        pool.check_room(parts.wanted_threads)
+                        admit()
                     parts.arrive(items)
                     for future in running:
                         if future.done():
@@ -127,11 +139,12 @@ class _Parts(Generic[T]):
         count: int | None,
         *,
         split: _Splitter,
-        should_yield: Callable[[], bool],
+        should_yield: Callable[[int], bool],
     ) -> None:
         """Split `count` items, or the items that arrive if it is None.
 
-        `should_yield` is called after each part and tells whether the thread must stop for others.
+        `should_yield` is called after each part with the number of its items, and tells whether the
+        thread must stop for others.
         """
         self._call, self._split, self._should_yield = call, split, should_yield
         self._count_is_unknown = count is None
@@ -146,6 +159,11 @@ class _Parts(Generic[T]):
     def wanted_threads(self) -> int:
         """Return how many threads the batch can use from the start, at least 1."""
         return min(self._split.threads, max(1, len(self.ends)))
+
+    @property
+    def first_size(self) -> int:
+        """Return the number of items of the first part, which is about that of all parts."""
+        return self.ends[0] if self.ends else 1
 
     def arrive(self, items: int) -> None:
         """Note that `items` items have arrived so far.
@@ -189,9 +207,9 @@ class _Parts(Generic[T]):
                     self._busy -= 1
                     return
                 part = self.unclaimed.popleft()
-            start = self.ends[part - 1] if part else 0
-            self.results[part] = self._call(slice(start, self.ends[part]))
-            must_yield = self._should_yield()
+            start, stop = self.ends[part - 1] if part else 0, self.ends[part]
+            self.results[part] = self._call(slice(start, stop))
+            must_yield = self._should_yield(stop - start)
 
     def drop(self) -> None:
         """Drop the parts that no thread has taken."""

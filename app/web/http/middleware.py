@@ -20,11 +20,13 @@ from app.errors import (
     BodyTimeoutError,
     DeadlineError,
     DigitscopeError,
+    ExpectedWaitError,
     InvalidInputError,
     MemoryBudgetError,
     NotReadyError,
     QueueFullError,
     RateLimitError,
+    TooManyConnectionsError,
     UnauthorisedError,
 )
 from app.memory_budget import BodyHold
@@ -45,10 +47,12 @@ _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"
 _REJECTIONS: dict[type[DigitscopeError] | None, Rejection] = {
     BodyTimeoutError: "slow-body",
     DeadlineError: "deadline",
+    ExpectedWaitError: "wait",
     MemoryBudgetError: "memory",
     NotReadyError: "not-ready",
     QueueFullError: "busy",
     RateLimitError: "rate-limit",
+    TooManyConnectionsError: "connections",
     UnauthorisedError: "key",
 }
 
@@ -195,7 +199,7 @@ class _Exchange:
             DigitscopeError: The request is refused.
         """
         if self._is_overloaded:
-            raise QueueFullError("Too many connections are open; try again in a second.")
+            raise TooManyConnectionsError("Too many connections are open.")
         if not self._context.access.is_unrestricted:
             keys = given_keys(Headers(scope=self.scope))
             self._context.access.check(self.scope["path"], keys, peer_address(self.scope))

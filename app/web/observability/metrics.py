@@ -38,7 +38,16 @@ MAX_CACHED_VERDICTS = 64  # combinations of model and verdict
 
 Lane = Literal["fast", "slow", "quick", "parsing", "reloads", "scrapes"]
 Rejection = Literal[
-    "busy", "client-gone", "deadline", "key", "memory", "not-ready", "rate-limit", "slow-body"
+    "busy",
+    "client-gone",
+    "connections",
+    "deadline",
+    "key",
+    "memory",
+    "not-ready",
+    "rate-limit",
+    "slow-body",
+    "wait",
 ]
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -95,6 +104,11 @@ REJECTIONS = Metric(
     "Requests that were refused, and requests whose client left before the response.",
     ("reason",),
 )
+CLOSED_CONNECTIONS = Metric(
+    "digitscope_closed_connections",
+    "counter",
+    "Idle connections that were closed because a client, or all together, had too many.",
+)
 QUEUE_SECONDS = Metric(
     "digitscope_queue_seconds",
     "histogram",
@@ -133,6 +147,7 @@ METRICS = (
     REQUESTS,
     REQUEST_SECONDS,
     REJECTIONS,
+    CLOSED_CONNECTIONS,
     QUEUE_SECONDS,
     STAGE_SECONDS,
     BATCH_SIZE,
@@ -147,14 +162,16 @@ LABELS = {
     "reason": Label(
         "Why there was no regular response.",
         {
-            "busy": "a queue was full, or too many connections were open (503)",
+            "busy": "a queue was full (503)",
             "client-gone": "the client left before the response (499)",
+            "connections": "too many connections were open (503)",
             "deadline": "the deadline passed (504)",
             "memory": "the body did not fit in the memory budget (503)",
             "slow-body": "the body arrived too slowly (408)",
             "key": "the API key or the admin token was missing or wrong (401)",
             "not-ready": "the model was not loaded, or the service was shutting down (503)",
             "rate-limit": "the client sent more requests than its rate allows (429)",
+            "wait": "the expected wait in the queue was too long for the deadline (503)",
         },
     ),
     "lane": Label(
@@ -211,6 +228,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         requests, request_seconds = self._counter(REQUESTS), self._histogram(REQUEST_SECONDS)
         self._rejections = self._counter(REJECTIONS)
+        self._closed_connections = self._counter(CLOSED_CONNECTIONS)
         self._queue_seconds = self._histogram(QUEUE_SECONDS)
         stage_seconds = self._histogram(STAGE_SECONDS)
         self._batch_size = self._histogram(BATCH_SIZE)
@@ -243,6 +261,10 @@ class Metrics:
     def count_rejection(self, reason: Rejection) -> None:
         """Count a request that was refused, or whose client left."""
         self._rejections.labels(reason).inc()
+
+    def count_closed_connection(self) -> None:
+        """Count an idle connection that was closed because there were too many."""
+        self._closed_connections.inc()
 
     def wait_observer(self, lane: Lane) -> Callable[[float], None]:
         """Return a function that counts the seconds that one call waited in a queue."""

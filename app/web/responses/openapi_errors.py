@@ -99,7 +99,7 @@ _EXAMPLES: dict[str, tuple[type[errors.DigitscopeError], str]] = {
     ),
     "busy": (
         errors.QueueFullError,
-        "The queue is full: 66 requests are running or waiting; try again in a second.",
+        "The queue is full: 66 requests are running or waiting. Try again in 1 s.",
     ),
     "late": (errors.DeadlineError, "No answer within 10 s; send less at once, or try again later."),
 }

@@ -8,11 +8,17 @@ import pytest
 
 from app.cancellation import WorkCancelled
 from app.errors import QueueFullError
+from app.web.execution.expected_wait import Kind
 from app.web.execution.parallel_batch import run_batch
 from app.web.execution.thread_pool import BoundedThreadPool
 from tests.server.process import eventually
 
 pytestmark = pytest.mark.anyio
+
+
+def part_kind(items: int) -> Kind:
+    """Return the kind of work of a part."""
+    return Kind.of("part", items)
 
 
 async def stay() -> None:
@@ -24,7 +30,7 @@ async def stay() -> None:
 async def test_parts_cover_all_items_in_order(count: int) -> None:
     """Parts cover all items in order, differ by one item at most, and are even in number."""
     pool, numbers = BoundedThreadPool(threads=2, max_queue=0), list(range(count))
-    parts = await run_batch(pool, stay, numbers.__getitem__, count, max_part=4)
+    parts = await run_batch(pool, stay, part_kind, numbers.__getitem__, count, max_part=4)
     assert [number for part in parts for number in part] == numbers
     sizes = [len(part) for part in parts]
     assert max(sizes) <= 4
@@ -36,7 +42,7 @@ async def test_parts_cover_all_items_in_order(count: int) -> None:
 async def test_large_parts_end_at_a_multiple_of_the_run_size() -> None:
     """Every part but the last is a whole number of runs, and none is larger than allowed."""
     pool = BoundedThreadPool(threads=2, max_queue=0)
-    parts = await run_batch(pool, stay, lambda part: part, 250, max_part=48, run_size=16)
+    parts = await run_batch(pool, stay, part_kind, lambda part: part, 250, max_part=48, run_size=16)
     assert [part.start for part in parts] == [0, 48, 80, 128, 160, 208]
     assert [part.stop for part in parts] == [48, 80, 128, 160, 208, 250]
     pool.close()
@@ -50,7 +56,7 @@ async def test_all_threads_work_on_a_batch() -> None:
         barrier.wait()
         return threading.get_ident()
 
-    threads = await run_batch(pool, stay, call, 8, max_part=4)
+    threads = await run_batch(pool, stay, part_kind, call, 8, max_part=4)
     assert len(set(threads)) == 2
     pool.close()
 
@@ -70,7 +76,7 @@ async def test_parts_run_while_later_items_arrive() -> None:
         loop.call_soon_threadsafe(finished.put_nowait, part.stop)
         return part.start
 
-    parts = run_batch(pool, stay, call, 12, max_part=3, arrivals=arrivals())
+    parts = run_batch(pool, stay, part_kind, call, 12, max_part=3, arrivals=arrivals())
     assert await asyncio.wait_for(parts, 30) == [0, 3, 6, 9]
     pool.close()
 
@@ -90,7 +96,7 @@ async def test_started_batches_share_the_queue() -> None:
         return range(part.start, part.stop)
 
     def batch() -> "asyncio.Task[list[range]]":
-        parts = run_batch(pool, stay, call, None, max_part=1, arrivals=arrivals())
+        parts = run_batch(pool, stay, part_kind, call, None, max_part=1, arrivals=arrivals())
         return asyncio.create_task(parts)
 
     batches = [batch() for _ in range(3)]
@@ -120,7 +126,7 @@ async def test_batch_of_one_item_takes_one_place_in_the_queue(size: int | None) 
         return part.stop
 
     def batch() -> "asyncio.Task[list[int]]":
-        parts = run_batch(pool, stay, call, size, max_part=4, arrivals=arrivals())
+        parts = run_batch(pool, stay, part_kind, call, size, max_part=4, arrivals=arrivals())
         return asyncio.create_task(parts)
 
     batches = [batch() for _ in range(64)]
@@ -156,7 +162,7 @@ async def test_batch_of_unknown_size_runs_as_items_arrive() -> None:
         assert part.start > 1 or go.acquire(timeout=30)
         return part
 
-    batch = run_batch(pool, stay, call, None, max_part=4, arrivals=arrivals())
+    batch = run_batch(pool, stay, part_kind, call, None, max_part=4, arrivals=arrivals())
     parts = await asyncio.wait_for(batch, 30)
     assert [item for part in parts for item in range(part.start, part.stop)] == list(range(9))
     pool.close()
@@ -169,7 +175,9 @@ async def test_batch_without_items_gives_no_results() -> None:
     async def arrivals() -> AsyncGenerator[int, None]:
         yield 0
 
-    batch = run_batch(pool, stay, lambda part: part, None, max_part=4, arrivals=arrivals())
+    batch = run_batch(
+        pool, stay, part_kind, lambda part: part, None, max_part=4, arrivals=arrivals()
+    )
     assert await batch == []
     pool.close()
 
@@ -183,7 +191,9 @@ async def test_error_while_items_arrive_ends_the_batch() -> None:
         raise ConnectionResetError
 
     with pytest.raises(ConnectionResetError):
-        await run_batch(pool, stay, lambda part: None, 4, max_part=2, arrivals=arrivals())
+        await run_batch(
+            pool, stay, part_kind, lambda part: None, 4, max_part=2, arrivals=arrivals()
+        )
     await asyncio.sleep(0.05)
     assert await pool.run(int) == 0
     pool.close()
@@ -197,7 +207,7 @@ async def test_other_calls_run_between_two_parts() -> None:
         go.wait(30)
         order.append(part.start)
 
-    batch = asyncio.create_task(run_batch(pool, stay, call, 3, max_part=1))
+    batch = asyncio.create_task(run_batch(pool, stay, part_kind, call, 3, max_part=1))
     await asyncio.sleep(0)
     other = asyncio.create_task(pool.run(order.append, "other"))
     await asyncio.sleep(0)
@@ -218,7 +228,7 @@ async def test_no_part_starts_after_cancellation(client_left: asyncio.Event, rea
         loop.call_soon_threadsafe(started.set)
         go.wait(30)
 
-    batch = asyncio.create_task(run_batch(pool, client_left.wait, call, 9, max_part=1))
+    batch = asyncio.create_task(run_batch(pool, client_left.wait, part_kind, call, 9, max_part=1))
     await started.wait()
     if reason == "disconnect":
         client_left.set()
@@ -241,7 +251,7 @@ async def test_exception_of_one_part_ends_the_batch() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await run_batch(pool, stay, call, 9, max_part=1)
+        await run_batch(pool, stay, part_kind, call, 9, max_part=1)
     await pool.run(int)
     assert started == [0]
     pool.close()
@@ -253,7 +263,7 @@ async def test_batch_is_refused_without_room_for_all_threads() -> None:
     running = asyncio.create_task(pool.run(go.wait, 30))
     await asyncio.sleep(0)
     with pytest.raises(QueueFullError, match="1 requests"):
-        await run_batch(pool, stay, started.append, 9, max_part=1)
+        await run_batch(pool, stay, part_kind, started.append, 9, max_part=1)
     go.set()
     assert await running
     assert started == []
@@ -268,7 +278,7 @@ async def test_started_batch_is_never_refused() -> None:
         go.wait(30)
         return part.start
 
-    batch = asyncio.create_task(run_batch(pool, stay, call, 9, max_part=1))
+    batch = asyncio.create_task(run_batch(pool, stay, part_kind, call, 9, max_part=1))
 
     async def call_repeatedly() -> None:
         while not batch.done():

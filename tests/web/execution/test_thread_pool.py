@@ -5,18 +5,23 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import numpy as np
 import pytest
 
-from app.cancellation import WorkCancelled, check_cancelled
-from app.errors import QueueFullError
+from app.cancellation import WorkCancelled, check_cancelled, set_seconds_left
+from app.errors import DeadlineError, ExpectedWaitError, QueueFullError
 from app.process_tuning import trim_heap
+from app.web.execution.expected_wait import Kind
 from app.web.execution.thread_pool import BoundedThreadPool
 from tests.server.footprint import process_mb
 from tests.server.process import eventually
 
 pytestmark = pytest.mark.anyio
+T = TypeVar("T")
+WORK = Kind.of("work")
 
 
 async def test_results_and_exceptions_reach_the_caller() -> None:
@@ -39,6 +44,98 @@ async def test_full_queue_refuses_at_once_and_recovers() -> None:
     assert await asyncio.gather(*calls) == [True, True]
     await asyncio.sleep(0)
     assert await pool.run(int) == 0
+    pool.close()
+
+
+async def measured_pool(threads: int, seconds: float) -> BoundedThreadPool:
+    """Return a pool that has run one call of the kind `WORK`, of so many seconds."""
+    pool = BoundedThreadPool(threads=threads, max_queue=100)
+    await pool.run_until(stay, WORK, time.sleep, seconds)
+    return pool
+
+
+async def stay() -> None:
+    """Never disconnect."""
+    await asyncio.Event().wait()
+
+
+async def with_seconds_left(seconds: float, call: Callable[[], Awaitable[T]]) -> T:
+    """Run a call in a task whose deadline is so many seconds away."""
+    until = time.monotonic() + seconds
+    set_seconds_left(lambda: until - time.monotonic())
+    return await call()
+
+
+async def test_call_that_would_end_too_late_is_refused() -> None:
+    """With ten calls of 0.2 s ahead, one with 1 s left is refused, one with 60 s is not."""
+    pool, go = await measured_pool(1, 0.2), threading.Event()
+    calls = [asyncio.create_task(pool.run_until(stay, WORK, go.wait, 30)) for _ in range(10)]
+    await asyncio.sleep(0)
+
+    def call() -> Awaitable[bool]:
+        return pool.run_until(stay, WORK, go.wait, 30)
+
+    with pytest.raises(ExpectedWaitError, match="10 requests") as refusal:
+        await asyncio.create_task(with_seconds_left(1, call))
+    assert 1 <= int(refusal.value.headers["Retry-After"]) <= 5
+    accepted = asyncio.create_task(with_seconds_left(60, call))
+    await asyncio.sleep(0)
+    go.set()
+    assert all(await asyncio.gather(accepted, *calls))
+    pool.close()
+
+
+async def test_call_that_need_not_wait_is_never_refused() -> None:
+    """A free thread takes a call even if its kind has been too slow until now."""
+    pool = await measured_pool(2, 0.2)
+    busy, go = [], threading.Event()
+    busy.append(asyncio.create_task(pool.run_until(stay, WORK, go.wait, 30)))
+    await asyncio.sleep(0)
+
+    def call() -> Awaitable[int]:
+        return pool.run_until(stay, WORK, int)
+
+    assert await asyncio.create_task(with_seconds_left(0.1, call)) == 0
+    go.set()
+    await asyncio.gather(*busy)
+    pool.close()
+
+
+async def test_one_call_of_a_kind_that_was_too_slow_is_tried_again() -> None:
+    """One slow call cannot close the service to its kind for as long as others keep it busy."""
+    pool, go, other = await measured_pool(1, 0.2), threading.Event(), Kind.of("other")
+    busy = asyncio.create_task(pool.run_until(stay, other, go.wait, 30))
+    await asyncio.sleep(0)
+
+    def call() -> Awaitable[bool]:
+        return pool.run_until(stay, WORK, go.wait, 30)
+
+    tried = asyncio.create_task(with_seconds_left(0.25, call))
+    await asyncio.sleep(0)
+    with pytest.raises(ExpectedWaitError):
+        await asyncio.create_task(with_seconds_left(0.25, call))
+    go.set()
+    assert all(await asyncio.gather(busy, tried))
+    pool.close()
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.3], ids=["passed", "too near"])
+async def test_queued_call_whose_turn_comes_too_late_does_not_run(seconds: float) -> None:
+    """A call does not start after its deadline, nor so late that it could not end before."""
+    pool, go, ran = await measured_pool(1, 0.25), threading.Event(), []
+    busy = asyncio.create_task(pool.run_until(stay, Kind.of("other"), go.wait, 30))
+    await asyncio.sleep(0)
+
+    async def submit() -> None:
+        await pool.submit(WORK, lambda: ran.append("too late"))
+
+    late = asyncio.create_task(with_seconds_left(seconds, submit))
+    await asyncio.sleep(0.1)
+    go.set()
+    with pytest.raises((DeadlineError, ExpectedWaitError)):
+        await late
+    assert await busy
+    assert not ran
     pool.close()
 
 
@@ -88,7 +185,7 @@ async def test_running_call_ends_at_its_next_check(client_left: asyncio.Event, r
             time.sleep(0.001)
         progress.append("ended")
 
-    task = asyncio.create_task(pool.run_until(client_left.wait, call))
+    task = asyncio.create_task(pool.run_until(client_left.wait, Kind.of("long"), call))
     await started.wait()
     if reason == "disconnect":
         client_left.set()
