@@ -37,6 +37,7 @@ from app.web.execution.thread_pool import BoundedThreadPool
 from app.web.http import problem_details
 from app.web.http.auth import Access, Admin
 from app.web.http.client_address import TrustedProxies
+from app.web.http.connection_table import ConnectionTable
 from app.web.http.fast_routes import Dispatcher
 from app.web.http.http_protocol import ConnectionLimits
 from app.web.http.middleware import RequestContext, RequestMiddleware
@@ -100,7 +101,14 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
         access_log=settings.access_log,
     )
     connections = ConnectionLimits(
-        settings.client_timeout_s, settings.max_connections, context.record_refused_connection
+        settings.client_timeout_s,
+        ConnectionTable(
+            max_connections=settings.max_connections,
+            max_per_client=settings.max_connections_per_client,
+            is_unlimited=context.proxies.__contains__,
+            on_closed=metrics.count_closed_connection,
+        ),
+        context.record_refused_connection,
     )
     running: list[Service] = []
 

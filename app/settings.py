@@ -191,8 +191,20 @@ class Settings(BaseSettings):
         512,
         ge=1,
         description=(
-            "Open connections of one process; requests on more get 503. Each takes a file"
-            " descriptor, so the process must be allowed more of these than connections."
+            "Open connections of one process. When there are more, an idle one of the client with"
+            " the most connections is closed; if none is idle, requests on the new one get 503,"
+            " except probes. Each takes a file descriptor, so the process must be allowed more of"
+            " these than connections."
+        ),
+    )
+    max_connections_per_client: int = Field(
+        256,
+        ge=1,
+        description=(
+            "Open connections of one client address in one process, except those of"
+            " DIGITSCOPE_TRUSTED_PROXIES. When there are more, an idle one of the client is closed;"
+            " if none is idle, requests on the new one get 503, except probes. Too low refuses"
+            " large offices behind one address."
         ),
     )
     drain_delay_s: float = Field(

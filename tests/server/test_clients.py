@@ -23,6 +23,7 @@ LARGE = 4_900_000  # bytes of a body; three of them fill the smallest memory bud
 BODY_TIMEOUT_S = 2.0
 EVERYTHING = b"/layers/0/activations?model=classic&layers=all"  # 400 kB
 MAX_CONNECTIONS = 20
+PROXY = "127.0.0.9"
 
 
 @pytest.fixture(scope="module")
@@ -202,20 +203,6 @@ def test_slow_reader_gets_the_whole_response(server: Server) -> None:
     assert received.endswith(whole)
 
 
-def test_too_many_connections_are_refused(tmp_path: Path) -> None:
-    """Above the connection limit requests get 503, probes are answered, and later all is well."""
-    with serving(tmp_path, max_connections=MAX_CONNECTIONS) as server, ExitStack() as crowd:
-        for _ in range(MAX_CONNECTIONS):
-            crowd.enter_context(_connect(server))
-        refused = server.ask(body=PNG)
-        assert (refused.status, refused.json["title"]) == (503, "Too busy")
-        assert (refused.headers["retry-after"], refused.headers["connection"]) == ("1", "close")
-        assert server.get("/v1/models/compact").json.keys() == {"error"}
-        assert server.get("/livez").status == server.get("/readyz").status == 200
-        crowd.close()
-        eventually(lambda: server.ask(body=PNG).status == 200)
-
-
 def test_bodies_that_do_not_fit_in_memory_are_refused(tmp_path: Path) -> None:
     """Large bodies share a budget: the next one gets 503 until one ends; small ones are served."""
     with serving(tmp_path, memory_budget_mb=64) as server, ExitStack() as crowd:
@@ -238,3 +225,108 @@ def test_bodies_that_do_not_fit_in_memory_are_refused(tmp_path: Path) -> None:
         assert server.ask(body=PNG).json["digit"] == 3
         crowd.close()
         eventually(lambda: server.ask(body=bytes(LARGE)).status == 400)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with few places for connections, behind a proxy at `PROXY`."""
+    limits = {
+        "max_connections": MAX_CONNECTIONS,
+        "max_connections_per_client": MAX_CONNECTIONS // 2,
+        "trusted_proxies": PROXY,
+    }
+    with serving(tmp_path_factory.mktemp("small"), **limits) as server:
+        yield server
+        assert " ERROR " not in server.log.read_text()
+
+
+def _connect_from(server: Server, address: str) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", server.port), source_address=(address, 0))
+    connection.settimeout(PATIENCE_S)
+    return connection
+
+
+def _ask(connection: socket.socket, path: bytes = b"/predict") -> int:
+    """Send a request on an open connection and return the status of the response."""
+    connection.sendall(HEAD.replace(b"/predict", path) % len(PNG) + PNG)
+    response = http.client.HTTPResponse(connection, method="POST")
+    response.begin()
+    response.read()
+    return response.status
+
+
+def _probe(connection: socket.socket, path: str) -> int:
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    response.read()
+    return response.status
+
+
+def _begin_request(server: Server, address: str) -> socket.socket:
+    """Return a connection on which a request is in flight: the service waits for its body."""
+    connection = _connect_from(server, address)
+    connection.sendall(HEAD.replace(b"x\r", b"x\r\nExpect: 100-continue\r", 1) % len(PNG))
+    assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    return connection
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /livez HTTP/1.1\r\nX-Slow: "], ids=["idle", "head"])
+def test_crowd_of_one_address_displaces_nobody(small: Server, sent: bytes) -> None:
+    """However many connections one address opens, clients that were there before keep theirs."""
+    with ExitStack() as crowd:
+        neighbour = crowd.enter_context(_connect(small))
+        other = crowd.enter_context(_connect_from(small, "127.0.0.2"))
+        assert _ask(neighbour) == _ask(other) == 200
+        closed = small.metric("digitscope_closed_connections_total")
+        idle = [crowd.enter_context(_connect(small)) for _ in range(3 * MAX_CONNECTIONS)]
+        for connection in idle:
+            with suppress(ConnectionError):  # closed by now
+                connection.sendall(sent)
+        assert small.ask(body=PNG).status == 200
+        assert _ask(neighbour) == _ask(other) == 200
+        assert _rest(idle[0])[:13] in (b"", b"HTTP/1.1 503 ")
+        assert small.metric("digitscope_closed_connections_total") >= closed + MAX_CONNECTIONS
+
+
+def test_crowd_of_many_addresses_leaves_room(small: Server) -> None:
+    """When many addresses fill all places, their oldest idle connections make room."""
+    with ExitStack() as crowd:
+        early = crowd.enter_context(_connect(small))
+        for number in range(3 * MAX_CONNECTIONS):
+            crowd.enter_context(_connect_from(small, f"127.0.1.{1 + number % 8}"))
+        assert _ask(early) == small.ask(body=PNG).status == 200
+        assert small.get("/livez").status == small.get("/readyz").status == 200
+
+
+def test_connections_with_requests_in_flight_are_kept(small: Server) -> None:
+    """Without an idle connection, new ones get 503, but probes are answered; nobody is cut off."""
+    before = small.metric("digitscope_rejections_total", reason="connections")
+    with ExitStack() as crowd:
+        busy = [
+            crowd.enter_context(_begin_request(small, f"127.0.1.{1 + number % 8}"))
+            for number in range(MAX_CONNECTIONS)
+        ]
+        answer = small.ask(body=PNG)
+        assert (answer.status, answer.json["title"]) == (503, "Too busy")
+        assert (answer.headers["retry-after"], answer.headers["connection"]) == ("1", "close")
+        assert small.get("/v1/models/compact").json.keys() == {"error"}
+        with _connect(small) as probe:
+            assert [_probe(probe, path) for path in ("/livez", "/readyz") * 2] == [200] * 4
+        for connection in busy:
+            connection.sendall(PNG)
+        for connection in busy:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        eventually(lambda: small.ask(body=PNG).status == 200)
+    assert small.metric("digitscope_rejections_total", reason="connections") >= before + 2
+
+
+def test_only_proxies_may_have_most_connections(small: Server) -> None:
+    """A client with requests in flight on all its places gets no further one; a proxy does."""
+    with ExitStack() as crowd:
+        for address, expected in (("127.0.0.5", 503), (PROXY, 200)):
+            for _ in range(MAX_CONNECTIONS // 2):
+                crowd.enter_context(_begin_request(small, address))
+            with _connect_from(small, address) as connection:
+                assert _ask(connection) == expected
+            crowd.close()

@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from app.web.http.connection_table import ConnectionTable
 from app.web.http.problem_details import MEDIA_TYPE
 from app.web.schemas.problem import Problem
 
@@ -40,13 +41,14 @@ class ConnectionLimits:
 
     Attributes:
         timeout_s: Seconds for the head of a request, and for each `MIN_READ_BYTES` of a response.
-        max_connections: Open connections of this process; requests on more are refused.
+        table: The open connections of this process; requests on those beyond its limits are
+            refused.
         on_refused: Called with status, request id and client address of each response that this
             module writes instead of the application.
     """
 
     timeout_s: float
-    max_connections: int
+    table: ConnectionTable
     on_refused: Callable[[int, str, str], None] = lambda status, request_id, client: None
 
 
@@ -54,7 +56,7 @@ class Connection(HttpToolsProtocol):
     """One client connection; its `ConnectionLimits` come from the lifespan's state."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the timer for the first request's head."""
+        """Take a place among the connections; start the timer for the first request's head."""
         super().connection_made(transport)
         self._limits: ConnectionLimits = self.app_state["connections"]
         self._bytes_without_body = 0  # bytes since the last part of a body or end of a request
@@ -62,9 +64,12 @@ class Connection(HttpToolsProtocol):
         self._read_timer: asyncio.TimerHandle | None = None
         self._serving: RequestResponseCycle | None = None
         self._start_head_timer()
+        address = self.client[0] if self.client else ""
+        self._place = self._limits.table.add(address, self._make_room)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timers, and notify the request that is being served."""
+        """Leave the place, stop the timers, and notify the request that is being served."""
+        self._limits.table.remove(self._place)
         for timer in (self._head_timer, self._read_timer):
             if timer:
                 timer.cancel()
@@ -88,13 +93,16 @@ class Connection(HttpToolsProtocol):
             )
 
     def on_headers_complete(self) -> None:
-        """Start the request; note in its state whether there are too many connections."""
+        """Start the request; note in its state whether the connection is beyond the limits."""
         self._bytes_without_body = 0
         if self._head_timer:
             self._head_timer.cancel()
             self._head_timer = None
-        is_overloaded = len(self.connections) > self._limits.max_connections
-        self.scope["state"]["too_many_connections"] = is_overloaded
+        if self._place.is_idle:
+            self._limits.table.start_request(self._place)
+        self.scope["state"]["too_many_connections"] = not (
+            self._place.is_within_limits or self._limits.table.admit(self._place)
+        )
         super().on_headers_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
@@ -112,8 +120,10 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Start the timer for the client to read the response."""
+        """Note that the connection is idle; start the timer for the client to read the response."""
         super().on_response_complete()
+        if self._is_idle():
+            self._limits.table.end_request(self._place)
         if self._read_timer is None:
             self._start_read_timer()
 
@@ -132,6 +142,13 @@ class Connection(HttpToolsProtocol):
 
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
+
+    def _make_room(self) -> None:
+        """Close this idle connection, because there are too many."""
+        if self._bytes_without_body:
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections are open.")
+        else:
+            self.transport.close()  # sends the rest of the last response first
 
     def _start_head_timer(self) -> None:
         self._head_timer = self.loop.call_later(

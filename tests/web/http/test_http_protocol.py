@@ -9,6 +9,7 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from app.web.http.connection_table import ConnectionTable
 from app.web.http.http_protocol import MIN_READ_BYTES, Connection, ConnectionLimits
 
 TIMEOUT_S = 10
@@ -108,7 +109,8 @@ Parts = tuple[Connection, Transport, Clock]
 def requested() -> Parts:
     """A connection with a request whose body of two bytes has not arrived."""
     clock, transport = Clock(), Transport()
-    state = {"connections": ConnectionLimits(timeout_s=TIMEOUT_S, max_connections=1)}
+    table = ConnectionTable(max_connections=1, max_per_client=1)
+    state = {"connections": ConnectionLimits(timeout_s=TIMEOUT_S, table=table)}
     config = Config(_app, log_config=None)
     connection = Connection(config, ServerState(), state, _loop=clock)
     connection.connection_made(transport)
