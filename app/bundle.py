@@ -5,6 +5,9 @@ checked against its SHA-256 when it is read. Knows nothing of how a network is r
 """
 
 import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +22,7 @@ METADATA = "metadata.json"
 KERAS_FILE = "model.keras"
 COMPILED_FILE = "model.tflite"
 INT8_FILE = "model.int8.tflite"
+MAX_FAULTS = 20  # faults of one bundle that a message lists
 
 
 class _Record(BaseModel):
@@ -223,13 +227,8 @@ class Bundle:
                 f"{self.folder} lists no {name}; it lists {', '.join(self.metadata.files)}."
             )
         content = _read(self.folder / name)
-        actual, expected = hashlib.sha256(content).hexdigest(), self.metadata.files[name]
-        if actual != expected:
-            raise BundleError(
-                f"{self.folder / name} is not the file that was published: expected SHA-256"
-                f" {expected}, got {actual} ({len(content)} bytes). Restore it, or train the model"
-                " again."
-            )
+        actual = hashlib.sha256(content).hexdigest()
+        _compare(self.folder / name, actual, self.metadata.files[name], len(content))
         return content
 
 
@@ -243,33 +242,65 @@ def open_bundle(folder: Path) -> Bundle:
         The bundle.
 
     Raises:
-        BundleError: The metadata or a file is missing, unreadable, damaged, or of another schema.
+        BundleError: The metadata or a file is missing, unreadable, damaged, or of another schema;
+            the message lists all faults.
     """
     path = folder / METADATA
+    if not path.exists():
+        raise BundleError(
+            f"{folder} has no {METADATA}: the bundle is incomplete. Restore it or delete it."
+        )
+    content = _read(path)
+    metadata, faults = None, []
     try:
-        metadata = Metadata.model_validate_json(_read(path))
+        metadata = Metadata.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise BundleError(
-            f"{path} is not valid bundle metadata of schema {SCHEMA_VERSION}: {where}:"
-            f" {first['msg']}."
-        ) from error
-    if metadata.name != folder.name:
-        raise BundleError(
-            f"{path} names the model {metadata.name!r}, but its folder is {folder.name!r}."
+        faults.append(
+            f"{path} is not valid bundle metadata of schema {SCHEMA_VERSION}: {_all(error)}."
         )
-    for name in (METADATA, *metadata.files):
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise BundleError(f"{path} lists {name!r}, which is outside the bundle.")
-    if KERAS_FILE not in metadata.files:
-        raise BundleError(
-            f"{path} lists no {KERAS_FILE}; a bundle needs at least that and {METADATA}."
-        )
-    bundle = Bundle(folder, metadata)
-    for name in metadata.files:
-        bundle.read(name)
-    return bundle
+    name, files = _named(content) if metadata is None else (metadata.name, metadata.files)
+    if name not in (None, folder.name):
+        faults.append(f"{path} names the model {name!r}, but its folder is {folder.name!r}.")
+    if files is not None and KERAS_FILE not in files:
+        faults.append(f"{path} lists no {KERAS_FILE}; a bundle needs at least that and {METADATA}.")
+    for listed, expected in (files or {}).items():
+        try:
+            _check_hash(folder, listed, expected)
+        except BundleError as error:
+            faults.append(error.detail)
+    if faults or metadata is None:
+        raise BundleError(_join(faults))
+    return Bundle(folder, metadata)
+
+
+def _all(error: ValidationError) -> str:
+    """Return every field that does not follow the schema, with the reason."""
+    return "; ".join(
+        f"{'.'.join(map(str, each['loc'])) or 'the document'}: {each['msg']}"
+        for each in error.errors()[:MAX_FAULTS]
+    )
+
+
+def _named(content: bytes) -> tuple[str | None, dict[str, str] | None]:
+    """Return name and files of metadata with faults in other fields; None for an invalid one."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return None, None
+    if not isinstance(document, dict):
+        return None, None
+    name, files = document.get("name"), document.get("files")
+    is_listing = isinstance(files, dict) and all(isinstance(each, str) for each in files.values())
+    return name if isinstance(name, str) else None, files if is_listing else None
+
+
+def _join(faults: list[str]) -> str:
+    """Return all faults as one text."""
+    if len(faults) == 1:
+        return faults[0]
+    hidden = len(faults) - MAX_FAULTS
+    listed = " ".join(f"({number}) {fault}" for number, fault in enumerate(faults[:MAX_FAULTS], 1))
+    return f"{len(faults)} faults: {listed}" + (f" And {hidden} more." if hidden > 0 else "")
 
 
 def seal(folder: Path, metadata: Metadata) -> Metadata:
@@ -294,10 +325,41 @@ def seal(folder: Path, metadata: Metadata) -> Metadata:
     return sealed
 
 
+def _check_hash(folder: Path, name: str, expected: str) -> None:
+    """Compare a listed file with its hash, without keeping its content.
+
+    Raises:
+        BundleError: It is outside the folder, cannot be read, or differs.
+    """
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise BundleError(f"{folder / METADATA} lists {name!r}, which is outside the bundle.")
+    path = folder / name
+    with _reading(path), path.open("rb") as file:
+        actual, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+    _compare(path, actual, expected, size)
+
+
+def _compare(path: Path, actual: str, expected: str, size: int) -> None:
+    if actual != expected:
+        raise BundleError(
+            f"{path} is not the file that was published: expected SHA-256 {expected}, got {actual}"
+            f" ({size} bytes). Restore it, or train the model again."
+        )
+
+
 def _read(path: Path) -> bytes:
-    try:
+    with _reading(path):
         return path.read_bytes()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn the errors of reading a file into a `BundleError`."""
+    try:
+        yield
     except OSError as error:
         raise BundleError(
             f"{path} cannot be read: {error.strerror}. Restore the model bundle."
         ) from error
+    except ValueError as error:  # a zero byte in the name
+        raise BundleError(f"{path} cannot be read: {error}.") from error

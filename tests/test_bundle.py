@@ -94,6 +94,39 @@ def test_damaged_bundle_is_refused(models: Path, damage: str) -> None:
     assert str(models / "classic") in refused.value.detail
 
 
+def test_all_faults_of_a_bundle_are_reported_at_once(models: Path) -> None:
+    """Fields of the wrong type, a wrong name, a missing and a damaged file are in one message."""
+    folder = models / "classic"
+    _edit(folder, version="first", seed="none", name="another")
+    _delete_compiled(folder)
+    _truncate_keras(folder)
+    with pytest.raises(BundleError, match="4 faults") as refused:
+        open_bundle(folder)
+    for said in (
+        "version: Input should be a valid integer",
+        "seed: Input should be a valid integer",
+        "names the model 'another'",
+        "model.tflite cannot be read",
+        "model.keras is not the file",
+    ):
+        assert said in refused.value.detail
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '{"files": [1]}', '{"files": {"a": 1}}', "["])
+def test_metadata_of_any_form_is_refused(models: Path, content: str) -> None:
+    """Metadata that is no object, or whose list of files has another form, names the reason."""
+    (models / "classic" / "metadata.json").write_text(content)
+    with pytest.raises(BundleError, match="not valid bundle metadata"):
+        open_bundle(models / "classic")
+
+
+def test_many_faults_are_cut_short(models: Path) -> None:
+    """A message lists 20 faults and counts the others."""
+    _edit(models / "classic", files={f"{number}.npz": "0" * 64 for number in range(50)})
+    with pytest.raises(BundleError, match=r"51 faults: .*And 31 more"):
+        open_bundle(models / "classic")
+
+
 def test_service_does_not_start_on_a_damaged_bundle(models: Path) -> None:
     """The application's own start raises, whatever started it."""
     from fastapi.testclient import TestClient
