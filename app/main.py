@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TypedDict
 
 from fastapi import APIRouter, FastAPI
@@ -12,11 +13,11 @@ from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp, Lifespan
 from threadpoolctl import threadpool_limits
 
-from app.errors import DigitscopeError
 from app.imaging.decoder_pool import DecoderPool
 from app.inference.registry import Registry
 from app.memory_budget import MemoryBudget
 from app.models import load_models
+from app.periodic_task import PeriodicTask
 from app.protocols import oip, tfserving
 from app.routes import (
     explain,
@@ -52,7 +53,6 @@ from app.web.service import Service
 
 log = logging.getLogger(__name__)
 DECODER_IDLE_S = 30.0  # seconds without an image file, after which a decoder process ends
-RELOAD_POLL_S = 1.0  # seconds between checks for bundles that another worker has reloaded
 TRIM_AFTER_S = 2.0  # idle seconds after which a thread pool returns its freed memory
 
 DESCRIPTION = """
@@ -118,14 +118,17 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
         running.append(service)
         drain.install(asyncio.get_running_loop())
         exit_with_supervisor()
-        reloading = asyncio.create_task(_reload_changed(service)) if settings.admin_token else None
+        service.registry.watch()
         warming_up = asyncio.create_task(_warm_up(app))
-        closing_idle = asyncio.create_task(_close_idle_decoders(service.decoders))
+        closing_idle = PeriodicTask(
+            "end idle decoder processes",
+            DECODER_IDLE_S / 2,
+            partial(service.decoders.close_idle, DECODER_IDLE_S),
+        )
         yield {"service": service, "connections": connections}
-        (await warming_up).restore_original_limits()
-        if reloading:
-            reloading.cancel()
-        closing_idle.cancel()
+        if limits := await warming_up:
+            limits.restore_original_limits()
+        closing_idle.close()
         service.decoders.close()
         running.clear()
         service.close()
@@ -184,9 +187,8 @@ def _wrap_middleware(
 def _create_service(
     settings: Settings, registry: Registry, metrics: Metrics, drain: Drain
 ) -> Service:
-    registry.on_load, registry.on_batch = metrics.set_model_version, metrics.count_batch
-    for name, bundle in registry.bundles.items():
-        metrics.set_model_version(name, bundle.metadata.version)
+    registry.on_batch = metrics.count_batch
+    registry.observe_versions(metrics.set_model_version)
 
     def pool(
         lane: Lane, threads: int, max_queue: int, trim_after_s: float | None = TRIM_AFTER_S
@@ -227,39 +229,22 @@ def _create_service(
     )
 
 
-async def _warm_up(app: FastAPI) -> threadpool_limits:
-    """Do after the start what would otherwise delay the first requests.
+async def _warm_up(app: FastAPI) -> threadpool_limits | None:
+    """Do after the start what would otherwise delay the first requests; log a failure.
 
     BLAS gets one thread, because each request has a thread of its own: with more, BLAS threads wait
     for each other (on two cores, integrated gradients took 0.6 s with two and 0.2 s with one).
     FastAPI completes a router at its first use, which takes 0.1 s for all of them.
 
     Returns:
-        The limits of BLAS, to be restored at the end.
+        The limits of BLAS, to be restored at the end; None if they could not be set.
     """
-    limits = await asyncio.to_thread(threadpool_limits, 1, "blas")
-    for route in app.routes:
-        route.matches({"type": "http", "method": "GET", "path": "/nowhere", "headers": []})
-        await asyncio.sleep(0)
+    limits = None
+    try:
+        limits = await asyncio.to_thread(threadpool_limits, 1, "blas")
+        for route in app.routes:
+            route.matches({"type": "http", "method": "GET", "path": "/nowhere", "headers": []})
+            await asyncio.sleep(0)
+    except Exception:
+        log.exception("cannot warm up; the first requests take longer")
     return limits
-
-
-async def _close_idle_decoders(decoders: DecoderPool) -> None:
-    """Give back the memory of decoder processes that are not needed at present."""
-    while True:
-        await asyncio.sleep(DECODER_IDLE_S / 2)
-        decoders.close_idle(DECODER_IDLE_S)
-
-
-async def _reload_changed(service: Service) -> None:
-    """Reload bundles that another worker has reloaded; log each reason to refuse one once."""
-    logged: dict[str, str] = {}
-    while True:
-        await asyncio.sleep(RELOAD_POLL_S)
-        for name in service.registry.changed():
-            try:
-                await service.reload_pool.run(service.registry.reload, name)
-            except DigitscopeError as error:
-                if logged.get(name) != error.detail:
-                    log.error("the new bundle of %s is refused: %s", name, error.detail)
-                logged[name] = error.detail

@@ -81,9 +81,9 @@ async def _measure() -> list[list[str]]:
         }
         registry = (state or {})["service"].registry
         model = registry.get(None)
-        registry._models[registry.default] = replace(
-            model, runtime=_Constant(model.runtime), event_loop_runtime=None
-        )
+        constant = replace(model, runtime=_Constant(model.runtime), event_loop_runtime=None)
+        entry = registry.find_entry(registry.default)
+        registry._entries.put(replace(entry, model=constant))
         floor = _request(_floor(), {}, "/predict", PNG, "image/png")
         requests["whole request, the floor: FastAPI, Pillow, the same JSON"] = floor
         pool_of_one = BoundedThreadPool(threads=1, max_queue=1)

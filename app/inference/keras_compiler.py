@@ -3,6 +3,7 @@
 Needs TensorFlow, and imports it when it is first used.
 """
 
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.errors import BundleError
 from app.inference.keras_runtime import layer_outputs, predict_outputs
 from app.inference.native_logs import without_native_logs
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 # Largest offset, in units of a convolution's own output, of a batch normalisation that is folded.
 # Subtracting the offset again costs this many float32 rounding errors (6e-8) of precision.
 MAX_FOLDED_OFFSET = 1000
+MAX_REASON = 300  # characters of an error of the converter, which lists every operation's origin
 
 
 def compile_model(model: "keras.Model") -> bytes:
@@ -34,6 +37,9 @@ def compile_model(model: "keras.Model") -> bytes:
         A `.tflite` file with two signatures that take `image`, float32 `[N, 28, 28, 1]`. `predict`
         returns `probabilities`, `logits` and `features`. `inspect` returns the output of every
         layer by its path (see `layer_outputs`).
+
+    Raises:
+        BundleError: LiteRT has no operation for a part of the network, or cannot convert it.
     """
     with without_native_logs():
         import tensorflow as tf
@@ -44,10 +50,22 @@ def compile_model(model: "keras.Model") -> bytes:
     }
     with without_native_logs(), tempfile.TemporaryDirectory() as folder:
         save_signatures(model, signatures, folder)
-        compiled: bytes = tf.lite.TFLiteConverter.from_saved_model(
+        converter = tf.lite.TFLiteConverter.from_saved_model(
             folder, signature_keys=list(signatures)
-        ).convert()
+        )
+        try:
+            compiled: bytes = converter.convert()
+        except Exception as error:
+            raise BundleError(f"LiteRT cannot convert this network: {_reason(error)}.") from error
     return compiled
+
+
+def _reason(error: Exception) -> str:
+    """Return the operations that LiteRT lacks, or the beginning of another error."""
+    missing = re.findall(r"^(?:Custom|Flex) ops: (.+)$", str(error), re.MULTILINE)
+    if missing:
+        return f"it has no operation for {', '.join(sorted(set(missing)))}"
+    return " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON]
 
 
 def save_signatures(

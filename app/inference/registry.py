@@ -1,29 +1,45 @@
-"""The models that a process serves, by name: kept, loaded on demand, swapped on reload.
+"""The models that a process serves, by name: kept, loaded on demand, swapped when files change.
 
-Compiles the Keras file of a bundle that lacks a compiled model. Knows bundles and runtimes; knows
-nothing of requests.
+Follows the folder of bundles, and compiles the Keras file of a bundle that lacks a compiled model.
+A model that cannot be served keeps the reason until its files change. Knows bundles and runtimes;
+knows nothing of requests.
 """
 
 import logging
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
-from app.bundle import COMPILED_FILE, KERAS_FILE, METADATA, Bundle, open_bundle
-from app.errors import BundleError, NotFoundError, NotReadyError
+from app.bundle import COMPILED_FILE, KERAS_FILE, Bundle, open_bundle
+from app.errors import BundleError
+from app.inference.compile_queue import CompileQueue
+from app.inference.entries import Entries, Entry
 from app.inference.keras_compiler import compile_model
 from app.inference.keras_runtime import load_keras
 from app.inference.loading import LoadOptions, check_model, load_model
 from app.inference.model import Model
+from app.inference.model_folder import NO_FILES, UNREAD, FileStamp, ModelFolder
+from app.periodic_task import PeriodicTask
+from app.process_tuning import trim_heap
 
 log = logging.getLogger(__name__)
-FileStamp = tuple[int, ...]  # modification time, size and inode of one file or of several
+# Seconds between two looks at the folder. A change takes effect at the second look that finds it,
+# and when its model is loaded: within 3 s for the committed models on two cores.
+POLL_S = 0.5
+MAX_WAIT_S = 5.0  # seconds that `close` waits for a model that is being loaded
 
 
 class Registry:
-    """Every model of a folder. The bundles are opened at once; `load` and `get` load the models."""
+    """Every model of a folder.
+
+    The bundles are opened at once; `load` and `get` load the models. `watch` follows the folder.
+
+    Attributes:
+        default: Name of the model for requests that name none.
+        on_batch: Called with the number of images after each run of a joined batch.
+    """
 
     def __init__(
         self,
@@ -35,7 +51,7 @@ class Registry:
         max_delay_s: float = 0.0,
         quick_below_s: float = 0.0,
     ) -> None:
-        """Open and verify every bundle.
+        """Open and verify every bundle; a damaged one fails alone, unless it is the default.
 
         Args:
             folder: A folder with one bundle in each subfolder.
@@ -46,29 +62,38 @@ class Registry:
             quick_below_s: See `LoadOptions`.
 
         Raises:
-            BundleError: There is no bundle, a damaged one, or none with the default's name.
+            BundleError: There is no bundle, none with the default's name, or that one is damaged.
         """
-        self.bundles = _open_bundles(folder)
-        if default not in self.bundles:
+        self._folder = ModelFolder(folder)
+        names = self._folder.names()
+        if default not in names:
             raise BundleError(
                 f"The default model {default!r} is not in {folder}, which holds"
-                f" {', '.join(self.bundles)}. Set DIGITSCOPE_DEFAULT_MODEL to one of these."
+                f" {', '.join(names)}. Set DIGITSCOPE_DEFAULT_MODEL to one of these."
             )
         self.default = default
-        self._options = LoadOptions(interpreters, max_batch, max_delay_s, quick_below_s)
-        self._models: dict[str, Model] = {}
-        self._failures: dict[str, str] = {}  # why a model could not be loaded, by name
-        self._compiler: ThreadPoolExecutor | None = None
-        # A bundle's metadata file is written last: its stamp tells whether the bundle is new.
-        self._metadata_stamps = {
-            name: _metadata_stamp(bundle) for name, bundle in self.bundles.items()
-        }
-        self._refused_stamps: dict[str, FileStamp] = {}  # of bundles that a reload refused
-        self._loading = threading.Lock()
-        # Called with name and version when a model is loaded or replaced.
-        self.on_load: Callable[[str, int], None] = lambda name, version: None
-        # Called with the number of images after each run of a joined batch.
         self.on_batch: Callable[[int], None] = lambda images: None
+        self._entries = Entries()
+        self._options = LoadOptions(interpreters, max_batch, max_delay_s, quick_below_s)
+        self._loading = threading.RLock()  # held while a bundle is opened and its model is loaded
+        self._compiling = CompileQueue(self._compile)
+        self._watcher: PeriodicTask | None = None
+        self._trim_due = False  # whether a model was replaced or removed at the last look
+        self._put_opened(default, self._folder.stamp(default))
+        for name in names:
+            if name != default:
+                with suppress(BundleError):  # logged and kept by `_reading`
+                    self._open(name)
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """Return the state of all models by name, at one moment."""
+        return self._entries.by_name
+
+    @property
+    def bundles(self) -> Mapping[str, Bundle]:
+        """Return the bundles of the models that could be opened by name, at one moment."""
+        return self._entries.bundles
 
     def load(self) -> None:
         """Load the default model; compile the models that lack it in a background thread.
@@ -79,14 +104,40 @@ class Registry:
         Raises:
             BundleError: The default's compiled model cannot be run.
         """
-        bundle = self.bundles[self.default]
-        if bundle.has(COMPILED_FILE):
-            self._models[self.default] = self._load(bundle, bundle.read(COMPILED_FILE))
-        missing = [name for name, bundle in self.bundles.items() if not bundle.has(COMPILED_FILE)]
-        if missing:
-            self._compiler = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compile")
-            for name in missing:
-                self._compiler.submit(self._compile, name)
+        entry = self.entries[self.default]
+        if entry.bundle and entry.bundle.has(COMPILED_FILE):
+            model = self._build(entry.bundle, entry.bundle.read(COMPILED_FILE))
+            self._entries.put(replace(entry, model=model))
+        for name, each in self.entries.items():
+            if each.state == "compiling":
+                self._compiling.start(name)
+
+    def observe_versions(self, on_version: Callable[[str, int], None]) -> None:
+        """Call a function with name and version of each model, now and when that may have changed.
+
+        The version 0 says that requests for the model fail.
+        """
+        self._entries.observe(on_version)
+
+    def watch(self) -> None:
+        """Follow the folder in a thread until `close`, so that changed files take effect."""
+        self._watcher = PeriodicTask("follow the model folder", POLL_S, self.refresh)
+
+    def refresh(self) -> None:
+        """Look at the folder: open added bundles, read changed ones again, drop removed ones.
+
+        A change takes effect at the second look that finds the same files. A model that cannot be
+        loaded keeps its old version, and is tried again when its files change again.
+
+        Raises:
+            OSError: The folder is missing or cannot be read; all models stay.
+        """
+        changes = self._folder.changes({name: each.stamp for name, each in self.entries.items()})
+        for name, stamp in changes.items():
+            self._follow(name, stamp)
+        if self._trim_due and not changes:
+            trim_heap(threading.Barrier(1))
+        self._trim_due = bool(changes)
 
     def reload(self, name: str) -> Model:
         """Read a model's bundle again and replace the model.
@@ -97,26 +148,20 @@ class Registry:
             NotFoundError: There is no such model.
             BundleError: The bundle is damaged, or its files do not give the same answers; the old
                 model stays.
+            NotReadyError: The service is shutting down.
         """
-        self.find_bundle(name)
-        with self._loading:
-            fresh = self._load_from_disk(name)
-        log.info("the model %s is now version %d", name, fresh.bundle.metadata.version)
-        return fresh
-
-    def changed(self) -> list[str]:
-        """Return the models whose bundles were written after they were last loaded or refused."""
-        return [
-            name
-            for name in {**self._models, **self._failures}
-            if _metadata_stamp(self.bundles[name]) not in (None, self._metadata_stamps[name])
-            and _bundle_stamp(self.bundles[name]) != self._refused_stamps.get(name)
-        ]
+        self.find_entry(name)
+        model = self._read_and_load(name)
+        if model is None:
+            self._compiling.run(name)
+            model = self.get(name)
+        return model
 
     def close(self) -> None:
-        """Wait for the compilation that runs, and drop those that have not begun."""
-        if self._compiler:
-            self._compiler.shutdown(wait=True, cancel_futures=True)
+        """Stop following the folder; wait for the compilation that runs, and drop the others."""
+        if self._watcher:
+            self._watcher.close(MAX_WAIT_S)
+        self._compiling.close()
 
     def get(self, name: str | None) -> Model:
         """Return the model of this name, or the default for None; load it if needed.
@@ -126,22 +171,16 @@ class Registry:
             NotReadyError: It is still being compiled, or it cannot be loaded.
         """
         name = name or self.default
-        if name in self._models:
-            return self._models[name]
-        bundle = self.find_bundle(name)
-        if name not in self._failures and bundle.has(COMPILED_FILE):
-            with self._loading:
-                if name not in self._models:
-                    self._load_or_note_failure(name)
-        if name not in self._models:
-            raise self._not_ready(name)
-        return self._models[name]
+        entry = self.find_entry(name)
+        if entry.model is None and entry.state == "ready":
+            entry = self._load_on_demand(name)
+        if entry.model is None:
+            raise entry.not_ready()
+        return entry.model
 
     def wait_for(self, name: str | None) -> Model:
-        """Wait for a compilation that runs, then return what `get` returns."""
-        self.find_bundle(name or self.default)
-        if self._compiler:
-            self._compiler.shutdown(wait=True)
+        """Wait for a compilation of this model, then return what `get` returns."""
+        self._compiling.wait_for(name or self.default)
         return self.get(name)
 
     def find_bundle(self, name: str) -> Bundle:
@@ -149,37 +188,122 @@ class Registry:
 
         Raises:
             NotFoundError: There is no such model.
+            NotReadyError: Its bundle could not be opened.
         """
-        if name not in self.bundles:
-            raise NotFoundError(f"There is no model {name!r}.", valid=list(self.bundles))
-        return self.bundles[name]
+        entry = self.find_entry(name)
+        if entry.bundle is None:
+            raise entry.not_ready()
+        return entry.bundle
+
+    def find_entry(self, name: str) -> Entry:
+        """Return the state of the model of this name.
+
+        Raises:
+            NotFoundError: There is no such model.
+        """
+        return self._entries.find(name)
 
     def is_loaded(self, name: str | None) -> bool:
         """Tell whether a model, or the default for None, is in memory."""
-        return (name or self.default) in self._models
-
-    def is_ready(self, name: str) -> bool:
-        """Tell whether `get` returns a model: loaded already, or compiled and not known to fail."""
-        compiled = name in self._models or self.bundles[name].has(COMPILED_FILE)
-        return compiled and name not in self._failures
+        entry = self.entries.get(name or self.default)
+        return entry is not None and entry.model is not None
 
     def check_ready(self) -> None:
-        """Check that the default model is loaded and no other is still being compiled.
+        """Check that the default model is loaded.
 
-        Another model that failed to load does not count: only its own requests fail.
+        No other model is needed: while one is compiled, or if it fails, only its requests fail.
 
         Raises:
-            NotReadyError: The models are not ready.
+            NotReadyError: The default model is being compiled, or could not be compiled.
         """
-        for name in self.bundles:
-            if name == self.default:
-                ready = self.is_loaded(name)
-            else:
-                ready = self.is_ready(name) or name in self._failures
-            if not ready:
-                raise self._not_ready(name)
+        if not self.is_loaded(None):
+            raise self.entries[self.default].not_ready()
 
-    def _load(self, bundle: Bundle, compiled: bytes) -> Model:
+    def _follow(self, name: str, stamp: FileStamp) -> None:
+        """Let a change of a bundle take effect; log and keep the reason if it cannot."""
+        try:
+            if stamp == NO_FILES:
+                self._remove(name)
+                return
+            if name == self.default or self.is_loaded(name):
+                must_compile = self._read_and_load(name, unless_same=True) is None
+            else:
+                self._open(name)
+                log.info("read the bundle of the model %s", name)
+                must_compile = self.entries[name].state == "compiling"
+            if must_compile:
+                self._compiling.start(name)
+        except (BundleError, MemoryError):
+            pass  # logged and kept by `_reading`
+        except Exception as error:  # noqa: BLE001 - logged, and the next bundle is looked at
+            self._entries.fail(name, stamp, error)
+
+    def _load_on_demand(self, name: str) -> Entry:
+        with self._loading:
+            entry = self.find_entry(name)
+            if entry.model is None and entry.state == "ready":
+                try:
+                    if self._read_and_load(name) is None:
+                        self._compiling.start(name)
+                except BundleError:
+                    pass  # logged and kept by `_reading`
+                except MemoryError:
+                    self._entries.put(entry)  # the next request tries again
+                    raise
+            return self.find_entry(name)
+
+    def _open(self, name: str) -> None:
+        """Read a bundle; its model is loaded on demand."""
+        with self._loading, self._reading(name) as stamp:
+            self._put_opened(name, stamp)
+
+    def _put_opened(self, name: str, stamp: FileStamp) -> None:
+        self._entries.put(Entry(name, stamp, open_bundle(self._folder.path / name)))
+
+    def _read_and_load(self, name: str, *, unless_same: bool = False) -> Model | None:
+        """Read a bundle and replace its model.
+
+        Args:
+            name: Name of the model.
+            unless_same: Keep a loaded model if the bundle has the same files.
+
+        Returns:
+            The model; None if the bundle has no compiled model, so that it must be compiled.
+
+        Raises:
+            BundleError: The bundle cannot be served; the old model stays.
+        """
+        with self._loading, self._reading(name) as stamp:
+            bundle, entry = open_bundle(self._folder.path / name), self.entries.get(name)
+            old = entry.model if entry else None
+            if unless_same and old and old.bundle.metadata == bundle.metadata:
+                self._entries.put(Entry(name, stamp, bundle, old))
+                return old
+            if bundle.has(COMPILED_FILE):
+                return self._load(stamp, bundle, bundle.read(COMPILED_FILE))
+            self._entries.put(Entry(name, stamp, old.bundle if old else bundle, old))
+            return None
+
+    def _compile(self, name: str) -> None:
+        """Compile the Keras file of a bundle and serve the result."""
+        log.info("compiling %s: its bundle has no compiled model", name)
+        with self._reading(name) as stamp:
+            bundle = open_bundle(self._folder.path / name)
+            compiled = compile_model(load_keras(bundle.read(KERAS_FILE)))
+            with self._loading:
+                if self._folder.stamp(name) != stamp:
+                    raise BundleError(f"{bundle.folder} changed while its network was compiled.")
+                self._load(stamp, bundle, compiled)
+
+    def _load(self, stamp: FileStamp, bundle: Bundle, compiled: bytes) -> Model:
+        """Put a model in the place of an older one, after checking its answers."""
+        fresh = self._build(bundle, compiled)
+        check_model(fresh)
+        self._entries.put(Entry(bundle.metadata.name, stamp, bundle, fresh))
+        log.info("the model %s is version %d", bundle.metadata.name, bundle.metadata.version)
+        return fresh
+
+    def _build(self, bundle: Bundle, compiled: bytes) -> Model:
         # A model that is rarely asked for starts with one interpreter: each takes about 10 MB, of
         # the ensemble 60 MB.
         is_default = bundle.metadata.name == self.default
@@ -191,84 +315,31 @@ class Registry:
             on_batch=lambda images: self.on_batch(images),
         )
 
-    def _load_from_disk(self, name: str) -> Model:
-        """Open a bundle and put its model in place; remember the files of a bundle that fails."""
-        stamp = _bundle_stamp(self.bundles[name])
-        try:
-            return self._replace(name)
-        except BundleError:
-            self._refused_stamps[name] = stamp
-            raise
-
-    def _replace(self, name: str) -> Model:
-        folder = self.bundles[name].folder
-        stamp, bundle = _metadata_stamp(self.bundles[name]), open_bundle(folder)
-        compiled = (
-            bundle.read(COMPILED_FILE)
-            if bundle.has(COMPILED_FILE)
-            else compile_model(load_keras(bundle.read(KERAS_FILE)))
-        )
-        fresh = self._load(bundle, compiled)
-        check_model(fresh)
-        self._models[name], self.bundles[name] = fresh, bundle
-        self._metadata_stamps[name] = stamp
-        self._failures.pop(name, None)
-        self.on_load(name, bundle.metadata.version)
-        return fresh
-
-    def _compile(self, name: str) -> None:
-        log.info("compiling %s: its bundle has no compiled model", name)
+    def _remove(self, name: str) -> None:
+        """Drop a model whose files are gone; the default stays in memory."""
         with self._loading:
-            self._load_or_note_failure(name)
+            if name == self.default:
+                reason = f"{self._folder.path / name} is gone"
+                log.error("%s: the model %s in memory is served until the end", reason, name)
+                self._entries.put(replace(self.entries[name], stamp=NO_FILES, failure=f"{reason}."))
+                return
+            self._entries.remove(name)
+            log.info("removed the model %s: its files are gone", name)
 
-    def _load_or_note_failure(self, name: str) -> None:
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[FileStamp]:
+        """Yield the stamp of a bundle's files; log and keep the reason if they cannot be served.
+
+        Raises:
+            BundleError: The reason, whatever the exception was.
+            MemoryError: There is not enough memory.
+        """
+        stamp = self._folder.stamp(name)
         try:
-            self._load_from_disk(name)
-        except BundleError as error:
-            self._failures[name] = error.detail
-            log.error("the model %s cannot be served: %s", name, error.detail)
-
-    def _not_ready(self, name: str) -> NotReadyError:
-        """Return the error that says why a model is not ready."""
-        if name in self._failures:
-            return NotReadyError(f"The model {name!r} could not be loaded: {self._failures[name]}")
-        return NotReadyError(
-            f"The model {name!r} (version {self.bundles[name].metadata.version}) is being compiled;"
-            " try again in a few seconds."
-        )
-
-
-def _open_bundles(folder: Path) -> dict[str, Bundle]:
-    folders = sorted(path.parent for path in folder.glob(f"*/{METADATA}"))
-    incomplete = sorted(
-        path.parent for path in folder.glob(f"*/{KERAS_FILE}") if path.parent not in folders
-    )
-    if incomplete:
-        raise BundleError(
-            f"{incomplete[0]} has no {METADATA}: the bundle is incomplete. Restore it or delete it."
-        )
-    if not folders:
-        raise BundleError(
-            f"{folder} holds no model bundle (no */{METADATA}). Set DIGITSCOPE_MODEL_DIR to a"
-            " folder of bundles, or make one with 'digitscope train'."
-        )
-    return {path.name: open_bundle(path) for path in folders}
-
-
-def _metadata_stamp(bundle: Bundle) -> FileStamp | None:
-    """Return a value that changes when a bundle is published again; None while it is missing."""
-    try:
-        stat = (bundle.folder / METADATA).stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-
-def _bundle_stamp(bundle: Bundle) -> FileStamp:
-    """Return a value that changes when any file of a bundle is written again."""
-    stamp: list[int] = []
-    for path in sorted(bundle.folder.rglob("*")):
-        with suppress(OSError):  # deleted since it was listed
-            stat = path.stat()
-            stamp += (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-    return tuple(stamp)
+            yield stamp
+        except Exception as error:
+            is_removed = stamp == NO_FILES and name != self.default
+            detail = self._entries.fail(name, UNREAD if is_removed else stamp, error)
+            if isinstance(error, (BundleError, MemoryError)):
+                raise
+            raise BundleError(detail) from error

@@ -33,6 +33,8 @@ def read_keras_file(content: bytes) -> tuple[list[Step], int, list[dict[str, Arr
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             config = json.loads(archive.read(_CONFIG))
             stored = archive.read(_WEIGHTS)
+        if not isinstance(config, dict):
+            raise ValueError(f"{_CONFIG} must hold an object, not {type(config).__name__}")
         steps, output = read_steps(config)
         with h5py.File(io.BytesIO(stored), "r") as file:
             return steps, output, [_weights(file, step) for step in steps]

@@ -19,7 +19,8 @@ export function startModels(recognise) {
 }
 
 /** Fill the menu of models from the response of `/models`. */
-export function listModels({ models, default: fallback }) {
+export function listModels({ models: listed, default: fallback }) {
+  const models = listed.filter((model) => model.state !== "failed");
   state.models = models;
   state.fallback = fallback;
   fill(byId("model"), models.map((model) => h("option", { value: model.name }, model.name)));

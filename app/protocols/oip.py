@@ -70,11 +70,11 @@ async def live() -> ServerLive:
 @router.get(
     "/health/ready",
     operation_id="oip_ready",
-    summary="Check that all models are ready",
+    summary="Check that the default model is ready",
     responses=protocol_error_responses(503),
 )
 async def ready(service: ServiceDep) -> ServerReady:
-    """Return `true` if the models are ready; 503 before that, and during shutdown."""
+    """Return `true` if the default model is ready; 503 before that, and during shutdown."""
     service.drain.check()
     service.registry.check_ready()
     return ServerReady(ready=True)
@@ -83,21 +83,20 @@ async def ready(service: ServiceDep) -> ServerReady:
 @router.get("/models", operation_id="oip_models", summary="List the models")
 async def list_models(service: ServiceDep) -> ModelNames:
     """Return the names of all models."""
-    return ModelNames(models=list(service.registry.bundles))
+    return ModelNames(models=list(service.registry.entries))
 
 
 @router.post("/repository/index", operation_id="oip_index", summary="List the repository")
 async def index(service: ServiceDep) -> list[RepositoryEntry]:
-    """Return every model with its version and its state, `READY` or `UNAVAILABLE`."""
-    registry = service.registry
+    """Return every model with its version, its state `READY` or `UNAVAILABLE`, and the reason."""
     return [
         RepositoryEntry(
             name=name,
-            version=str(bundle.metadata.version),
-            state="READY" if registry.is_ready(name) else "UNAVAILABLE",
-            reason="",
+            version=str(entry.version),
+            state="READY" if entry.state == "ready" else "UNAVAILABLE",
+            reason="being compiled" if entry.state == "compiling" else entry.failure,
         )
-        for name, bundle in registry.bundles.items()
+        for name, entry in service.registry.entries.items()
     ]
 
 
@@ -128,9 +127,9 @@ async def load(request: Request, model: str, service: ServiceDep) -> Response:
 async def unload(request: Request, model: str, service: ServiceDep) -> Response:
     """Always fail with 400: the service serves every bundle in its folder."""
     service.admin.check(request)
-    service.registry.find_bundle(model)
+    service.registry.find_entry(model)
     raise UndecodableError(
-        "Models cannot be unloaded here: remove the bundle from the folder and restart the service."
+        "Models cannot be unloaded here: remove the bundle from the folder; the service follows."
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from app.errors import UndecodableError
+from app.inference.entries import ModelState
 from app.inference.runtime import Pixels
 from app.protocols import tensors
 from app.protocols.encoding import json_response, read_content, read_json, shorten
@@ -42,6 +43,7 @@ router = APIRouter(prefix="/v1", tags=["TensorFlow Serving"])
 INPUT, OUTPUT, SIGNATURE = "image", "probabilities", "serving_default"
 _VERSION_PATH = "/models/{model}/versions/{version}"
 _VERSION_EXTRA = {"parameters": [VERSION_PARAMETER]}
+_STATES: dict[ModelState, str] = {"ready": "AVAILABLE", "compiling": "LOADING", "failed": "END"}
 _NOT_SERVED = protocol_error_responses(404, 503)
 _PREDICT_ERRORS = protocol_error_responses(400, 404, 408, 413, 415, 422, 503, 504)
 
@@ -64,7 +66,7 @@ class ParsedPredictRequest:
 @router.get("/models", operation_id="tfs_models", summary="List the models")
 async def list_models(service: ServiceDep) -> ModelNames:
     """Return the names of all models. An addition of KServe."""
-    return ModelNames(models=list(service.registry.bundles))
+    return ModelNames(models=list(service.registry.entries))
 
 
 # These come before the GET routes, whose `{model}` also matches `compact:predict`: for a wrong
@@ -122,18 +124,20 @@ async def predict(
     openapi_extra=_VERSION_EXTRA,
 )
 async def status(model: str, service: ServiceDep, version: VersionDep) -> ModelStatus:
-    """Return the served version and its state, `AVAILABLE` or `LOADING`.
+    """Return the served version and its state: `AVAILABLE`, `LOADING`, or `END` if it failed.
 
-    `name` and `ready` are additions of KServe; `ready` is false during shutdown.
+    The status of a failed version says why. `name` and `ready` are additions of KServe; `ready` is
+    false during shutdown.
     """
-    bundle = service.registry.find_bundle(model)
-    available = service.registry.is_ready(model)
+    entry = service.registry.find_entry(model)
+    available = entry.state == "ready"
     if available:
         await find_model(service, model, version)
+    error = VersionError(error_code="OK", error_message="")
+    if entry.state == "failed":
+        error = VersionError(error_code="FAILED_PRECONDITION", error_message=entry.failure)
     version_status = VersionStatus(
-        version=str(bundle.metadata.version),
-        state="AVAILABLE" if available else "LOADING",
-        status=VersionError(error_code="OK", error_message=""),
+        version=str(entry.version), state=_STATES[entry.state], status=error
     )
     return ModelStatus(
         model_version_status=[version_status],

@@ -13,13 +13,16 @@ router = APIRouter(tags=["Models"])
 
 @router.get("/models", operation_id="list_models", summary="List the models")
 async def list_models(service: ServiceDep) -> ModelList:
-    """Return every model with its version, size and error rate."""
+    """Return every model with its state, version, size and error rate.
+
+    A broken bundle is listed with the state `failed` and the reason.
+    """
     registry = service.registry
     return ModelList(
         default=registry.default,
         models=[
-            model_summary(bundle, default=name == registry.default)
-            for name, bundle in registry.bundles.items()
+            model_summary(entry, default=name == registry.default)
+            for name, entry in registry.entries.items()
         ],
     )
 
@@ -28,12 +31,16 @@ async def list_models(service: ServiceDep) -> ModelList:
     "/models/{model}",
     operation_id="describe_model",
     summary="Describe a model",
-    responses=error_responses("unknown-model"),
+    responses=error_responses("unknown-model", "not-ready"),
 )
 async def describe_model(model: str, service: ServiceDep) -> ModelDetails:
-    """Return everything known about a model: data, recipe, training, evaluation and file hashes."""
+    """Return everything known about a model: data, recipe, training, evaluation and file hashes.
+
+    A model whose bundle could not be read gives 503 with the reason.
+    """
     registry = service.registry
-    return model_details(registry.find_bundle(model), default=model == registry.default)
+    bundle = registry.find_bundle(model)
+    return model_details(registry.find_entry(model), bundle, default=model == registry.default)
 
 
 @router.post(
@@ -47,10 +54,10 @@ async def reload_model(request: Request, model: str, service: ServiceDep) -> Mod
     """Read the model's bundle from disk and serve it from then on; return the model in short.
 
     Needs the admin token, as `Authorization: Bearer TOKEN`. If the service has no admin token, this
-    route answers 404. A damaged bundle gives 409 and the old model stays. Other worker processes
-    reload within a second.
+    route answers 404. A damaged bundle gives 409 and the old model stays. Without this request, and
+    in other worker processes, changed files take effect within 5 seconds.
     """
     service.admin.check(request)
     registry = service.registry
-    fresh = await service.reload_pool.run(registry.reload, model)
-    return model_summary(fresh.bundle, default=model == registry.default)
+    await service.reload_pool.run(registry.reload, model)
+    return model_summary(registry.find_entry(model), default=model == registry.default)

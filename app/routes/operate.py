@@ -49,13 +49,14 @@ async def livez(service: ServiceDep) -> Response:
     "/readyz",
     operation_id="readyz",
     response_model=Health,
-    summary="Check that the models are ready",
+    summary="Check that the default model is ready",
     responses=error_responses("not-ready"),
 )
 async def readyz(service: ServiceDep) -> Response:
-    """Return `ready`, or 503 while a model is being compiled and during shutdown.
+    """Return `ready` if the default model is loaded; 503 before that, and during shutdown.
 
-    The default model is then loaded; each other model is loaded by its first request.
+    No other model is needed: each is loaded by its first request, and if it is broken or still
+    being compiled, only its own requests fail.
     """
     service.drain.check()
     service.registry.check_ready()

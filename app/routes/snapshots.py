@@ -39,7 +39,7 @@ class SnapshotsQuery(ImageQuery):
     "/models/{model}/training",
     operation_id="describe_training",
     summary="Show how training went",
-    responses=error_responses("unknown-model"),
+    responses=error_responses("unknown-model", "not-ready"),
 )
 async def describe_training(model: str, service: ServiceDep) -> TrainingAnswer:
     """Return the loss and accuracy of every epoch, and the epochs whose weights are kept."""

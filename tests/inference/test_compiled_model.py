@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from app.bundle import COMPILED_FILE, Metadata, seal
+from app.bundle import COMPILED_FILE, KERAS_FILE, Metadata, seal
+from app.errors import NotReadyError
 from app.inference.keras_runtime import KerasRuntime, load_keras
 from app.inference.litert_runtime import LiteRtRuntime
 from app.inference.model import Model
@@ -17,6 +18,7 @@ from app.inference.registry import Registry
 from app.main import create_app
 from app.samples import sample_png
 from app.settings import REPOSITORY, Settings
+from tests.bundles import add_bundle, replace_file
 from tests.conftest import Digits
 
 pytestmark = pytest.mark.slow
@@ -121,3 +123,37 @@ def test_bundle_without_a_compiled_model_is_compiled_at_start(tmp_path: Path) ->
         assert client.get("/readyz").status_code == 200
         answer = client.post("/predict", files={"file": sample_png(7)}).json()
     assert (answer["digit"], answer["verdict"]) == (7, "digit")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorFlow's own, on its way to LiteRT
+def test_network_that_cannot_be_compiled_fails_alone(tmp_path: Path) -> None:
+    """Its requests get 503 with LiteRT's reason; other models are ready, and the next is compiled.
+
+    A network that can be compiled takes its place in the folder, and others by a reload.
+    """
+    models = tmp_path / "models"
+    add_bundle(models, "default")
+    broken = add_bundle(models, "broken", compiled=False)
+    add_bundle(models, "later", compiled=False)
+    layers = [
+        keras.Input((28, 28, 1)),
+        keras.layers.Resizing(14, 14, interpolation="lanczos3"),
+        keras.layers.Flatten(),
+        keras.layers.Dense(10, "softmax"),
+    ]
+    keras.Sequential(layers).save(tmp_path / KERAS_FILE)
+    replace_file(broken, KERAS_FILE, (tmp_path / KERAS_FILE).read_bytes())
+    registry = Registry(models, "default", interpreters=1)
+    registry.load()
+    registry.check_ready()
+    with pytest.raises(NotReadyError, match="no operation for ScaleAndTranslate"):
+        registry.wait_for("broken")
+    assert registry.entries["broken"].state == "failed"
+    assert registry.wait_for("later").bundle.metadata.name == "later"
+    add_bundle(models, "broken", compiled=False)
+    registry.refresh()
+    registry.refresh()
+    assert registry.wait_for("broken").bundle.metadata.name == "broken"
+    add_bundle(models, "later", version=2, compiled=False)
+    assert registry.reload("later").bundle.metadata.version == 2
+    registry.close()

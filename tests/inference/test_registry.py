@@ -1,9 +1,11 @@
-"""When models are loaded, reloaded and freed."""
+"""When models are loaded, reloaded and freed, and what a broken bundle changes."""
 
 import gc
+import io
 import shutil
 import weakref
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +13,15 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from app.bundle import COMPILED_FILE, open_bundle, seal
-from app.errors import BundleError
+from app.bundle import COMPILED_FILE, KERAS_FILE, METADATA, open_bundle, seal
+from app.errors import NotFoundError, NotReadyError
 from app.inference.registry import Registry
 from app.main import create_app
 from app.samples import sample_png
 from app.settings import REPOSITORY, Settings
+from tests.bundles import add_bundle, replace_file, replace_member
+
+BLANK = np.zeros((1, 28, 28), np.uint8)
 
 
 @pytest.fixture
@@ -25,6 +30,13 @@ def models(tmp_path: Path) -> Path:
     for name in ("classic", "dropconnect"):
         shutil.copytree(REPOSITORY / "model" / name, tmp_path / "model" / name)
     return tmp_path / "model"
+
+
+@pytest.fixture
+def small_models(tmp_path: Path) -> Path:
+    """Return a folder with one small model, `default`, that tests may change."""
+    add_bundle(tmp_path / "models", "default")
+    return tmp_path / "models"
 
 
 def test_other_models_are_loaded_on_demand(models: Path) -> None:
@@ -41,18 +53,23 @@ def test_other_models_are_loaded_on_demand(models: Path) -> None:
         assert registry.is_loaded("dropconnect")
 
 
-def test_on_load_is_called_for_each_loaded_version(models: Path) -> None:
-    """Reloading a model and loading one on demand both report name and version."""
-    registry, loaded = Registry(models, "classic", interpreters=1), []
-    registry.on_load = lambda *version: loaded.append(version)
+def test_versions_are_reported(models: Path) -> None:
+    """The version of each model is reported at first, when it changes, and as 0 when it is gone."""
+    registry, versions = Registry(models, "classic", interpreters=1), dict[str, int]()
     registry.load()
-    metadata = registry.bundles["classic"].metadata.model_copy(update={"version": 12})
-    seal(models / "classic", metadata)
+    registry.observe_versions(versions.__setitem__)
+    assert versions == {name: each.metadata.version for name, each in registry.bundles.items()}
+    seal(
+        models / "classic", registry.bundles["classic"].metadata.model_copy(update={"version": 12})
+    )
     registry.reload("classic")
     other = open_bundle(models / "dropconnect").metadata.model_copy(update={"version": 13})
     seal(models / "dropconnect", other)
     registry.get("dropconnect")  # opened above, loaded only now
-    assert loaded == [("classic", 12), ("dropconnect", 13)]
+    assert versions == {"classic": 12, "dropconnect": 13}
+    shutil.rmtree(models / "dropconnect")
+    _look(registry)
+    assert versions == {"classic": 12, "dropconnect": 0}
 
 
 def test_slow_networks_run_smaller_parts(models: Path) -> None:
@@ -103,22 +120,170 @@ def test_model_damaged_before_its_first_use_is_refused(models: Path) -> None:
         assert repaired.json()["digit"] == 7
 
 
-def test_refused_bundle_is_tried_again_when_it_changes(models: Path) -> None:
-    """A refused bundle does not count as changed until one of its files changes."""
-    served = Registry(models, "classic", interpreters=1)
-    served.load()
-    compiled = models / "classic" / COMPILED_FILE
+def _look(registry: Registry) -> None:
+    """Let changes of the files take effect: they must be the same in two looks at the folder."""
+    registry.refresh()
+    registry.refresh()
+
+
+def _version(registry: Registry, name: str) -> int:
+    return registry.get(name).bundle.metadata.version
+
+
+def test_added_changed_and_removed_bundles_take_effect(small_models: Path) -> None:
+    """The registry follows the folder; a change of the default's files never ends its service."""
+    registry = Registry(small_models, "default", interpreters=1)
+    registry.load()
+    add_bundle(small_models, "other", version=2)
+    _look(registry)
+    assert _version(registry, "other") == 2
+    old = registry.get("other")
+    add_bundle(small_models, "other", version=3)
+    add_bundle(small_models, "default", version=4)
+    _look(registry)
+    assert (_version(registry, "other"), _version(registry, "default")) == (3, 4)
+    assert old.runtime.predict(BLANK).logits.shape == (1, 10)  # a request that had begun
+    shutil.rmtree(small_models / "other")
+    shutil.rmtree(small_models / "default")
+    _look(registry)
+    with pytest.raises(NotFoundError):
+        registry.get("other")
+    assert _version(registry, "default") == 4
+    assert "is gone" in registry.entries["default"].failure
+    add_bundle(small_models, "default", version=5)
+    _look(registry)
+    assert _version(registry, "default") == 5
+    assert not registry.entries["default"].failure
+
+
+def test_files_that_are_being_written_are_not_read(small_models: Path) -> None:
+    """A bundle is read when its files are the same in two looks at the folder."""
+    registry = Registry(small_models, "default", interpreters=1)
+    registry.load()
+    half = add_bundle(small_models.parent / "elsewhere", "other")
+    for file in sorted(path for path in half.rglob("*") if path.is_file()):
+        place = small_models / "other" / file.relative_to(half)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, place)
+        registry.refresh()
+        assert "other" not in registry.entries
+    registry.refresh()
+    assert registry.entries["other"].state == "ready"
+
+
+def test_refused_bundle_is_tried_again_when_it_changes(
+    small_models: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bundle that is refused is not read again until one of its files changes."""
+    registry = Registry(small_models, "default", interpreters=1)
+    registry.load()
+    compiled = add_bundle(small_models, "default", version=2) / COMPILED_FILE
     whole = compiled.read_bytes()
-    seal(models / "classic", served.bundles["classic"].metadata)
     compiled.write_bytes(whole[:-1])
-    assert served.changed() == ["classic"]
-    with pytest.raises(BundleError):
-        served.reload("classic")
-    assert served.changed() == []
+    for _ in range(3):
+        _look(registry)
+    assert _version(registry, "default") == 1
+    assert "SHA-256" in registry.entries["default"].failure
+    assert caplog.text.count("its old version is served on") == 1
     compiled.write_bytes(whole)
-    assert served.changed() == ["classic"]
-    served.reload("classic")
-    assert served.changed() == []
+    _look(registry)
+    assert _version(registry, "default") == 2
+    assert not registry.entries["default"].failure
+
+
+def test_repaired_files_of_a_served_model_load_nothing(small_models: Path) -> None:
+    """Files that were written again with the same content leave the model in memory in place."""
+    registry = Registry(small_models, "default", interpreters=1)
+    registry.load()
+    served = registry.get("default")
+    (small_models / "default" / COMPILED_FILE).touch()
+    _look(registry)
+    assert registry.get("default") is served
+
+
+def test_folder_that_is_gone_changes_nothing(small_models: Path) -> None:
+    """If the folder cannot be read, all models stay."""
+    add_bundle(small_models, "other")
+    registry = Registry(small_models, "default", interpreters=1)
+    registry.load()
+    small_models.rename(small_models.parent / "away")
+    for _ in range(2):
+        with pytest.raises(OSError, match="models"):
+            registry.refresh()
+    assert set(registry.entries) == {"default", "other"}
+
+
+def _break_deflate(bundle: Path) -> None:
+    """Break the compressed bytes of a weights file, behind right hashes."""
+    stream = io.BytesIO()
+    with (
+        zipfile.ZipFile(bundle / KERAS_FILE) as old,
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+        start = new.getinfo("model.weights.h5").header_offset
+    content = bytearray(stream.getvalue())
+    content[start + 200 : start + 600] = b"\xff" * 400
+    replace_file(bundle, KERAS_FILE, bytes(content))
+
+
+BROKEN: dict[str, Callable[[Path], object]] = {
+    "broken deflate stream": _break_deflate,
+    "configuration is a list": lambda bundle: replace_member(bundle, "config.json", b"[]"),
+    "no metadata": lambda bundle: (bundle / METADATA).unlink(),
+    "metadata is a list": lambda bundle: (bundle / METADATA).write_text("[]"),
+    "wrong hash": lambda bundle: (bundle / COMPILED_FILE).write_bytes(b"x"),
+    "no LiteRT model": lambda bundle: replace_file(bundle, COMPILED_FILE, b"x"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_broken_bundle_fails_alone(small_models: Path, kind: str) -> None:
+    """Its requests get 503 with the reason, in the list and in both protocols; others are served.
+
+    It is served when it is repaired, and so is a bundle that was added meanwhile.
+    """
+    BROKEN[kind](add_bundle(small_models, "broken"))
+    registry = Registry(small_models, "default", interpreters=1)
+    settings = Settings(model_dir=small_models, default_model="default")
+    with TestClient(create_app(settings, registry)) as client:
+        registry.load()
+        refused = client.post("/predict?model=broken", files={"file": sample_png(7)})
+        assert refused.status_code == 503
+        reason = registry.entries["broken"].failure
+        assert reason
+        assert reason in refused.json()["detail"]
+        listed = {each["name"]: each for each in client.get("/models").json()["models"]}
+        assert (listed["broken"]["state"], listed["broken"]["reason"]) == ("failed", reason)
+        assert (listed["default"]["state"], listed["default"]["reason"]) == ("ready", None)
+        index = {each["name"]: each for each in client.post("/v2/repository/index").json()}
+        assert (index["broken"]["state"], index["broken"]["reason"]) == ("UNAVAILABLE", reason)
+        (status,) = client.get("/v1/models/broken").json()["model_version_status"]
+        assert (status["state"], status["status"]["error_message"]) == ("END", reason)
+        assert client.get("/readyz").status_code == 200
+        assert client.post("/predict", files={"file": sample_png(7)}).status_code == 200
+        add_bundle(small_models, "broken", version=2)
+        add_bundle(small_models, "added", version=3)
+        _look(registry)
+        for name in ("broken", "added"):
+            answer = client.post(f"/predict?model={name}", files={"file": sample_png(7)})
+            assert answer.status_code == 200
+
+
+def test_broken_bundle_does_not_stop_the_others_from_being_read(small_models: Path) -> None:
+    """Bundles that are added or changed together with broken ones take effect."""
+    registry = Registry(small_models, "default", interpreters=1)
+    registry.load()
+    for number, harm in enumerate(BROKEN.values()):
+        harm(add_bundle(small_models, f"broken-{number}"))
+    add_bundle(small_models, "whole")
+    add_bundle(small_models, "default", version=2)
+    _look(registry)
+    assert (_version(registry, "whole"), _version(registry, "default")) == (1, 2)
+    for number in range(len(BROKEN)):
+        with pytest.raises(NotReadyError, match="could not be loaded"):
+            registry.get(f"broken-{number}")
 
 
 @pytest.fixture
@@ -138,4 +303,16 @@ def test_replaced_model_is_freed_at_once(name: str) -> None:
     registry.reload(name)
     old = weakref.ref(registry.get(name))
     registry.reload(name)
+    assert old() is None
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_removed_model_is_freed_at_once(small_models: Path) -> None:
+    """A model whose bundle was removed leaves the memory."""
+    add_bundle(small_models, "other")
+    registry = Registry(small_models, "default", interpreters=1)
+    registry.load()
+    old = weakref.ref(registry.get("other"))
+    shutil.rmtree(small_models / "other")
+    _look(registry)
     assert old() is None

@@ -15,6 +15,7 @@ from app.bundle import COMPILED_FILE, METADATA, Metadata, open_bundle, seal
 from app.network.keras_file import read_keras_file
 from app.samples import sample_png
 from app.settings import REPOSITORY
+from tests.bundles import add_bundle, replace_member
 from tests.conftest import PUBLISHED
 from tests.server.process import Load, Server, eventually, serving
 
@@ -190,3 +191,51 @@ def _versions(server: Server) -> set[int]:
         found[server.ask(body=sample_png(1)).json["model"]["version"]] += 1
         time.sleep(0.001)
     return set(found)
+
+
+def test_every_worker_follows_the_folder(tmp_path: Path) -> None:
+    """Added, changed and removed bundles take effect in all workers, without an admin token.
+
+    A broken bundle changes nothing else, and its request says why it fails. The metrics show a
+    worker that cannot load the model which the other one serves.
+    """
+    models = tmp_path / "models"
+    add_bundle(models, "default")
+    add_bundle(models, "removed")
+    settings = {"model_dir": models, "default_model": "default", "workers": 2}
+    with serving(tmp_path, **settings) as server:
+        server.wait_for_starts(2)
+        with Load(server, clients=1) as load:
+            replace_member(add_bundle(models, "broken"), "config.json", b"[]")
+            add_bundle(models, "added", version=3)
+            add_bundle(models, "default", version=2)
+            shutil.rmtree(models / "removed")
+            eventually(lambda: _served(server, "default") == {2})
+            eventually(lambda: _served(server, "added") == {3})
+            eventually(lambda: _served(server, "removed") == {404})
+            eventually(lambda: _served(server, "broken") == {503})
+        assert "config.json" in server.ask("/predict?model=broken", sample_png(1)).json["detail"]
+        assert set(load.statuses) == {200}
+        assert server.get("/readyz").status == 200
+        for name, version in (("default", 2), ("added", 3), ("removed", 0), ("broken", 0)):
+            assert _lowest_and_highest(server, name) == (version, version)
+        (models / "added" / COMPILED_FILE).write_bytes(b"damaged")
+        os.kill(min(server.workers()), signal.SIGKILL)
+        server.wait_for_starts(3)
+        assert _served(server, "added") == {3, 503}
+        assert _lowest_and_highest(server, "added") == (0, 3)
+
+
+def _lowest_and_highest(server: Server, model: str) -> tuple[float, float]:
+    names = "digitscope_model_version", "digitscope_model_version_max"
+    lowest, highest = (server.metric(name, model=model) for name in names)
+    return lowest, highest
+
+
+def _served(server: Server, model: str) -> set[int]:
+    """Return the versions of a model that the workers answer with, or their error statuses."""
+    found = set()
+    for _ in range(12):
+        answer = server.ask(f"/predict?model={model}", sample_png(1))
+        found.add(answer.json["model"]["version"] if answer.status == 200 else answer.status)
+    return found

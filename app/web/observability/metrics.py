@@ -32,7 +32,12 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # environment variable of prometheus_client
 # Bytes of the files of one process, several times what all routes and statuses need.
-_FILE_BYTES = {"counter": 1 << 18, "gauge_livemin": 1 << 16, "histogram": 1 << 20}
+_FILE_BYTES = {
+    "counter": 1 << 18,
+    "gauge_livemin": 1 << 16,
+    "gauge_livemax": 1 << 16,
+    "histogram": 1 << 20,
+}
 MAX_CACHED_REQUESTS = 512  # combinations of route, method and status
 MAX_CACHED_VERDICTS = 64  # combinations of model and verdict
 
@@ -140,7 +145,14 @@ CONFIDENCE = Metric(
 MODEL_VERSION = Metric(
     "digitscope_model_version",
     "gauge",
-    "Version of the model that is served; the lowest of all workers.",
+    "Version of the model that is served, 0 for none; the lowest of all workers.",
+    ("model",),
+)
+MODEL_VERSION_MAX = Metric(
+    "digitscope_model_version_max",
+    "gauge",
+    "The highest version of all workers; if it stays above `digitscope_model_version`, a worker"
+    " cannot load the model that others serve.",
     ("model",),
 )
 METRICS = (
@@ -154,6 +166,7 @@ METRICS = (
     VERDICTS,
     CONFIDENCE,
     MODEL_VERSION,
+    MODEL_VERSION_MAX,
 )
 LABELS = {
     "route": Label("Path of the route, such as `/predict`; `other` if there is none.", {}),
@@ -233,12 +246,9 @@ class Metrics:
         stage_seconds = self._histogram(STAGE_SECONDS)
         self._batch_size = self._histogram(BATCH_SIZE)
         verdicts, confidence = self._counter(VERDICTS), self._histogram(CONFIDENCE)
-        self._model_version = Gauge(
-            MODEL_VERSION.name,
-            MODEL_VERSION.meaning,
-            MODEL_VERSION.labels,
-            registry=self._registry,
-            multiprocess_mode="livemin",
+        self._model_versions = (
+            self._gauge(MODEL_VERSION, "livemin"),
+            self._gauge(MODEL_VERSION_MAX, "livemax"),
         )
         # Cached, because `labels` takes longer than to count.
         self._request = lru_cache(maxsize=MAX_CACHED_REQUESTS)(
@@ -308,8 +318,9 @@ class Metrics:
             self._verdict(name, verdict).inc(verdicts.count(verdict))
 
     def set_model_version(self, name: str, version: int) -> None:
-        """Set the version of a model that is served."""
-        self._model_version.labels(name).set(version)
+        """Set the version of a model that is served; 0 if requests for it fail."""
+        for gauge in self._model_versions:
+            gauge.labels(name).set(version)
 
     def text(self) -> bytes:
         """Return the metrics of all workers in Prometheus's text format."""
@@ -319,6 +330,15 @@ class Metrics:
             registry = CollectorRegistry()
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+    def _gauge(self, metric: Metric, mode: Literal["livemin", "livemax"]) -> Gauge:
+        return Gauge(
+            metric.name,
+            metric.meaning,
+            metric.labels,
+            registry=self._registry,
+            multiprocess_mode=mode,
+        )
 
     def _counter(self, metric: Metric) -> Counter:
         return Counter(metric.name, metric.meaning, metric.labels, registry=self._registry)

@@ -13,6 +13,7 @@ from fastapi.openapi.utils import get_openapi
 
 from app.errors import NotReadyError
 from app.imaging.polarity import Polarity
+from app.inference.entries import ModelState
 from app.inference.registry import Registry
 from app.inspection.activations import Scale
 from app.inspection.attribution import METHODS
@@ -43,6 +44,7 @@ _CHOICE_SCHEMAS: Mapping[tuple[str, ...], str] = {
     get_args(Scale): "Scale",
     tuple(METHODS): "ExplanationMethod",
     get_args(Precision): "Precision",
+    get_args(ModelState): "ModelState",
 }
 # FastAPI cannot see these: routes read them by hand, or the middleware answers with them.
 _HIDDEN_MODELS = (ImageJson, Problem, ProtocolError, InferenceRequest, PredictRequest)

@@ -6,17 +6,34 @@ from typing import Any, Literal
 from pydantic import Field
 
 from app.bundle import Evaluation, Metadata
+from app.inference.entries import ModelState
 from app.web.schemas.base import ResponseBody
 
 Precision = Literal["float32", "int8"]
 
 
 class ModelSummary(ResponseBody):
-    """A served model in short."""
+    """A model in short.
+
+    A failed model whose metadata cannot be read has a name, a state and a reason; its other texts
+    are empty and its numbers 0.
+    """
 
     name: str
     version: int
     default: bool = Field(description="Whether requests that name no model use this one.")
+    state: ModelState = Field(
+        description=(
+            "`ready`: requests are answered. `compiling`: they get 503 for some seconds. `failed`:"
+            " they get 503 until the files of the bundle change."
+        )
+    )
+    reason: str | None = Field(
+        description=(
+            "Why the files in the folder cannot be served. With the state `ready`, an older version"
+            " is served on."
+        )
+    )
     description: str
     sha256: str = Field(description="SHA-256 of model.keras, the trained network.")
     parameters: int = Field(description="Number of weights.")
@@ -32,7 +49,7 @@ class ModelSummary(ResponseBody):
 
 
 class ModelList(ResponseBody):
-    """All served models."""
+    """All models of the folder."""
 
     default: str = Field(description="Name of the model for requests that name none.")
     models: list[ModelSummary]

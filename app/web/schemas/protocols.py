@@ -35,7 +35,7 @@ class ServerLive(BaseModel):
 
 
 class ServerReady(BaseModel):
-    """Whether all models are ready."""
+    """Whether the default model is ready."""
 
     ready: bool
 
@@ -51,9 +51,14 @@ class RepositoryEntry(BaseModel):
     """A model in the repository."""
 
     name: str
-    version: str
+    version: str = Field(description="The version; `0` if it cannot be read.")
     state: str = Field(description="`READY` or `UNAVAILABLE`.")
-    reason: str = Field(description="Always empty.")
+    reason: str = Field(
+        description=(
+            "Why the files in the folder cannot be served, or why they are not served yet; empty"
+            " without a reason."
+        )
+    )
 
 
 class TensorMetadata(BaseModel):
@@ -163,7 +168,7 @@ class VersionStatus(BaseModel):
     """The status of one version."""
 
     version: str
-    state: str = Field(description="`AVAILABLE` or `LOADING`.")
+    state: str = Field(description="`AVAILABLE`, `LOADING` or `END`, if it failed.")
     status: VersionError
 
 

@@ -1,0 +1,102 @@
+"""The folder of model bundles: which bundles it holds, and whether their files have changed.
+
+Knows files and their times; knows nothing of what a bundle contains.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from app.bundle import KERAS_FILE, METADATA
+from app.errors import BundleError
+
+# Of each file of a bundle: its path, size, inode, and the times of its content and of its status.
+FileStamp = tuple[tuple[str, int, int, int, int], ...]
+NO_FILES: FileStamp = ()
+UNREAD: FileStamp = (("", 0, 0, 0, 0),)  # differs from the files of every bundle
+_CORE_FILES = (METADATA, KERAS_FILE)  # a folder with one of these is a bundle, or a part of one
+
+
+class ModelFolder:
+    """A folder with one bundle in each subfolder."""
+
+    def __init__(self, path: Path) -> None:
+        """Take the path of the folder."""
+        self.path = path
+        self._seen: Mapping[str, FileStamp] = {}  # the files at the last call of `changes`
+
+    def names(self) -> list[str]:
+        """Return the names of the bundles, sorted.
+
+        A subfolder whose name begins with a dot is left out: it holds files that are being written.
+
+        Raises:
+            BundleError: The folder cannot be read or holds no bundle.
+        """
+        try:
+            names = _names(self.path) if self.path.exists() else []
+        except OSError as error:
+            raise BundleError(
+                f"{self.path} cannot be read: {error.strerror}. Set DIGITSCOPE_MODEL_DIR to a"
+                " folder of bundles."
+            ) from error
+        if not names:
+            raise BundleError(
+                f"{self.path} holds no model bundle (no */{METADATA}). Set DIGITSCOPE_MODEL_DIR to"
+                " a folder of bundles, or make one with 'digitscope train'."
+            )
+        return names
+
+    def stamp(self, name: str) -> FileStamp:
+        """Return a value that changes when a file of a bundle is written, renamed or deleted.
+
+        It also changes with the rights of a file, so that an unreadable file is tried again.
+
+        Returns:
+            The value; `NO_FILES` if there is no such bundle.
+        """
+        return tuple(sorted(_stamps(self.path / name, "")))
+
+    def changes(self, known: Mapping[str, FileStamp]) -> dict[str, FileStamp]:
+        """Return the bundles that differ from what is known and have been written completely.
+
+        Files that are the same in two calls have been written completely.
+
+        Args:
+            known: The files of each bundle when it was last read, by name.
+
+        Returns:
+            The files now, by name; `NO_FILES` for a bundle that was removed.
+
+        Raises:
+            OSError: The folder is missing or cannot be read.
+        """
+        now = {name: self.stamp(name) for name in _names(self.path)}
+        before, self._seen = self._seen, now
+        changes = {}
+        for name in {**known, **now}:
+            stamp = now.get(name, NO_FILES)
+            if stamp == before.get(name, NO_FILES) and stamp != known.get(name, NO_FILES):
+                changes[name] = stamp
+        return changes
+
+
+def _names(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+    return [
+        name for name in names if any(os.path.exists(folder / name / file) for file in _CORE_FILES)
+    ]
+
+
+def _stamps(folder: Path | str, prefix: str) -> Iterator[tuple[str, int, int, int, int]]:
+    with suppress(OSError), os.scandir(folder) as entries:  # deleted since it was listed
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _stamps(entry.path, f"{prefix}{entry.name}/")
+                continue
+            with suppress(OSError):
+                stat = os.stat(entry.path)
+                times = stat.st_mtime_ns, stat.st_ctime_ns
+                yield (prefix + entry.name, stat.st_size, stat.st_ino, *times)
