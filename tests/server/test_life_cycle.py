@@ -211,7 +211,7 @@ def test_every_worker_follows_the_folder(tmp_path: Path) -> None:
             add_bundle(models, "default", version=2)
             shutil.rmtree(models / "removed")
             eventually(lambda: _served(server, "default") == {2})
-            eventually(lambda: _served(server, "added") == {3})
+            eventually(lambda: _served(server, "added") == {3} and _loads(server, "added") == 2)
             eventually(lambda: _served(server, "removed") == {404})
             eventually(lambda: _served(server, "broken") == {503})
         assert "config.json" in server.ask("/predict?model=broken", sample_png(1)).json["detail"]
@@ -222,7 +222,7 @@ def test_every_worker_follows_the_folder(tmp_path: Path) -> None:
         (models / "added" / COMPILED_FILE).write_bytes(b"damaged")
         os.kill(min(server.workers()), signal.SIGKILL)
         server.wait_for_starts(3)
-        assert _served(server, "added") == {3, 503}
+        eventually(lambda: _served(server, "added") == {3, 503})
         assert _lowest_and_highest(server, "added") == (0, 3)
 
 
@@ -230,6 +230,11 @@ def _lowest_and_highest(server: Server, model: str) -> tuple[float, float]:
     names = "digitscope_model_version", "digitscope_model_version_max"
     lowest, highest = (server.metric(name, model=model) for name in names)
     return lowest, highest
+
+
+def _loads(server: Server, model: str) -> int:
+    """Return how many workers have loaded a model since the start."""
+    return server.log.read_text().count(f"the model {model} is version")
 
 
 def _served(server: Server, model: str) -> set[int]:
