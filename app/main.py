@@ -47,6 +47,7 @@ from app.web.http.shutdown import Drain, exit_with_supervisor
 from app.web.observability import logs
 from app.web.observability.metrics import Lane, Metrics
 from app.web.requests.body import Limits
+from app.web.requests.parsing import BodyParser
 from app.web.responses import openapi
 from app.web.responses.predictions import prediction_texts
 from app.web.service import Service
@@ -206,7 +207,7 @@ def _create_service(
         prediction_pool=pool("fast", settings.threads, settings.max_queue),
         inspection_pool=pool("slow", settings.slow_threads, settings.slow_max_queue),
         reload_pool=pool("reloads", 1, settings.slow_max_queue),
-        parsing_pool=pool("parsing", 1, settings.max_queue),
+        body_parser=BodyParser(pool("parsing", 1, settings.max_queue), memory.working),
         metrics_pool=pool("scrapes", 1, settings.slow_max_queue, trim_after_s=None),
         micro_batcher=MicroBatcher(
             prediction_texts,

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from app.errors import TooLargeError, UndecodableError, UnsupportedMediaTypeError
 from app.web.requests.body import HELD_PER_BYTE, Limits, read_body
-from app.web.requests.parsing import MAX_INLINE_BYTES, run_in_thread
+from app.web.requests.parsing import MAX_INLINE_BYTES
 
 _GZIP, _DEFLATE = 31, 15  # window bits that select the format in zlib
 # Lists allowed in JSON besides two for each comma. A tensor of images has about one list for each
@@ -48,7 +48,7 @@ async def read_content(request: Request, limits: Limits) -> bytes:
             rest = _decompress(decompressor, decompressor.unconsumed_tail, size, encoding)
             return content + rest
 
-        content = await run_in_thread(request, 2 * limits.max_body_bytes, expand)
+        content = await request.state.service.body_parser.run(2 * limits.max_body_bytes, expand)
         request.state.body_hold.grow(HELD_PER_BYTE * (len(body) + len(content)))
     if len(content) > limits.max_body_bytes:
         raise TooLargeError(

@@ -37,6 +37,7 @@ from app.web.http.auth import Admin
 from app.web.http.shutdown import Drain
 from app.web.observability.metrics import Metrics
 from app.web.requests.body import Limits
+from app.web.requests.parsing import BodyParser
 from app.web.responses.predictions import prediction_texts
 from app.web.schemas.query import ImageQuery
 
@@ -55,8 +56,7 @@ class Service:
         inspection_pool: Threads for pages, inspections and explanations. Predictions never wait
             for them.
         reload_pool: Thread that loads models. A reload never waits for an explanation.
-        parsing_pool: Thread that parses large bodies. One, because parsers hold Python's global
-            lock.
+        body_parser: Parses large bodies.
         metrics_pool: Thread that writes the metrics page. It is answered even under full load.
         micro_batcher: Runs fast networks on the event loop, or in a thread beside it.
         limits: Largest request body and most images in one request.
@@ -75,7 +75,7 @@ class Service:
     prediction_pool: BoundedThreadPool
     inspection_pool: BoundedThreadPool
     reload_pool: BoundedThreadPool
-    parsing_pool: BoundedThreadPool
+    body_parser: BodyParser
     metrics_pool: BoundedThreadPool
     micro_batcher: MicroBatcher
     limits: Limits
@@ -107,7 +107,7 @@ class Service:
             self.prediction_pool,
             self.inspection_pool,
             self.reload_pool,
-            self.parsing_pool,
+            self.body_parser,
             self.metrics_pool,
         ):
             pool.close()

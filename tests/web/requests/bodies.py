@@ -12,6 +12,7 @@ from app.memory_budget import BodyHold, MemoryBudget
 from app.web.execution.thread_pool import BoundedThreadPool
 from app.web.requests.body import Limits
 from app.web.requests.images import begin_many
+from app.web.requests.parsing import BodyParser
 
 LIMITS = Limits(max_body_bytes=1_000_000, max_batch_items=100)
 LARGE_BODIES = Limits(max_body_bytes=10_000_000, max_batch_items=1)
@@ -64,12 +65,12 @@ class Service(NamedTuple):
     """What a request needs of the service while its body is read."""
 
     memory: MemoryBudget
-    parsing_pool: BoundedThreadPool
+    body_parser: BodyParser
 
 
 def _request(headers: list[tuple[bytes, bytes]], receive: Receive) -> Request:
-    memory = MemoryBudget(400 << 20)
-    service = Service(memory, BoundedThreadPool(threads=1, max_queue=1))
+    memory, pool = MemoryBudget(400 << 20), BoundedThreadPool(threads=1, max_queue=1)
+    service = Service(memory, BodyParser(pool, memory.working))
     state = {"service": service, "body_hold": BodyHold(memory)}
     return Request({"type": "http", "headers": headers, "state": state}, receive)
 
