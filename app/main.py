@@ -90,8 +90,9 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     Returns:
         The application. Its lifespan raises `BundleError` if a model bundle is missing or damaged.
     """
-    logs.configure(settings.log_level, settings.log_format)
+    log_writer = logs.configure(settings.log_level, settings.log_format)
     metrics, drain = Metrics(), Drain(delay_s=settings.drain_delay_s)
+    log_writer.on_lost = metrics.count_lost_log_lines
     context = RequestContext(
         access=_access(settings),
         proxies=TrustedProxies(parse_networks(settings.trusted_proxies)),
@@ -133,6 +134,7 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
         service.decoders.close()
         running.clear()
         service.close()
+        log_writer.waits = True  # uvicorn ends the process by a signal after its last lines
 
     is_traced = os.environ.get("FASTAPI_OTEL_AUTO_CONFIGURE", "").lower() == "true"
     app = _create_fastapi(lifespan, is_traced=is_traced)

@@ -14,6 +14,7 @@ from app.settings import Settings
 from app.web.http.http_protocol import Connection
 from app.web.http.supervisor import Supervisor
 from app.web.observability import logs
+from app.web.observability.log_limits import log_uncaught_errors
 from app.web.observability.metrics import SHARED_FOLDER
 
 
@@ -38,9 +39,11 @@ def run(settings: Settings, registry: Registry, host: str, port: int, processes:
         "ws": "none",
         "proxy_headers": False,  # uvicorn's would believe 127.0.0.1; the middleware reads them
         "log_level": settings.log_level,
+        "log_config": None,  # `logs.configure` does it, for all loggers
         "access_log": False,  # the middleware writes its own, with the request's id
         "timeout_graceful_shutdown": settings.grace_s,
     }
+    log_uncaught_errors()
     if processes == 1:
         uvicorn.run(partial(create_app, settings, registry), **options)
         return True
@@ -56,4 +59,5 @@ def run(settings: Settings, registry: Registry, host: str, port: int, processes:
 
 def create_worker_app() -> FastAPI:
     """Build the application of one worker, with the settings of the environment."""
+    log_uncaught_errors()
     return create_app(Settings())

@@ -1,12 +1,18 @@
-"""The log: lines of text for people, or one JSON object per line for machines."""
+"""The log: lines of text for people, or one JSON object per line for machines.
+
+Whatever a line says, it is one line: text of clients and files is escaped (`app.printable`).
+"""
 
 import json
 import logging
-import sys
 from typing import Literal
 
-# Below ERROR these log what they find in uploads, such as texts in their metadata.
-_LOGS_UPLOADS = ("PIL", "python_multipart")
+from app.printable import INDENT, printable, printable_lines
+from app.web.observability.log_limits import LibraryLimit, log_warnings
+from app.web.observability.log_writer import LogWriter, copy_of_stderr
+
+# Below ERROR this one logs what it finds in forms; `app.imaging.pillow` silences Pillow.
+_LOGS_UPLOADS = ("python_multipart",)
 _EXTRA_FIELDS = ("request_id", "ms", "client")
 
 
@@ -14,7 +20,7 @@ class JsonFormatter(logging.Formatter):
     """Formats a record as one JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
+        """Return the line: ASCII, with everything else as JSON's escape sequences."""
         fields = {
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
             "level": record.levelname.lower(),
@@ -24,32 +30,48 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False)
+        return json.dumps(fields).replace("\x7f", "\\u007f")
 
 
 class TextFormatter(logging.Formatter):
-    """Formats a record as a line of text that ends with the request's fields."""
+    """Formats a record as a line of text that ends with the request's fields.
+
+    The lines of a traceback follow, indented.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
+        record.message = record.getMessage()
+        if self.usesTime():
+            record.asctime = self.formatTime(record, self.datefmt)
         fields = [
             f"{name}={getattr(record, name)}" for name in _EXTRA_FIELDS if hasattr(record, name)
         ]
-        return " ".join([super().format(record), *fields])
+        line = printable(" ".join([self.formatMessage(record), *fields]))
+        if record.exc_info:
+            line += f"\n{INDENT}{printable_lines(self.formatException(record.exc_info))}"
+        return line
 
 
-def configure(level: str, form: Literal["text", "json"]) -> None:
-    """Send the lines of all loggers, including uvicorn's, to standard error in one form."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
+def configure(level: str, form: Literal["text", "json"]) -> LogWriter:
+    """Send the lines of all loggers, including uvicorn's, to standard error in one form.
+
+    Returns:
+        What writes them.
+    """
+    writer = LogWriter(copy_of_stderr())
+    writer.setFormatter(
         JsonFormatter()
         if form == "json"
         else TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    writer.addFilter(LibraryLimit())
+    logging.basicConfig(level=level.upper(), handlers=[writer], force=True)
     for name in _LOGS_UPLOADS:
         logging.getLogger(name).setLevel(logging.ERROR)
     for name in ("uvicorn", "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+    log_warnings()
+    return writer

@@ -155,6 +155,11 @@ MODEL_VERSION_MAX = Metric(
     " cannot load the model that others serve.",
     ("model",),
 )
+LOG_LINES_LOST = Metric(
+    "digitscope_log_lines_lost",
+    "counter",
+    "Log lines that were lost, because nobody read the log or because it could not be written.",
+)
 METRICS = (
     REQUESTS,
     REQUEST_SECONDS,
@@ -167,6 +172,7 @@ METRICS = (
     CONFIDENCE,
     MODEL_VERSION,
     MODEL_VERSION_MAX,
+    LOG_LINES_LOST,
 )
 LABELS = {
     "route": Label("Path of the route, such as `/predict`; `other` if there is none.", {}),
@@ -250,6 +256,7 @@ class Metrics:
             self._gauge(MODEL_VERSION, "livemin"),
             self._gauge(MODEL_VERSION_MAX, "livemax"),
         )
+        self._log_lines_lost = self._counter(LOG_LINES_LOST)
         # Cached, because `labels` takes longer than to count.
         self._request = lru_cache(maxsize=MAX_CACHED_REQUESTS)(
             lambda route, method, status: (
@@ -275,6 +282,10 @@ class Metrics:
     def count_closed_connection(self) -> None:
         """Count an idle connection that was closed because there were too many."""
         self._closed_connections.inc()
+
+    def count_lost_log_lines(self, lines: int) -> None:
+        """Count log lines that were lost."""
+        self._log_lines_lost.inc(lines)
 
     def wait_observer(self, lane: Lane) -> Callable[[float], None]:
         """Return a function that counts the seconds that one call waited in a queue."""
