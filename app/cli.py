@@ -120,6 +120,9 @@ def serve(
     host = host or settings.host
     port = settings.port if port is None else port
     _check_address(host, port)
+    from app.web.observability import logs
+
+    logs.configure(settings.log_level, settings.log_format)
     # The bundles are opened here so that a damaged one ends with a message, not with a worker's
     # traceback. Hashing and compiling release the GIL, so they run while modules are imported.
     with ThreadPoolExecutor(1) as executor:

@@ -13,7 +13,6 @@ from app.main import create_app
 from app.settings import Settings
 from app.web.http.http_protocol import Connection
 from app.web.http.supervisor import Supervisor
-from app.web.observability import logs
 from app.web.observability.log_limits import log_uncaught_errors
 from app.web.observability.metrics import SHARED_FOLDER
 
@@ -48,7 +47,6 @@ def run(settings: Settings, registry: Registry, host: str, port: int, processes:
         uvicorn.run(partial(create_app, settings, registry), **options)
         return True
     config = uvicorn.Config("app.server:create_worker_app", workers=processes, **options)
-    logs.configure(settings.log_level, settings.log_format)
     # Not for one process: the signal that stops it would leave its folder behind.
     with tempfile.TemporaryDirectory(prefix="digitscope-metrics-") as folder:
         os.environ.setdefault(SHARED_FOLDER, folder)

@@ -4,6 +4,7 @@ Their native code writes some lines to the file descriptor of the standard error
 TF_CPP_MIN_LOG_LEVEL says: before its logging is set up, and about the XNNPACK delegate.
 """
 
+import logging
 import os
 import re
 import tempfile
@@ -11,6 +12,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from app.printable import printable
+
+log = logging.getLogger(__name__)
 # Information, warnings, and the error of a machine without a GPU; other errors pass.
 LOG_LINE = re.compile(
     rb"[IW]\d{4} \d\d:\d\d:|WARNING: All log messages before absl::"
@@ -24,7 +28,7 @@ _depth = 0
 
 @contextmanager
 def without_native_logs() -> Iterator[None]:
-    """Hold back the standard error stream; afterwards write everything but TensorFlow's log lines.
+    """Hold back the standard error stream; afterwards log everything but TensorFlow's log lines.
 
     Applies to all threads of the process, so use it for short steps: an import, a conversion. Does
     nothing inside another one, or when TF_CPP_MIN_LOG_LEVEL is 0, which shows the lines.
@@ -58,4 +62,4 @@ def _held_back() -> Iterator[None]:
             held.seek(0)
             for line in held:
                 if not LOG_LINE.match(line):
-                    os.write(STDERR, line)
+                    log.warning("%s", printable(line.decode("utf-8", "backslashreplace").rstrip()))

@@ -1,12 +1,17 @@
 """A log that nobody reads stops neither requests nor the end of the processes."""
 
 import fcntl
+import json
 import os
 import select
+import shutil
 import signal
+import socket
 from pathlib import Path
 
+from app.bundle import KERAS_FILE
 from app.samples import sample_png
+from app.settings import REPOSITORY
 from tests.server.process import Server, eventually, serving
 
 LONG_PATH = "/" + "x" * 8000  # a few hundred of these fill the queue of lines
@@ -60,3 +65,29 @@ def test_log_that_is_read_late_says_what_was_lost(tmp_path: Path) -> None:
 def _read(descriptor: int) -> bytes:
     eventually(lambda: select.select([descriptor], [], [], 0)[0])
     return os.read(descriptor, 65536)
+
+
+def test_every_line_has_the_form_of_the_log(tmp_path: Path) -> None:
+    """From the first line at start to the last one, whatever clients send, each line is JSON."""
+    models = tmp_path / "models"
+    for name in ("compact", "classic"):
+        shutil.copytree(REPOSITORY / "model" / name, models / name)
+    (models / "classic" / KERAS_FILE).write_bytes(b"damaged")  # logged before uvicorn runs
+    with serving(tmp_path, model_dir=models, log_format="json", drain_delay_s=0) as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(
+                b"GET /%9B31m%0A HTTP/1.1\r\nHost: x\r\nUser-Agent: \x9b31m\r\n"
+                b"X-Forwarded-For: 203.0.113.9\r\nX-Request-ID: a b\x9b\r\n"
+                b"traceparent: \x9b31m\r\nConnection: close\r\n\r\n"
+            )
+            while connection.recv(4096):
+                pass
+        server.stop()
+    content = server.log.read_bytes()
+    assert content.isascii()
+    lines = [json.loads(line) for line in content.splitlines()]
+    assert any("classic" in line["message"] for line in lines if line["level"] == "error")
+    assert lines[-1]["message"].startswith("Finished server process")
+    (line,) = [line for line in lines if "31m" in line["message"]]
+    # No proxy is trusted: neither 127.0.0.1 nor uvicorn's own handling of the header.
+    assert line["client"] == "127.0.0.1"
