@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import IO, cast
 
@@ -29,12 +29,20 @@ from app.imaging.decode import Upload, decode
 from app.imaging.decoder_process import MEMORY_ERROR, READY, REQUEST, RESPONSE_SIZE
 from app.imaging.file_structure import declared_pixels
 from app.imaging.png_reader import is_small_png
+from app.memory_budget import unlimited
 
 log = logging.getLogger(__name__)
 POLL_S = 0.05  # between two looks at cancellation and CPU time
-WALL_FACTOR = (
-    10  # a decoder that waits for a busy machine may take this much longer than its CPU time
-)
+# A decoder that waits for a busy machine may take this much longer than its CPU time.
+WALL_FACTOR = 10
+# glibc in a decoder keeps up to 64 MB for the next image. By default it returns all of it, and the
+# page faults take longer than the image: 25 ms instead of 8 for a JPEG of 1600x1200
+# (benchmarks/decoding.py). NumPy's BLAS would start threads that a decoder does not need.
+_ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 26),
+    "OPENBLAS_NUM_THREADS": "1",
+}
 # Memory that a decoder holds for each pixel and for any image, in bytes; measured.
 BYTES_PER_PIXEL, BASE_BYTES = 6, 1 << 24
 START_TIMEOUT_S = 30.0  # for the imports of a decoder on a busy machine
@@ -50,7 +58,7 @@ class DecoderPool:
         size: int,
         timeout_s: float,
         memory_bytes: int,
-        working_memory: Callable[[int], AbstractContextManager[None]] = lambda size: nullcontext(),
+        working_memory: Callable[[int], AbstractContextManager[None]] = unlimited,
     ) -> None:
         """Start no process yet.
 
@@ -145,8 +153,7 @@ class _DecoderProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             pass_fds=(self._shared,),
-            # NumPy's BLAS would start threads that a decoder does not need.
-            env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
+            env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": path},
             bufsize=0,
         )
         self._stdin, self._stdout = _fileno(self._process.stdin), _fileno(self._process.stdout)

@@ -3,8 +3,10 @@
 import io
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -151,6 +153,23 @@ def test_idle_decoders_end(pool: DecoderPool) -> None:
     pool.close_idle()
     assert not process.is_alive()
     assert not pool._idle
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="page faults are read from /proc")
+def test_memory_is_kept_for_the_next_image(pool: DecoderPool) -> None:
+    """A photo needs no new pages after the first one; they take longer than the decoding."""
+    data = _file(_photo(size=(1600, 1200)), "JPEG")
+    for _ in range(2):
+        pool.decode(data, max_pixels=MAX_PIXELS)
+    before = _page_faults(pool)
+    pool.decode(data, max_pixels=MAX_PIXELS)
+    assert _page_faults(pool) - before < 500  # 4,700 with glibc's own thresholds
+
+
+def _page_faults(pool: DecoderPool) -> int:
+    (process,) = pool._idle
+    status = Path(f"/proc/{process._process.pid}/stat").read_text()
+    return int(status.rsplit(")", 1)[1].split()[7])
 
 
 def test_more_files_than_decoders_wait(pool: DecoderPool) -> None:
