@@ -131,7 +131,6 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
         if limits := await warming_up:
             limits.restore_original_limits()
         closing_idle.close()
-        service.decoders.close()
         running.clear()
         service.close()
         log_writer.waits = True  # uvicorn ends the process by a signal after its last lines

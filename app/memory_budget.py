@@ -6,12 +6,17 @@ hold; it allocates nothing.
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from app.cancellation import check_cancelled
 from app.errors import MemoryBudgetError
 
 POLL_S = 0.05  # seconds between two looks at cancellation while a thread waits
+
+
+def unlimited(size: int) -> AbstractContextManager[None]:
+    """Hold any number of bytes: the memory of a command line needs no budget."""
+    return nullcontext()
 
 
 class MemoryBudget:

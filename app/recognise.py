@@ -25,6 +25,7 @@ from app.imaging.prepare import as_is
 from app.imaging.stages import NetworkInput
 from app.inference.model import Model
 from app.inference.runtime import Outputs, Pixels
+from app.memory_budget import unlimited
 from app.predictions import (
     BatchResult,
     InputSummary,
@@ -51,11 +52,6 @@ class Decoder(Protocol):
     def __call__(self, data: bytes, *, max_pixels: int) -> Upload:
         """Return the pixels of a file."""
         ...
-
-
-def unlimited(size: int) -> AbstractContextManager[None]:
-    """Hold any number of bytes: the memory of a command line needs no budget."""
-    return nullcontext()
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from app.imaging.decode import decode
 REQUEST = struct.Struct("<QQ")  # largest number of pixels, bytes of the file
 RESPONSE_SIZE = struct.Struct("<I")  # bytes of the JSON that follows
 MEMORY_ERROR = "MemoryError"  # an error's name that is no `DigitscopeError`
+PLAIN_FIELDS = ("format", "width", "height", "factor", "warnings")  # of `Upload`, as JSON
 READY = b"ready"  # written once, when everything is imported
 MAX_SHARED_BYTES = 1 << 28  # of the shared file
 
@@ -53,9 +54,6 @@ def _decode(data: bytes, max_pixels: int, shared: int) -> dict[str, object]:
         "has_alpha": upload.alpha is not None,
         **{name: getattr(upload, name) for name in PLAIN_FIELDS},
     }
-
-
-PLAIN_FIELDS = ("format", "width", "height", "factor", "warnings")  # of `Upload`, as JSON
 
 
 def _write(shared: int, values: memoryview, start: int) -> int:

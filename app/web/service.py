@@ -102,7 +102,7 @@ class Service:
         )
 
     def close(self) -> None:
-        """Drop the queued calls, and wait for the micro-batcher and the compiler to end."""
+        """Drop the queued calls, end the decoders, and wait for the batcher and the compiler."""
         for pool in (
             self.prediction_pool,
             self.inspection_pool,
@@ -111,6 +111,7 @@ class Service:
             self.metrics_pool,
         ):
             pool.close()
+        self.decoders.close()
         self.micro_batcher.close()
         self.registry.close()
 
