@@ -5,12 +5,14 @@ written there itself. So the header is read from its end, and only as far as tru
 it. Knows addresses and headers; knows nothing of limits.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from starlette.types import Scope
 
+log = logging.getLogger(__name__)
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 MAX_PROXIES = 16  # proxies in a row that are looked through; no real chain is longer
@@ -27,6 +29,7 @@ class TrustedProxies:
         """Trust the addresses in these networks; none by default."""
         self._networks = tuple(networks)
         self._is_trusted = lru_cache(maxsize=ADDRESS_CACHE_SIZE)(self._find_network)
+        self._has_hinted = False
 
     def __contains__(self, address: str) -> bool:
         """Return whether an address, as a socket or a header gives it, is a trusted proxy's."""
@@ -35,10 +38,18 @@ class TrustedProxies:
     def resolve(self, scope: Scope) -> None:
         """Set `client` and `scheme` of an ASGI scope to those of the client behind the proxies.
 
-        Changes nothing unless the peer is a trusted proxy.
+        Changes nothing unless the peer is a trusted proxy. The log says once that another peer
+        behaves like a proxy.
         """
         peer = peer_address(scope)
         if peer not in self:
+            if not self._has_hinted and _header_values(scope, b"x-forwarded-for"):
+                self._has_hinted = True
+                log.warning(
+                    "%s sends X-Forwarded-For. If it is your reverse proxy, add it to"
+                    " DIGITSCOPE_TRUSTED_PROXIES; until then all its clients count as one",
+                    peer,
+                )
             return
         values = _header_values(scope, b"x-forwarded-for")
         scope["client"] = (self._client_behind(peer, values), 0)

@@ -65,6 +65,18 @@ def test_no_proxy_is_trusted_by_default() -> None:
         assert scope["client"][0] == peer
 
 
+def test_log_names_a_proxy_that_is_not_trusted(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever forgets the setting finds it in the log, once and not for each request."""
+    proxies = TrustedProxies()
+    _resolved("10.0.0.1", proxies=proxies)
+    assert not caplog.messages
+    for _ in range(3):
+        _resolved("10.0.0.1", ("X-Forwarded-For", "1.1.1.1"), proxies=proxies)
+    (message,) = caplog.messages
+    assert message.startswith("10.0.0.1 sends X-Forwarded-For")
+    assert "DIGITSCOPE_TRUSTED_PROXIES" in message
+
+
 def test_connection_without_an_address_has_no_client() -> None:
     """A Unix socket has no address; nothing is believed from there."""
     scope = {"type": "http", "client": None, "scheme": "http", "headers": []}
