@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import accumulate
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -34,7 +33,7 @@ from app.predictions import (
     PreparedImage,
     Timings,
 )
-from app.verdict import energy, judge
+from app.verdict import choose, energy, judge
 
 Preprocess = Literal["auto", "none"]
 # An image file, uint8 pixels [28, 28] with high ink, or an image that is already decoded.
@@ -140,7 +139,7 @@ def recognise_passthrough(
         preparation_s: Mean time in seconds that an image took until now.
     """
     pixels = _stack([upload.pixels for upload in uploads])
-    predictions, _ = _run(pixels, [1] * len(pixels), model)
+    predictions, _ = _run(pixels, [1] * len(pixels), (), model)
     summaries = [_summarise(upload, "light-on-dark", ()) for upload in uploads]
     timings = Timings(preparation_s, predictions.seconds_per_image)
     return BatchResult(predictions, summaries, {}, timings)
@@ -168,11 +167,11 @@ def recognise_many(
     with numpy_lock:
         all_pass = isinstance(images, np.ndarray) and bool(_passthrough(images, options).all())
     if isinstance(images, np.ndarray) and all_pass:
-        batch = _Batch(images, [_PIXELS_SUMMARY] * len(images), [1] * len(images), {})
+        batch = _Batch(images, [_PIXELS_SUMMARY] * len(images), [1] * len(images), (), {})
     else:
         batch = _read_each(images, options)
     preparation_s = (time.perf_counter() - began) / max(1, len(batch.counts))
-    predictions, chosen = _run(batch.pixels, batch.counts, model, numpy_lock)
+    predictions, chosen = _run(batch.pixels, batch.counts, batch.fallbacks, model, numpy_lock)
     summaries = [batch.summaries[candidate] for candidate in chosen]
     timings = Timings(preparation_s, predictions.seconds_per_image)
     return BatchResult(predictions, summaries, batch.errors, timings)
@@ -181,12 +180,13 @@ def recognise_many(
 def predict(images: Sequence[PreparedImage], model: Model) -> list[Prediction]:
     """Run prepared images through a network in one batch.
 
-    Of an image's candidates, the one with the highest score counts.
+    Of an image's candidates one counts (`app.verdict.choose`).
     """
     prepared = [candidate for image in images for candidate in image.candidates]
     counts = [len(image.candidates) for image in images]
     pixels = _stack([candidate.pixels for candidate in prepared])
-    columns, chosen = _run(pixels, counts, model)
+    fallbacks = [index for index, candidate in enumerate(prepared) if candidate.fallback]
+    columns, chosen = _run(pixels, counts, fallbacks, model)
     return [
         Prediction(
             probabilities=columns.probabilities[row],
@@ -214,12 +214,14 @@ class _Batch(NamedTuple):
         pixels: `[C, 28, 28]`, all candidates: those of the first image, of the second, and so on.
         summaries: Properties of the upload, for each candidate.
         counts: Number of candidates of each image.
+        fallbacks: Indices of the candidates that are fallbacks.
         errors: Errors of the images without candidates, by their index in the batch.
     """
 
     pixels: Pixels
     summaries: list[InputSummary]
     counts: list[int]
+    fallbacks: Sequence[int]
     errors: dict[int, DigitscopeError]
 
 
@@ -229,17 +231,19 @@ def _read_each(images: Images, options: Options) -> _Batch:
     plain = [image for image in read if isinstance(image, _Plain)]
     passes = iter(_passthrough(_stack([image.pixels for image in plain]), options).tolist())
     inputs = list[NDArray[np.uint8]]()
-    summaries, counts, errors = list[InputSummary](), list[int](), dict[int, DigitscopeError]()
+    summaries, counts, fallbacks = list[InputSummary](), list[int](), list[int]()
+    errors = dict[int, DigitscopeError]()
     for index, image in enumerate(read):
         if isinstance(image, _Plain):
             image = image.passed() if next(passes) else _prepare_or_error(image.upload, options)
         if isinstance(image, DigitscopeError):
             errors[index] = image
             continue
+        fallbacks += [len(inputs) + index for index in image.fallbacks]
         inputs += image.pixels
         counts.append(len(image.pixels))
         summaries += image.summaries
-    return _Batch(_stack(inputs), summaries, counts, errors)
+    return _Batch(_stack(inputs), summaries, counts, fallbacks, errors)
 
 
 class _Plain(NamedTuple):
@@ -253,14 +257,15 @@ class _Plain(NamedTuple):
 
     def passed(self) -> "_Prepared":
         """Return the image as the network's input."""
-        return _Prepared([self.pixels], [_summarise(self.upload, "light-on-dark", ())])
+        return _Prepared([self.pixels], [_summarise(self.upload, "light-on-dark", ())], [])
 
 
 class _Prepared(NamedTuple):
-    """The candidates of one image, and a summary for each."""
+    """The candidates of one image, a summary for each, and which of them are fallbacks."""
 
     pixels: list[NDArray[np.uint8]]
     summaries: list[InputSummary]
+    fallbacks: list[int]
 
 
 def _read_or_error(
@@ -284,6 +289,7 @@ def _prepare_or_error(upload: Upload, options: Options) -> "_Prepared | Digitsco
     return _Prepared(
         [candidate.pixels for candidate in read.candidates],
         [_summarise(upload, each.polarity, each.warnings) for each in read.candidates],
+        [index for index, each in enumerate(read.candidates) if each.fallback],
     )
 
 
@@ -311,6 +317,7 @@ def _summarise(
 def _run(
     pixels: Pixels,
     counts: Sequence[int],
+    fallbacks: Sequence[int],
     model: Model,
     numpy_lock: AbstractContextManager[object] = _NO_LOCK,
 ) -> tuple[Predictions, Sequence[int]]:
@@ -319,6 +326,7 @@ def _run(
     Args:
         pixels: The candidates, as in `_Batch`.
         counts: Number of candidates of each image.
+        fallbacks: Indices of the candidates that are fallbacks.
         model: The network.
         numpy_lock: See `recognise_many`.
 
@@ -332,23 +340,24 @@ def _run(
     outputs = model.runtime.predict(pixels)
     run_s = time.perf_counter() - began
     with numpy_lock:
-        return _choose(outputs, counts, model, run_s)
+        return _judge(outputs, counts, fallbacks, model, run_s)
 
 
-def _choose(
-    outputs: Outputs, counts: Sequence[int], model: Model, run_s: float
+def _judge(
+    outputs: Outputs,
+    counts: Sequence[int],
+    fallbacks: Sequence[int],
+    model: Model,
+    run_s: float,
 ) -> tuple[Predictions, Sequence[int]]:
     probabilities, scores = outputs.probabilities, energy(outputs.logits)
+    thresholds = model.bundle.metadata.verdict
     chosen: Sequence[int] = range(len(scores))
     if len(counts) < len(scores):
-        chosen = [
-            start + int(scores[start : start + count].argmax())
-            for start, count in zip(accumulate(counts, initial=0), counts, strict=False)
-        ]
+        chosen = choose(scores, counts, fallbacks, thresholds.not_a_digit_below)
         probabilities, scores = probabilities[chosen], scores[chosen]
     ranking = (-probabilities).argsort(axis=1, kind="stable")
     confidences, score_list = probabilities.max(axis=1), scores.tolist()
-    thresholds = model.bundle.metadata.verdict
     verdicts = judge(
         score_list,
         confidences.tolist(),

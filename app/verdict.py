@@ -1,15 +1,19 @@
-"""Decides whether a prediction can be trusted: `digit`, `unsure` or `not-a-digit`.
+"""Decides which candidate counts, and whether its prediction can be trusted.
 
 Knows logits and thresholds; knows nothing of images or networks.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Verdict = Literal["digit", "unsure", "not-a-digit"]
+# How far a fallback's score must be above the threshold, and above the best other candidate unless
+# that is refused, in nats.
+FALLBACK_MARGIN, FALLBACK_LEAD = 1.0, 2.0
 
 
 def energy(logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -52,3 +56,33 @@ def judge(
         else "digit"
         for score, confidence in zip(scores, confidences, strict=True)
     ]
+
+
+def choose(
+    scores: NDArray[np.float64],
+    counts: Sequence[int],
+    fallbacks: Sequence[int],
+    not_a_digit_below: float,
+) -> list[int]:
+    """Return the index of the candidate that counts, for each image.
+
+    The candidate with the highest score counts. A fallback competes only if its score clears the
+    threshold by `FALLBACK_MARGIN`, and all others are refused or `FALLBACK_LEAD` behind it.
+
+    Args:
+        scores: float64 `[C]`, of all candidates, image by image.
+        counts: Number of candidates of each image.
+        fallbacks: Indices of the candidates that are fallbacks. An image has others, too.
+        not_a_digit_below: Images with a lower score are refused.
+    """
+    lowered = scores.copy()
+    lowered[np.asarray(fallbacks, np.intp)] = -np.inf
+    chosen = []
+    for start, count in zip(accumulate(counts, initial=0), counts, strict=False):
+        best = start + int(lowered[start : start + count].argmax())
+        highest = start + int(scores[start : start + count].argmax())
+        lead = 0.0 if scores[best] < not_a_digit_below else FALLBACK_LEAD
+        if scores[highest] >= max(scores[best] + lead, not_a_digit_below + FALLBACK_MARGIN):
+            best = highest
+        chosen.append(best)
+    return chosen

@@ -22,11 +22,11 @@ from app.imaging.prepare import prepare_fully
 from app.imaging.stages import OPTIONAL_STAGES
 from app.inference.model import Model
 from app.inference.registry import Registry
-from app.recognise import Options, predict, read_image, recognise
+from app.recognise import Options, predict, read_image, recognise, recognise_many
 from app.settings import REPOSITORY
 from app.verdict import energy
 from benchmarks.page import fill, table
-from benchmarks.sources import SOURCES
+from benchmarks.sources import SOURCES, placed
 from training import data
 from training.mnist_c import CORRUPTIONS
 from training.nondigits import NONDIGITS
@@ -34,6 +34,7 @@ from training.robustness import auroc
 
 PAGE = REPOSITORY / "docs" / "imaging.md"
 MAX_PIXELS = 20_000_000
+LARGE = ((24, True), (27, True), (28, True))  # sides of digits that nearly fill a 28x28, centred
 
 
 def squeezed(upload: Upload) -> NDArray[np.uint8]:
@@ -86,6 +87,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=None)
     parser.add_argument("--digits", type=int, default=400)
     parser.add_argument("--model", default="compact")
+    parser.add_argument("--table", choices=TABLES, action="append", help="default: all")
     arguments = parser.parse_args()
     registry = Registry(REPOSITORY / "model", arguments.model, interpreters=1)
     registry.load()
@@ -93,14 +95,30 @@ def main() -> None:
     _, held_out = data.hold_out(data.load(arguments.data, "train"), 5000)
     rng = np.random.default_rng(2026)
     digits = held_out.take(rng.permutation(len(held_out))[: arguments.digits])
-    _write("corruptions", _corruption_table(digits, model, rng))
-    _write("sources", _source_table(digits, model, rng))
-    _write("nondigits", _nondigit_table(held_out, model, rng))
+    for name in arguments.table or TABLES:
+        images = held_out if name == "nondigits" else digits
+        content = TABLES[name](images, model, rng)
+        fill(PAGE, name, content)
+        print(content)
 
 
-def _write(name: str, content: str) -> None:
-    fill(PAGE, name, content)
-    print(content)
+def _placement_table(digits: data.Split, model: Model, rng: np.random.Generator) -> str:
+    rows = [["longer side", "place", "unprepared", "as served", "refused", "unsure"]]
+    for side, centred in ((8, False), (10, False), (12, False), (14, False), (20, False), *LARGE):
+        images = np.stack([placed(image, rng, side, centred=centred) for image in digits.images])
+        unprepared = model.runtime.predict(images).probabilities.argmax(axis=1)
+        found = recognise_many(images, model, Options()).predictions
+        shares = [
+            100 * float(np.mean(wrong))
+            for wrong in (unprepared != digits.labels, np.array(found.digits) != digits.labels)
+        ]
+        verdicts = [
+            100 * found.verdicts.count(verdict) / len(images)
+            for verdict in ("not-a-digit", "unsure")
+        ]
+        figures = [f"{share:.2f}" for share in (*shares, *verdicts)]
+        rows.append([f"{side} px", "centred" if centred else "anywhere", *figures])
+    return table(rows)
 
 
 def _corruption_table(digits: data.Split, model: Model, rng: np.random.Generator) -> str:
@@ -174,6 +192,14 @@ def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
+
+# The tables of the page, by the name of their markers.
+TABLES = {
+    "placement": _placement_table,
+    "corruptions": _corruption_table,
+    "sources": _source_table,
+    "nondigits": _nondigit_table,
+}
 
 if __name__ == "__main__":
     main()

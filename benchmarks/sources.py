@@ -52,6 +52,21 @@ def _disc(radius: int) -> NDArray[np.bool_]:
     return y**2 + x**2 <= radius**2
 
 
+def placed(image: Pixels, rng: np.random.Generator, side: int, *, centred: bool) -> Pixels:
+    """Draw a digit with a longer side of `side` pixels on a black 28x28, centred or anywhere."""
+    ink = _enlarged(image, 280)
+    rows, columns = np.flatnonzero(ink.max(1) > 0.5), np.flatnonzero(ink.max(0) > 0.5)
+    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
+    height, width = (max(1, round(side / max(ink.shape) * length)) for length in ink.shape)
+    small = Image.fromarray(ink).resize((width, height), Image.Resampling.BOX)
+    top, left = rng.integers(0, 29 - height), rng.integers(0, 29 - width)
+    if centred:
+        top, left = (28 - height) // 2, (28 - width) // 2
+    page = np.zeros((28, 28), np.uint8)
+    page[top : top + height, left : left + width] = np.round(np.asarray(small) * 255)
+    return page
+
+
 def canvas(image: Pixels, rng: np.random.Generator) -> bytes:
     """Black on white, 280 px, anywhere on the canvas at any size, as drawn with a mouse."""
     side = int(rng.integers(90, 300))

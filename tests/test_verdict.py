@@ -6,7 +6,7 @@ import pytest
 from app.errors import BlankImageError
 from app.inference.model import Model
 from app.recognise import Options, recognise
-from app.verdict import energy, judge
+from app.verdict import FALLBACK_LEAD, FALLBACK_MARGIN, choose, energy, judge
 from tests.conftest import Digits
 from tests.forms import encode
 from training.nondigits import NONDIGITS
@@ -36,6 +36,26 @@ def test_energy_is_log_sum_exp() -> None:
 def test_thresholds_give_the_verdict(score: float, confidence: float, verdict: str) -> None:
     """A low score gives `not-a-digit`, else a low confidence gives `unsure`."""
     assert judge([score], [confidence], not_a_digit_below=2, unsure_below=0.9) == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("scores", "chosen"),
+    [
+        ((2.4 + FALLBACK_LEAD, 2.5, 1.0), 1),  # not refused, and not far behind
+        ((2.6 + FALLBACK_LEAD, 2.5, 1.0), 0),  # far behind
+        ((2.0 + FALLBACK_LEAD / 2, 2.5, 1.0), 1),
+        ((2.0 + FALLBACK_MARGIN, 1.9, 1.0), 0),  # refused, and the fallback clears the threshold
+        ((1.99 + FALLBACK_MARGIN, 1.0, 1.9), 2),  # refused, but the fallback is hardly better
+    ],
+)
+def test_fallback_counts_only_if_the_others_are_far_behind(
+    scores: tuple[float, ...], chosen: int
+) -> None:
+    """A fallback must clear the threshold and lead; other images keep their best candidate."""
+    before, after = (1.0, 5.0), (9.0,)
+    every = np.array([*before, *scores, *after])
+    assert choose(every, (2, 3, 1), [2], not_a_digit_below=2) == [1, 2 + chosen, 5]
+    assert choose(every, (2, 3, 1), [], not_a_digit_below=2) == [1, 2 + int(np.argmax(scores)), 5]
 
 
 @pytest.mark.slow

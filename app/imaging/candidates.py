@@ -3,11 +3,19 @@
 The network that reads the image chooses among them (`app.recognise`).
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from app.errors import BlankImageError
 from app.imaging.decode import Upload
-from app.imaging.passthrough import is_grey_28x28
+from app.imaging.passthrough import (
+    MAX_LONGER_SIDE,
+    MIN_LONGER_SIDE,
+    is_centred,
+    is_grey_28x28,
+    longer_side,
+)
 from app.imaging.polarity import DetectedPolarity, Polarity
 from app.imaging.prepare import as_is, prepare, prepare_fully
 from app.imaging.stages import NetworkInput
@@ -23,8 +31,11 @@ def candidates(
     """Return the interpretations of an upload, the preprocessed one first.
 
     - A MNIST-shaped upload has one: itself.
-    - Another grey 28x28 (a grey background, stripes, fog) may show a digit in MNIST's place or
-      anywhere else: it is offered preprocessed and as it is, in each possible polarity.
+    - Another grey 28x28 is offered preprocessed and as it is, in each possible polarity. If its ink
+      is smaller than MNIST's digits or not centred, all compete. Otherwise the digit may have
+      MNIST's size and place, and fog, stripes or lines cover the rest: there the network reads the
+      digit as it is better than the preprocessing finds it, so the preprocessed one is the
+      fallback.
     - An upload of doubtful polarity, such as a digit cropped to its ink, is offered in both.
     - Every other upload has one: the preprocessed one.
 
@@ -50,7 +61,17 @@ def candidates(
     polarities: tuple[DetectedPolarity, ...] = (
         ("light-on-dark", "dark-on-light") if polarity == "auto" else (polarity,)
     )
-    return (*prepared, *(as_is(upload, polarity=assumed) for assumed in polarities))
+    unprepared = tuple(as_is(upload, polarity=assumed) for assumed in polarities)
+    return (*(_against(each, unprepared) for each in prepared), *unprepared)
+
+
+def _against(prepared: NetworkInput, unprepared: tuple[NetworkInput, ...]) -> NetworkInput:
+    """Make the preprocessed 28x28 the fallback, unless its digit is clearly small or off centre."""
+    (pixels,) = (each.pixels for each in unprepared if each.polarity == prepared.polarity)
+    side = int(longer_side(pixels[None])[0])
+    centred = bool(is_centred(pixels[None])[0])
+    misplaced = side < MIN_LONGER_SIDE or (side <= MAX_LONGER_SIDE and not centred)
+    return prepared if misplaced else replace(prepared, fallback=True)
 
 
 def _other_polarity(upload: Upload, prepared: NetworkInput) -> tuple[NetworkInput, ...]:

@@ -67,6 +67,8 @@ class NetworkInput:
         stages: The report of every stage, if it was requested.
         warnings: Sentences on what may make the prediction wrong.
         doubtful: Whether the upload may have the other polarity.
+        fallback: Whether this candidate counts only if the others are refused
+            (`app.recognise.predict`).
     """
 
     pixels: NDArray[np.uint8]
@@ -76,6 +78,7 @@ class NetworkInput:
     stages: tuple[Stage, ...] = ()
     warnings: tuple[str, ...] = ()
     doubtful: bool = False
+    fallback: bool = False
 
 
 @dataclass

@@ -214,6 +214,33 @@ def full_frame(digit: Pixels, rng: np.random.Generator) -> bytes:
     return encode(grey if rng.random() < 0.5 else 255 - grey)
 
 
+def placed(digit: Pixels, rng: np.random.Generator, side: int) -> Pixels:
+    """Draw a digit with a longer side of `side` pixels anywhere on a black 28x28, uint8."""
+    ink = tight(enlarge(digit, 280))
+    scale = side / max(ink.shape)
+    height, width = (max(1, round(scale * length)) for length in ink.shape)
+    small = Image.fromarray(ink).resize((width, height), Image.Resampling.BOX)
+    top, left = rng.integers(0, 29 - height), rng.integers(0, 29 - width)
+    page = np.zeros((28, 28), np.uint8)
+    page[top : top + height, left : left + width] = np.round(np.asarray(small) * 255)
+    return page
+
+
+def placed_small(digit: Pixels, rng: np.random.Generator) -> bytes:
+    """A 28x28 whose digit is smaller than MNIST's, anywhere: a large canvas scaled down."""
+    return encode(placed(digit, rng, int(rng.integers(8, 17))))
+
+
+def off_centre(digit: Pixels, rng: np.random.Generator) -> bytes:
+    """A 28x28 whose digit has MNIST's size, anywhere."""
+    return encode(placed(digit, rng, 20))
+
+
+def placed_large(digit: Pixels, rng: np.random.Generator) -> bytes:
+    """A 28x28 that the digit fills."""
+    return encode(placed(digit, rng, int(rng.integers(25, 29))))
+
+
 KINDS: dict[str, Callable[[Pixels, np.random.Generator], bytes]] = {
     made.__name__: made
     for made in (
@@ -226,6 +253,9 @@ KINDS: dict[str, Callable[[Pixels, np.random.Generator], bytes]] = {
         tiny,
         scanned,
         full_frame,
+        placed_small,
+        off_centre,
+        placed_large,
     )
 }
 

@@ -20,6 +20,7 @@ from app.inference.model import Model
 from app.samples import sample_pixels
 from app.settings import REPOSITORY
 from tests.conftest import Digits
+from tests.imaging.samples import placed
 
 MNIST = REPOSITORY.parent / "shared" / "data" / "mnist.npz"
 
@@ -53,21 +54,29 @@ def test_mnist_digits_pass_through_unchanged(digits: Digits) -> None:
 
 
 def test_mnist_shape_of_many_images_equals_that_of_each(digits: Digits) -> None:
-    """`are_mnist_shaped` agrees with `is_mnist_shaped`, at every threshold."""
+    """`are_mnist_shaped` agrees with `is_mnist_shaped`, on either side of every limit."""
     rng = np.random.default_rng(3)
-    border = np.pad(np.zeros((26, 26), bool), 1, constant_values=True)
-    made = []
-    for ring, most in product(range(34), (127, 128, 255)):  # of the border, not black
-        for inside in (1, 391 - ring, 392 - ring):
-            image = np.full(784, rng.integers(0, 17), np.uint8)
-            lit = rng.permutation(np.flatnonzero(~border))[:inside]
-            image[rng.permutation(np.flatnonzero(border))[:ring]] = 17
-            image[lit], image[lit[0]] = 17, most
-            made.append(image.reshape(28, 28))
-    images = np.stack([*digits.images, *(255 - digits.images[:50]), *made])
+    blocks = []  # of every size and place, whose brightest pixel is just ink or not
+    for height, width, level in product((3, 17, 18, 21, 22), (3, 17, 18, 21, 22), (127, 128)):
+        for row, column in product(range(28 - height), range(28 - width)):
+            block = np.zeros((28, 28), np.uint8)
+            block[row : row + height, column : column + width] = 17
+            block[row + height // 2, column + width // 2] = level
+            blocks.append(block)
+    shifted = [np.roll(image, rng.integers(-3, 4, 2), (0, 1)) for image in digits.images]
+    images = np.stack([*digits.images, *(255 - digits.images[:50]), *shifted, *blocks])
     each = [is_mnist_shaped(from_pixels(image)) for image in images]
     assert are_mnist_shaped(images).tolist() == each
-    assert sum(each[-len(made) :]) == 17 * 2 * 2
+    assert are_mnist_shaped(images.astype(np.float32)).tolist() == each
+    assert 0 < sum(each[-len(blocks) :]) < len(blocks)
+    assert 0 < sum(each[1050:2050]) < 1000
+
+
+@pytest.mark.parametrize("image", [np.zeros((28, 28), np.uint8), np.full((28, 28), 255, np.uint8)])
+def test_flat_images_are_not_mnist_shaped(image: np.ndarray) -> None:
+    """A black and a white image have no digit of MNIST's size."""
+    assert not is_mnist_shaped(from_pixels(image))
+    assert are_mnist_shaped(image[None]).tolist() == [False]
 
 
 @pytest.mark.slow
@@ -253,8 +262,23 @@ def test_grey_28x28_has_three_candidates() -> None:
     """A 28x28 that is not MNIST-shaped is offered preprocessed, as it is, and inverted."""
     foggy = np.clip(_sample(7).astype(int) + 90, 0, 255).astype(np.uint8)
     assert not is_mnist_shaped(from_pixels(foggy))
-    assert len(candidates(from_pixels(foggy))) == 3
+    inputs = candidates(from_pixels(foggy))
+    assert [each.fallback for each in inputs] == [True, False, False]
     assert len(candidates(from_pixels(_page(7)))) == 1
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_misplaced_28x28_prefers_the_preprocessed_digit(inverted: bool) -> None:
+    """A small or uncentred digit competes preprocessed; one of MNIST's size does not need it."""
+    rng = np.random.default_rng(1)
+    for side in (8, 14, 20):
+        page = placed(_sample(3), rng, side)
+        assert not is_mnist_shaped(from_pixels(page))
+        inputs = candidates(from_pixels(255 - page if inverted else page))
+        assert not any(each.fallback for each in inputs)
+    large = placed(_sample(3), rng, 27)
+    inputs = candidates(from_pixels(255 - large if inverted else large))
+    assert [each.fallback for each in inputs] == [True, False, False]
 
 
 def test_stages_can_be_skipped() -> None:
