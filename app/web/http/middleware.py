@@ -171,7 +171,7 @@ class _Exchange:
     """One request and its response.
 
     Attributes:
-        scope: The request's ASGI scope; its state gets `request_id` and `body_hold`.
+        scope: The request's ASGI scope; its state gets `request_id`, `body_hold` and `timer`.
         status: Status of the response; 0 before it starts.
         started_at: When the request began, by `time.perf_counter`.
     """
@@ -207,6 +207,7 @@ class _Exchange:
         if value := self._headers.get(b"x-request-timeout"):
             seconds = min(seconds, _parse_seconds(value))
         self._timer = RequestTimer(self._receive, seconds, self._context.pace)
+        self.scope["state"]["timer"] = self._timer
         set_seconds_left(self._timer.seconds_left)
         return self._timer
 
@@ -231,7 +232,7 @@ class _Exchange:
             self.status >= HTTPStatus.BAD_REQUEST
             and self.status != HTTPStatus.REQUEST_TIMEOUT
             and self._timer is not None
-            and not self._timer.has_body
+            and self._timer.awaits_body
             and not self._headers.keys().isdisjoint((b"content-length", b"transfer-encoding"))
         )
 

@@ -36,7 +36,7 @@ class RequestTimer:
 
     Attributes:
         reason: The error for the client, once the task has been cancelled.
-        has_body: Whether the whole body has arrived.
+        awaits_body: Whether the service still reads the body, and its end has not arrived.
     """
 
     def __init__(self, receive: Receive, seconds: float, pace: BodyPace) -> None:
@@ -53,7 +53,7 @@ class RequestTimer:
         self._deadline, self._window_end = now + seconds, now + pace.window_s
         self._waiting_since: float | None = None  # the service waits for the body
         self._waited_s, self._received, self._window_start = 0.0, 0, -1  # seconds, bytes, bytes
-        self.has_body = False
+        self.awaits_body = True
         self._task = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
         self._due = now + min(seconds, pace.window_s, pace.timeout_s)
@@ -61,7 +61,7 @@ class RequestTimer:
 
     async def receive(self) -> Message:
         """Return the next ASGI message of the request."""
-        if self.has_body:
+        if not self.awaits_body:
             return await self._receive()
         self._waiting_since = time.monotonic()
         try:
@@ -69,15 +69,19 @@ class RequestTimer:
         finally:
             self._end_wait()
         self._received += len(message.get("body", b""))
-        self.has_body = not message.get("more_body", False)
+        self.awaits_body &= message.get("more_body", False)
         return message
 
     async def discard_body(self, seconds: float) -> None:
         """Read the rest of the body, for at most so long, and drop it."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not self.has_body:
-                    self.has_body = not (await self._receive()).get("more_body", False)
+                while self.awaits_body:
+                    self.awaits_body = (await self._receive()).get("more_body", False)
+
+    def leave_body(self) -> None:
+        """Let the clock run from here: the service reads no more of the body."""
+        self.awaits_body = False
 
     def seconds_left(self) -> float:
         """Return the seconds until the deadline; below 0 after it."""
@@ -110,7 +114,7 @@ class RequestTimer:
     def _check(self) -> None:
         """Cancel the task if a limit is exceeded; else look again at the next limit."""
         now = time.monotonic()
-        delays = [] if self.has_body else [self._check_window(now)]
+        delays = [self._check_window(now)] if self.awaits_body else []
         if self._waiting_since is None:
             delays.append(self._deadline - now)
             if delays[-1] <= 0:

@@ -114,3 +114,14 @@ async def test_time_of_the_service_counts_for_the_deadline_alone(pause_s: float)
     assert await _reason(_parts(2, pause_s), work, pace=pace) is None
     pace = BodyPace(timeout_s=LONG_S, bytes_per_s=0)
     assert isinstance(await _reason(_parts(2, pause_s), work, 0.05, pace), DeadlineError)
+
+
+async def test_body_that_is_not_read_does_not_stop_the_clock() -> None:
+    """A client cannot prolong its deadline with a body for a route that reads none."""
+
+    async def work(timer: RequestTimer) -> None:
+        timer.leave_body()
+        await _read_all(timer)
+        await timer.receive()
+
+    assert isinstance(await _reason(_parts(10_000, 0.01), work, 0.05), DeadlineError)
