@@ -6,7 +6,7 @@ import pytest
 
 from app.cancellation import WorkCancelled, cancel_scope
 from app.errors import MemoryBudgetError
-from app.memory_budget import MemoryBudget
+from app.memory_budget import BodyHold, MemoryBudget
 
 
 def test_a_body_that_does_not_fit_is_refused() -> None:
@@ -57,3 +57,38 @@ def test_a_cancelled_wait_holds_nothing() -> None:
     ):
         pass
     assert budget.used == 0
+
+
+def test_hold_of_a_body_grows_and_ends() -> None:
+    """It never shrinks before its end, and gives back exactly what it took."""
+    budget = MemoryBudget(200)
+    hold = BodyHold(budget)
+    for size, used in ((30, 30), (20, 30), (80, 80)):
+        hold.grow(size)
+        assert budget.used == used
+    for _ in range(2):
+        hold.release()
+        assert budget.used == 0
+
+
+def test_one_body_alone_is_always_accepted() -> None:
+    """A body above the share counts as the share."""
+    budget = MemoryBudget(200)
+    hold = BodyHold(budget)
+    hold.grow(60, expected=1000)
+    hold.grow(1000)
+    assert budget.used == budget.share == 100
+    with pytest.raises(MemoryBudgetError):
+        BodyHold(budget).grow(1)
+
+
+def test_body_that_will_not_fit_is_refused_at_once() -> None:
+    """A client need not send what is refused later; the refusal holds nothing."""
+    budget = MemoryBudget(200)
+    BodyHold(budget).grow(60)
+    hold = BodyHold(budget)
+    with pytest.raises(MemoryBudgetError):
+        hold.grow(10, expected=50)
+    assert budget.used == 60
+    hold.grow(10, expected=40)
+    assert budget.used == 70
