@@ -6,8 +6,6 @@ checked against its SHA-256 when it is read. Knows nothing of how a network is r
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from app.bundle_files import check_hash, compare_hash, read_file
 from app.errors import BundleError
 
 SCHEMA_VERSION: Final = 1
@@ -22,6 +21,12 @@ METADATA = "metadata.json"
 KERAS_FILE = "model.keras"
 COMPILED_FILE = "model.tflite"
 INT8_FILE = "model.int8.tflite"
+MAX_METADATA_BYTES = 1 << 22  # 90 times those of the largest published model
+MAX_FILE_BYTES = 1 << 29  # of any other file; the largest published one has 21 MB
+# A weight takes 4 bytes. A Keras file may hold the optimizer's two moments and a copy beside it, a
+# compiled file may hold it once for each signature.
+_BYTES_PER_WEIGHT = {".keras": 16, ".tflite": 8}
+_STRUCTURE_BYTES = 1 << 22  # of a file apart from its weights
 MAX_FAULTS = 20  # faults of one bundle that a message lists
 
 
@@ -226,9 +231,9 @@ class Bundle:
             raise BundleError(
                 f"{self.folder} lists no {name}; it lists {', '.join(self.metadata.files)}."
             )
-        content = _read(self.folder / name)
+        content = read_file(self.folder, name, _max_bytes(name, self.metadata.parameters))
         actual = hashlib.sha256(content).hexdigest()
-        _compare(self.folder / name, actual, self.metadata.files[name], len(content))
+        compare_hash(self.folder / name, actual, self.metadata.files[name], len(content))
         return content
 
 
@@ -250,7 +255,7 @@ def open_bundle(folder: Path) -> Bundle:
         raise BundleError(
             f"{folder} has no {METADATA}: the bundle is incomplete. Restore it or delete it."
         )
-    content = _read(path)
+    content = read_file(folder, METADATA, MAX_METADATA_BYTES)
     metadata, faults = None, []
     try:
         metadata = Metadata.model_validate_json(content)
@@ -263,14 +268,23 @@ def open_bundle(folder: Path) -> Bundle:
         faults.append(f"{path} names the model {name!r}, but its folder is {folder.name!r}.")
     if files is not None and KERAS_FILE not in files:
         faults.append(f"{path} lists no {KERAS_FILE}; a bundle needs at least that and {METADATA}.")
+    parameters = metadata.parameters if metadata else None
     for listed, expected in (files or {}).items():
         try:
-            _check_hash(folder, listed, expected)
+            check_hash(folder, listed, expected, _max_bytes(listed, parameters))
         except BundleError as error:
             faults.append(error.detail)
     if faults or metadata is None:
         raise BundleError(_join(faults))
     return Bundle(folder, metadata)
+
+
+def _max_bytes(name: str, parameters: int | None) -> int:
+    """Return how many bytes a listed file may have, in a model with so many weights."""
+    bytes_per_weight = _BYTES_PER_WEIGHT.get(Path(name).suffix)
+    if bytes_per_weight is None or parameters is None:
+        return MAX_FILE_BYTES
+    return min(MAX_FILE_BYTES, bytes_per_weight * parameters + _STRUCTURE_BYTES)
 
 
 def _all(error: ValidationError) -> str:
@@ -323,43 +337,3 @@ def seal(folder: Path, metadata: Metadata) -> Metadata:
     sealed = metadata.model_copy(update={"files": sums})
     (folder / METADATA).write_text(sealed.model_dump_json(indent=1) + "\n")
     return sealed
-
-
-def _check_hash(folder: Path, name: str, expected: str) -> None:
-    """Compare a listed file with its hash, without keeping its content.
-
-    Raises:
-        BundleError: It is outside the folder, cannot be read, or differs.
-    """
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise BundleError(f"{folder / METADATA} lists {name!r}, which is outside the bundle.")
-    path = folder / name
-    with _reading(path), path.open("rb") as file:
-        actual, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
-    _compare(path, actual, expected, size)
-
-
-def _compare(path: Path, actual: str, expected: str, size: int) -> None:
-    if actual != expected:
-        raise BundleError(
-            f"{path} is not the file that was published: expected SHA-256 {expected}, got {actual}"
-            f" ({size} bytes). Restore it, or train the model again."
-        )
-
-
-def _read(path: Path) -> bytes:
-    with _reading(path):
-        return path.read_bytes()
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn the errors of reading a file into a `BundleError`."""
-    try:
-        yield
-    except OSError as error:
-        raise BundleError(
-            f"{path} cannot be read: {error.strerror}. Restore the model bundle."
-        ) from error
-    except ValueError as error:  # a zero byte in the name
-        raise BundleError(f"{path} cannot be read: {error}.") from error

@@ -12,15 +12,16 @@ others. Measured on the classic network, AUROC of the distance to the nearest tr
 """
 
 import io
-import zipfile
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.archives import read_npz
 from app.errors import BundleError
 
 EMBEDDINGS_FILE = "embeddings.npz"
+_AXES = {"directions": 2, "labels": 1, "indices": 1, "images": 3, "held_out": 1}
 
 
 @dataclass(frozen=True)
@@ -64,17 +65,24 @@ def read_embeddings(content: bytes) -> Embeddings:
     Raises:
         BundleError: The file is damaged, or its arrays do not match each other.
     """
-    names = ("directions", "labels", "indices", "images", "held_out")
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays = [file[name] for name in names]
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        arrays = read_npz(content, _AXES)
+    except ValueError as error:
         raise BundleError(f"{EMBEDDINGS_FILE} cannot be read: {error}.") from error
-    # NumPy returns the raw bytes of a member that is not an .npy file.
-    if not all(isinstance(array, np.ndarray) and array.ndim for array in arrays):
-        raise BundleError(f"{EMBEDDINGS_FILE} must contain the arrays {', '.join(names)}.")
-    directions, *others = arrays
-    embeddings = Embeddings(directions.astype(np.float32), *others)
+    if any(name not in arrays or arrays[name].ndim != axes for name, axes in _AXES.items()):
+        raise BundleError(
+            f"{EMBEDDINGS_FILE} must contain the arrays"
+            f" {', '.join(f'{name} with {axes} axes' for name, axes in _AXES.items())}."
+        )
+    embeddings = Embeddings(
+        arrays["directions"].astype(np.float32),
+        arrays["labels"].astype(np.uint8),
+        arrays["indices"].astype(np.int32),
+        arrays["images"].astype(np.uint8),
+        arrays["held_out"].astype(np.float32),
+    )
+    if embeddings.images.shape[1:] != (28, 28):
+        raise BundleError(f"The images of {EMBEDDINGS_FILE} must be 28x28 pixels.")
     columns = (embeddings.directions, embeddings.labels, embeddings.indices, embeddings.images)
     if len({len(column) for column in columns}) != 1 or not embeddings.held_out.size:
         raise BundleError(

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from app.archives import read_npz
 from app.bundle import Bundle
+from app.errors import BundleError
 from app.inference.runtime import Outputs
 from training.errors import PublishError
 
@@ -93,7 +95,7 @@ def read_predictions(bundle: Bundle) -> Predictions:
 
     Raises:
         PublishError: The bundle has none, because an earlier version of digitscope wrote it.
-        BundleError: The file is not as published.
+        BundleError: The file is not as published, or cannot be read.
     """
     if not bundle.has(PREDICTIONS_FILE):
         raise PublishError(
@@ -101,10 +103,13 @@ def read_predictions(bundle: Bundle) -> Predictions:
             " before, but its answers on the held-out digits were not stored; train it again to"
             " store them."
         )
-    with np.load(BytesIO(bundle.read(PREDICTIONS_FILE)), allow_pickle=False) as stored:
-        logits = {
-            name: StoredLogits(stored[f"{name}_log_probabilities"], stored[f"{name}_energies"])
-            for name in ("served", "before_refit")
-            if f"{name}_energies" in stored
-        }
-        return Predictions(stored["indices"], logits["served"], logits.get("before_refit"))
+    try:
+        stored = read_npz(bundle.read(PREDICTIONS_FILE))
+    except ValueError as error:
+        raise BundleError(f"{bundle.folder / PREDICTIONS_FILE} cannot be read: {error}.") from error
+    logits = {
+        name: StoredLogits(stored[f"{name}_log_probabilities"], stored[f"{name}_energies"])
+        for name in ("served", "before_refit")
+        if f"{name}_energies" in stored
+    }
+    return Predictions(stored["indices"], logits["served"], logits.get("before_refit"))

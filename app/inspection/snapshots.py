@@ -9,13 +9,13 @@ Two differences from the published network remain:
 - The snapshots of a refitted model are from its training before the refit.
 """
 
-import io
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from app.archives import read_npz
 from app.bundle import Bundle
 from app.cancellation import check_cancelled
 from app.errors import BundleError, NotFoundError
@@ -28,6 +28,8 @@ from app.network.network import Layer, Network
 
 _SNAPSHOT_FILE = re.compile(r"snapshots/epoch-(\d+)\.npz")
 _SCALE_SUFFIX = ":scale"
+_FULL_SIZE = 3  # an array and its scale may be float64, and a scale is no larger than its array
+_HEADER_BYTES = 1024  # of an array and its scale in the file
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,7 @@ def network_at(model: Model, epoch: int) -> Network:
         raise NotFoundError(
             f"The model {name!r} has no snapshot of epoch {epoch}.", valid=[str(e) for e in epochs]
         )
-    with np.load(
-        io.BytesIO(model.bundle.read(f"snapshots/epoch-{epoch:03}.npz")), allow_pickle=False
-    ) as stored:
-        arrays = {name: np.asarray(stored[name]) for name in stored}
+    arrays = _read_snapshot(model, epoch)
     layers = tuple(_with_weights(layer, arrays, epoch) for layer in model.network.layers)
     return replace(model.network, layers=layers)
 
@@ -97,6 +96,25 @@ def run_epochs(inspected: InspectedImage, layer: Layer) -> Iterator[EpochResult]
             values=outputs[layer.index][0],
             kernel=network.layers[convolution.index].weights["kernel"] if convolution else None,
         )
+
+
+def _read_snapshot(model: Model, epoch: int) -> Mapping[str, Array]:
+    """Read the arrays of a snapshot that the network needs; they are no larger than its weights."""
+    weights = {
+        f"{layer.name}/{name}": values
+        for layer in model.network.layers
+        for name, values in layer.weights.items()
+    }
+    limit = sum(_FULL_SIZE * values.nbytes + _HEADER_BYTES for values in weights.values())
+    file = f"snapshots/epoch-{epoch:03}.npz"
+    try:
+        return read_npz(
+            model.bundle.read(file),
+            {each for path in weights for each in (path, path + _SCALE_SUFFIX)},
+            max_bytes=limit,
+        )
+    except ValueError as error:
+        raise BundleError(f"{model.bundle.folder / file} cannot be read: {error}.") from error
 
 
 def _with_weights(layer: Layer, arrays: Mapping[str, Array], epoch: int) -> Layer:
