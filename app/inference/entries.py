@@ -27,6 +27,7 @@ class Entry:
         stamp: Its files when they were last read, whether with success or not.
         bundle: The bundle that is served, or the last one that could be opened; None without one.
         model: The loaded model; None if it has not been asked for yet, or cannot be loaded.
+        is_checked: Whether the content of the files was checked, not only their hashes.
         failure: Why the files of `stamp` cannot be served; empty if they can. With a `model`, that
             model is served on.
     """
@@ -35,6 +36,7 @@ class Entry:
     stamp: FileStamp
     bundle: Bundle | None = None
     model: Model | None = None
+    is_checked: bool = False
     failure: str = ""
 
     @property

@@ -5,7 +5,9 @@ imported when first needed, so a service whose bundles hold compiled models neve
 """
 
 import json
+import math
 import tempfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.bundle import KERAS_FILE
 from app.errors import BundleError
 from app.inference.native_logs import without_native_logs
 from app.inference.runtime import Outputs, Pixels
 from app.network.functions import MIN_PROBABILITY
 from app.network.graph import Step, is_softmax, read_steps
+from app.network.keras_file import KerasFileError, check_keras_file
 
 if TYPE_CHECKING:
     import keras
@@ -29,15 +33,23 @@ if TYPE_CHECKING:
 Fold = Callable[["keras.layers.Layer", Any, "keras.layers.Layer"], tuple[Any, Any] | None]
 
 
-def load_keras(content: bytes) -> "keras.Model":
+def load_keras(content: bytes, max_weights: int | None = None) -> "keras.Model":
     """Load a `.keras` file in safe mode, without compiling it for training.
 
     Args:
         content: The file's bytes.
+        max_weights: Number of weights that the network may have, for a file that is not trusted.
+            Its configuration can declare more than its weights file holds, and Keras would allocate
+            them. To count them doubles the time.
 
     Raises:
-        BundleError: The bytes are not a Keras model, or TensorFlow is needed and not installed.
+        BundleError: The bytes are not a Keras model, its network has more weights, or TensorFlow is
+            needed and not installed.
     """
+    try:
+        check_keras_file(content)
+    except KerasFileError as error:
+        raise BundleError(f"{KERAS_FILE} is {error}.") from error
     try:
         with without_native_logs():
             import keras
@@ -51,10 +63,27 @@ def load_keras(content: bytes) -> "keras.Model":
         path.write_bytes(content)
         try:
             with without_native_logs():
+                if max_weights is not None:
+                    _check_declared(path, max_weights)
                 model: keras.Model = keras.models.load_model(path, compile=False, safe_mode=True)
         except (ValueError, OSError, KeyError, TypeError) as error:
             raise BundleError(f"The .keras file cannot be loaded in safe mode: {error}") from error
     return model
+
+
+def _check_declared(path: Path, max_weights: int) -> None:
+    """Count the weights of a network without allocating them."""
+    import keras
+
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+    with keras.StatelessScope(initialize_variables=False):
+        model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+    declared = sum(math.prod(weight.shape) for weight in model.weights)
+    if declared > max_weights:
+        raise BundleError(
+            f"{KERAS_FILE} declares {declared} weights; at most {max_weights} are expected."
+        )
 
 
 class KerasRuntime:

@@ -4,6 +4,7 @@ An interpreter must not be shared between threads, so a pool lends each to one t
 Tensors are allocated once for each batch size and never resized. Imports no TensorFlow.
 """
 
+import math
 import queue
 import threading
 from collections import deque
@@ -20,6 +21,7 @@ from app.errors import BundleError
 from app.inference.native_logs import without_native_logs
 from app.inference.runtime import Outputs, Pixels
 
+MAX_TENSOR_BYTES = 1 << 29  # weights and activations; the largest published network has 58 MB
 PREDICT_OUTPUTS = ("features", "logits", "probabilities")
 
 _first_loaded = threading.Event()
@@ -225,7 +227,31 @@ def _open(content: bytes, signature: str, outputs: tuple[str, ...], threads: int
     except (ValueError, RuntimeError) as error:
         raise BundleError(f"The .tflite file is no LiteRT model: {error}") from error
     _check_signature(interpreter, signature, outputs)
+    declared = _declared_bytes(interpreter)
+    if declared > MAX_TENSOR_BYTES:
+        raise BundleError(
+            f"The .tflite file declares tensors of {declared} bytes; at most {MAX_TENSOR_BYTES} are"
+            " allocated."
+        )
     return interpreter
+
+
+def check_compiled(content: bytes) -> None:
+    """Check a compiled model without allocating its tensors.
+
+    Raises:
+        BundleError: It is no LiteRT model, or its tensors are too large.
+    """
+    _open(content, "predict", PREDICT_OUTPUTS, threads=1)
+
+
+def _declared_bytes(interpreter: Interpreter) -> int:
+    """Return the bytes of all tensors of a model for one image, before they are allocated."""
+    return sum(
+        math.prod(map(int, tensor["shape"])) * np.dtype(tensor["dtype"]).itemsize
+        for subgraph in range(interpreter._interpreter.NumSubgraphs())
+        for tensor in interpreter.get_tensor_details(subgraph)
+    )
 
 
 def _check_signature(interpreter: Interpreter, signature: str, outputs: tuple[str, ...]) -> None:

@@ -17,6 +17,7 @@ from app.inference.batcher import BatchingRuntime
 from app.inference.litert_runtime import Float32Runtime, LiteRtRuntime
 from app.inference.model import INT8_BATCH_SIZES, Model
 from app.inference.runtime import Runtime
+from app.network.keras_file import KerasFileError
 from app.network.network import Network, read_network
 from app.samples import sample_pixels
 
@@ -123,7 +124,11 @@ def _read_layers(bundle: Bundle, runtime: Runtime) -> Network:
     outputs = runtime.inspect(np.zeros((1, 28, 28), np.uint8))
     shapes = {name: values.shape[1:] for name, values in outputs.items()}
     try:
-        return read_network(bundle.read(KERAS_FILE), shapes, (28, 28, 1))
+        return read_network(
+            bundle.read(KERAS_FILE), shapes, (28, 28, 1), bundle.metadata.parameters
+        )
+    except KerasFileError as error:
+        raise BundleError(f"{KERAS_FILE} is {error}.") from error
     except ValueError as error:
         raise BundleError(f"{KERAS_FILE} and {COMPILED_FILE} do not fit: {error}.") from error
 

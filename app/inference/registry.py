@@ -14,6 +14,7 @@ from pathlib import Path
 
 from app.bundle import COMPILED_FILE, KERAS_FILE, Bundle, open_bundle
 from app.errors import BundleError
+from app.inference.bundle_check import check_bundle
 from app.inference.compile_queue import CompileQueue
 from app.inference.entries import Entries, Entry
 from app.inference.keras_compiler import compile_model
@@ -135,6 +136,9 @@ class Registry:
         changes = self._folder.changes({name: each.stamp for name, each in self.entries.items()})
         for name, stamp in changes.items():
             self._follow(name, stamp)
+        for name, entry in self.entries.items():
+            if not (entry.is_checked or entry.model or entry.failure):
+                self._check(name)
         if self._trim_due and not changes:
             trim_heap(threading.Barrier(1))
         self._trim_due = bool(changes)
@@ -238,6 +242,14 @@ class Registry:
         except Exception as error:  # noqa: BLE001 - logged, and the next bundle is looked at
             self._entries.fail(name, stamp, error)
 
+    def _check(self, name: str) -> None:
+        """Check the content of a bundle before it is asked for; log and keep its faults."""
+        with suppress(BundleError, MemoryError), self._loading, self._reading(name) as stamp:
+            entry = self.entries.get(name)
+            if entry and entry.bundle and entry.stamp == stamp:
+                check_bundle(entry.bundle)
+                self._entries.put(replace(entry, is_checked=True))
+
     def _load_on_demand(self, name: str) -> Entry:
         with self._loading:
             entry = self.find_entry(name)
@@ -289,7 +301,8 @@ class Registry:
         log.info("compiling %s: its bundle has no compiled model", name)
         with self._reading(name) as stamp:
             bundle = open_bundle(self._folder.path / name)
-            compiled = compile_model(load_keras(bundle.read(KERAS_FILE)))
+            network = load_keras(bundle.read(KERAS_FILE), bundle.metadata.parameters)
+            compiled = compile_model(network)
             with self._loading:
                 if self._folder.stamp(name) != stamp:
                     raise BundleError(f"{bundle.folder} changed while its network was compiled.")

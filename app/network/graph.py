@@ -12,6 +12,7 @@ from typing import Any
 
 IMAGE = -1  # the index that stands for the network's input
 _NESTED = ("Sequential", "Functional", "Model")
+MAX_CALLS = 2_000  # of layers and of models inside models; the largest published network has 216
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,20 @@ class _Reading:
     Attributes:
         steps: Steps read so far.
         calls: Number of calls of each layer, by path.
+        added: Number of calls of layers and models so far.
     """
 
     steps: list[Step] = field(default_factory=list)
     calls: dict[str, int] = field(default_factory=dict)
+    added: int = 0
 
     def add(
         self, path: str, layer: Mapping[str, Any], inputs: tuple[int, ...], store: str
     ) -> tuple[int, ...]:
+        # A model that calls an inner model twice, which does the same, grows with each level.
+        self.added += 1
+        if self.added > MAX_CALLS:
+            raise ValueError(f"the model has more than {MAX_CALLS} calls of layers")
         if layer["class_name"] in _NESTED:
             return self.model(layer, inputs, f"{path}/", f"{store}/")
         call = self.calls.get(path, 0)
@@ -90,10 +97,13 @@ class _Reading:
             for call, node in enumerate(layer["inbound_nodes"])
             if (keys := tuple(_tensors(node)))
         ]
+        if len(pending) > MAX_CALLS:
+            raise ValueError(f"the model has more than {MAX_CALLS} calls of layers")
         while pending:  # Keras may list a layer before the layers that feed it
             ready = [entry for entry in pending if all(key in made for key in entry[3])]
             if not ready:
                 break
+            pending = [entry for entry in pending if any(key not in made for key in entry[3])]
             for layer, group, call, keys in ready:
                 name = layer["config"]["name"]
                 outputs = self.add(
@@ -103,7 +113,6 @@ class _Reading:
                     f"{store}layers/{group}",
                 )
                 made |= {(name, call, nth): at for nth, at in enumerate(outputs)}
-            pending = [entry for entry in pending if entry not in ready]
         return tuple(made[key] for key in _keys(config["output_layers"]))
 
 

@@ -1,58 +1,130 @@
-"""Reads the configuration and the weights in a `.keras` file, without Keras."""
+"""Reads the configuration and the weights in a `.keras` file, without Keras.
 
-import io
+A file is only data, and may come from anyone: everything that it declares is checked before it is
+read.
+"""
+
 import json
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-import h5py
-import numpy as np
-
+from app.archives import read_members
 from app.network.functions import Array
 from app.network.graph import Step, read_steps
 from app.network.kinds import weight_names
+from app.network.weights_file import WeightsFile, open_weights
 
-_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+MAX_WEIGHTS = 1 << 26  # 256 MiB as float32; the largest published network has 5 million
+MAX_CONFIG_BYTES = 1 << 21  # 14 times that of the largest published network
+MAX_DEPTH = 100  # objects and lists inside each other; the largest published network has 11
+_CONFIG, _WEIGHTS, _METADATA = "config.json", "model.weights.h5", "metadata.json"
+_LIMITS = {
+    _CONFIG: MAX_CONFIG_BYTES,
+    _METADATA: 1 << 16,
+    _WEIGHTS: 4 * MAX_WEIGHTS + (1 << 24),  # 16 MiB for the structure of the HDF5 file
+}
 
 
-def read_keras_file(content: bytes) -> tuple[list[Step], int, list[dict[str, Array]]]:
+class KerasFileError(ValueError):
+    """A `.keras` file that cannot be read, or that declares more than it may."""
+
+
+def read_keras_file(
+    content: bytes, max_weights: int = MAX_WEIGHTS
+) -> tuple[list[Step], int, list[dict[str, Array]]]:
     """Read a `.keras` file.
 
     Args:
         content: Bytes of the file.
+        max_weights: Number of weights that the layers may have together.
 
     Returns:
         The layers in an order in which they can be computed, the index of the layer whose output is
         the network's, and the weights of each layer by name, float32.
 
     Raises:
-        ValueError: The bytes are not a `.keras` file, or its network cannot be read.
+        KerasFileError: The bytes are not a `.keras` file, its network cannot be read, or it
+            declares more than it may.
     """
+    with _opened(content, max_weights) as (steps, output, file):
+        stored = {step.store: _weights(file, step) for step in steps}
+        return steps, output, [stored[step.store] for step in steps]
+
+
+def check_keras_file(content: bytes, max_weights: int = MAX_WEIGHTS) -> int:
+    """Check a `.keras` file without reading its weights.
+
+    Args:
+        content: Bytes of the file.
+        max_weights: Number of weights that the layers may have together.
+
+    Returns:
+        The number of weights.
+
+    Raises:
+        KerasFileError: `read_keras_file` would refuse the file.
+    """
+    with _opened(content, max_weights) as (steps, _, file):
+        return _count_weights(file, steps)
+
+
+@contextmanager
+def _opened(content: bytes, max_weights: int) -> Iterator[tuple[list[Step], int, WeightsFile]]:
+    """Yield the layers, the index of the output and the checked weights file."""
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            config = json.loads(archive.read(_CONFIG))
-            stored = archive.read(_WEIGHTS)
-        if not isinstance(config, dict):
-            raise ValueError(f"{_CONFIG} must hold an object, not {type(config).__name__}")
-        steps, output = read_steps(config)
-        with h5py.File(io.BytesIO(stored), "r") as file:
-            return steps, output, [_weights(file, step) for step in steps]
-    # The ZIP, JSON and HDF5 readers raise these on damaged files.
-    except (zipfile.BadZipFile, KeyError, TypeError, OSError, RuntimeError) as error:
-        raise ValueError(f"not a readable .keras file: {error}") from error
+        members = read_members(content, _LIMITS)
+        steps, output = read_steps(_parse_config(members[_CONFIG]))
+        with open_weights(members[_WEIGHTS]) as file:
+            weights = _count_weights(file, steps)
+            if weights > min(max_weights, MAX_WEIGHTS):
+                raise ValueError(
+                    f"its layers have {weights} weights; at most {min(max_weights, MAX_WEIGHTS)}"
+                    " are expected"
+                )
+            yield steps, output, file
+    except MemoryError:
+        raise
+    # The configuration may have any form, and each has its own exception.
+    except Exception as error:
+        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise KerasFileError(f"not a readable .keras file: {reason}") from error
 
 
-def _weights(file: Mapping[str, Any], step: Step) -> dict[str, Array]:
+def _parse_config(content: bytes) -> Mapping[str, Any]:
+    try:
+        config = json.loads(content)
+    except RecursionError as error:
+        raise ValueError(f"{_CONFIG} has more than {MAX_DEPTH} levels") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{_CONFIG} must hold an object, not {type(config).__name__}")
+    level: list[Any] = [config]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, dict | list)
+        ]
+    if level:
+        raise ValueError(f"{_CONFIG} has more than {MAX_DEPTH} levels")
+    return config
+
+
+def _count_weights(file: WeightsFile, steps: list[Step]) -> int:
+    return sum(file.count(group) for group in {f"{step.store}/vars" for step in steps})
+
+
+def _weights(file: WeightsFile, step: Step) -> dict[str, Array]:
     path = f"{step.store}/vars"
-    if path not in file:
+    if path not in file.groups:
         if weight_names(step):
             raise ValueError(f"the weights of the layer {step.name!r} are missing ({path})")
         return {}
-    group = file[path]
-    names = weight_names(step) or tuple(f"weight_{index}" for index in range(len(group)))
-    if len(names) != len(group):
+    stored = file.groups[path]
+    names = weight_names(step) or tuple(f"weight_{index}" for index in range(len(stored)))
+    if len(names) != len(stored):
         raise ValueError(
-            f"the layer {step.name!r} has {len(group)} weights; expected {', '.join(names)}"
+            f"the layer {step.name!r} has {len(stored)} weights; expected {', '.join(names)}"
         )
-    return {name: np.asarray(group[str(index)], np.float32) for index, name in enumerate(names)}
+    return {name: file.read(path, str(index)) for index, name in enumerate(names)}

@@ -16,7 +16,7 @@ from app.errors import NotFoundError, UnsupportedLayerError
 from app.network.functions import Array
 from app.network.geometry import SAME_UNIT, Reordered, Shape
 from app.network.graph import IMAGE, Step
-from app.network.keras_file import read_keras_file
+from app.network.keras_file import MAX_WEIGHTS, read_keras_file
 from app.network.kinds import build_operation
 from app.network.layers.softmax import Softmax
 from app.network.operation import Operation, Shapes
@@ -290,7 +290,10 @@ def operation_of(layer: Layer) -> Operation:
 
 
 def read_network(
-    content: bytes, shapes: Mapping[str, Shape], image_shape: tuple[int, ...]
+    content: bytes,
+    shapes: Mapping[str, Shape],
+    image_shape: tuple[int, ...],
+    max_weights: int = MAX_WEIGHTS,
 ) -> Network:
     """Read the network in a `.keras` file.
 
@@ -298,11 +301,13 @@ def read_network(
         content: Bytes of the file.
         shapes: Shape of each layer's output by name, without the batch.
         image_shape: Shape of the input, without the batch.
+        max_weights: Number of weights that the layers may have together.
 
     Raises:
-        ValueError: The file cannot be read, or `shapes` lacks one of its layers.
+        KerasFileError: The file cannot be read, or declares more than it may.
+        ValueError: `shapes` lacks one of its layers.
     """
-    steps, output, weights = read_keras_file(content)
+    steps, output, weights = read_keras_file(content, max_weights)
     missing = [step.name for step in steps if step.name not in shapes]
     if missing:
         raise ValueError(f"the compiled model has no output for the layers {', '.join(missing)}")
