@@ -1,18 +1,25 @@
 """Under overload, requests are refused at once or answered rightly."""
 
+import http.client
+import json
 import socket
+import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
 from app.samples import sample_pixels, sample_png
+from benchmarks.overload import make_photo
 from tests.forms import npy
-from tests.server.process import Load, Server, eventually, serving
+from tests.server.process import PATIENCE_S, Answer, Load, Server, eventually, serving
 from tests.server.test_life_cycle import TOKEN
 
 NPY = "application/x-npy"
+PHOTO = make_photo(7, 1600, 1200)
 
 
 def test_excess_requests_are_refused_and_counted(tmp_path: Path) -> None:
@@ -53,6 +60,47 @@ def test_accepted_requests_are_answered_in_time(tmp_path: Path) -> None:
         late = server.metric("digitscope_rejections_total", reason="deadline")
         busy = server.metric("digitscope_rejections_total", reason="busy")
         assert (late, busy) == (0, load.statuses[503] + batches[503])
+
+
+def test_photos_that_would_be_late_are_refused(tmp_path: Path) -> None:
+    """Of more photos than fit into the deadline some are read in time; the rest may come back."""
+    with serving(tmp_path, threads=1, max_queue=100, deadline_s=4) as server:
+        assert server.ask(body=PHOTO).json["digit"] == 7
+        answers = _ask_together(server, 40, body=PHOTO)
+        statuses = Counter(answer.status for answer in answers)
+        assert set(statuses) == {200, 503}
+        assert all(answer.json["digit"] == 7 for answer in answers if answer.status == 200)
+        waits = [int(each.headers["retry-after"]) for each in answers if each.status == 503]
+        assert 1 <= min(waits) < max(waits) <= 60
+        counted = server.metric("digitscope_rejections_total", reason="wait")
+        assert counted == statuses[503]
+        time.sleep(min(waits))
+        assert server.ask(body=PHOTO).json["digit"] == 7
+        assert server.metric("digitscope_rejections_total", reason="deadline") == 0
+
+
+def test_small_arrays_use_the_whole_queue(tmp_path: Path) -> None:
+    """As many clients as the queue is long send one digit each, and none is refused."""
+    array = npy(sample_pixels(4)[None])
+    head = f"POST /predict/batch HTTP/1.1\r\nHost: x\r\nContent-Type: {NPY}\r\nContent-Length: "
+    request = f"{head}{len(array)}\r\n\r\n".encode() + array
+    with serving(tmp_path, threads=2, max_queue=64) as server, ExitStack() as clients:
+        server.ask(body=PHOTO)  # starts a decoder
+        connections = [
+            clients.enter_context(socket.create_connection(("127.0.0.1", server.port), PATIENCE_S))
+            for _ in range(64)
+        ]
+        for connection in connections:
+            connection.sendall(request[:-1])
+        for _ in range(2):  # both threads are busy when the arrays come
+            clients.enter_context(_hold(server, "/predict", PHOTO, "image/jpeg"))
+        eventually(lambda: server.metric("digitscope_queue_seconds_count", lane="fast") >= 3)
+        for connection in connections:
+            connection.sendall(request[-1:])
+        for connection in connections:
+            response = http.client.HTTPResponse(connection)
+            response.begin()
+            assert (response.status, json.load(response)[0]["digit"]) == (200, 4)
 
 
 def test_micro_batches_serve_many_clients(tmp_path: Path) -> None:
@@ -135,6 +183,20 @@ def test_batch_ends_with_its_deadline_or_client(tmp_path: Path) -> None:
         assert server.metric("digitscope_rejections_total", reason="deadline") == 1
         assert server.metric("digitscope_verdicts_total", model="ensemble") == 96
         assert server.ask(body=sample_png(6)).json["digit"] == 6
+
+
+def _ask_together(
+    server: Server, clients: int, *request: object, **options: object
+) -> list[Answer]:
+    """Let several clients send the same request at the same time; return their answers."""
+    barrier = threading.Barrier(clients)
+
+    def ask(_: int) -> Answer:
+        barrier.wait(PATIENCE_S)
+        return server.ask(*request, **options)
+
+    with ThreadPoolExecutor(clients) as pool:
+        return list(pool.map(ask, range(clients)))
 
 
 def _hold(

@@ -17,7 +17,7 @@ UNMEASURED_S = 0.05  # of a call whose kind has not run yet: a digit takes 1 ms,
 NEWEST_WEIGHT = 0.1  # of the newest duration in a moving average; a change shows after 10 calls
 # Share of a request's remaining time that wait and work may take. The rest is for durations above
 # the average and for a machine that becomes slower while the call waits.
-USABLE_TIME = 0.6
+USABLE_TIME = 0.5
 MAX_RETRY_S = 60  # longest Retry-After, in seconds
 
 
