@@ -8,20 +8,26 @@ def load_models(settings: Settings) -> Registry:
     """Open the bundles and load the default model.
 
     Raises:
-        BundleError: There is no bundle, a damaged one, or none with the default's name; or the
-            default's compiled model cannot be run.
+        BundleError: There is no bundle, none with the default's name, or that one is damaged or
+            cannot be run.
     """
-    models = open_models(settings)
+    models = _open(settings)
     models.load()
     return models
 
 
 def open_models(settings: Settings) -> Registry:
-    """Open the bundles without loading a model.
+    """Open the bundles and check that of the default model, without loading a model.
 
     Raises:
-        BundleError: There is no bundle, a damaged one, or none with the default's name.
+        BundleError: There is no bundle, none with the default's name, or that one is damaged.
     """
+    models = _open(settings)
+    models.check_default()
+    return models
+
+
+def _open(settings: Settings) -> Registry:
     return Registry(
         settings.model_dir,
         settings.default_model,

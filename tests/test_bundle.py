@@ -146,14 +146,15 @@ def _seal_rubbish(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("harm", "said", "workers"),
     [
-        (_truncate_keras, "is not the file that was published"),
-        (_seal_rubbish, "is no LiteRT model"),
+        (_truncate_keras, "is not the file that was published", 1),
+        (_seal_rubbish, "is no LiteRT model", 1),
+        (_seal_rubbish, "is no LiteRT model", 2),
     ],
 )
 def test_serve_refuses_with_a_sentence(
-    models: Path, harm: Callable[[Path], None], said: str
+    models: Path, harm: Callable[[Path], None], said: str, workers: int
 ) -> None:
     """`digitscope serve` ends with code 1 and one sentence, without a traceback."""
     harm(models / "classic")
@@ -163,6 +164,7 @@ def test_serve_refuses_with_a_sentence(
         env={
             "DIGITSCOPE_MODEL_DIR": str(models),
             "DIGITSCOPE_DEFAULT_MODEL": "classic",
+            "DIGITSCOPE_WORKERS": str(workers),
             "PATH": "",
         },
         capture_output=True,

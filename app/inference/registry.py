@@ -113,6 +113,14 @@ class Registry:
             if each.state == "compiling":
                 self._compiling.start(name)
 
+    def check_default(self) -> None:
+        """Check the content of the default's bundle without loading its model.
+
+        Raises:
+            BundleError: It cannot be served.
+        """
+        check_bundle(self.find_bundle(self.default))
+
     def observe_versions(self, on_version: Callable[[str, int], None]) -> None:
         """Call a function with name and version of each model, now and when that may have changed.
 
