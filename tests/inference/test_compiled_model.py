@@ -10,7 +10,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.bundle import COMPILED_FILE, KERAS_FILE, Metadata, seal
-from app.errors import NotReadyError
+from app.errors import BundleError, NotReadyError
+from app.inference.keras_compiler import compile_model
 from app.inference.keras_runtime import KerasRuntime, load_keras
 from app.inference.litert_runtime import LiteRtRuntime
 from app.inference.model import Model
@@ -157,3 +158,19 @@ def test_network_that_cannot_be_compiled_fails_alone(tmp_path: Path) -> None:
     add_bundle(models, "later", version=2, compiled=False)
     assert registry.reload("later").bundle.metadata.version == 2
     registry.close()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorFlow's own, on its way to LiteRT
+def test_compiled_model_with_huge_activations_is_refused() -> None:
+    """A small file that declares gigabytes is refused before LiteRT allocates them."""
+    layers = [
+        keras.Input((28, 28, 1)),
+        keras.layers.ZeroPadding2D(10_000),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(10, name="logits"),
+        keras.layers.Softmax(),
+    ]
+    compiled = compile_model(keras.Sequential(layers))
+    assert len(compiled) < 100_000
+    with pytest.raises(BundleError, match=r"declares tensors of \d{10,} bytes"):
+        LiteRtRuntime(compiled, interpreters=1)
