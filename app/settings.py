@@ -235,8 +235,9 @@ class Settings(BaseSettings):
         None,
         repr=False,
         description=(
-            "Token that allows reloading of models, at least 8 printable ASCII characters; no API"
-            " key may equal it. Unset: reloading is off."
+            "Token that allows reloading of models by request, at least 8 printable ASCII"
+            " characters; no API key may equal it. Unset: there are no such requests; changed files"
+            " take effect all the same."
         ),
     )
     rate_limit_per_s: float = Field(
