@@ -79,7 +79,7 @@ class Registry:
         self._loading = threading.RLock()  # held while a bundle is opened and its model is loaded
         self._compiling = CompileQueue(self._compile)
         self._watcher: PeriodicTask | None = None
-        self._trim_due = False  # whether a model was replaced or removed at the last look
+        self._trim_due = False  # whether bundles were read or models dropped at the last look
         self._put_opened(default, self._folder.stamp(default))
         for name in names:
             if name != default:
@@ -135,6 +135,7 @@ class Registry:
     def refresh(self) -> None:
         """Look at the folder: open added bundles, read changed ones again, drop removed ones.
 
+        The content of bundles that no request has asked for yet is checked, once.
         A change takes effect at the second look that finds the same files. A model that cannot be
         loaded keeps its old version, and is tried again when its files change again.
 
@@ -144,12 +145,17 @@ class Registry:
         changes = self._folder.changes({name: each.stamp for name, each in self.entries.items()})
         for name, stamp in changes.items():
             self._follow(name, stamp)
-        for name, entry in self.entries.items():
-            if not (entry.is_checked or entry.model or entry.failure):
-                self._check(name)
-        if self._trim_due and not changes:
+        unchecked = [
+            name
+            for name, entry in self.entries.items()
+            if not (entry.is_checked or entry.model or entry.failure)
+        ]
+        for name in unchecked:
+            self._check(name)
+        is_idle = not (changes or unchecked)
+        if self._trim_due and is_idle:
             trim_heap(threading.Barrier(1))
-        self._trim_due = bool(changes)
+        self._trim_due = not is_idle
 
     def reload(self, name: str) -> Model:
         """Read a model's bundle again and replace the model.
