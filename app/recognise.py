@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal, NamedTuple, Protocol
 
@@ -87,10 +87,8 @@ def ensure_decoded(image: ImageInput, options: Options) -> Upload:
 
 
 def is_passthrough(upload: Upload, options: Options) -> bool:
-    """Tell whether a grey 28x28 image goes to the network without any preparation."""
-    if options.polarity == "dark-on-light" or not is_grey_28x28(upload):
-        return False
-    return options.preprocess == "none" or is_mnist_shaped(upload)
+    """Tell whether an image goes to the network without any preparation or warning."""
+    return options.polarity != "dark-on-light" and is_mnist_shaped(upload)
 
 
 def read_image(image: ImageInput, options: Options, *, record: bool = False) -> PreparedImage:
@@ -111,7 +109,10 @@ def read_image(image: ImageInput, options: Options, *, record: bool = False) -> 
     upload = ensure_decoded(image, options)
     prepared: tuple[NetworkInput, ...]
     if options.preprocess == "none":
-        prepared = (as_is(upload, polarity=options.polarity),)
+        unprepared = as_is(upload, polarity=options.polarity)
+        if not are_mnist_shaped(unprepared.pixels[None])[0]:
+            unprepared = replace(unprepared, warnings=(UNPLACED,))
+        prepared = (unprepared,)
     else:
         with options.working_memory(working_bytes(upload)):
             prepared = candidates(upload, polarity=options.polarity, record=record)
@@ -164,12 +165,11 @@ def recognise_many(
             time would keep waiting for each other.
     """
     began = time.perf_counter()
-    with numpy_lock:
-        all_pass = isinstance(images, np.ndarray) and bool(_passthrough(images, options).all())
-    if isinstance(images, np.ndarray) and all_pass:
-        batch = _Batch(images, [_PIXELS_SUMMARY] * len(images), [1] * len(images), (), {})
-    else:
-        batch = _read_each(images, options)
+    batch = None
+    if isinstance(images, np.ndarray):
+        with numpy_lock:
+            batch = _take_unprepared(images, options)
+    batch = batch or _read_each(images, options)
     preparation_s = (time.perf_counter() - began) / max(1, len(batch.counts))
     predictions, chosen = _run(batch.pixels, batch.counts, batch.fallbacks, model, numpy_lock)
     summaries = [batch.summaries[candidate] for candidate in chosen]
@@ -205,6 +205,11 @@ def predict(images: Sequence[PreparedImage], model: Model) -> list[Prediction]:
 _cached_summary = lru_cache(maxsize=256)(InputSummary)
 _NO_IMAGES, _NO_PROBABILITIES = (np.empty((0, SIDE), np.uint8),), np.empty((0, 10), np.float32)
 _PIXELS_SUMMARY = _cached_summary(SIDE, SIDE, "pixels", "light-on-dark", ())
+UNPLACED = (
+    "The digit does not have the size and place that digits have in MNIST (20 pixels, centred), so"
+    ' it may be misread; "preprocess": "auto" prepares it.'
+)
+_UNPLACED_SUMMARY = _cached_summary(SIDE, SIDE, "pixels", "light-on-dark", (UNPLACED,))
 
 
 class _Batch(NamedTuple):
@@ -225,11 +230,23 @@ class _Batch(NamedTuple):
     errors: dict[int, DigitscopeError]
 
 
+def _take_unprepared(images: Pixels, options: Options) -> _Batch | None:
+    """Return a batch of `[N, 28, 28]` as it is, or None if an image must be prepared."""
+    if options.polarity == "dark-on-light":
+        return None
+    shaped = are_mnist_shaped(images)
+    if options.preprocess == "auto" and not shaped.all():
+        return None
+    summaries = [_PIXELS_SUMMARY if each else _UNPLACED_SUMMARY for each in shaped.tolist()]
+    return _Batch(images, summaries, [1] * len(images), (), {})
+
+
 def _read_each(images: Images, options: Options) -> _Batch:
     """Decode and prepare images one by one: only one decoded photo is in memory at a time."""
     read = [_read_or_error(image, options) for image in images]
     plain = [image for image in read if isinstance(image, _Plain)]
-    passes = iter(_passthrough(_stack([image.pixels for image in plain]), options).tolist())
+    shaped = are_mnist_shaped(_stack([image.pixels for image in plain]))
+    passes = iter((shaped & (options.polarity != "dark-on-light")).tolist())
     inputs = list[NDArray[np.uint8]]()
     summaries, counts, fallbacks = list[InputSummary](), list[int](), list[int]()
     errors = dict[int, DigitscopeError]()
@@ -291,15 +308,6 @@ def _prepare_or_error(upload: Upload, options: Options) -> "_Prepared | Digitsco
         [_summarise(upload, each.polarity, each.warnings) for each in read.candidates],
         [index for index, each in enumerate(read.candidates) if each.fallback],
     )
-
-
-def _passthrough(images: Pixels, options: Options) -> NDArray[np.bool_]:
-    """Return `is_passthrough` for each of `[N, 28, 28]` plain images."""
-    if options.polarity == "dark-on-light":
-        return np.zeros(len(images), np.bool_)
-    if options.preprocess == "none":
-        return np.ones(len(images), np.bool_)
-    return are_mnist_shaped(images)
 
 
 def _stack(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:

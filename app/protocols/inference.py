@@ -1,18 +1,19 @@
 """Runs the models for the inference protocols: finds the version, recognises pixels or files."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from fastapi import Depends
 from numpy.typing import NDArray
 from starlette.requests import Request
 
-from app.errors import NotFoundError
+from app.errors import DigitscopeError, NotFoundError
 from app.inference.model import Model
 from app.inference.runtime import Pixels
 from app.predictions import BatchResult
-from app.recognise import Options
+from app.recognise import Images, Options, Preprocess
 from app.web.http.disconnect import disconnected
 from app.web.service import Service
 
@@ -24,6 +25,22 @@ VERSION_PARAMETER: dict[str, Any] = {
     "description": "The version that is served, such as `3`; another version gives 404.",
     "schema": {"type": "string"},
 }
+
+
+MAX_NAMED = 5  # images that a warning names; it counts the others
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """The answers of a model for a batch of `N` images.
+
+    Attributes:
+        probabilities: float32 `[N, 10]`.
+        warnings: Sentences on what may make answers wrong, each with the images it is about.
+    """
+
+    probabilities: NDArray[np.float32]
+    warnings: list[str]
 
 
 async def _version(request: Request) -> str | None:
@@ -57,36 +74,67 @@ async def find_model(service: Service, name: str, version: str | None) -> Model:
 
 
 async def recognise_pixels(
-    request: Request, service: Service, model: Model, pixels: Pixels
-) -> NDArray[np.float32]:
-    """Return probabilities `[N, 10]` for pixels `[N, 28, 28]`, which are not prepared."""
-    options = Options(preprocess="none")
-    parts = await service.recognise_many(
-        pixels, model, options, _probabilities, disconnected=disconnected(request)
-    )
-    return np.concatenate(parts)
+    request: Request, service: Service, model: Model, pixels: Pixels, preprocess: Preprocess
+) -> Recognised:
+    """Return the answers for pixels `[N, 28, 28]`.
+
+    Raises:
+        BlankImageError: An image that is prepared shows no ink; the message names its index.
+    """
+    if preprocess == "auto":
+        images = np.rint(pixels).astype(np.uint8)
+        return await _recognise(request, service, model, images, service.file_options)
+    return await _recognise(request, service, model, pixels, Options(preprocess="none"))
 
 
 async def recognise_files(
     request: Request, service: Service, model: Model, files: Sequence[bytes]
-) -> NDArray[np.float32]:
-    """Return probabilities `[N, 10]` for image files, which are prepared.
+) -> Recognised:
+    """Return the answers for image files, which are prepared.
 
     Raises:
         DigitscopeError: The error of the first unreadable file, with its index in the message.
     """
-    options = service.file_options
+    return await _recognise(request, service, model, list(files), service.file_options)
+
+
+async def _recognise(
+    request: Request, service: Service, model: Model, images: Images, options: Options
+) -> Recognised:
     parts = await service.recognise_many(
-        list(files), model, options, lambda result: result, disconnected=disconnected(request)
+        images, model, options, _columns, disconnected=disconnected(request)
     )
-    before = 0  # files in earlier parts, all readable
+    before = 0  # images in earlier parts, all readable
+    warnings: dict[str, list[int]] = {}
     for part in parts:
         for index, error in part.errors.items():
             error.detail = f"Element {before + index}: {error.detail}"
             raise error
-        before += len(part.predictions)
-    return np.concatenate([_probabilities(part) for part in parts])
+        for warning, indices in part.warnings.items():
+            warnings.setdefault(warning, []).extend(before + index for index in indices)
+        before += len(part.probabilities)
+    probabilities = np.concatenate([part.probabilities for part in parts])
+    return Recognised(probabilities, [_about(*item) for item in warnings.items()])
 
 
-def _probabilities(result: BatchResult) -> NDArray[np.float32]:
-    return result.predictions.probabilities
+class _Columns(NamedTuple):
+    """What a response needs of a part of a batch: also the indices of the images of a warning."""
+
+    probabilities: NDArray[np.float32]
+    warnings: dict[str, list[int]]
+    errors: dict[int, DigitscopeError]
+
+
+def _columns(result: BatchResult) -> _Columns:
+    warnings: dict[str, list[int]] = {}
+    for index, summary in enumerate(result.summaries):
+        for warning in summary.warnings:
+            warnings.setdefault(warning, []).append(index)
+    return _Columns(result.predictions.probabilities, warnings, result.errors)
+
+
+def _about(warning: str, indices: Sequence[int]) -> str:
+    """Return a warning with the indices of its images."""
+    named = ", ".join(map(str, indices[:MAX_NAMED]))
+    more = f" and {len(indices) - MAX_NAMED} more" if len(indices) > MAX_NAMED else ""
+    return f"{'Images' if len(indices) > 1 else 'Image'} {named}{more}: {warning}"

@@ -32,6 +32,7 @@ from app.web.responses.openapi_errors import protocol_error_responses
 from app.web.responses.openapi_requests import ADMIN_SECURITY, oip_body
 from app.web.schemas.protocols import (
     InferenceResponse,
+    InputMetadata,
     ModelConfig,
     ModelMetadata,
     ModelNames,
@@ -45,6 +46,7 @@ from app.web.schemas.protocols import (
 )
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
+SCALE = "0..255 or 0..1"  # the ranges of pixels that the input accepts
 EXTENSIONS = ["binary_tensor_data", "classification", "model_repository"]
 _VERSION_PATH = "/models/{model}/versions/{version}"
 _VERSION_EXTRA = {"parameters": [VERSION_PARAMETER]}
@@ -153,7 +155,14 @@ async def metadata(model: str, service: ServiceDep, version: VersionDep) -> Mode
         name=model,
         versions=[str(served.bundle.metadata.version)],
         platform="tensorflow_keras",
-        inputs=[TensorMetadata(name=INPUT, datatype="UINT8", shape=[-1, 28, 28, 1])],
+        inputs=[
+            InputMetadata(
+                name=INPUT,
+                datatype="UINT8",
+                shape=[-1, 28, 28, 1],
+                parameters={"scale": SCALE},
+            )
+        ],
         outputs=[
             TensorMetadata(name=PROBABILITIES, datatype="FP32", shape=[-1, 10]),
             TensorMetadata(name=DIGIT, datatype="INT64", shape=[-1]),
@@ -232,8 +241,9 @@ async def model_ready(model: str, service: ServiceDep, version: VersionDep) -> M
 async def infer(request: Request, model: str, service: ServiceDep, version: VersionDep) -> Response:
     """Take one tensor `image`; return the tensors `probabilities` and `digit`.
 
-    - `UINT8` or `FP32` of shape `[-1, 28, 28, 1]`, `[-1, 28, 28]` or `[-1, 784]`: pixels, 0..255,
-      ink high. They go to the network unchanged.
+    - `UINT8` or `FP32` of shape `[-1, 28, 28, 1]`, `[-1, 28, 28]` or `[-1, 784]`: pixels, 0..255 or
+      0..1, ink high. They are not prepared, unless the parameter `preprocess` is `auto`. With the
+      parameter `scale` `model`, numbers of any range go to the network as they are.
     - `BYTES` of shape `[-1]`: image files, as base64 in JSON. They are prepared as by `/predict`.
 
     Tensors may be JSON or binary, in the request and in the response.
@@ -247,7 +257,9 @@ async def infer(request: Request, model: str, service: ServiceDep, version: Vers
         service.limits.max_batch_items,
     )
     if inference.pixels is not None:
-        probabilities = await recognise_pixels(request, service, served, inference.pixels)
+        recognised = await recognise_pixels(
+            request, service, served, inference.pixels, inference.preprocess
+        )
     else:
-        probabilities = await recognise_files(request, service, served, inference.files)
-    return write_response(request, served.bundle.metadata, inference, probabilities)
+        recognised = await recognise_files(request, service, served, inference.files)
+    return write_response(request, served.bundle.metadata, inference, recognised)

@@ -18,6 +18,9 @@ from app.errors import UndecodableError
 from app.inference.runtime import Pixels
 from app.protocols import tensors
 from app.protocols.encoding import compressed_response, json_response, read_json, shorten, to_json
+from app.protocols.inference import Recognised
+from app.protocols.input_options import InputOptions, parse_input_options, parse_parameters
+from app.recognise import Preprocess
 from app.web.requests.parsing import without_gc
 
 LENGTH_HEADER = "inference-header-content-length"
@@ -53,12 +56,14 @@ class ParsedInferRequest:
         pixels: `[N, 28, 28]`, or None if the request has files.
         files: Image files; empty if the request has pixels.
         outputs: The outputs that the client asks for, in order.
+        preprocess: Whether pixels are prepared.
     """
 
     id: str | None
     pixels: Pixels | None
     files: Sequence[bytes]
     outputs: Sequence[RequestedOutput]
+    preprocess: Preprocess = "none"
 
 
 @without_gc
@@ -82,11 +87,13 @@ def parse_request(content: bytes, length_header: str | None, max_files: int) -> 
     inputs = message.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise UndecodableError(f"Expected 'inputs' with one tensor, named {INPUT!r}.")
-    pixels, files = _parse_input(inputs[0], raw, max_files)
+    options = parse_input_options(parse_parameters(message), parse_parameters(inputs[0]))
+    pixels, files = _parse_input(inputs[0], raw, max_files, options)
     request_id = message.get("id")
     if request_id is not None and not isinstance(request_id, str):
         raise UndecodableError("'id' must be a string.")
-    return ParsedInferRequest(request_id, pixels, files, _parse_outputs(message))
+    outputs = _parse_outputs(message)
+    return ParsedInferRequest(request_id, pixels, files, outputs, options.preprocess)
 
 
 def _parse_length(header: str | None, body_length: int) -> int:
@@ -109,7 +116,7 @@ def _parse_raw_image(content: bytes) -> tuple[Pixels | None, Sequence[bytes]]:
 
 
 def _parse_input(
-    tensor: Mapping[str, Any], raw: bytes, max_files: int
+    tensor: Mapping[str, Any], raw: bytes, max_files: int, options: InputOptions
 ) -> tuple[Pixels | None, Sequence[bytes]]:
     name, datatype, shape = (tensor.get(key) for key in ("name", "datatype", "shape"))
     if name != INPUT:
@@ -119,18 +126,18 @@ def _parse_input(
             f"The datatype {shorten(datatype)} is not supported; expected {', '.join(DATATYPES)}."
         )
     shape = _parse_shape(shape)
-    size = _parse_parameters(tensor).get("binary_data_size")
+    size = parse_parameters(tensor).get("binary_data_size")
     if (size is None) == ("data" not in tensor):
         raise UndecodableError("Expected either 'data' or the parameter 'binary_data_size'.")
     if size is None:
-        return _parse_data(tensor["data"], datatype, shape, max_files)
+        return _parse_data(tensor["data"], datatype, shape, max_files, options)
     if type(size) is not int or size != len(raw):
         raise UndecodableError(
             f"'binary_data_size' is {shorten(size)}, but {len(raw)} bytes follow the JSON."
         )
     if datatype == "BYTES":
         return None, tensors.unpack_strings(raw, tensors.count_files(shape, max_files))
-    return tensors.to_pixels(tensors.from_bytes(raw, datatype, shape)), ()
+    return tensors.to_pixels(tensors.from_bytes(raw, datatype, shape), options.scale), ()
 
 
 def _parse_shape(shape: Any) -> list[int]:
@@ -146,25 +153,21 @@ def _parse_shape(shape: Any) -> list[int]:
 
 
 def _parse_data(
-    data: Any, datatype: str, shape: Sequence[int], max_files: int
+    data: Any, datatype: str, shape: Sequence[int], max_files: int, options: InputOptions
 ) -> tuple[Pixels | None, Sequence[bytes]]:
     if datatype != "BYTES":
         values = tensors.from_lists(data, shape)
-        if datatype == "UINT8" and values.dtype.kind == "f":
-            raise UndecodableError("UINT8 data must be integers.")
-        pixels = tensors.to_pixels(values)
-        return pixels.astype(np.uint8) if datatype == "UINT8" else pixels, ()
+        if datatype == "UINT8":
+            if values.dtype.kind == "f" or (
+                values.size and not 0 <= values.min() <= values.max() <= 255
+            ):
+                raise UndecodableError("UINT8 data must be integers from 0 to 255.")
+            values = values.astype(np.uint8)
+        return tensors.to_pixels(values, options.scale), ()
     count = tensors.count_files(shape, max_files)
     if not isinstance(data, list) or len(data) != count:
         raise UndecodableError(f"BYTES data must be a list of {count} strings, as its shape says.")
     return None, [tensors.decode_base64(text) for text in data]
-
-
-def _parse_parameters(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    parameters = value.get("parameters", {})
-    if not isinstance(parameters, dict):
-        raise UndecodableError("'parameters' must be an object.")
-    return parameters
 
 
 def _all_outputs(*, binary: bool) -> list[RequestedOutput]:
@@ -172,7 +175,7 @@ def _all_outputs(*, binary: bool) -> list[RequestedOutput]:
 
 
 def _parse_outputs(message: Mapping[str, Any]) -> Sequence[RequestedOutput]:
-    binary = _parse_parameters(message).get("binary_data_output") is True
+    binary = parse_parameters(message).get("binary_data_output") is True
     entries = message.get("outputs")
     if not entries:
         return _all_outputs(binary=binary)
@@ -188,7 +191,7 @@ def _parse_outputs(message: Mapping[str, Any]) -> Sequence[RequestedOutput]:
         # One output listed thousands of times would make a response of gigabytes.
         if any(name == output.name for output in outputs):
             raise UndecodableError(f"The output {name!r} is listed twice.")
-        parameters = _parse_parameters(entry)
+        parameters = parse_parameters(entry)
         classes = parameters.get("classification", 0)
         if type(classes) is not int or classes < 0 or (classes and name == DIGIT):
             raise UndecodableError(
@@ -203,7 +206,7 @@ def write_response(
     request: Request,
     metadata: Metadata,
     inference: ParsedInferRequest,
-    probabilities: NDArray[np.float32],
+    recognised: Recognised,
 ) -> Response:
     """Return the response with the requested outputs, in the order of the request.
 
@@ -211,11 +214,11 @@ def write_response(
         request: The HTTP request; it may accept compression.
         metadata: Metadata of the model.
         inference: The inference request.
-        probabilities: float32 `[N, 10]`.
+        recognised: The answers; their warnings become a parameter of the response.
     """
     entries, raw = [], b""
     for output in inference.outputs:
-        datatype, shape, data, content = _encode_output(output, probabilities)
+        datatype, shape, data, content = _encode_output(output, recognised.probabilities)
         entry: dict[str, Any] = {"name": output.name, "datatype": datatype, "shape": shape}
         if output.binary:
             entry["parameters"] = {"binary_data_size": len(content)}
@@ -223,13 +226,15 @@ def write_response(
         else:
             entry["data"] = data
         entries.append(entry)
-    message = {
+    message: dict[str, Any] = {
         "model_name": metadata.name,
         "model_version": str(metadata.version),
         "outputs": entries,
     }
     if inference.id is not None:
         message["id"] = inference.id
+    if recognised.warnings:
+        message["parameters"] = {"warnings": " ".join(recognised.warnings)}
     if not any(output.binary for output in inference.outputs):
         return json_response(request, message)
     head = to_json(message)

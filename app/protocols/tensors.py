@@ -17,22 +17,30 @@ from numpy.typing import NDArray
 
 from app.errors import TooLargeError, UndecodableError
 from app.inference.runtime import Pixels
+from app.protocols.input_options import Scale
 
 SIDE = 28
 # Datatypes of pixels: names of the Open Inference Protocol, and NumPy's dtypes, little-endian.
 PIXEL_TYPES: Mapping[str, np.dtype[Any]] = {"UINT8": np.dtype("u1"), "FP32": np.dtype("<f4")}
 MAX_DIMENSIONS = 4  # [N, 28, 28, 1], the deepest shape of a batch of digits
+# Pixels of 0..1 are often computed as x/255, so that their maximum may be above 1 by rounding.
+MAX_SCALED = 1.001
+# A picture of 0..255 has brighter ink than this. Pixels with a smaller maximum were scaled in
+# another way, such as to mean 0 and variance 1.
+MIN_WHITE = 32
 _LENGTH = struct.Struct("<I")  # length of an element of a BYTES tensor, before its bytes
 
 
-def to_pixels(values: NDArray[np.generic]) -> Pixels:
+def to_pixels(values: NDArray[np.generic], scale: Scale = "auto") -> Pixels:
     """Return pixels `[N, 28, 28]` from `[N, 28, 28, 1]`, `[N, 28, 28]` or `[N, 784]`.
 
     Args:
-        values: Numbers, 0..255, ink high.
+        values: Numbers, ink high. With the scale `auto`, their maximum tells whether they are
+            0..255 or 0..1; the result is 0..255.
+        scale: With `model`, the numbers stay as they are.
 
     Raises:
-        UndecodableError: The shape is another, N is 0, or a value is no pixel.
+        UndecodableError: The shape is another, N is 0, or the numbers have neither scale.
     """
     shape = values.shape
     if len(shape) < 2 or shape[1:] not in ((SIDE, SIDE, 1), (SIDE, SIDE), (SIDE * SIDE,)):
@@ -42,12 +50,34 @@ def to_pixels(values: NDArray[np.generic]) -> Pixels:
     if not shape[0]:
         raise UndecodableError("The tensor holds no image: its first dimension is 0.")
     if values.dtype.kind not in "iuf":
-        raise UndecodableError("Expected numbers from 0 to 255.")
-    low, high = values.min(), values.max()
-    if not (low >= 0 and high <= 255):  # also true for NaN
-        raise UndecodableError(f"Expected pixel values from 0 to 255, got {low:g} to {high:g}.")
+        raise UndecodableError("Expected numbers from 0 to 255, or from 0 to 1.")
     pixels = np.ascontiguousarray(values.reshape(-1, SIDE, SIDE))
-    return pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
+    pixels = pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
+    factor = _factor(pixels, scale)
+    # At most MAX_SCALED before: clipped, the result is at most 255.
+    return pixels if factor == 1 else np.minimum(pixels, 1) * pixels.dtype.type(factor)
+
+
+def _factor(pixels: Pixels, scale: Scale) -> int:
+    """Return the factor that brings pixels to the scale of the network: 1 or 255.
+
+    Raises:
+        UndecodableError: With the scale `auto`, the pixels are neither 0..255 nor 0..1. With
+            `model`, one is no finite number.
+    """
+    low, high = float(pixels.min()), float(pixels.max())  # NaN if there is one
+    if scale == "model":
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise UndecodableError("Expected finite numbers, got NaN, infinity or too large ones.")
+        return 1
+    if low >= 0 and high <= MAX_SCALED:
+        return 255
+    if low >= 0 and MIN_WHITE < high <= 255:
+        return 1
+    raise UndecodableError(
+        f"Expected pixel values from 0 to 255 or from 0 to 1, ink high, got {low:g} to {high:g}. If"
+        ' the network expects these numbers, send the parameter "scale": "model".'
+    )
 
 
 def from_lists(data: Any, shape: Sequence[int] | None = None) -> NDArray[np.generic]:

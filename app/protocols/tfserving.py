@@ -19,6 +19,8 @@ from app.protocols.inference import (
     recognise_files,
     recognise_pixels,
 )
+from app.protocols.input_options import Scale, parse_input_options, parse_parameters
+from app.recognise import Preprocess
 from app.web.dependencies import ServiceDep
 from app.web.requests.parsing import parse, without_gc
 from app.web.responses.openapi_errors import protocol_error_responses
@@ -54,11 +56,13 @@ class ParsedPredictRequest:
 
     Attributes:
         response_key: Key of the probabilities in the response: `predictions` or `outputs`.
+        preprocess: Whether pixels are prepared.
         pixels: `[N, 28, 28]`, or None if the request has files.
         files: Image files; empty if the request has pixels.
     """
 
     response_key: str
+    preprocess: Preprocess
     pixels: Pixels | None
     files: Sequence[bytes]
 
@@ -92,9 +96,11 @@ async def predict(
 ) -> Response:
     """Take images in row format (`instances`) or column format (`inputs`); return probabilities.
 
-    An image is either 28 rows of 28 numbers, 0..255, ink high, each number optionally in a list of
-    its own, or `{"b64": "..."}` with an image file, which is prepared as by `/predict`. The
-    response has one row of ten probabilities for each image.
+    An image is either 28 rows of 28 numbers, 0..255 or 0..1, ink high, each number optionally in a
+    list of its own, or `{"b64": "..."}` with an image file, which is prepared as by `/predict`.
+    Numbers are not prepared unless `parameters` has `"preprocess": "auto"`; with
+    `"scale": "model"`, numbers of any range go to the network as they are. The response has one row
+    of ten probabilities for each image.
     """
     served = await find_model(service, model, version)
     parsed = await parse(
@@ -104,10 +110,15 @@ async def predict(
         service.limits.max_batch_items,
     )
     if parsed.pixels is not None:
-        rows = await recognise_pixels(request, service, served, parsed.pixels)
+        recognised = await recognise_pixels(
+            request, service, served, parsed.pixels, parsed.preprocess
+        )
     else:
-        rows = await recognise_files(request, service, served, parsed.files)
-    return json_response(request, {parsed.response_key: rows.tolist()})
+        recognised = await recognise_files(request, service, served, parsed.files)
+    answer: dict[str, Any] = {parsed.response_key: recognised.probabilities.tolist()}
+    if recognised.warnings:
+        answer["warnings"] = recognised.warnings
+    return json_response(request, answer)
 
 
 @router.get(
@@ -204,10 +215,12 @@ def parse_request(content: bytes, max_files: int) -> ParsedPredictRequest:
     if ("instances" in message) == ("inputs" in message):
         raise UndecodableError("Expected exactly one of 'instances' and 'inputs'.")
     if "instances" in message:
-        images = _row_images(message["instances"])
-        return ParsedPredictRequest("predictions", *_parse_images(images, max_files))
-    images = _column_images(message["inputs"])
-    return ParsedPredictRequest("outputs", *_parse_images(images, max_files))
+        key, images = "predictions", _row_images(message["instances"])
+    else:
+        key, images = "outputs", _column_images(message["inputs"])
+    options = parse_input_options(parse_parameters(message))
+    parsed = _parse_images(images, max_files, options.scale)
+    return ParsedPredictRequest(key, options.preprocess, *parsed)
 
 
 def _row_images(instances: Any) -> list[Any]:
@@ -239,10 +252,12 @@ def _unwrap_input(value: Any) -> Any:
     return value[INPUT]
 
 
-def _parse_images(images: list[Any], max_files: int) -> tuple[Pixels | None, Sequence[bytes]]:
+def _parse_images(
+    images: list[Any], max_files: int, scale: Scale
+) -> tuple[Pixels | None, Sequence[bytes]]:
     """Return the pixels or the files of images that are all of the same kind."""
     if not isinstance(images[0], dict):
-        return tensors.to_pixels(tensors.from_lists(images)), ()
+        return tensors.to_pixels(tensors.from_lists(images), scale), ()
     tensors.check_file_count(len(images), max_files)
     return None, [_parse_file(image) for image in images]
 

@@ -42,7 +42,14 @@ def test_server_and_models_are_described(client: triton.InferenceServerClient) -
     assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
     metadata = client.get_model_metadata("classic", str(PUBLISHED))
     assert metadata["versions"] == [str(PUBLISHED)]
-    assert metadata["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, 28, 28, 1]}]
+    assert metadata["inputs"] == [
+        {
+            "name": "image",
+            "datatype": "UINT8",
+            "shape": [-1, 28, 28, 1],
+            "parameters": {"scale": "0..255 or 0..1"},
+        }
+    ]
     assert [output["name"] for output in metadata["outputs"]] == ["probabilities", "digit"]
     assert client.get_model_config("classic")["max_batch_size"] == 0
     index = {entry["name"]: entry["state"] for entry in client.get_model_repository_index()}

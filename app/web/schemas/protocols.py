@@ -69,13 +69,19 @@ class TensorMetadata(BaseModel):
     shape: list[int] = Field(description="Sizes of the dimensions; -1 is any size.")
 
 
+class InputMetadata(TensorMetadata):
+    """An input of a model, with the ranges of numbers that it accepts."""
+
+    parameters: dict[str, str] = Field(description="`scale`: the ranges of numbers.")
+
+
 class ModelMetadata(BaseModel):
     """The version, the inputs and the outputs of a model."""
 
     name: str
     versions: list[str]
     platform: str
-    inputs: list[TensorMetadata]
+    inputs: list[InputMetadata]
     outputs: list[TensorMetadata]
 
 
@@ -105,7 +111,11 @@ class InputTensor(BaseModel):
     shape: list[int]
     datatype: str = Field(description="`UINT8`, `FP32` or `BYTES`.")
     parameters: dict[str, Any] | None = Field(
-        None, description="`binary_data_size`: length in bytes of a tensor after the JSON."
+        None,
+        description=(
+            "`binary_data_size`: length in bytes of a tensor after the JSON. `scale` and"
+            " `preprocess` as in the request's `parameters`."
+        ),
     )
     data: list[Any] | None = Field(
         None, description="The values in row-major order, as nested lists or one flat list."
@@ -130,7 +140,12 @@ class InferenceRequest(BaseModel):
 
     id: str | None = Field(None, description="Name of the request; the response repeats it.")
     parameters: dict[str, Any] | None = Field(
-        None, description="`binary_data_output`: send all outputs as raw bytes instead of JSON."
+        None,
+        description=(
+            "`binary_data_output`: send all outputs as raw bytes instead of JSON. `scale`: `auto`"
+            " (default; 0..255 or 0..1) or `model` (numbers go to the network as they are)."
+            " `preprocess`: `none` (default) or `auto`, which prepares pixels as `/predict` does."
+        ),
     )
     inputs: list[InputTensor] = Field(description="One tensor.")
     outputs: list[WantedOutput] | None = Field(
@@ -154,6 +169,9 @@ class InferenceResponse(BaseModel):
     model_name: str
     model_version: str
     id: str | None = None
+    parameters: dict[str, str] | None = Field(
+        None, description="`warnings`: what may make answers wrong, if anything."
+    )
     outputs: list[OutputTensor]
 
 
@@ -243,6 +261,14 @@ class PredictRequest(BaseModel):
     signature_name: str | None = Field(None, description="`serving_default`, or left out.")
     instances: list[Any] | None = Field(None, description="The images in row format.")
     inputs: Any = Field(None, description="The images in column format.")
+    parameters: dict[str, Any] | None = Field(
+        None,
+        description=(
+            "`scale`: `auto` (default; 0..255 or 0..1) or `model` (numbers go to the network as"
+            " they are). `preprocess`: `none` (default) or `auto`, which prepares pixels as"
+            " `/predict` does."
+        ),
+    )
 
 
 class PredictResponse(BaseModel):
@@ -250,3 +276,6 @@ class PredictResponse(BaseModel):
 
     predictions: list[list[float]] | None = Field(None, description="For the row format.")
     outputs: list[list[float]] | None = Field(None, description="For the column format.")
+    warnings: list[str] | None = Field(
+        None, description="What may make answers wrong; absent if nothing is unusual."
+    )
