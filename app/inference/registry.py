@@ -158,7 +158,7 @@ class Registry:
         self._trim_due = not is_idle
 
     def reload(self, name: str) -> Model:
-        """Read a model's bundle again and replace the model.
+        """Read a model's bundle again, or one that was just added, and replace the model.
 
         Requests that have already begun finish with the old model.
 
@@ -168,7 +168,8 @@ class Registry:
                 model stays.
             NotReadyError: The service is shutting down.
         """
-        self.find_entry(name)
+        if name not in self._folder.names():
+            self.find_entry(name)  # raises, unless its files were there at the last look
         model = self._read_and_load(name)
         if model is None:
             self._compiling.run(name)

@@ -156,6 +156,17 @@ def test_added_changed_and_removed_bundles_take_effect(small_models: Path) -> No
     assert not registry.entries["default"].failure
 
 
+def test_added_bundle_can_be_loaded_at_once(small_models: Path) -> None:
+    """A reload by request takes a bundle that the watcher has not read yet."""
+    registry = Registry(small_models, "default", interpreters=1)
+    registry.load()
+    add_bundle(small_models, "other", version=2)
+    assert registry.reload("other").bundle.metadata.version == 2
+    for name in ("nowhere", "../models/other", "", "."):
+        with pytest.raises(NotFoundError):
+            registry.reload(name)
+
+
 def test_files_that_are_being_written_are_not_read(small_models: Path) -> None:
     """A bundle is read when its files are the same in two looks at the folder."""
     registry = Registry(small_models, "default", interpreters=1)
