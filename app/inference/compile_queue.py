@@ -5,7 +5,7 @@ Knows models by name; knows nothing of what compiling does.
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from app.errors import NotReadyError
 
@@ -22,7 +22,11 @@ class CompileQueue:
         self._last: dict[str, Future[None]] = {}  # the last compilation of each model
 
     def start(self, name: str) -> "Future[None]":
-        """Queue a model, unless it waits already; return its future.
+        """Queue a model, unless it waits already.
+
+        Returns:
+            A future that is done when the model is served. It raises a `BundleError` if it cannot
+            be, and is cancelled if the queue is closed before.
 
         Raises:
             NotReadyError: The queue is closed.
@@ -37,18 +41,6 @@ class CompileQueue:
                 self._executor = ThreadPoolExecutor(1, thread_name_prefix="compile")
             self._last[name] = self._executor.submit(self._compile_bundle, name)
             return self._last[name]
-
-    def run(self, name: str) -> None:
-        """Compile a model and wait for the end.
-
-        Raises:
-            BundleError: It cannot be compiled.
-            NotReadyError: The queue was closed before.
-        """
-        try:
-            self.start(name).result()
-        except CancelledError as error:
-            raise NotReadyError("The service is shutting down.") from error
 
     def wait_for(self, name: str) -> None:
         """Wait for the last compilation of a model, if there was one."""

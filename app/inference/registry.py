@@ -8,6 +8,7 @@ knows nothing of requests.
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -166,15 +167,24 @@ class Registry:
             NotFoundError: There is no such model.
             BundleError: The bundle is damaged, or its files do not give the same answers; the old
                 model stays.
-            NotReadyError: The service is shutting down.
+        """
+        if compilation := self.begin_reload(name):
+            compilation.result()
+        return self.get(name)
+
+    def begin_reload(self, name: str) -> "Future[None] | None":
+        """Do what `reload` does, but do not wait for the compiler.
+
+        Returns:
+            None if the new model is served; else a future that is done when it has been compiled.
+
+        Raises:
+            NotFoundError: As `reload`.
+            BundleError: As `reload`; the future raises it, too.
         """
         if name not in self._folder.names():
             self.find_entry(name)  # raises, unless its files were there at the last look
-        model = self._read_and_load(name)
-        if model is None:
-            self._compiling.run(name)
-            model = self.get(name)
-        return model
+        return self._compiling.start(name) if self._read_and_load(name) is None else None
 
     def close(self) -> None:
         """Stop following the folder; wait for the compilation that runs, and drop the others."""

@@ -115,7 +115,7 @@ async def load(request: Request, model: str, service: ServiceDep) -> Response:
     Needs the admin token. Does the same as `POST /models/{model}/reload`.
     """
     service.admin.check(request)
-    await service.reload_pool.run(service.registry.reload, model)
+    await service.reload(model)
     return json_response(request, {})
 
 

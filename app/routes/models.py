@@ -59,5 +59,5 @@ async def reload_model(request: Request, model: str, service: ServiceDep) -> Mod
     """
     service.admin.check(request)
     registry = service.registry
-    await service.reload_pool.run(registry.reload, model)
+    await service.reload(model)
     return model_summary(registry.find_entry(model), default=model == registry.default)

@@ -4,6 +4,7 @@ Knows models, thread pools and metrics. Knows nothing of HTTP requests: callers 
 that returns when their client disconnects (`app.cancellation.Disconnected`).
 """
 
+import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -127,6 +128,21 @@ class Service:
             return self.registry.get(name)
         self.registry.find_bundle(name or self.registry.default)
         return await self.reload_pool.run(self.registry.get, name)
+
+    async def reload(self, name: str) -> None:
+        """Serve the bundle that is in the folder from now on.
+
+        While it is compiled, the thread for loading models is free for others.
+
+        Raises:
+            NotFoundError: There is no model of this name.
+            BundleError: The bundle is damaged; the old model stays.
+            QueueFullError: Too many loads are waiting.
+        """
+        compilation = await self.reload_pool.run(self.registry.begin_reload, name)
+        if compilation:
+            # Shielded, because a client that leaves must not cancel what other clients wait for.
+            await asyncio.shield(asyncio.wrap_future(compilation))
 
     async def recognise(
         self,

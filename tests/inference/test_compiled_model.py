@@ -107,12 +107,15 @@ def test_threads_do_not_disturb_each_other(classic: Model, digits: Digits) -> No
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorFlow's own, on its way to LiteRT
 def test_bundle_without_a_compiled_model_is_compiled_at_start(tmp_path: Path) -> None:
-    """A bundle without a compiled model is compiled: first not ready, then served."""
+    """A bundle without a compiled model is compiled at start and at a reload, and then served."""
     folder = tmp_path / "model" / "classic"
     shutil.copytree(REPOSITORY / "model" / "classic", folder)
     (folder / COMPILED_FILE).unlink()
     seal(folder, Metadata.model_validate_json((folder / "metadata.json").read_text()))
-    settings = Settings(model_dir=folder.parent, default_model="classic")
+    token = "the admin token"
+    settings = Settings(
+        model_dir=folder.parent, default_model="classic", admin_token=token, deadline_s=60
+    )
     with TestClient(create_app(settings)) as client:
         early = client.post("/predict", files={"file": sample_png(7)})
         assert early.status_code == 503
@@ -122,6 +125,10 @@ def test_bundle_without_a_compiled_model_is_compiled_at_start(tmp_path: Path) ->
         made = service.registry.wait_for("classic")
         assert isinstance(made.runtime, LiteRtRuntime)
         assert client.get("/readyz").status_code == 200
+        headers = {"Authorization": f"Bearer {token}"}
+        reloaded = client.post("/models/classic/reload", headers=headers)
+        assert (reloaded.status_code, reloaded.json()["state"]) == (200, "ready")
+        assert service.registry.get("classic") is not made
         answer = client.post("/predict", files={"file": sample_png(7)}).json()
     assert (answer["digit"], answer["verdict"]) == (7, "digit")
 
