@@ -307,7 +307,7 @@ def _row(name: str, phases: Sequence[Phase], alone: Sequence[Phase]) -> list[str
         f"{rate:.1f}",
         f"{rate / statistics.median(phase.rate for phase in alone):.0%}",
         f"{right / service_cpu_s:.2f}",
-        f"{service_cpu_s / wall_s:.1f} + {sender_cpu_s / wall_s:.1f}",
+        f"{service_cpu_s / wall_s:.2f} + {sender_cpu_s / wall_s:.2f}",
         f"{sum(reply.status == 503 for reply in first) / len(first):.0%}",
         f"{sum(reply.status == 504 for reply in accepted) / max(1, len(accepted)):.1%}",
         str(sum(reply.status not in (200, 503, 504) for reply in replies)),
