@@ -2,6 +2,7 @@
 
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +33,19 @@ def memory_mb(server: Server) -> float:
 def peak_mb(server: Server) -> float:
     """Return the peak resident memory of a server since its start, in MB."""
     return process_mb(server.process.pid, "VmHWM")
+
+
+def tree_mb(server: Server) -> float:
+    """Return the memory of a server and its descendants, in MB; shared pages count once."""
+    total, processes = 0, [server.process.pid]
+    while processes:
+        folder = Path(f"/proc/{processes.pop()}")
+        with suppress(OSError, ValueError):  # the process has ended
+            for tasks in folder.glob("task/*/children"):
+                processes += map(int, tasks.read_text().split())
+            rollup = (folder / "smaps_rollup").read_text()
+            total += int(rollup.partition("\nPss:")[2].split()[0])
+    return total / 1024
 
 
 def process_mb(process: int, field: str = "VmRSS") -> float:
