@@ -8,6 +8,7 @@ docs/reliability.md. Reads memory from /proc, so it needs Linux.
 
 import base64
 import json
+import multiprocessing
 import socket
 import tempfile
 import threading
@@ -16,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ from app.settings import REPOSITORY
 from benchmarks.page import fill, table
 from tests.forms import encode
 from tests.server.footprint import tree_mb
-from tests.server.process import PATIENCE_S, Server, serving
+from tests.server.process import PATIENCE_S, Client, Server, serving
 
 PAGE = REPOSITORY / "docs" / "reliability.md"
 BODIES = 300
@@ -76,30 +78,42 @@ def _measure(server: Server, path: str, content_type: str, body: bytes) -> list[
     head += f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     request, done = head.encode() + body, threading.Event()
     before = tree_mb(server)
-    peak, waits = [before], [0.0]
+    peak = [before]
 
     def watch() -> None:
         while not done.wait(POLL_S):
             peak.append(tree_mb(server))
 
-    def probe() -> None:
-        while not done.wait(POLL_S):
-            began = time.perf_counter()
-            server.get("/livez")
-            waits.append(1000 * (time.perf_counter() - began))
-
-    watchers = [threading.Thread(target=watch), threading.Thread(target=probe)]
-    for thread in watchers:
-        thread.start()
+    watcher = threading.Thread(target=watch)
+    # Probes come from a process of their own: here they would wait for the threads of the crowd.
+    ours, theirs = multiprocessing.Pipe()
+    prober = multiprocessing.get_context("spawn").Process(target=_probe, args=(server.port, theirs))
+    prober.start()
+    ours.recv()
+    watcher.start()
     with ThreadPoolExecutor(BODIES) as clients:
         statuses = Counter(clients.map(lambda _: _status(server.port, request), range(BODIES)))
     done.set()
-    for thread in watchers:
-        thread.join()
+    watcher.join()
+    ours.send("end")
+    waits = ours.recv()
+    prober.join()
     refused = [statuses.pop(status, 0) for status in (503, 504, 0)]
     wait = f"{np.percentile(waits, 50):.0f}, at most {max(waits):.0f}"
     numbers = [statuses.total(), *refused, round(before), round(max(peak))]
     return [*map(str, numbers), wait]
+
+
+def _probe(port: int, pipe: Connection) -> None:
+    """Ask for `/livez` until the pipe says so; then send how long each response took, in ms."""
+    client, waits = Client(port), list[float]()
+    client.get("/livez")
+    pipe.send("ready")
+    while not pipe.poll(POLL_S):
+        began = time.perf_counter()
+        client.get("/livez")
+        waits.append(1000 * (time.perf_counter() - began))
+    pipe.send(waits)
 
 
 def _status(port: int, request: bytes) -> int:
