@@ -8,6 +8,7 @@ from app.web.dependencies import ImageQueryDep, ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.http.fast_routes import FastRoute
 from app.web.http.problem_details import problem_members
+from app.web.requests.body import check_wait
 from app.web.requests.images import begin_many, read_one
 from app.web.responses.openapi_errors import batch_error_responses, image_error_responses
 from app.web.responses.openapi_requests import many_images_body, one_image_body
@@ -32,6 +33,7 @@ async def predict(request: Request, query: ImageQueryDep, service: ServiceDep) -
     The verdict says whether the prediction can be trusted: `digit`, `unsure` or `not-a-digit`.
     """
     model = await service.model(query.model)
+    check_wait(request, service.prediction_pool)
     image = await read_one(request, service.limits)
     text = await service.recognise(
         image,
@@ -57,6 +59,7 @@ async def predict_batch(request: Request, query: ImageQueryDep, service: Service
     An image that cannot be read has `{"error": ...}` in the list; the others are not affected.
     """
     model = await service.model(query.model)
+    check_wait(request, service.prediction_pool)
     images, arrivals = await begin_many(request, service.limits)
 
     def write(result: BatchResult) -> bytes:

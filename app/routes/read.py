@@ -5,6 +5,7 @@ from fastapi import APIRouter, Request
 from app.page_reading import read_page
 from app.web.dependencies import ImageQueryDep, ServiceDep
 from app.web.http.disconnect import disconnected
+from app.web.requests.body import check_wait
 from app.web.requests.images import read_one
 from app.web.responses.openapi_errors import image_error_responses
 from app.web.responses.openapi_requests import one_image_body
@@ -29,6 +30,7 @@ async def read(request: Request, query: ImageQueryDep, service: ServiceDep) -> P
     always prepared: `preprocess=none` gives 422.
     """
     model = await service.model(query.model)
+    check_wait(request, service.inspection_pool)
     image = await read_one(request, service.limits)
     page = await service.inspection_pool.run_until(
         disconnected(request),

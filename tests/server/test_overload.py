@@ -79,6 +79,22 @@ def test_photos_that_would_be_late_are_refused(tmp_path: Path) -> None:
         assert server.metric("digitscope_rejections_total", reason="deadline") == 0
 
 
+def test_body_of_a_refused_photo_is_not_asked_for(tmp_path: Path) -> None:
+    """Under overload a client that waits for "100 Continue" gets 503 before it sends its photo."""
+    head = (
+        f"Host: x\r\nExpect: 100-continue\r\nContent-Length: {len(PHOTO)}\r\nX-Request-Timeout: 1"
+    )
+    request = f"POST /predict HTTP/1.1\r\nContent-Type: image/jpeg\r\n{head}\r\n\r\n"
+    with serving(tmp_path, threads=1, max_queue=100, deadline_s=4) as server, ExitStack() as load:
+        server.ask(body=PHOTO)
+        for _ in range(40):
+            load.enter_context(_hold(server, "/predict", PHOTO, "image/jpeg"))
+        eventually(lambda: server.metric("digitscope_rejections_total", reason="wait") > 0)
+        with socket.create_connection(("127.0.0.1", server.port), PATIENCE_S) as connection:
+            connection.sendall(request.encode())
+            assert connection.recv(13) == b"HTTP/1.1 503 "
+
+
 def test_small_arrays_use_the_whole_queue(tmp_path: Path) -> None:
     """As many clients as the queue is long send one digit each, and none is refused."""
     array = npy(sample_pixels(4)[None])

@@ -89,6 +89,23 @@ class BoundedThreadPool:
             return
         raise self._too_late(wait, excess, work)
 
+    @property
+    def has_queue(self) -> bool:
+        """Return whether calls wait for a thread."""
+        return self._pending > self.threads
+
+    def check_wait(self) -> None:
+        """Raise if one more call like those that wait would end after the deadline of this task.
+
+        Raises:
+            ExpectedWaitError: It would.
+        """
+        wait = self._workload.wait()
+        work = self.threads * wait / max(1, self._pending)
+        excess = wait + work - USABLE_TIME * seconds_left()
+        if self.has_queue and excess > 0:
+            raise self._too_late(wait, excess, work)
+
     def stalled_for(self) -> float:
         """Return the seconds since a call last finished while calls are pending; 0 if idle."""
         return time.monotonic() - self._last_progress if self._pending else 0.0
@@ -155,7 +172,7 @@ class BoundedThreadPool:
         """
         self._last_progress = time.monotonic()
         self._workload.end_step(kind)
-        return self._pending > self.threads
+        return self.has_queue
 
     def close(self) -> None:
         """Drop the queued calls; do not wait for those that run."""

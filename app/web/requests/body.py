@@ -15,6 +15,7 @@ from app.errors import (
     UnsupportedMediaTypeError,
 )
 from app.imaging.formats import MEDIA_TYPE_ALIASES
+from app.web.execution.thread_pool import BoundedThreadPool
 
 UNHELD_BYTES = 1 << 16  # bytes of a body that the memory budget does not count
 # Bytes held for each byte of a body: the body itself, and what is read from it.
@@ -92,6 +93,18 @@ def media_type(request: Request, accepted: Collection[str]) -> str:
             valid=list(accepted),
         )
     return kind
+
+
+def check_wait(request: Request, pool: BoundedThreadPool) -> None:
+    """Refuse a large body before it is read, if the work on it would have to wait too long.
+
+    To read the body of every photo that is refused under overload takes time from the others.
+
+    Raises:
+        ExpectedWaitError: The threads of `pool` are busy for too long.
+    """
+    if pool.has_queue and (content_length(request) or 0) > UNHELD_BYTES:
+        pool.check_wait()
 
 
 async def read_chunks(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:

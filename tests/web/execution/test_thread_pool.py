@@ -85,6 +85,24 @@ async def test_call_that_would_end_too_late_is_refused() -> None:
     pool.close()
 
 
+async def test_wait_is_known_before_the_call_is() -> None:
+    """A request can be refused before its body is read: if calls like those ahead were late."""
+    pool, go = await measured_pool(1, 0.2), threading.Event()
+    pool.check_wait()
+    calls = [asyncio.create_task(pool.run_until(stay, WORK, go.wait, 30)) for _ in range(10)]
+    await asyncio.sleep(0)
+
+    async def check() -> None:
+        pool.check_wait()
+
+    await asyncio.create_task(with_seconds_left(60, check))
+    with pytest.raises(ExpectedWaitError, match="10 requests"):
+        await asyncio.create_task(with_seconds_left(1, check))
+    go.set()
+    assert all(await asyncio.gather(*calls))
+    pool.close()
+
+
 async def test_call_that_need_not_wait_is_never_refused() -> None:
     """A free thread takes a call even if its kind has been too slow until now."""
     pool = await measured_pool(2, 0.2)
