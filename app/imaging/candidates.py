@@ -17,7 +17,7 @@ from app.imaging.passthrough import (
     longer_side,
 )
 from app.imaging.polarity import DetectedPolarity, Polarity
-from app.imaging.prepare import as_is, prepare, prepare_fully
+from app.imaging.prepare import as_is, pass_through, prepare_variants
 from app.imaging.stages import NetworkInput
 
 # Smallest range of grey levels of a 28x28 image without detected ink that is still offered as it
@@ -37,7 +37,8 @@ def candidates(
       digit as it is better than the preprocessing finds it, so the preprocessed one is the
       fallback.
     - An upload of doubtful polarity, such as a digit cropped to its ink, is offered in both.
-    - Every other upload has one: the preprocessed one.
+    - Every other upload has the preprocessed one, with its variants
+      (`app.imaging.prepare.prepare_variants`).
 
     Args:
         upload: The decoded image.
@@ -47,15 +48,15 @@ def candidates(
     Raises:
         BlankImageError: There is no ink on the image.
     """
+    if unchanged := pass_through(upload, polarity=polarity, record=record):
+        return (unchanged,)
     grey_28x28 = is_grey_28x28(upload)
     prepared: tuple[NetworkInput, ...] = ()
     try:
-        prepared = (prepare(upload, polarity=polarity, record=record),)
+        prepared = prepare_variants(upload, polarity=polarity, record=record)
     except BlankImageError:
         if not grey_28x28 or np.ptp(upload.pixels) < MIN_RANGE:
             raise
-    if prepared and prepared[0].passthrough:
-        return prepared
     if not grey_28x28:
         return (*prepared, *_other_polarity(upload, prepared[0]))
     polarities: tuple[DetectedPolarity, ...] = (
@@ -80,6 +81,6 @@ def _other_polarity(upload: Upload, prepared: NetworkInput) -> tuple[NetworkInpu
         return ()
     light = prepared.polarity == "light-on-dark"
     try:
-        return (prepare_fully(upload, polarity="dark-on-light" if light else "light-on-dark"),)
+        return prepare_variants(upload, polarity="dark-on-light" if light else "light-on-dark")
     except BlankImageError:
         return ()

@@ -4,24 +4,29 @@ MNIST's own preparation (`app.imaging.mnist_form`) expects clean ink. The stages
 what people upload: both polarities, shadows, ruled lines, specks, colours, pens of every width.
 """
 
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from app.cancellation import check_cancelled
-from app.errors import InvalidInputError
+from app.errors import BlankImageError, InvalidInputError
 from app.imaging.components import find_components, select_writing, stroke_mask
 from app.imaging.decode import Upload
 from app.imaging.filters import Grey, grow
 from app.imaging.ink import Ink, extract_ink, remove_ruled_lines, to_grey
 from app.imaging.mnist_form import to_mnist_form
 from app.imaging.passthrough import SIDE, is_mnist_shaped
-from app.imaging.polarity import DetectedPolarity, Polarity, measure_polarity
+from app.imaging.polarity import BIMODAL, DetectedPolarity, Polarity, measure_polarity
 from app.imaging.stages import OPTIONAL_STAGES, NetworkInput, Placement, StageRecorder
 
 IDENTITY = Placement(1.0, 1.0, 0.0, 0.0)  # the placement of an image that was not moved
 # Width of all writing, in heights of its tallest component, above which it may be several digits.
 MAX_SINGLE_WIDTH = 1.8
+MAX_STROKES = 2  # lines; on a photo, more are ruling
+LINES_REMOVED = "Lines across the image were taken for ruling and were removed."
 
 
 def prepare(
@@ -82,6 +87,25 @@ def prepare_fully(
 
     Arguments, result and errors are those of `prepare`.
     """
+    return prepare_variants(upload, polarity=polarity, skip=skip, record=record)[0]
+
+
+def prepare_variants(
+    upload: Upload,
+    *,
+    polarity: Polarity = "auto",
+    skip: AbstractSet[str] = frozenset(),
+    record: bool = False,
+) -> tuple[NetworkInput, ...]:
+    """Run every stage that is not skipped, and offer what else the image may show.
+
+    In a tight crop, a straight stroke looks like a ruled line, and a thick one like the background.
+    The first variant is the result of all stages. If they removed lines from an image of two grey
+    levels, or no more than two lines from another, a variant keeps these. If they subtracted an
+    uneven background from an image of two levels, a variant takes the background as even.
+
+    Arguments and errors are those of `prepare`.
+    """
     recorder = StageRecorder(record)
     grey, parameters = to_grey(upload)
     recorder.add(
@@ -99,28 +123,85 @@ def prepare_fully(
         grey if chosen == "light-on-dark" else 255 - grey,
         {"polarity": chosen, **evidence.rounded()},
     )
+    two_levels = evidence.explained >= BIMODAL
+    page = _Page(upload, chosen, polarity == "auto" and evidence.doubtful, two_levels, skip)
+    ink, uneven = _extract(grey, chosen, skip, recorder)
+    variants = list(_place(page, ink, recorder))
+    if uneven and two_levels:
+        with suppress(BlankImageError):
+            even, _ = _extract(grey, chosen, skip | {"background"}, StageRecorder(False))
+            variants += _place(page, even, StageRecorder(False))
+    return tuple(variants)
+
+
+@dataclass(frozen=True)
+class _Page:
+    """What the later stages need of an upload besides its ink."""
+
+    upload: Upload
+    polarity: DetectedPolarity
+    doubtful: bool
+    two_levels: bool
+    skip: AbstractSet[str]
+
+
+def _extract(
+    grey: Grey, polarity: DetectedPolarity, skip: AbstractSet[str], recorder: StageRecorder
+) -> tuple[Ink, bool]:
+    """Return the ink, and whether the background was uneven."""
     check_cancelled()
-    ink, parameters = extract_ink(grey, chosen, flatten="background" not in skip)
-    white = max(1.0, 1.2 * ink.peak)
-    recorder.add("background", OPTIONAL_STAGES["background"], ink.amount, parameters, white)
+    ink, parameters = extract_ink(grey, polarity, flatten="background" not in skip)
+    recorder.add("background", OPTIONAL_STAGES["background"], ink.amount, parameters, _white(ink))
     check_cancelled()
-    writing, parameters, warnings = clean(ink, enabled="clean" not in skip)
-    recorder.add("clean", OPTIONAL_STAGES["clean"], writing, parameters, white)
+    return ink, parameters["ground"] == "uneven"
+
+
+def _white(ink: Ink) -> float:
+    """Return the amount of ink that is drawn white in the pictures of the stages."""
+    return max(1.0, 1.2 * ink.peak)
+
+
+def _place(page: _Page, ink: Ink, recorder: StageRecorder) -> Iterator[NetworkInput]:
+    """Clean the ink and bring it into MNIST's form.
+
+    Lines that may be strokes are kept in a second result, and the first becomes the fallback: ink
+    across a whole page is far from any digit, so ruling that is kept is refused.
+    """
+    without, lines = remove_ruled_lines(ink) if "clean" not in page.skip else (ink, 0)
+    may_be_strokes = lines > 0 and (page.two_levels or lines <= MAX_STROKES)
+    cleaned = _finish(page, without, {"lines": lines}, recorder)
+    if not may_be_strokes:
+        yield cleaned
+        return
+    yield replace(cleaned, warnings=(LINES_REMOVED, *cleaned.warnings), fallback=True)
+    yield _finish(page, ink, {"lines": 0}, StageRecorder(False))
+
+
+def _finish(
+    page: _Page,
+    ink: Ink,
+    parameters: Mapping[str, object],
+    recorder: StageRecorder,
+) -> NetworkInput:
+    """Select the writing, and scale and centre it."""
+    check_cancelled()
+    writing, dropped, warnings = clean(ink, enabled="clean" not in page.skip)
+    recorder.add("clean", OPTIONAL_STAGES["clean"], writing, {**parameters, **dropped}, _white(ink))
     pixels, placement = to_mnist_form(
         writing,
         max(2.0, ink.box_threshold),
-        upload.factor,
-        skip=skip,
+        page.upload.factor,
+        skip=page.skip,
         recorder=recorder,
     )
     return NetworkInput(
         pixels,
-        chosen,
+        page.polarity,
         False,
         placement,
         tuple(recorder.stages),
         tuple(warnings),
-        doubtful=polarity == "auto" and evidence.doubtful,
+        doubtful=page.doubtful,
     )
 
 
@@ -143,11 +224,11 @@ def as_is(upload: Upload, *, polarity: Polarity = "auto") -> NetworkInput:
     return NetworkInput(pixels, assumed, False, IDENTITY)
 
 
-def clean(ink: Ink, *, enabled: bool) -> tuple[Grey, dict[str, object], list[str]]:
-    """Keep the ink of the writing; remove ruled lines, frames and specks.
+def clean(ink: Ink, *, enabled: bool) -> tuple[Grey, Mapping[str, object], list[str]]:
+    """Keep the ink of the writing; remove frames and specks.
 
     Args:
-        ink: The ink of the whole image.
+        ink: The ink of the whole image, without ruled lines.
         enabled: If False, all ink that is at least faint is kept.
 
     Returns:
@@ -156,8 +237,6 @@ def clean(ink: Ink, *, enabled: bool) -> tuple[Grey, dict[str, object], list[str
     """
     if not enabled:
         return np.where(grow(ink.amount > ink.faint), ink.amount, 0), {"skipped": True}, []
-    ink, lines = remove_ruled_lines(ink)
-    check_cancelled()
     components = find_components(ink, stroke_mask(ink))
     writing, dropped = select_writing(components)
     warnings = []
@@ -170,4 +249,4 @@ def clean(ink: Ink, *, enabled: bool) -> tuple[Grey, dict[str, object], list[str
             )
     # One pixel more on each side keeps the grey edges of the strokes.
     mask = grow(components.mask_of(writing))
-    return np.where(mask, ink.amount, 0), {"lines": lines, **dropped}, warnings
+    return np.where(mask, ink.amount, 0), dropped, warnings

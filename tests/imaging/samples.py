@@ -241,6 +241,18 @@ def placed_large(digit: Pixels, rng: np.random.Generator) -> bytes:
     return encode(placed(digit, rng, int(rng.integers(25, 29))))
 
 
+def thick_crop(digit: Pixels, rng: np.random.Generator) -> bytes:
+    """A digit written with a felt pen, cropped to its ink, with soft edges."""
+    ink = Image.fromarray(digit).filter(ImageFilter.MaxFilter(3))
+    crop = Image.fromarray(
+        np.round(tight(np.asarray(ink, np.float32) / 255) * 255).astype(np.uint8)
+    )
+    scale = int(rng.integers(4, 8))
+    large = crop.resize((crop.width * scale, crop.height * scale), Image.Resampling.BICUBIC)
+    grey = (20 + np.asarray(large, np.float32) * 0.84).astype(np.uint8)
+    return encode(grey if rng.random() < 0.5 else 255 - grey)
+
+
 KINDS: dict[str, Callable[[Pixels, np.random.Generator], bytes]] = {
     made.__name__: made
     for made in (
@@ -253,6 +265,7 @@ KINDS: dict[str, Callable[[Pixels, np.random.Generator], bytes]] = {
         tiny,
         scanned,
         full_frame,
+        thick_crop,
         placed_small,
         off_centre,
         placed_large,

@@ -4,12 +4,14 @@ from dataclasses import astuple
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from app.errors import BlankImageError
 from app.imaging.candidates import candidates
 from app.imaging.decode import decode, from_pixels
-from app.imaging.prepare import prepare
+from app.imaging.prepare import LINES_REMOVED, prepare
 from app.inference.model import Model
+from app.inference.registry import Registry
 from app.page_reading import read_page
 from app.recognise import Options, recognise
 from tests.conftest import Digits
@@ -63,6 +65,42 @@ def test_one_stroke_from_edge_to_edge_is_ink(axis: int, side: int) -> None:
     page[(slice(None),) * axis + (slice(side // 2, side // 2 + 3),)] = 0
     prepared = prepare(from_pixels(page))
     assert prepared.pixels.max() > 200
+
+
+# Corners of digits whose strokes are straight, in a grid of 9 columns and 13 rows.
+STRAIGHT = {
+    2: [[(0, 3), (2, 0), (6, 0), (8, 3), (0, 13), (9, 13)]],
+    4: [[(6, 0), (0, 8), (9, 8)], [(6, 0), (6, 13)]],
+    7: [[(0, 0), (9, 0), (3, 13)]],
+    9: [[(7, 4), (4, 6), (1, 4), (2, 1), (5, 0), (7, 2), (7, 13)]],
+}
+
+
+@pytest.mark.parametrize("label", STRAIGHT)
+@pytest.mark.parametrize("unit", [8, 14, 25])
+def test_straight_strokes_of_a_crop_are_no_ruling(
+    label: int, unit: int, registry: Registry
+) -> None:
+    """A thin straight stroke across a crop stays: no model gives a sure wrong answer."""
+    margin = unit // 2
+    page = Image.new("L", (9 * unit + 2 * margin, 13 * unit + 2 * margin), 255)
+    for corners in STRAIGHT[label]:
+        points = [(x * unit + margin, y * unit + margin) for x, y in corners]
+        ImageDraw.Draw(page).line(points, fill=0, width=max(2, unit // 4), joint="curve")
+    for name in ("classic", "compact"):
+        found = recognise(encode(np.asarray(page)), registry.get(name), Options())
+        assert found.digit == label or found.verdict != "digit"
+        assert not found.prepared.warnings
+
+
+def test_removed_lines_are_a_warning(classic: Model, digits: Digits) -> None:
+    """A digit on a printed line is read without it, and the answer says so."""
+    page = np.full((200, 300), 255, np.uint8)
+    page[20:160, 80:220] -= np.round(255 * enlarge(digits.images[3], 140)).astype(np.uint8)
+    page[120:122] = 0
+    found = recognise(encode(page), classic, Options())
+    assert found.digit == digits.labels[3]
+    assert LINES_REMOVED in found.prepared.warnings
 
 
 def test_cropped_digits_are_read_in_both_polarities(classic: Model, digits: Digits) -> None:
