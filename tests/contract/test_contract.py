@@ -62,7 +62,7 @@ def test_every_response_is_documented_for_long(server: Server, tmp_path: Path) -
 def test_refusals_of_every_route_are_documented(tmp_path: Path) -> None:
     """With API keys and a rate limit, each route gives only documented refusals."""
     settings = {"admin_token": "the admin token", "rate_limit_per_s": 50}
-    with serving(tmp_path, api_keys="the admin token", **settings) as server:
+    with serving(tmp_path, api_keys="the key of a client", **settings) as server:
         document = server.get("/openapi.json", X_API_Key="the admin token").json
         for path, operations in document["paths"].items():
             for method, operation in operations.items():
