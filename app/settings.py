@@ -74,8 +74,8 @@ class Settings(BaseSettings):
         ge=64,
         description=(
             "Memory in MiB that the requests of one process share: half for request bodies of more"
-            " than 64 KiB, half for decoding and preparing images. A body that does not fit gets"
-            " 503, an image waits. The process takes about 140 MiB in addition."
+            " than 64 KiB, which count twice, half for decoding and preparing images. A body that"
+            " does not fit gets 503, an image waits. The process takes about 140 MiB in addition."
         ),
     )
     max_batch_items: int = Field(
