@@ -93,8 +93,9 @@ class RequestTimer:
         return self.reason is not None and self._task is not None and self._task.uncancel() == 0
 
     def end(self) -> None:
-        """Stop the timer."""
+        """Stop the timer for good."""
         self._timer.cancel()
+        self._due = 0.0  # a wait that ends later starts no timer
 
     def _end_wait(self) -> None:
         now = time.monotonic()
@@ -132,6 +133,7 @@ class RequestTimer:
         if self.reason is None:
             self._wait_for_next(now, min(delays))
         elif self._task:
+            self.end()
             self._task.cancel()
 
     def _check_window(self, now: float) -> float:
