@@ -36,7 +36,8 @@ def candidates(
       MNIST's size and place, and fog, stripes or lines cover the rest: there the network reads the
       digit as it is better than the preprocessing finds it, so the preprocessed one is the
       fallback.
-    - An upload of doubtful polarity, such as a digit cropped to its ink, is offered in both.
+    - An upload of doubtful polarity, such as a digit cropped to its ink, is offered in both; the
+      other one is the fallback if there is little doubt.
     - Every other upload has the preprocessed one, with its variants
       (`app.imaging.prepare.prepare_variants`).
 
@@ -76,11 +77,13 @@ def _against(prepared: NetworkInput, unprepared: tuple[NetworkInput, ...]) -> Ne
 
 
 def _other_polarity(upload: Upload, prepared: NetworkInput) -> tuple[NetworkInput, ...]:
-    """Return the upload preprocessed in the other polarity if the first one is doubtful."""
-    if not prepared.doubtful:
+    """Return the upload preprocessed in the other polarity if the first one is in doubt."""
+    if prepared.doubt == "none":
         return ()
     light = prepared.polarity == "light-on-dark"
     try:
-        return prepare_variants(upload, polarity="dark-on-light" if light else "light-on-dark")
+        others = prepare_variants(upload, polarity="dark-on-light" if light else "light-on-dark")
     except BlankImageError:
         return ()
+    weak = prepared.doubt == "weak"
+    return tuple(replace(other, fallback=other.fallback or weak) for other in others)

@@ -11,6 +11,8 @@ from app.imaging.page_size import is_page
 
 DetectedPolarity = Literal["dark-on-light", "light-on-dark"]
 Polarity = Literal["auto", "dark-on-light", "light-on-dark"]
+# Whether the other polarity is not tried, is the fallback, or competes.
+Doubt = Literal["none", "weak", "strong"]
 
 EVIDENCE_SIDE = 160  # longer side, in pixels, of the reduced image; strokes are still visible
 BORDER_WIDTH = 0.04  # width of the border, as a share of the shorter side
@@ -54,13 +56,16 @@ class PolarityEvidence:
         return "light-on-dark" if self.skewness > 0 else "dark-on-light"
 
     @property
-    def doubtful(self) -> bool:
-        """Return whether the image should be tried in both polarities.
+    def doubt(self) -> Doubt:
+        """Return how the other polarity should be tried.
 
-        It should if the skewness is low and the border does not clearly confirm its sign.
+        There is doubt if the skewness is low and the border does not clearly confirm its sign:
+        `strong` if the border contradicts it, else `weak`.
         """
-        confirmed = (self.light_border - 0.5) * -np.sign(self.skewness) >= CLEAR_BORDER - 0.5
-        return not confirmed and abs(self.skewness) < CLEAR_SKEWNESS
+        confirmation = (self.light_border - 0.5) * -np.sign(self.skewness)
+        if confirmation >= CLEAR_BORDER - 0.5 or abs(self.skewness) >= CLEAR_SKEWNESS:
+            return "none"
+        return "weak" if confirmation > 0 else "strong"
 
     def rounded(self) -> dict[str, float]:
         """Return the measurements rounded to three decimals, for the stage report."""

@@ -19,7 +19,7 @@ from app.imaging.filters import Grey, grow
 from app.imaging.ink import Ink, extract_ink, remove_ruled_lines, to_grey
 from app.imaging.mnist_form import to_mnist_form
 from app.imaging.passthrough import SIDE, is_mnist_shaped
-from app.imaging.polarity import BIMODAL, DetectedPolarity, Polarity, measure_polarity
+from app.imaging.polarity import BIMODAL, DetectedPolarity, Doubt, Polarity, measure_polarity
 from app.imaging.stages import OPTIONAL_STAGES, NetworkInput, Placement, StageRecorder
 
 IDENTITY = Placement(1.0, 1.0, 0.0, 0.0)  # the placement of an image that was not moved
@@ -124,7 +124,8 @@ def prepare_variants(
         {"polarity": chosen, **evidence.rounded()},
     )
     two_levels = evidence.explained >= BIMODAL
-    page = _Page(upload, chosen, polarity == "auto" and evidence.doubtful, two_levels, skip)
+    doubt = evidence.doubt if polarity == "auto" else "none"
+    page = _Page(upload, chosen, doubt, two_levels, skip)
     ink, uneven = _extract(grey, chosen, skip, recorder)
     variants = list(_place(page, ink, recorder))
     if uneven and two_levels:
@@ -140,7 +141,7 @@ class _Page:
 
     upload: Upload
     polarity: DetectedPolarity
-    doubtful: bool
+    doubt: Doubt
     two_levels: bool
     skip: AbstractSet[str]
 
@@ -201,7 +202,7 @@ def _finish(
         placement,
         tuple(recorder.stages),
         tuple(warnings),
-        doubtful=page.doubtful,
+        doubt=page.doubt,
     )
 
 

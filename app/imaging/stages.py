@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from app.imaging.polarity import DetectedPolarity
+from app.imaging.polarity import DetectedPolarity, Doubt
 
 # The stages that can be skipped, in order, and what each does.
 OPTIONAL_STAGES = {
@@ -66,7 +66,7 @@ class NetworkInput:
         placement: The map from the 28x28 image to the upload.
         stages: The report of every stage, if it was requested.
         warnings: Sentences on what may make the prediction wrong.
-        doubtful: Whether the upload may have the other polarity.
+        doubt: How likely it is that the upload has the other polarity.
         fallback: Whether this candidate counts only if the others are refused
             (`app.recognise.predict`).
     """
@@ -77,7 +77,7 @@ class NetworkInput:
     placement: Placement
     stages: tuple[Stage, ...] = ()
     warnings: tuple[str, ...] = ()
-    doubtful: bool = False
+    doubt: Doubt = "none"
     fallback: bool = False
 
 
