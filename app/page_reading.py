@@ -43,6 +43,19 @@ class PageDigit:
 
 
 @dataclass(frozen=True)
+class Field:
+    """A printed frame on a page: a box, a field, a comb of cells or a table.
+
+    Attributes:
+        box: Its outline, in pixels of the upload.
+        text: The text in it; the rows of a table are separated by line feeds.
+    """
+
+    box: Box[int]
+    text: str
+
+
+@dataclass(frozen=True)
 class Page:
     """The digits on an image.
 
@@ -50,11 +63,13 @@ class Page:
         upload: The decoded image.
         polarity: Which side was taken as ink.
         lines: The digits of each line from left to right; lines from top to bottom.
+        fields: The printed frames, with the text in each.
     """
 
     upload: Upload
     polarity: DetectedPolarity
     lines: tuple[tuple[PageDigit, ...], ...]
+    fields: tuple[Field, ...]
 
     @property
     def text(self) -> str:
@@ -83,7 +98,8 @@ def read_page(image: ImageInput, model: Model, options: Options) -> Page:
         )
     upload = ensure_decoded(image, options)
     with options.working_memory(working_bytes(upload)):
-        groups, polarity = segment(upload, polarity=options.polarity)
+        found = segment(upload, polarity=options.polarity)
+    groups = found.groups
     pieces = [piece for group in groups for piece in group.segments]
     digits, likelihoods = _read_pieces(pieces, model)
     lines: list[list[PageDigit]] = [[] for _ in range(max(group.line for group in groups) + 1)]
@@ -93,7 +109,20 @@ def read_page(image: ImageInput, model: Model, options: Options) -> Page:
         best = _best_chain(group, likelihoods[start:stop], digits[start:stop])
         lines[group.line] += [digits[start + index] for index in best]
         start = stop
-    return Page(upload, polarity, tuple(tuple(line) for line in lines))
+    read = tuple(tuple(line) for line in lines)
+    fields = tuple(Field(box, _text_inside(box, read)) for box in found.fields)
+    return Page(upload, found.polarity, read, fields)
+
+
+def _text_inside(box: Box[int], lines: tuple[tuple[PageDigit, ...], ...]) -> str:
+    """Return the text of the digits whose middle is inside a box, line by line."""
+    texts = (line_text(tuple(read for read in line if _is_inside(read.box, box))) for line in lines)
+    return "\n".join(text for text in texts if text)
+
+
+def _is_inside(inner: Box[int], outer: Box[int]) -> bool:
+    x, y = inner.x + inner.width / 2, inner.y + inner.height / 2
+    return outer.x <= x < outer.right and outer.y <= y < outer.bottom
 
 
 def _read_pieces(pieces: list[Segment], model: Model) -> tuple[list[PageDigit], list[float]]:

@@ -146,7 +146,7 @@ def extract_ink(
     if polarity == "dark-on-light" and uneven:
         # Dark ink absorbs a share of the light, so its contrast is lower in shadow: compensate.
         above *= 255 / np.maximum(255 - background, MIN_BACKGROUND)
-    ink = _measure(above)
+    ink = measure_ink(above)
     if not _has_writing(ink):
         raise BlankImageError(
             "No ink was found: the strongest strokes differ from the background by"
@@ -173,7 +173,7 @@ def remove_ruled_lines(ink: Ink) -> tuple[Ink, int]:
     """
     amount, lines = subtract_lines(ink.amount, ink.noise)
     if lines:
-        rest = _measure(amount)
+        rest = measure_ink(amount)
         if _has_writing(rest):
             return rest, lines
     return ink, 0
@@ -183,7 +183,7 @@ def _has_writing(ink: Ink) -> bool:
     return ink.peak >= MIN_CONTRAST and ink.peak >= MIN_SIGNAL_TO_NOISE * ink.noise
 
 
-def _measure(above: Grey) -> Ink:
+def measure_ink(above: Grey) -> Ink:
     """Estimate the noise of the background and the thresholds of the ink.
 
     The noise is the median absolute deviation of the background class. Otsu's threshold is taken

@@ -4,7 +4,7 @@ MNIST's own preparation (`app.imaging.mnist_form`) expects clean ink. The stages
 what people upload: both polarities, shadows, ruled lines, specks, colours, pens of every width.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,17 +16,19 @@ from app.errors import BlankImageError, InvalidInputError
 from app.imaging.components import find_components, select_writing, stroke_mask
 from app.imaging.decode import Upload
 from app.imaging.filters import Grey, grow
+from app.imaging.frames import is_framed, remove_frames
 from app.imaging.ink import Ink, extract_ink, remove_ruled_lines, to_grey
 from app.imaging.mnist_form import to_mnist_form
 from app.imaging.passthrough import SIDE, is_mnist_shaped
 from app.imaging.polarity import BIMODAL, DetectedPolarity, Doubt, Polarity, measure_polarity
+from app.imaging.sheet import without_desk
 from app.imaging.stages import OPTIONAL_STAGES, NetworkInput, Placement, StageRecorder
 
 IDENTITY = Placement(1.0, 1.0, 0.0, 0.0)  # the placement of an image that was not moved
 # Width of all writing, in heights of its tallest component, above which it may be several digits.
 MAX_SINGLE_WIDTH = 1.8
 MAX_STROKES = 2  # lines; on a photo, more are ruling
-LINES_REMOVED = "Lines across the image were taken for ruling and were removed."
+PRINT_REMOVED = "Lines or frames on the image were taken for print and were removed."
 
 
 def prepare(
@@ -102,7 +104,8 @@ def prepare_variants(
     In a tight crop, a straight stroke looks like a ruled line, and a thick one like the background.
     The first variant is the result of all stages. If they removed lines from an image of two grey
     levels, or no more than two lines from another, a variant keeps these. If they subtracted an
-    uneven background from an image of two levels, a variant takes the background as even.
+    uneven background from an image of two levels, a variant takes the background as even. If a
+    frame is left around the digit, a variant is without it.
 
     Arguments and errors are those of `prepare`.
     """
@@ -115,6 +118,7 @@ def prepare_variants(
         parameters,
     )
     check_cancelled()
+    grey = without_desk(grey)
     evidence = measure_polarity(grey)
     chosen = evidence.polarity if polarity == "auto" else polarity
     recorder.add(
@@ -127,7 +131,7 @@ def prepare_variants(
     doubt = evidence.doubt if polarity == "auto" else "none"
     page = _Page(upload, chosen, doubt, two_levels, skip)
     ink, uneven = _extract(grey, chosen, skip, recorder)
-    variants = list(_place(page, ink, recorder))
+    variants = _place(page, ink, recorder)
     if uneven and two_levels:
         with suppress(BlankImageError):
             even, _ = _extract(grey, chosen, skip | {"background"}, StageRecorder(False))
@@ -162,20 +166,25 @@ def _white(ink: Ink) -> float:
     return max(1.0, 1.2 * ink.peak)
 
 
-def _place(page: _Page, ink: Ink, recorder: StageRecorder) -> Iterator[NetworkInput]:
+def _place(page: _Page, ink: Ink, recorder: StageRecorder) -> list[NetworkInput]:
     """Clean the ink and bring it into MNIST's form.
 
-    Lines that may be strokes are kept in a second result, and the first becomes the fallback: ink
-    across a whole page is far from any digit, so ruling that is kept is refused.
+    Lines and frames that may be strokes are kept in another result, and the one without them is the
+    fallback: print that is kept is far from any digit and is refused.
     """
     without, lines = remove_ruled_lines(ink) if "clean" not in page.skip else (ink, 0)
-    may_be_strokes = lines > 0 and (page.two_levels or lines <= MAX_STROKES)
-    cleaned = _finish(page, without, {"lines": lines}, recorder)
-    if not may_be_strokes:
-        yield cleaned
-        return
-    yield replace(cleaned, warnings=(LINES_REMOVED, *cleaned.warnings), fallback=True)
-    yield _finish(page, ink, {"lines": 0}, StageRecorder(False))
+    results = [_finish(page, without, {"lines": lines}, recorder)]
+    if lines > 0 and (page.two_levels or lines <= MAX_STROKES):
+        kept = _finish(page, ink, {}, StageRecorder(False))
+        results = [_without_print(results[0]), kept]
+    if any(is_framed(result.pixels) for result in results) and "clean" not in page.skip:
+        unframed, _ = remove_frames(ink)
+        results.append(_without_print(_finish(page, unframed, {}, StageRecorder(False))))
+    return results
+
+
+def _without_print(prepared: NetworkInput) -> NetworkInput:
+    return replace(prepared, warnings=(PRINT_REMOVED, *prepared.warnings), fallback=True)
 
 
 def _finish(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from app.boxes import Box
 from app.cancellation import check_cancelled
 from app.errors import BlankImageError
 from app.imaging.components import (
@@ -21,9 +22,11 @@ from app.imaging.components import (
 )
 from app.imaging.decode import Upload
 from app.imaging.filters import Grey, Mask
+from app.imaging.frames import Frame, remove_frames
 from app.imaging.ink import Ink, extract_ink, remove_ruled_lines, to_grey
 from app.imaging.mnist_form import to_mnist_form
 from app.imaging.polarity import DetectedPolarity, Polarity, measure_polarity
+from app.imaging.sheet import without_desk
 
 MAX_GROUPS = 400  # stroke groups on a page; handwriting has fewer, a texture more
 MAX_SEGMENTS = 600  # segments on a page, after which groups are no longer cut
@@ -73,6 +76,21 @@ class StrokeGroup:
 
 
 @dataclass(frozen=True)
+class Segmentation:
+    """What is on a page.
+
+    Attributes:
+        groups: The stroke groups in reading order: lines from the top, groups from the left.
+        polarity: Which side was taken as ink.
+        fields: The printed frames, in pixels of the upload.
+    """
+
+    groups: tuple[StrokeGroup, ...]
+    polarity: DetectedPolarity
+    fields: tuple[Box[int], ...]
+
+
+@dataclass(frozen=True)
 class _Box:
     """A bounding box, in pixels of the page, and the labels of the components in it."""
 
@@ -91,26 +109,23 @@ class _Box:
         return self.right - self.left
 
 
-def segment(
-    upload: Upload, *, polarity: Polarity = "auto"
-) -> tuple[tuple[StrokeGroup, ...], DetectedPolarity]:
+def segment(upload: Upload, *, polarity: Polarity = "auto") -> Segmentation:
     """Find the stroke groups of a page.
 
     Args:
         upload: The decoded image.
         polarity: Whether the ink is dark or light; `auto` detects it.
 
-    Returns:
-        The groups in reading order (lines from the top, groups from the left), and the polarity.
-
     Raises:
         BlankImageError: There is no ink on the image.
     """
     grey, _ = to_grey(upload)
     check_cancelled()
+    grey = without_desk(grey)
     chosen = measure_polarity(grey).polarity if polarity == "auto" else polarity
     ink, _ = extract_ink(grey, chosen)
     check_cancelled()
+    ink, frames = remove_frames(ink)
     ink, _ = remove_ruled_lines(ink)
     check_cancelled()
     components = find_components(ink, stroke_mask(ink))
@@ -119,14 +134,20 @@ def segment(
     boxes = _group_strokes(_component_boxes(components))[:MAX_GROUPS]
     groups: list[StrokeGroup] = []
     segments = 0
-    for line, line_boxes in enumerate(_text_lines(boxes)):
+    for line, line_boxes in enumerate(_text_lines(boxes, frames)):
         for box in line_boxes:
             check_cancelled()
             cut = segments < MAX_SEGMENTS
             group = _segment_group(box, line, components, ink, upload.factor, cut=cut)
             groups.append(group)
             segments += len(group.segments)
-    return tuple(groups), chosen
+    fields = tuple(_on_upload(frame, upload.factor) for frame in frames)
+    return Segmentation(tuple(groups), chosen, fields)
+
+
+def _on_upload(frame: Frame, factor: int) -> Box[int]:
+    left, top, width, height = frame.left, frame.top, frame.width, frame.height
+    return Box(left * factor, top * factor, width * factor, height * factor)
 
 
 def _component_boxes(components: Components) -> list[_Box]:
@@ -208,19 +229,21 @@ def _union(first: _Box, second: _Box) -> _Box:
     )
 
 
-def _text_lines(boxes: list[_Box]) -> list[list[_Box]]:
+def _text_lines(boxes: list[_Box], frames: tuple[Frame, ...]) -> list[list[_Box]]:
     """Sort boxes into text lines, from the top, each from the left.
 
     A box joins the line whose last box it overlaps most vertically, if by at least 40 % of the
-    lower of the two. Comparing with the last box only lets a line slope.
+    lower of the two. Comparing with the last box only lets a line slope. A box in a frame counts as
+    as high as its row of cells, because digits stand at any height in a cell.
     """
+    extents = {box: _extent(box, frames) for box in boxes}
     lines: list[list[_Box]] = []
     for box in sorted(boxes, key=lambda box: box.left):
         best, best_overlap = None, MIN_LINE_OVERLAP
         for line in lines:
-            last = line[-1]
-            shared = min(box.bottom, last.bottom) - max(box.top, last.top)
-            overlap = shared / min(box.height, last.height)
+            (top, bottom), (last_top, last_bottom) = extents[box], extents[line[-1]]
+            shared = min(bottom, last_bottom) - max(top, last_top)
+            overlap = shared / min(bottom - top, last_bottom - last_top)
             if overlap > best_overlap:
                 best, best_overlap = line, overlap
         if best is None:
@@ -228,6 +251,13 @@ def _text_lines(boxes: list[_Box]) -> list[list[_Box]]:
         else:
             best.append(box)
     return sorted(lines, key=lambda line: float(np.median([box.top + box.bottom for box in line])))
+
+
+def _extent(box: _Box, frames: tuple[Frame, ...]) -> tuple[int, int]:
+    """Return first row and row after the last of a box, or of the row of cells around it."""
+    x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
+    rows = (frame.row_around(x, y) for frame in frames)
+    return next((row for row in rows if row), (box.top, box.bottom))
 
 
 def _segment_group(

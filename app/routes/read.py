@@ -26,6 +26,8 @@ router = APIRouter(tags=["Recognise"])
 async def read(request: Request, query: ImageQueryDep, service: ServiceDep) -> PageAnswer:
     """Take one image; return its text line by line, and every digit with its box.
 
+    Boxes, fields, combs and tables printed around digits are no ink; each comes with its text.
+
     A mark that is not a digit has the verdict `not-a-digit` and is `?` in the text. The image is
     always prepared: `preprocess=none` gives 422.
     """

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from app.errors import BlankImageError
 from app.imaging.candidates import candidates
 from app.imaging.decode import decode, from_pixels
-from app.imaging.prepare import LINES_REMOVED, prepare
+from app.imaging.prepare import PRINT_REMOVED, prepare
 from app.inference.model import Model
 from app.inference.registry import Registry
 from app.page_reading import read_page
@@ -100,7 +100,7 @@ def test_removed_lines_are_a_warning(classic: Model, digits: Digits) -> None:
     page[120:122] = 0
     found = recognise(encode(page), classic, Options())
     assert found.digit == digits.labels[3]
-    assert LINES_REMOVED in found.prepared.warnings
+    assert PRINT_REMOVED in found.prepared.warnings
 
 
 def test_cropped_digits_are_read_in_both_polarities(classic: Model, digits: Digits) -> None:

@@ -13,6 +13,7 @@ from app.predictions import BatchResult, InputSummary, Prediction
 from app.web.schemas.predictions import (
     BoxAnswer,
     DigitAnswer,
+    FieldAnswer,
     InputInfo,
     LineAnswer,
     ModelName,
@@ -96,6 +97,10 @@ def page_answer(page: Page, bundle: Bundle) -> PageAnswer:
         lines=[
             LineAnswer(text=line_text(line), digits=[_digit_answer(digit) for digit in line])
             for line in page.lines
+        ],
+        fields=[
+            FieldAnswer(box=BoxAnswer(**asdict(field.box)), text=field.text)
+            for field in page.fields
         ],
         model=_model_name(bundle.metadata.name, bundle.metadata.version),
         input=_input_info(

@@ -83,6 +83,13 @@ class LineAnswer(ResponseBody):
     digits: list[DigitAnswer] = Field(description="The digits from left to right.")
 
 
+class FieldAnswer(ResponseBody):
+    """A printed frame on a page: a box, a field, a comb of cells or a table."""
+
+    box: BoxAnswer
+    text: str = Field(description="The text in it; rows of cells are separated by line feeds.")
+
+
 class PageAnswer(ResponseBody):
     """All digits on an image."""
 
@@ -93,5 +100,8 @@ class PageAnswer(ResponseBody):
         )
     )
     lines: list[LineAnswer] = Field(description="The lines from top to bottom.")
+    fields: list[FieldAnswer] = Field(
+        description="The printed frames around digits, with the text in each."
+    )
     model: ModelName
     input: InputInfo

@@ -1,0 +1,210 @@
+"""Find printed frames (a box, a field, a comb of cells, a table) and remove their walls.
+
+A frame is one connected piece of ink with straight walls from edge to edge: at least two
+horizontal and two vertical ones. Knows how much ink is at each pixel; knows nothing of digits.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.cancellation import check_cancelled
+from app.imaging.components import find_components
+from app.imaging.filters import Grey, Mask
+from app.imaging.ink import Ink, measure_ink
+
+MIN_SIDE = 14  # pixels of the shorter side of a frame
+MAX_FRAMES = 200  # on a page; only a texture has more
+MAX_FILL = 0.7  # share of its bounding box that a frame's ink covers at most
+WALL_SHARE = 0.15  # of the ink's peak, from which a pixel may belong to a wall
+MIN_COVERED = 0.75  # share of a wall's length that must be inked
+MAX_WALL = 0.2  # thickness of a wall, as a share of the frame's shorter side
+MAX_OVERHANG = 0.2  # of the frame's length, by which strokes may reach beyond its outer walls
+MAX_SLOPE, SLOPES = 0.06, 13  # pixels per pixel, about 3.5 degrees either way; slopes tried
+DARKER = 1.6  # ink of so many times a wall's level is a stroke on the wall
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A printed frame.
+
+    Attributes:
+        left: First column, in pixels of the page.
+        top: First row.
+        width: Pixels.
+        height: Pixels.
+        rows: First row of each row of cells and the row after its last, from the top.
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
+    rows: tuple[tuple[int, int], ...]
+
+    def row_around(self, x: float, y: float) -> tuple[int, int] | None:
+        """Return the row of cells around a point of the page, or None if it is outside."""
+        if not self.left <= x < self.left + self.width:
+            return None
+        return next(((top, bottom) for top, bottom in self.rows if top <= y < bottom), None)
+
+
+@dataclass(frozen=True)
+class _Walls:
+    """Parallel walls of a frame, seen as rows; those of columns are transposed.
+
+    Attributes:
+        shift: int `[W]`, how many rows lower the walls are in each column than in the first.
+        bands: First row of each wall and the row after its last, in the first column.
+    """
+
+    shift: NDArray[np.int64]
+    bands: list[tuple[int, int]]
+
+
+def is_framed(pixels: NDArray[np.uint8]) -> bool:
+    """Return whether the ink of a digit in MNIST's form, uint8 `[28, 28]`, has walls around it."""
+    inked = pixels > 0
+    rows, columns = np.flatnonzero(inked.any(axis=1)), np.flatnonzero(inked.any(axis=0))
+    crop = inked[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    if min(crop.shape) < MIN_SIDE:
+        return False
+    return _find_walls(crop) is not None and _find_walls(crop.T) is not None
+
+
+def remove_frames(ink: Ink) -> tuple[Ink, tuple[Frame, ...]]:
+    """Remove the walls of frames; strokes that cross a wall, or are darker than it, stay.
+
+    Frames at the border of the image are left to the removal of ruled lines.
+
+    Returns:
+        The ink, and the frames.
+    """
+    components = find_components(ink, ink.amount > max(ink.faint, WALL_SHARE * ink.peak))
+    height, width = ink.amount.shape
+    inside = (components.top > 0) & (components.left > 0)
+    inside &= (components.bottom < height) & (components.right < width)
+    sides = np.minimum(components.height, components.width)
+    sparse = components.area < MAX_FILL * components.height * components.width
+    chosen = np.flatnonzero(inside & (sides >= MIN_SIDE) & sparse)[:MAX_FRAMES]
+    amount, frames = ink.amount, list[Frame]()
+    for index in chosen.tolist():
+        check_cancelled()
+        top, left = int(components.top[index]), int(components.left[index])
+        view = (
+            slice(top, int(components.bottom[index])),
+            slice(left, int(components.right[index])),
+        )
+        mask = components.labels[view] == index + 1
+        rows, columns = _find_walls(mask), _find_walls(mask.T)
+        if rows is None or columns is None:
+            continue
+        amount = amount.copy() if amount is ink.amount else amount
+        amount[view] = np.where(mask, _without_walls(amount[view], rows, columns), amount[view])
+        frames.append(Frame(left, top, mask.shape[1], mask.shape[0], _cell_rows(rows, top)))
+    return (measure_ink(amount), tuple(frames)) if frames else (ink, ())
+
+
+def _cell_rows(walls: _Walls, top: int) -> tuple[tuple[int, int], ...]:
+    """Return the rows of the page between each two horizontal walls of a frame at row `top`."""
+    middle = top + int(walls.shift[len(walls.shift) // 2])
+    starts = [middle + (start + stop) // 2 for start, stop in walls.bands]
+    return tuple(pairwise(starts))
+
+
+def _find_walls(mask: Mask) -> _Walls | None:
+    """Find the walls that run from left to right; None unless there is one near either end.
+
+    Args:
+        mask: bool `[H, W]`, the pixels of a component.
+    """
+    height, width = mask.shape
+    columns = np.arange(width)
+    shifts = [
+        np.rint(slope * columns).astype(np.int64)
+        for slope in np.linspace(-MAX_SLOPE, MAX_SLOPE, SLOPES)
+    ]
+    profiles = [_coverage(mask, shift) for shift in shifts]
+    best = int(np.argmax([(profile**2).sum() for profile in profiles]))
+    shift, covered = shifts[best], profiles[best]
+    edges = np.flatnonzero(np.diff(np.pad(covered >= MIN_COVERED, 1).astype(np.int8)))
+    rise = int(shift.max() - shift.min())
+    bands = [
+        (int(start) - rise, int(stop) - rise)
+        for start, stop in zip(edges[::2], edges[1::2], strict=True)
+        if stop - start <= max(2, MAX_WALL * min(height, width))
+    ]
+    if len(bands) < 2:
+        return None
+    highest, lowest = bands[0][0] + int(shift.max()), bands[-1][1] + int(shift.min())
+    overhang = MAX_OVERHANG * height
+    return (
+        _Walls(shift, bands)
+        if highest <= overhang + rise and lowest >= height - overhang - rise
+        else None
+    )
+
+
+def _coverage(mask: Mask, shift: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the share of columns that are inked along each shifted row.
+
+    Returns:
+        float64 `[H + 2 R]`, where R is the largest difference of the shifts; the first is the row
+        that starts R rows above the mask in the first column.
+    """
+    height, width = mask.shape
+    rise = int(shift.max() - shift.min())
+    total = np.zeros(height + 2 * rise)
+    for step in np.unique(shift):
+        counts = mask[:, shift == step].sum(axis=1)
+        total[rise - step : rise - step + height] += counts
+    return np.asarray(total / width)
+
+
+def _without_walls(amount: Grey, rows: _Walls, columns: _Walls) -> Grey:
+    """Return a frame's ink without its walls.
+
+    Args:
+        amount: float32 `[H, W]`, the ink of the frame's box.
+        rows: The walls from left to right.
+        columns: The walls from top to bottom, transposed.
+    """
+    core = _on_walls(amount.shape, rows) | _on_walls(amount.shape[::-1], columns).T
+    level = np.float32(np.median(amount[core]))
+    across = _on_walls(amount.shape, rows, blur=1)
+    down = _on_walls(amount.shape[::-1], columns, blur=1).T
+    # Where two walls meet, each seems to be crossed by a stroke.
+    wall = across & ~(_crossed(amount, rows, level) & ~down)
+    wall |= down & ~(_crossed(amount.T, columns, level).T & ~across)
+    darker = np.where(amount > DARKER * level, amount - level, 0)
+    return np.where(wall, darker, amount)
+
+
+def _on_walls(shape: tuple[int, ...], walls: _Walls, blur: int = 0) -> Mask:
+    """Return the pixels on walls, bool of this shape, with `blur` rows on either side of each."""
+    at = np.arange(shape[0])[:, None] - walls.shift
+    on_wall = np.zeros(shape, bool)
+    for start, stop in walls.bands:
+        on_wall |= (at >= start - blur) & (at < stop + blur)
+    return on_wall
+
+
+def _crossed(amount: Grey, walls: _Walls, level: np.float32) -> Mask:
+    """Return the pixels of walls that have ink of at least half a level on both sides of the wall.
+
+    Args:
+        amount: float32 `[H, W]`.
+        walls: The walls.
+        level: Ink of the walls.
+    """
+    height, width = amount.shape
+    at, crossed = np.arange(height)[:, None] - walls.shift, np.zeros(amount.shape, bool)
+    for start, stop in walls.bands:
+        above, below = start - 2 + walls.shift, stop + 1 + walls.shift
+        inside = (above >= 0) & (below < height)
+        rows = np.clip([above, below], 0, height - 1)
+        both = inside & (amount[rows, np.arange(width)].min(axis=0) > 0.5 * level)
+        crossed |= (at >= start - 1) & (at < stop + 1) & both
+    return crossed
