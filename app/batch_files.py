@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
 from app.errors import DigitscopeError, InvalidInputError
+from app.image_files import read_image_file
 from app.imaging.formats import SUFFIXES
 from app.inference.model import Model
 from app.inference.registry import Registry
@@ -71,9 +72,8 @@ class Written(NamedTuple):
 def read_file(path: Path, model: Model, options: Options) -> Row:
     """Read one file; a failure becomes the row's error."""
     try:
-        page = read_page(path.read_bytes(), model, options)
-    except OSError as error:
-        return Row(str(path), error=f"The file cannot be opened: {error.strerror}.")
+        content = read_image_file(path, max_pixels=options.max_pixels)
+        page = read_page(content, model, options)
     except DigitscopeError as error:
         return Row(str(path), error=error.detail)
     reads = [read for line in page.lines for read in line]

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from app.batch_files import find_images, read_files, write_results
 from app.errors import BundleError, DigitscopeError
+from app.image_files import read_image_file
 from app.imaging.polarity import Polarity
 from app.inference.model import Model
 from app.inference.registry import Registry
@@ -267,10 +268,7 @@ def predict(
 
 def _predict_file(path: Path, model: Model, options: Options) -> dict[str, Any]:
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        return {"file": str(path), "error": f"The file cannot be opened: {error.strerror}."}
-    try:
+        content = read_image_file(path, max_pixels=options.max_pixels)
         prediction = recognise(content, model, options)
     except DigitscopeError as error:
         return {"file": str(path), "error": error.detail}

@@ -51,6 +51,14 @@ def test_read_command_reads_a_folder(folder: Path, tmp_path: Path) -> None:
     assert "image" in rows["broken.png"]["error"]
 
 
+def test_pipe_gets_a_row_with_its_error(tmp_path: Path, classic: Model) -> None:
+    """A named pipe in a folder of images is not opened, because it may never begin."""
+    os.mkfifo(tmp_path / "pipe.png")
+    (pipe,) = find_images([tmp_path])
+    row = read_file(pipe, classic, Options())
+    assert row == Row(str(pipe), error="Only regular files can be read; this is a pipe.")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
 def test_interrupted_run_is_resumed(

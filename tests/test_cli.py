@@ -56,6 +56,48 @@ def test_unreadable_files_do_not_stop_the_others(files: list[str], tmp_path: Pat
     assert ["error" in row for row in rows] == [True, True, False, False, False]
 
 
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    """A pipe, a device, a folder and a socket each get one sentence; none stops the others."""
+    os.mkfifo(tmp_path / "pipe.png")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket.png"))
+    kinds = {
+        str(tmp_path / "pipe.png"): "this is a pipe",
+        "/dev/zero": "this is a device",
+        str(tmp_path): "this is a folder",
+        str(tmp_path / "socket.png"): "this is a socket",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "digitscope", "predict", "--json", *kinds],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1
+    assert [row["file"] for row in rows] == list(kinds)
+    for row in rows:
+        assert row["error"] == f"Only regular files can be read; {kinds[row['file']]}."
+
+
+def test_large_file_is_not_read(tmp_path: Path) -> None:
+    """A file that is larger than any image within the limit is refused by its size."""
+    with (tmp_path / "large.png").open("wb") as stream:
+        stream.truncate(1 << 40)  # more than any memory; takes no space on the disk
+    result = CliRunner().invoke(command, ["predict", "--json", str(tmp_path / "large.png")])
+    assert result.exit_code == 1
+    assert "1099511627776 bytes; at most" in json.loads(result.stdout)["error"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc on this system")
+def test_file_without_a_size_is_not_read() -> None:
+    """A file of the kernel declares 0 bytes but has content."""
+    result = CliRunner().invoke(command, ["predict", "--json", "/proc/self/status"])
+    assert result.exit_code == 1
+    assert "grew" in json.loads(result.stdout)["error"]
+
+
 # Names that a console library takes as markup or emoji, or that drive a terminal.
 STRANGE_NAMES = {
     "x[/b].png": "x[/b].png",
