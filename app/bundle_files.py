@@ -81,6 +81,10 @@ def _inside(folder: Path, name: str) -> str:
     outside = f"{folder} lists {name!r}, which is outside the bundle"
     if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
         raise BundleError(f"{outside}.")
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError as error:
+        raise BundleError(f"{folder} lists {name!r}, which is no name of a file.") from error
     root, real = os.path.realpath(folder), os.path.realpath(folder / name)
     if not real.startswith(root + os.sep):
         raise BundleError(f"{outside}: a symbolic link leads there.")

@@ -13,6 +13,7 @@ from app.bundle import COMPILED_FILE, Bundle
 from app.errors import BundleError, NotFoundError, NotReadyError
 from app.inference.model import Model
 from app.inference.model_folder import FileStamp
+from app.printable import printable
 
 log = logging.getLogger(__name__)
 ModelState = Literal["ready", "compiling", "failed"]
@@ -128,7 +129,8 @@ class Entries:
             The reason.
         """
         is_expected = isinstance(error, BundleError)
-        reason = error.detail if isinstance(error, BundleError) else _describe(error)
+        # A message may quote names of files, which need not be text that JSON can carry.
+        reason = printable(error.detail if isinstance(error, BundleError) else _describe(error))
         entry = self.by_name.get(name, Entry(name, stamp))
         log.error(
             "the bundle of the model %s cannot be served%s: %s",

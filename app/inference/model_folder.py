@@ -3,6 +3,7 @@
 Knows files and their times; knows nothing of what a bundle contains.
 """
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -11,11 +12,13 @@ from pathlib import Path
 from app.bundle import KERAS_FILE, METADATA
 from app.errors import BundleError
 
+log = logging.getLogger(__name__)
 # Of each file of a bundle: its path, size, inode, and the times of its content and of its status.
 FileStamp = tuple[tuple[str, int, int, int, int], ...]
 NO_FILES: FileStamp = ()
 UNREAD: FileStamp = (("", 0, 0, 0, 0),)  # differs from the files of every bundle
 _CORE_FILES = (METADATA, KERAS_FILE)  # a folder with one of these is a bundle, or a part of one
+MAX_NAME_LENGTH = 100  # characters; a name is part of a URL, of a metric and of many messages
 
 
 class ModelFolder:
@@ -25,17 +28,19 @@ class ModelFolder:
         """Take the path of the folder."""
         self.path = path
         self._seen: Mapping[str, FileStamp] = {}  # the files at the last call of `changes`
+        self._ignored: frozenset[str] = frozenset()  # folders with unusable names, already logged
 
     def names(self) -> list[str]:
         """Return the names of the bundles, sorted.
 
         A subfolder whose name begins with a dot is left out: it holds files that are being written.
+        So is one whose name no request can carry, which is logged once.
 
         Raises:
             BundleError: The folder cannot be read or holds no bundle.
         """
         try:
-            names = _names(self.path) if self.path.exists() else []
+            names = self._usable_names() if self.path.exists() else []
         except OSError as error:
             raise BundleError(
                 f"{self.path} cannot be read: {error.strerror}. Set DIGITSCOPE_MODEL_DIR to a"
@@ -72,7 +77,7 @@ class ModelFolder:
         Raises:
             OSError: The folder is missing or cannot be read.
         """
-        now = {name: self.stamp(name) for name in _names(self.path)}
+        now = {name: self.stamp(name) for name in self._usable_names()}
         before, self._seen = self._seen, now
         changes = {}
         for name in {**known, **now}:
@@ -80,6 +85,28 @@ class ModelFolder:
             if stamp == before.get(name, NO_FILES) and stamp != known.get(name, NO_FILES):
                 changes[name] = stamp
         return changes
+
+    def _usable_names(self) -> list[str]:
+        names = _names(self.path)
+        usable = [name for name in names if _is_usable(name)]
+        ignored = frozenset(names).difference(usable)
+        for name in sorted(ignored - self._ignored):
+            log.error(
+                "ignored the folder %s: the name of a model has at most %d characters, which are"
+                " printable UTF-8; rename the folder",
+                self.path / name,
+                MAX_NAME_LENGTH,
+            )
+        self._ignored = ignored
+        return usable
+
+
+def _is_usable(name: str) -> bool:
+    """Return whether a URL, a JSON document and a metric can carry a name.
+
+    Bytes of a file name that are not UTF-8 become surrogates, which are not printable.
+    """
+    return len(name) <= MAX_NAME_LENGTH and name.isprintable()
 
 
 def _names(folder: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 import gc
 import io
+import os
 import shutil
 import weakref
 import zipfile
@@ -280,6 +281,46 @@ def test_broken_bundle_fails_alone(small_models: Path, kind: str) -> None:
         for name in ("broken", "added"):
             answer = client.post(f"/predict?model={name}", files={"file": sample_png(7)})
             assert answer.status_code == 200
+
+
+UNUSABLE_NAMES = (b"bad\xff", b"two\nlines", b"bell\x07", "\u202eright".encode(), b"x" * 101)
+
+
+@pytest.mark.parametrize("raw", UNUSABLE_NAMES)
+def test_folder_with_an_unusable_name_is_no_model(
+    small_models: Path, raw: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder whose name no URL or JSON can carry is logged once, and hinders no request."""
+    registry = Registry(small_models, "default", interpreters=1)
+    folder = small_models / os.fsdecode(raw)
+    folder.mkdir()
+    (folder / METADATA).write_text("{}")
+    _look(registry)
+    settings = Settings(model_dir=small_models, default_model="default")
+    for each in (registry, Registry(small_models, "default", interpreters=1)):
+        with TestClient(create_app(settings, each)) as client:
+            assert set(each.entries) == {"default"}
+            paths = ("/models", "/metrics", "/v2/models/default")
+            assert {client.get(path).status_code for path in paths} == {200}
+            assert client.post("/v2/repository/index").status_code == 200
+            missing = client.get("/models/nosuch")
+            assert (missing.status_code, missing.json()["valid"]) == (404, ["default"])
+    assert sum("rename the folder" in line for line in caplog.messages) == 2  # once a registry
+
+
+@pytest.mark.parametrize("listed", [r"\ud800", r"\udcff"])
+def test_reason_with_text_that_is_no_utf_8_is_shown(small_models: Path, listed: str) -> None:
+    """A bundle that lists a file whose name is no UTF-8 fails alone, with a reason to read."""
+    hostile = add_bundle(small_models, "hostile")
+    (hostile / METADATA).write_text(f'{{"files": {{"{listed}": "x"}}}}')
+    registry = Registry(small_models, "default", interpreters=1)
+    settings = Settings(model_dir=small_models, default_model="default")
+    with TestClient(create_app(settings, registry)) as client:
+        listing = {each["name"]: each for each in client.get("/models").json()["models"]}
+        assert listed in listing["hostile"]["reason"]
+        assert client.post("/v2/repository/index").status_code == 200
+        refused = client.post("/predict?model=hostile", files={"file": sample_png(7)})
+        assert refused.status_code == 503
 
 
 def test_broken_bundle_does_not_stop_the_others_from_being_read(small_models: Path) -> None:

@@ -6,10 +6,13 @@ import json
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from starlette.requests import Request
 
+from app.errors import NotFoundError
 from app.main import create_app
 from app.samples import sample_png
 from app.settings import Settings
+from app.web.http.problem_details import error_response
 from tests.forms import encode, npy
 
 PNG = {"Content-Type": "image/png"}
@@ -188,3 +191,13 @@ def test_large_form_is_cut_off_while_it_streams_in(client: TestClient) -> None:
 
     answer = client.post("/predict", content=form(), headers=FORM)
     assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("path", ["/predict", "/v2/models/x/infer"])
+def test_error_that_quotes_no_text_is_encoded(path: str) -> None:
+    """Bytes of a file name that are no text do not turn an error into another one."""
+    scope = {"type": "http", "path": path, "headers": [], "state": {"request_id": "1"}}
+    error = NotFoundError("no \udcff", valid=["\ud800"])
+    response = error_response(Request(scope), error)
+    body = json.loads(response.body)
+    assert (response.status_code, body.get("detail") or body["error"]) == (404, "no ?")

@@ -3,6 +3,7 @@
 This is the one place where exceptions become HTTP responses.
 """
 
+import json
 import logging
 import re
 from typing import Any
@@ -26,6 +27,15 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that left before its 
 MAX_ERRORS = 20  # invalid parameters that a problem document lists
 
 
+class ErrorDocument(JSONResponse):
+    """An error in JSON that can always be encoded, whatever text of files or clients it quotes."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the document in UTF-8, with `?` for each character that is no text."""
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        return text.encode(errors="replace")
+
+
 def problem_members(request: Request, error: errors.DigitscopeError) -> dict[str, Any]:
     """Return the members of the problem document for an error."""
     return {
@@ -46,8 +56,8 @@ def error_response(request: Request, error: errors.DigitscopeError) -> Response:
     """
     request.state.refused = type(error)
     if PROTOCOLS.match(request.url.path):
-        return JSONResponse({"error": error.detail}, error.status, headers=dict(error.headers))
-    return JSONResponse(
+        return ErrorDocument({"error": error.detail}, error.status, headers=dict(error.headers))
+    return ErrorDocument(
         problem_members(request, error),
         error.status,
         headers=dict(error.headers),
@@ -115,7 +125,7 @@ def _framework_error(request: Request, error: HTTPException) -> Response:
         method_error.headers = headers
         return error_response(request, method_error)
     if PROTOCOLS.match(path):
-        return JSONResponse({"error": str(error.detail)}, error.status_code, headers=error.headers)
+        return ErrorDocument({"error": str(error.detail)}, error.status_code, headers=error.headers)
     body = {
         "type": "about:blank",
         "title": str(error.detail),
@@ -124,7 +134,7 @@ def _framework_error(request: Request, error: HTTPException) -> Response:
         "instance": path,
         "request_id": request.state.request_id,
     }
-    return JSONResponse(body, error.status_code, headers=error.headers, media_type=MEDIA_TYPE)
+    return ErrorDocument(body, error.status_code, headers=error.headers, media_type=MEDIA_TYPE)
 
 
 def _unknown_path(request: Request) -> str:
