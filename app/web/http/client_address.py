@@ -43,7 +43,7 @@ class TrustedProxies:
         """
         peer = peer_address(scope)
         if peer not in self:
-            if not self._has_hinted and _header_values(scope, b"x-forwarded-for"):
+            if not self._has_hinted and b"x-forwarded-for" in dict(scope["headers"]):
                 self._has_hinted = True
                 log.warning(
                     "%s sends X-Forwarded-For. If it is your reverse proxy, add it to"

@@ -250,8 +250,11 @@ class _Exchange:
             await self._send({"type": "http.response.body"})
 
     def end(self) -> None:
-        """Stop the timer, and give the memory for the body back."""
-        self._end_timer()
+        """Stop the timer for good, and give the memory for the body back."""
+        if self._timer:
+            self._timer.close()
+        # In the scope, it would form a reference cycle with the connection's `receive`.
+        self.scope["state"].pop("timer", None)
         self._hold.release()
 
     def _end_timer(self) -> None:

@@ -97,6 +97,15 @@ class RequestTimer:
         self._timer.cancel()
         self._due = 0.0  # a wait that ends later starts no timer
 
+    def close(self) -> None:
+        """Stop the timer and forget the task, with which it forms a reference cycle.
+
+        The task's context holds `seconds_left`. Collecting a cycle for each request would cost
+        more than the timer.
+        """
+        self.end()
+        self._task = None
+
     def _end_wait(self) -> None:
         now = time.monotonic()
         waited_s = now - (self._waiting_since or now)

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 
 MAX_QUEUED_BYTES = 1 << 20  # lines that wait to be written: about 4,000 of usual length
 LINE_BYTES = 128  # memory that a line takes in addition to its text
-BATCH_S = 0.005  # pause after a write: a thread that wakes for each line slows the others down
+BATCH_S = 0.05  # pause after a write: a thread that wakes for each line slows the others down
 FLUSH_S = 1.0  # longest wait until the queue is empty, at the end of a process
 POLL_S = 0.5  # between two checks of whether the log is read again
 FLUSH_POLL_S = 0.005  # between two checks of whether the queue is empty

@@ -1,11 +1,14 @@
 """The time for a body and for a response: what is awaited from whom, and for how long."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from starlette.types import Message
 
+from app.cancellation import set_seconds_left
 from app.errors import BodyTimeoutError, DeadlineError, DigitscopeError
 from app.web.http.request_timer import BodyPace, RequestTimer
 
@@ -125,3 +128,23 @@ async def test_body_that_is_not_read_does_not_stop_the_clock() -> None:
         await timer.receive()
 
     assert isinstance(await _reason(_parts(10_000, 0.01), work, 0.05), DeadlineError)
+
+
+@pytest.mark.anyio
+async def test_closed_timer_is_freed_without_the_garbage_collector() -> None:
+    """A timer whose task has ended leaves no reference cycle with the task's context."""
+    freed = []
+
+    async def serve() -> None:
+        timer = RequestTimer(_arriving(_parts(1, 0)), LONG_S, ANY_PACE)
+        set_seconds_left(timer.seconds_left)
+        weakref.finalize(timer, freed.append, True)
+        timer.close()
+
+    gc.disable()
+    try:
+        await asyncio.create_task(serve())
+        await asyncio.sleep(0)
+        assert freed
+    finally:
+        gc.enable()
