@@ -16,7 +16,7 @@ from app.imaging.filters import Grey, Mask
 from app.imaging.ink import Ink, measure_ink
 
 MIN_SIDE = 14  # pixels of the shorter side of a frame
-MAX_FRAMES = 200  # on a page; only a texture has more
+MAX_EXAMINED = 4.0  # areas of the page that boxes of components examined may have in total
 MAX_FILL = 0.7  # share of its bounding box that a frame's ink covers at most
 WALL_SHARE = 0.15  # of the ink's peak, from which a pixel may belong to a wall
 MIN_COVERED = 0.75  # share of a wall's length that must be inked
@@ -69,7 +69,9 @@ def is_framed(pixels: NDArray[np.uint8]) -> bool:
     inked = pixels > 0
     rows, columns = np.flatnonzero(inked.any(axis=1)), np.flatnonzero(inked.any(axis=0))
     crop = inked[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    if min(crop.shape) < MIN_SIDE:
+    outer = (crop[:3].T, crop[-3:].T, crop[:, :3], crop[:, -3:])
+    # A quick test that nearly all digits fail.
+    if min(crop.shape) < MIN_SIDE or min(side.any(axis=1).mean() for side in outer) < MIN_COVERED:
         return False
     return _find_walls(crop) is not None and _find_walls(crop.T) is not None
 
@@ -88,7 +90,9 @@ def remove_frames(ink: Ink) -> tuple[Ink, tuple[Frame, ...]]:
     inside &= (components.bottom < height) & (components.right < width)
     sides = np.minimum(components.height, components.width)
     sparse = components.area < MAX_FILL * components.height * components.width
-    chosen = np.flatnonzero(inside & (sides >= MIN_SIDE) & sparse)[:MAX_FRAMES]
+    chosen = np.flatnonzero(inside & (sides >= MIN_SIDE) & sparse)
+    areas = components.height[chosen] * components.width[chosen]
+    chosen = chosen[np.cumsum(areas) <= MAX_EXAMINED * height * width]
     amount, frames = ink.amount, list[Frame]()
     for index in chosen.tolist():
         check_cancelled()

@@ -104,3 +104,13 @@ def test_desk_is_replaced_by_paper() -> None:
     np.testing.assert_array_equal(found[60:140, 70:230], page[60:140, 70:230])
     assert found[:30].min() == found[:, :40].min() == 240
     assert from_pixels(found.astype(np.uint8)).pixels.min() == 20
+
+
+def test_nested_frames_are_examined_up_to_a_total_area() -> None:
+    """Of frames inside each other, only as many are examined as four pages hold."""
+    page = Image.new("L", (600, 600), 0)
+    for inset in range(4, 290, 4):
+        ImageDraw.Draw(page).rectangle((inset, inset, 599 - inset, 599 - inset), outline=255)
+    ink, _ = extract_ink(np.asarray(page, np.float32), "light-on-dark")
+    _, frames = remove_frames(ink)
+    assert 3 <= len(frames) <= 8
