@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 FileStamp = tuple[tuple[str, int, int, int, int], ...]
 NO_FILES: FileStamp = ()
 UNREAD: FileStamp = (("", 0, 0, 0, 0),)  # differs from the files of every bundle
+TOO_MANY_FILES: FileStamp = (("", 1, 0, 0, 0),)  # of every bundle beyond the limits below
+MAX_FILES = 5000  # files and folders in a bundle; the largest published one has 23
+MAX_DEPTH = 8  # folders inside each other in a bundle; the published ones have 1
 _CORE_FILES = (METADATA, KERAS_FILE)  # a folder with one of these is a bundle, or a part of one
 MAX_NAME_LENGTH = 100  # characters; a name is part of a URL, of a metric and of many messages
 
@@ -59,9 +62,10 @@ class ModelFolder:
         It also changes with the rights of a file, so that an unreadable file is tried again.
 
         Returns:
-            The value; `NO_FILES` if there is no such bundle.
+            The value; `NO_FILES` if there is no such bundle, `TOO_MANY_FILES` if it has more files
+            than `MAX_FILES` or deeper folders than `MAX_DEPTH`.
         """
-        return tuple(sorted(_stamps(self.path / name, "")))
+        return _stamp(self.path / name)
 
     def changes(self, known: Mapping[str, FileStamp]) -> dict[str, FileStamp]:
         """Return the bundles that differ from what is known and have been written completely.
@@ -117,13 +121,24 @@ def _names(folder: Path) -> list[str]:
     ]
 
 
-def _stamps(folder: Path | str, prefix: str) -> Iterator[tuple[str, int, int, int, int]]:
-    with suppress(OSError), os.scandir(folder) as entries:  # deleted since it was listed
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _stamps(entry.path, f"{prefix}{entry.name}/")
-                continue
-            with suppress(OSError):
+def _stamp(bundle: Path) -> FileStamp:
+    stamps, folders, entries = [], [("", 0)], 0  # each folder's path in the bundle, and its depth
+    while folders:
+        prefix, depth = folders.pop()
+        for entry in _entries(bundle / prefix):
+            entries += 1
+            if entries > MAX_FILES or depth > MAX_DEPTH:
+                return TOO_MANY_FILES
+            with suppress(OSError):  # deleted since it was listed
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append((f"{prefix}{entry.name}/", depth + 1))
+                    continue
                 stat = os.stat(entry.path)
                 times = stat.st_mtime_ns, stat.st_ctime_ns
-                yield (prefix + entry.name, stat.st_size, stat.st_ino, *times)
+                stamps.append((prefix + entry.name, stat.st_size, stat.st_ino, *times))
+    return tuple(sorted(stamps))
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    with suppress(OSError), os.scandir(folder) as entries:  # deleted since it was listed
+        yield from entries

@@ -22,7 +22,15 @@ from app.inference.keras_compiler import compile_model
 from app.inference.keras_runtime import load_keras
 from app.inference.loading import LoadOptions, check_model, load_model
 from app.inference.model import Model
-from app.inference.model_folder import NO_FILES, UNREAD, FileStamp, ModelFolder
+from app.inference.model_folder import (
+    MAX_DEPTH,
+    MAX_FILES,
+    NO_FILES,
+    TOO_MANY_FILES,
+    UNREAD,
+    FileStamp,
+    ModelFolder,
+)
 from app.periodic_task import PeriodicTask
 from app.process_tuning import trim_heap
 
@@ -295,7 +303,21 @@ class Registry:
             self._put_opened(name, stamp)
 
     def _put_opened(self, name: str, stamp: FileStamp) -> None:
-        self._entries.put(Entry(name, stamp, open_bundle(self._folder.path / name)))
+        self._entries.put(Entry(name, stamp, self._open_files(name, stamp)))
+
+    def _open_files(self, name: str, stamp: FileStamp) -> Bundle:
+        """Read and check the files of a bundle, unless there are too many.
+
+        Raises:
+            BundleError: As `open_bundle`, or there are too many.
+        """
+        folder = self._folder.path / name
+        if stamp == TOO_MANY_FILES:
+            raise BundleError(
+                f"{folder} holds more than {MAX_FILES} files and folders, or more than {MAX_DEPTH}"
+                " folders inside each other. Delete those that the bundle does not list."
+            )
+        return open_bundle(folder)
 
     def _read_and_load(self, name: str, *, unless_same: bool = False) -> Model | None:
         """Read a bundle and replace its model.
@@ -311,7 +333,7 @@ class Registry:
             BundleError: The bundle cannot be served; the old model stays.
         """
         with self._loading, self._reading(name) as stamp:
-            bundle, entry = open_bundle(self._folder.path / name), self.entries.get(name)
+            bundle, entry = self._open_files(name, stamp), self.entries.get(name)
             old = entry.model if entry else None
             if unless_same and old and old.bundle.metadata == bundle.metadata:
                 self._entries.put(Entry(name, stamp, bundle, old))
@@ -325,7 +347,7 @@ class Registry:
         """Compile the Keras file of a bundle and serve the result."""
         log.info("compiling %s: its bundle has no compiled model", name)
         with self._reading(name) as stamp:
-            bundle = open_bundle(self._folder.path / name)
+            bundle = self._open_files(name, stamp)
             network = load_keras(bundle.read(KERAS_FILE), bundle.metadata.parameters)
             compiled = compile_model(network)
             with self._loading:

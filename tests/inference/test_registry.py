@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 
 from app.bundle import COMPILED_FILE, KERAS_FILE, METADATA, open_bundle, seal
 from app.errors import NotFoundError, NotReadyError
+from app.inference.model_folder import MAX_DEPTH, MAX_FILES
 from app.inference.registry import Registry
 from app.main import create_app
 from app.samples import sample_png
@@ -240,12 +241,26 @@ def _break_deflate(bundle: Path) -> None:
     replace_file(bundle, KERAS_FILE, bytes(content))
 
 
+def _nest_folders(bundle: Path) -> None:
+    """Nest folders deeper than a bundle may."""
+    bundle.joinpath(*["d"] * (MAX_DEPTH + 2)).mkdir(parents=True)
+
+
+def _add_files(bundle: Path) -> None:
+    """Add more files than a bundle may have."""
+    (bundle / "more").mkdir()
+    for number in range(MAX_FILES):
+        (bundle / "more" / str(number)).touch()
+
+
 BROKEN: dict[str, Callable[[Path], object]] = {
     "broken deflate stream": _break_deflate,
     "configuration is a list": lambda bundle: replace_member(bundle, "config.json", b"[]"),
     "no metadata": lambda bundle: (bundle / METADATA).unlink(),
     "metadata is a list": lambda bundle: (bundle / METADATA).write_text("[]"),
     "wrong hash": lambda bundle: (bundle / COMPILED_FILE).write_bytes(b"x"),
+    "deep folders": _nest_folders,
+    "many files": _add_files,
     "no LiteRT model": lambda bundle: replace_file(bundle, COMPILED_FILE, b"x"),
 }
 
