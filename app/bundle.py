@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.bundle_files import check_hash, compare_hash, read_file
+from app.bundle_files import check_hash, compare_hash, file_size, read_file
 from app.errors import BundleError
 
 SCHEMA_VERSION: Final = 1
@@ -22,7 +22,8 @@ KERAS_FILE = "model.keras"
 COMPILED_FILE = "model.tflite"
 INT8_FILE = "model.int8.tflite"
 MAX_METADATA_BYTES = 1 << 22  # 90 times those of the largest published model
-MAX_FILE_BYTES = 1 << 29  # of any other file; the largest published one has 21 MB
+MAX_FILE_BYTES = 1 << 27  # of any other file; the largest published one has 21 MB
+MAX_BUNDLE_BYTES = 1 << 29  # of all listed files; to hash them takes about 1 s
 # A weight takes 4 bytes. A Keras file may hold the optimizer's two moments and a copy beside it, a
 # compiled file may hold it once for each signature.
 _BYTES_PER_WEIGHT = {".keras": 16, ".tflite": 8}
@@ -268,15 +269,29 @@ def open_bundle(folder: Path) -> Bundle:
         faults.append(f"{path} names the model {name!r}, but its folder is {folder.name!r}.")
     if files is not None and KERAS_FILE not in files:
         faults.append(f"{path} lists no {KERAS_FILE}; a bundle needs at least that and {METADATA}.")
-    parameters = metadata.parameters if metadata else None
-    for listed, expected in (files or {}).items():
-        try:
-            check_hash(folder, listed, expected, _max_bytes(listed, parameters))
-        except BundleError as error:
-            faults.append(error.detail)
+    faults += _faults_of_files(folder, files or {}, metadata.parameters if metadata else None)
     if faults or metadata is None:
         raise BundleError(_join(faults))
     return Bundle(folder, metadata)
+
+
+def _faults_of_files(folder: Path, files: dict[str, str], parameters: int | None) -> list[str]:
+    """Compare the listed files with their hashes; a file that is too large is not read."""
+    faults, left = [], MAX_BUNDLE_BYTES
+    for name, expected in files.items():
+        max_bytes = _max_bytes(name, parameters)
+        try:
+            size = file_size(folder, name, max_bytes)
+            if size > left:
+                raise BundleError(
+                    f"{folder / name} has {size} bytes; all files of a bundle together have at most"
+                    f" {MAX_BUNDLE_BYTES}."
+                )
+            left -= size
+            check_hash(folder, name, expected, max_bytes)
+        except BundleError as error:
+            faults.append(error.detail)
+    return faults
 
 
 def _max_bytes(name: str, parameters: int | None) -> int:

@@ -29,6 +29,12 @@ def read_file(folder: Path, name: str, max_bytes: int) -> bytes:
         return file.read(max_bytes)
 
 
+def file_size(folder: Path, name: str, max_bytes: int) -> int:
+    """Return the bytes of a file that `read_file` would read; raise as it does."""
+    with _opened(folder, name, max_bytes) as file:
+        return os.fstat(file.fileno()).st_size
+
+
 def check_hash(folder: Path, name: str, expected: str, max_bytes: int) -> None:
     """Compare a file with its SHA-256, without keeping its content.
 

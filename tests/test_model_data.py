@@ -17,7 +17,15 @@ import numpy as np
 import pytest
 
 from app.archives import check_npz, read_npz
-from app.bundle import COMPILED_FILE, KERAS_FILE, METADATA, Bundle, open_bundle
+from app.bundle import (
+    COMPILED_FILE,
+    KERAS_FILE,
+    MAX_BUNDLE_BYTES,
+    MAX_FILE_BYTES,
+    METADATA,
+    Bundle,
+    open_bundle,
+)
 from app.embeddings import EMBEDDINGS_FILE, read_embeddings
 from app.errors import BundleError
 from app.inference.bundle_check import check_bundle
@@ -280,11 +288,27 @@ def _enlarge(bundle: Path, secret: Path) -> None:
     os.truncate(bundle / COMPILED_FILE, 1 << 40)
 
 
+def _enlarge_arrays(bundle: Path, secret: Path) -> None:
+    os.truncate(bundle / EMBEDDINGS_FILE, MAX_FILE_BYTES + 1)
+
+
+def _list_often(bundle: Path, secret: Path) -> None:
+    """List one file of holes under several names, which are more than a bundle together."""
+    with (bundle / "holes").open("wb") as file:
+        file.truncate(MAX_FILE_BYTES)
+    names = ["./" * count + "holes" for count in range(MAX_BUNDLE_BYTES // MAX_FILE_BYTES + 1)]
+    document = json.loads((bundle / METADATA).read_text())
+    document["files"] |= dict.fromkeys(names, "0" * 64)
+    (bundle / METADATA).write_text(json.dumps(document))
+
+
 FILES: dict[str, tuple[Callable[[Path, Path], object], str]] = {
     "link": (lambda bundle, secret: _symlink(bundle, secret, KERAS_FILE), "symbolic link"),
     "link of metadata": (lambda bundle, secret: _symlink(bundle, secret, METADATA), "symbolic"),
     "link of a folder": (_folder_link, "symbolic link"),
     "named pipe": (_pipe, "no regular file"),
+    "arrays": (_enlarge_arrays, f"{MAX_FILE_BYTES + 1} bytes; at most"),
+    "one file, often": (_list_often, "all files of a bundle together"),
     "a terabyte of holes": (_enlarge, "1099511627776 bytes; at most"),
 }
 
