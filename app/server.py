@@ -1,6 +1,8 @@
 """Runs the service under uvicorn: in one process, or in several workers with a supervisor."""
 
+import logging
 import os
+import resource
 import tempfile
 from functools import partial
 from typing import Any
@@ -11,10 +13,15 @@ from fastapi import FastAPI
 from app.inference.registry import Registry
 from app.main import create_app
 from app.settings import Settings
+from app.web.http.connection_table import MAX_EXTRA_CONNECTIONS
 from app.web.http.http_protocol import Connection
 from app.web.http.supervisor import Supervisor
 from app.web.observability.log_limits import log_uncaught_errors
 from app.web.observability.metrics import SHARED_FOLDER
+
+log = logging.getLogger(__name__)
+OWN_FILES = 32  # file descriptors of a process besides those of connections and decoders: about 17
+FILES_PER_DECODER = 4  # its pipes and the shared file; there is a decoder for each thread
 
 
 def run(settings: Settings, registry: Registry, host: str, port: int, processes: int) -> bool:
@@ -43,6 +50,7 @@ def run(settings: Settings, registry: Registry, host: str, port: int, processes:
         "timeout_graceful_shutdown": settings.grace_s,
     }
     log_uncaught_errors()
+    _check_open_files(settings.max_connections, settings.threads)
     if processes == 1:
         uvicorn.run(partial(create_app, settings, registry), **options)
         return True
@@ -53,6 +61,22 @@ def run(settings: Settings, registry: Registry, host: str, port: int, processes:
         supervisor = Supervisor(config, [config.bind_socket()])
         supervisor.run()
     return not supervisor.failed
+
+
+def _check_open_files(max_connections: int, threads: int) -> None:
+    """Log a warning if a process may open fewer files than it needs for all its connections."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    others = MAX_EXTRA_CONNECTIONS + OWN_FILES + FILES_PER_DECODER * threads
+    needed = max_connections + others
+    if resource.RLIM_INFINITY != allowed < needed:
+        log.warning(
+            "a process may open %d files (ulimit -n) but needs %d for the %d connections of"
+            " DIGITSCOPE_MAX_CONNECTIONS; raise the limit, or set at most %d connections",
+            allowed,
+            needed,
+            max_connections,
+            max(1, allowed - others),
+        )
 
 
 def create_worker_app() -> FastAPI:

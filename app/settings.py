@@ -13,6 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIN_TOKEN_CHARS = 8  # of the admin token
+MIN_RATE_PER_S = 0.001  # requests per second: one in 17 minutes
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -24,6 +25,7 @@ class Settings(BaseSettings):
         frozen=True,
         extra="forbid",
         hide_input_in_errors=True,  # a wrong key must not get into the log
+        allow_inf_nan=False,
     )
 
     host: str = Field(
@@ -39,6 +41,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         5 * 1024 * 1024,
         ge=1024,
+        le=1024 * 1024 * 1024,
         description=(
             "Largest request body, in bytes; a larger one gets 413. Too low refuses photos. Too"
             " high lets clients fill the memory."
@@ -47,6 +50,7 @@ class Settings(BaseSettings):
     max_pixels: int = Field(
         20_000_000,
         ge=784,
+        le=200_000_000,
         description=(
             "Largest image, width times height in pixels, checked before decoding; a larger one"
             " gets 413. Each pixel takes up to 4 bytes several times over while it is decoded. Too"
@@ -56,6 +60,7 @@ class Settings(BaseSettings):
     decode_timeout_s: float = Field(
         2.0,
         gt=0,
+        le=600,
         description=(
             "CPU time in seconds that one image file may take to decode; then it gets 413. Too low"
             " refuses large photos on slow machines."
@@ -64,6 +69,7 @@ class Settings(BaseSettings):
     decode_memory_mb: int = Field(
         192,
         ge=64,
+        le=65_536,
         description=(
             "Memory in MiB that one image file may take to decode; a file that needs more gets 413."
             " 20 million pixels take about 130."
@@ -72,6 +78,7 @@ class Settings(BaseSettings):
     memory_budget_mb: int = Field(
         384,
         ge=64,
+        le=1_048_576,
         description=(
             "Memory in MiB that the requests of one process share: half for request bodies of more"
             " than 64 KiB, which count twice, half for decoding and preparing images. A body that"
@@ -79,7 +86,10 @@ class Settings(BaseSettings):
         ),
     )
     max_batch_items: int = Field(
-        1024, ge=1, description="Most images in one /predict/batch request; more get 413."
+        1024,
+        ge=1,
+        le=1_000_000,
+        description="Most images in one /predict/batch request; more get 413.",
     )
     workers: int = Field(
         1,
@@ -103,6 +113,7 @@ class Settings(BaseSettings):
     max_queue: int = Field(
         64,
         ge=0,
+        le=100_000,
         description=(
             "Predictions that may wait for a thread; more get 503 at once. Too low refuses short"
             " bursts. Too high makes all clients wait under overload."
@@ -120,6 +131,7 @@ class Settings(BaseSettings):
     slow_max_queue: int = Field(
         32,
         ge=0,
+        le=100_000,
         description=(
             "Pages, inspections and explanations that may wait for a thread; more get 503 at once."
             " Reloads, and requests of /metrics, have queues of the same length."
@@ -128,6 +140,7 @@ class Settings(BaseSettings):
     quick_below_s: float = Field(
         0.001,
         ge=0,
+        le=10,
         description=(
             "A network that takes at most this long for one image, in seconds, is fast; the time is"
             " measured when the model is loaded. 28x28 images for fast networks use the"
@@ -157,6 +170,7 @@ class Settings(BaseSettings):
     deadline_s: float = Field(
         10.0,
         gt=0,
+        le=3600,
         description=(
             "Longest time in seconds from the end of a request's body to its response; after that"
             " it gets 504. A client may ask for less with the header X-Request-Timeout."
@@ -165,6 +179,7 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(
         60.0,
         gt=0,
+        le=86_400,
         description=(
             "Longest time in seconds for a request's body to arrive; after that it gets 408. Too"
             " low refuses photos from slow networks."
@@ -173,6 +188,7 @@ class Settings(BaseSettings):
     body_bytes_per_s: float = Field(
         8000.0,
         ge=0,
+        le=1_000_000_000,
         description=(
             "Bytes per second at which a body must arrive after its first 5 seconds, on average"
             " over each 5 s; a slower one gets 408. 0: any speed."
@@ -181,6 +197,7 @@ class Settings(BaseSettings):
     client_timeout_s: float = Field(
         10.0,
         gt=0,
+        le=3600,
         description=(
             "Longest time in seconds for a client to send the head of a request, and to read each"
             " 64 KiB of a response; after that its connection is closed. Too low cuts off slow"
@@ -190,6 +207,7 @@ class Settings(BaseSettings):
     max_connections: int = Field(
         512,
         ge=1,
+        le=1_000_000,
         description=(
             "Open connections of one process. When there are more, an idle one of the client with"
             " the most connections is closed; if none is idle, requests on the new one get 503,"
@@ -200,6 +218,7 @@ class Settings(BaseSettings):
     max_connections_per_client: int = Field(
         256,
         ge=1,
+        le=1_000_000,
         description=(
             "Open connections of one client address in one process, except those of"
             " DIGITSCOPE_TRUSTED_PROXIES. When there are more, an idle one of the client is closed;"
@@ -210,6 +229,7 @@ class Settings(BaseSettings):
     drain_delay_s: float = Field(
         2.0,
         ge=0,
+        le=3600,
         description=(
             "Pause in seconds between SIGTERM, after which /readyz says 503, and the end of"
             " accepting connections. Set it longer than a load balancer needs to notice."
@@ -218,6 +238,7 @@ class Settings(BaseSettings):
     grace_s: int = Field(
         15,
         ge=1,
+        le=3600,
         description=(
             "Longest time in seconds for running requests after that pause. An orchestrator must"
             " wait longer than both together before it kills the process."
@@ -243,6 +264,7 @@ class Settings(BaseSettings):
     rate_limit_per_s: float = Field(
         0.0,
         ge=0,
+        le=1_000_000,
         description=(
             "Requests per second of one client address in one process; more get 429. 0: no limit."
         ),
@@ -263,6 +285,22 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest severity of log lines that are written."
     )
+
+    @field_validator("host")
+    @classmethod
+    def _check_host(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError(
+                "it is set but empty; unset it, or write 0.0.0.0 to listen on every address"
+            )
+        return value
+
+    @field_validator("rate_limit_per_s")
+    @classmethod
+    def _check_rate(cls, value: float) -> float:
+        if 0 < value < MIN_RATE_PER_S:
+            raise ValueError(f"expected 0 (no limit) or at least {MIN_RATE_PER_S}")
+        return value
 
     @field_validator("api_keys")
     @classmethod

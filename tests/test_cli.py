@@ -231,6 +231,39 @@ def test_command_works_with_keras_but_without_training_code(tmp_path: Path) -> N
     assert "distill" not in done.stdout
 
 
+@pytest.mark.parametrize(("max_connections", "warns"), [("200", True), ("20", False)])
+def test_serve_warns_of_too_few_open_files(max_connections: str, warns: bool) -> None:
+    """A limit on open files below what the connections need is logged with both numbers."""
+    serve = f"ulimit -n 256; exec '{sys.executable}' -m digitscope serve --port 0"
+    with subprocess.Popen(
+        ["sh", "-c", serve],
+        cwd=REPOSITORY,
+        env={
+            **os.environ,
+            "DIGITSCOPE_MAX_CONNECTIONS": max_connections,
+            "DIGITSCOPE_THREADS": "2",
+            "DIGITSCOPE_DRAIN_DELAY_S": "0",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as server:
+        assert server.stdout
+        lines = []
+        for line in server.stdout:
+            lines.append(line)
+            if "running on" in line:
+                server.terminate()
+    assert any("running on" in line for line in lines), lines
+    warnings = [line for line in lines if "WARNING" in line]
+    if warns:
+        (warning,) = warnings
+        assert "may open 256 files" in warning
+        assert "needs 304 for the 200 connections" in warning
+    else:
+        assert warnings == []
+
+
 def test_version_is_printed() -> None:
     """`digitscope --version` prints the version and exits."""
     result = CliRunner().invoke(command, ["--version"])

@@ -50,6 +50,42 @@ def test_wrong_setting_stops_the_start(
     assert value in result.stderr
 
 
+NUMBERS = [
+    name for name, field in Settings.model_fields.items() if field.annotation in (int, float)
+]
+
+
+@pytest.mark.parametrize("value", ["1" + "0" * 24, "inf", "nan", "-1"])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_absurd_number_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """No numeric setting takes a number that would let every request fail, or nothing ever end."""
+    monkeypatch.setenv(f"DIGITSCOPE_{name.upper()}", value)
+    result = CliRunner().invoke(command, ["settings"])
+    assert result.exit_code == 2
+    assert f"The setting DIGITSCOPE_{name.upper()} is invalid" in result.stderr
+    assert f"The value is '{value}'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("HOST", "", "it is set but empty"),
+        ("HOST", "  ", "it is set but empty"),
+        ("RATE_LIMIT_PER_S", "1e-300", "expected 0 (no limit) or at least 0.001"),
+    ],
+)
+def test_value_with_another_meaning_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    """An empty host would listen on every address, a tiny rate would refuse all requests."""
+    monkeypatch.setenv(f"DIGITSCOPE_{name}", value)
+    result = CliRunner().invoke(command, ["serve"])
+    assert result.exit_code == 2
+    assert f"The setting DIGITSCOPE_{name} is invalid: {message}" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
