@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.samples import sample_png
+from tests.malformed.wire import exchange
 from tests.server.process import PATIENCE_S, Server, eventually, serving
 
 PNG = sample_png(3)
@@ -187,6 +188,41 @@ def test_client_that_reads_no_response_is_disconnected(server: Server) -> None:
         reset = select.poll()
         reset.register(connection, 0)  # reports a reset, but not a regular end
         eventually(lambda: reset.poll(0))
+
+
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+WEBSOCKET = (
+    b"Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+)
+
+
+@pytest.mark.parametrize("wish", [H2C, WEBSOCKET], ids=["h2c", "websocket"])
+def test_wish_for_another_protocol_is_ignored(server: Server, wish: bytes) -> None:
+    """A request that asks for an upgrade is answered in HTTP/1.1, with its body."""
+    whole = HEAD.replace(b"Content-Type", wish + b"Content-Type") % len(PNG) + PNG
+    chunks = CHUNKED.replace(b"Content-Type", wish + b"Content-Type")
+    chunks += b"%x\r\n%b\r\n0\r\n\r\n" % (len(PNG), PNG)
+    last = b"GET /livez HTTP/1.1\r\nHost: x\r\n" + wish.replace(b"Upgrade,", b"close, Upgrade,")
+    last = last.replace(b"keep-alive", b"close") + b"\r\n"
+    for cut in (1, 200, len(whole) - 1, len(whole)):
+        sent = (whole[:cut], whole[cut:], chunks + whole + last)
+        *digits, livez = exchange(server.port, *(part for part in sent if part))
+        assert [json.loads(one.content)["digit"] for one in digits] == [3, 3, 3]
+        assert livez.status == 200
+
+
+@pytest.mark.parametrize("wish", [H2C, WEBSOCKET], ids=["h2c", "websocket"])
+def test_wish_for_another_protocol_hides_nothing(server: Server, wish: bytes) -> None:
+    """A request with an upgrade and two lengths is refused, and a head over the limit too."""
+    with _connect(server) as connection:
+        lengths = b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\n" + wish + lengths)
+        assert _rest(connection).startswith(b"HTTP/1.1 400 ")
+    with _connect(server) as connection:
+        sent = threading.Thread(target=_send_all, args=(connection, b"x\r\n" + wish * 9999))
+        sent.start()
+        assert _rest(connection).startswith(b"HTTP/1.1 431 ")
+        sent.join()
 
 
 def test_slow_reader_gets_the_whole_response(server: Server) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
+import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -82,7 +83,11 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse the next bytes, within the limits of a head."""
         self._bytes_without_body += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
         # Most heads arrive whole: then a request is running by now, and no timer is needed.
         if self._head_timer is None and self._is_idle():
             self._start_head_timer()
@@ -92,9 +97,49 @@ class Connection(HttpToolsProtocol):
                 f"The head of the request is larger than {MAX_HEAD_BYTES} bytes.",
             )
 
+    def _feed(self, data: bytes) -> None:
+        """Parse bytes; give a request that asks for another protocol its answer in HTTP/1.1.
+
+        httptools takes such a request for complete after its head. So its head is parsed again
+        without the question, and what follows is its body (RFC 9110, section 7.8).
+
+        Raises:
+            httptools.HttpParserError: The bytes are no HTTP.
+        """
+        rest = memoryview(data)
+        while rest:
+            try:
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                if not self._asks_for_upgrade():
+                    return  # what follows CONNECT is meant for another server
+                rest = rest[upgrade.args[0] :]
+                head = self._head_without_upgrade()
+                self._renew_parser()
+                self.parser.feed_data(head)
+
+    def _asks_for_upgrade(self) -> bool:
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
+    def _renew_parser(self) -> None:
+        """Forget a request whose head may have said "close": its parser would skip what follows."""
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+
+    def _head_without_upgrade(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        return (
+            b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
+            + b"".join(b"%b: %b\r\n" % one for one in self.headers if one[0] != b"upgrade")
+            + b"\r\n"
+        )
+
     def on_headers_complete(self) -> None:
         """Start the request; note in its state whether the connection is beyond the limits."""
         self._bytes_without_body = 0
+        if self._asks_for_upgrade():
+            return  # `_feed` parses this head again
         if self._head_timer:
             self._head_timer.cancel()
             self._head_timer = None
@@ -117,6 +162,8 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Receive the end of a request."""
         self._bytes_without_body = 0
+        if self._asks_for_upgrade():
+            return
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
