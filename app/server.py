@@ -17,7 +17,7 @@ from app.web.http.connection_table import MAX_EXTRA_CONNECTIONS
 from app.web.http.http_protocol import Connection
 from app.web.http.supervisor import Supervisor
 from app.web.observability.log_limits import log_uncaught_errors
-from app.web.observability.metrics import SHARED_FOLDER
+from app.web.observability.shared_metrics import SHARED_FOLDER
 
 log = logging.getLogger(__name__)
 OWN_FILES = 32  # file descriptors of a process besides those of connections and decoders: about 17

@@ -73,6 +73,43 @@ def test_worker_that_starts_on_a_full_disk_serves(
         assert server.get("/metrics").status == 200
 
 
+def test_metrics_survive_the_loss_of_their_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleted files are written again, also by a new worker; damaged ones are survived."""
+    temporary, verdicts = tmp_path / "tmp", "digitscope_verdicts_total"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    with serving(tmp_path, workers=2) as server:
+        server.wait_for_starts(2)
+        (folder,) = temporary.glob("digitscope-metrics-*")
+        for _ in range(20):
+            assert server.ask(body=sample_png(3)).json["digit"] == 3
+        shutil.rmtree(folder)
+        assert server.get("/metrics").status == 200
+        eventually(lambda: server.metric(verdicts) == 20)  # each worker writes its own files
+        shutil.rmtree(folder)
+        os.kill(min(server.workers()), signal.SIGKILL)
+        server.wait_for_starts(3)
+        files = [folder / f"counter_{worker}.db" for worker in server.workers()]
+        eventually(lambda: _scrape(server) and all(file.exists() for file in files))
+        before = server.metric(verdicts)
+        assert server.ask(body=sample_png(3)).status == 200
+        eventually(lambda: server.metric(verdicts) == before + 1)
+        damaged = folder / "counter_1.db"
+        damaged.write_bytes(b"x" * 100)
+        eventually(lambda: _scrape(server) and "metrics of one worker" in server.log.read_text())
+        damaged.unlink()
+        eventually(lambda: _scrape(server) and "of all workers again" in server.log.read_text())
+        eventually(lambda: server.metric(verdicts) == before + 1)
+
+
+def _scrape(server: Server) -> bool:
+    """Read `/metrics`, which never fails; return True."""
+    assert server.get("/metrics").status == 200
+    return True
+
+
 def test_log_on_a_full_disk_costs_no_answer(tmp_path: Path) -> None:
     """If the log cannot be written, only its lines are lost."""
     (tmp_path / "server.log").symlink_to("/dev/full")

@@ -14,30 +14,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-    multiprocess,
-    values,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from app.inference.model import Model
 from app.predictions import BatchResult
 from app.verdict import Verdict
+from app.web.observability.shared_metrics import SHARED_FOLDER, SharedMetrics
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # environment variable of prometheus_client
-# Bytes of the files of one process, several times what all routes and statuses need.
-_FILE_BYTES = {
-    "counter": 1 << 18,
-    "gauge_livemin": 1 << 16,
-    "gauge_livemax": 1 << 16,
-    "histogram": 1 << 20,
-}
 MAX_CACHED_REQUESTS = 512  # combinations of route, method and status
 MAX_CACHED_VERDICTS = 64  # combinations of model and verdict
 
@@ -242,8 +227,9 @@ class Metrics:
 
     def __init__(self) -> None:
         """Start at zero."""
-        if SHARED_FOLDER in os.environ and not _reserve(Path(os.environ[SHARED_FOLDER])):
-            values.ValueClass = values.MutexValue
+        folder = os.environ.get(SHARED_FOLDER)
+        self._shared = SharedMetrics(Path(folder)) if folder else None
+        self._is_shared = True  # whether the last response had the metrics of all workers
         self._registry = CollectorRegistry()
         requests, request_seconds = self._counter(REQUESTS), self._histogram(REQUEST_SECONDS)
         self._rejections = self._counter(REJECTIONS)
@@ -334,13 +320,23 @@ class Metrics:
             gauge.labels(name).set(version)
 
     def text(self) -> bytes:
-        """Return the metrics of all workers in Prometheus's text format."""
-        registry = self._registry
-        if SHARED_FOLDER in os.environ:
-            _delete_gauges_of_dead_workers(Path(os.environ[SHARED_FOLDER]))
-            registry = CollectorRegistry()
-            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
+        """Return the metrics of all workers in Prometheus's text format.
+
+        If the shared files cannot be used, which is logged, those of this worker.
+        """
+        if self._shared is None:
+            return generate_latest(self._registry)
+        try:
+            text = self._shared.text()
+        except Exception:  # files of others; a scrape must not fail because of them
+            if self._is_shared:
+                log.exception("/metrics has the metrics of one worker: the shared files fail")
+            self._is_shared = False
+            return generate_latest(self._registry)
+        if not self._is_shared:
+            log.info("/metrics has the metrics of all workers again")
+        self._is_shared = True
+        return text
 
     def _gauge(self, metric: Metric, mode: Literal["livemin", "livemax"]) -> Gauge:
         return Gauge(
@@ -362,40 +358,3 @@ class Metrics:
             buckets=metric.buckets,
             registry=self._registry,
         )
-
-
-def _delete_gauges_of_dead_workers(folder: Path) -> None:
-    """Delete the gauge files of dead workers; keep their counters."""
-    for path in folder.glob("gauge_live*_*.db"):
-        process = int(path.stem.rpartition("_")[2])
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            path.unlink(missing_ok=True)
-        except PermissionError:
-            pass  # alive, and owned by another user
-
-
-def _reserve(folder: Path) -> bool:
-    """Reserve disk space for the metrics of this process; return whether there was enough.
-
-    The files are mapped into memory: a process that writes to one on a full disk is killed by
-    SIGBUS.
-    """
-    if not hasattr(os, "posix_fallocate"):  # macOS
-        return True
-    files = {folder / f"{kind}_{os.getpid()}.db": size for kind, size in _FILE_BYTES.items()}
-    try:
-        for path, size in files.items():
-            with path.open("ab") as file:
-                os.posix_fallocate(file.fileno(), 0, size)
-    except OSError as error:
-        log.error(
-            "%s: %s; the metrics of this process will be missing from /metrics",
-            folder,
-            error.strerror,
-        )
-        for path in files:
-            path.unlink(missing_ok=True)
-        return False
-    return True
