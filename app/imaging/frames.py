@@ -16,7 +16,8 @@ from app.imaging.filters import Grey, Mask
 from app.imaging.ink import Ink, measure_ink
 
 MIN_SIDE = 14  # pixels of the shorter side of a frame
-MAX_EXAMINED = 4.0  # areas of the page that boxes of components examined may have in total
+MAX_FRAMES = 500  # components that are examined; a form has fewer frames
+MAX_EXAMINED = 4.0  # areas of the page that the boxes of these components may have in total
 MAX_FILL = 0.7  # share of its bounding box that a frame's ink covers at most
 WALL_SHARE = 0.15  # of the ink's peak, from which a pixel may belong to a wall
 MIN_COVERED = 0.75  # share of a wall's length that must be inked
@@ -92,7 +93,7 @@ def remove_frames(ink: Ink) -> tuple[Ink, tuple[Frame, ...]]:
     sparse = components.area < MAX_FILL * components.height * components.width
     chosen = np.flatnonzero(inside & (sides >= MIN_SIDE) & sparse)
     areas = components.height[chosen] * components.width[chosen]
-    chosen = chosen[np.cumsum(areas) <= MAX_EXAMINED * height * width]
+    chosen = chosen[np.cumsum(areas) <= MAX_EXAMINED * height * width][:MAX_FRAMES]
     amount, frames = ink.amount, list[Frame]()
     for index in chosen.tolist():
         check_cancelled()
