@@ -64,12 +64,14 @@ class Page:
         polarity: Which side was taken as ink.
         lines: The digits of each line from left to right; lines from top to bottom.
         fields: The printed frames, with the text in each.
+        warnings: What was not read, and what to do about it.
     """
 
     upload: Upload
     polarity: DetectedPolarity
     lines: tuple[tuple[PageDigit, ...], ...]
     fields: tuple[Field, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -111,7 +113,7 @@ def read_page(image: ImageInput, model: Model, options: Options) -> Page:
         start = stop
     read = tuple(tuple(line) for line in lines)
     fields = tuple(Field(box, _text_inside(box, read)) for box in found.fields)
-    return Page(upload, found.polarity, read, fields)
+    return Page(upload, found.polarity, read, fields, found.warnings)
 
 
 def _text_inside(box: Box[int], lines: tuple[tuple[PageDigit, ...], ...]) -> str:

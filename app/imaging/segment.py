@@ -31,12 +31,14 @@ from app.imaging.sheet import without_desk
 MAX_GROUPS = 400  # stroke groups on a page; handwriting has fewer, a texture more
 MAX_SEGMENTS = 600  # segments on a page, after which groups are no longer cut
 MAX_CUTS = 7  # cuts inside a stroke group
+MAX_INK_SHARE = 0.75  # of a page; a tight crop of one bold digit has 0.55
 # Lengths below are in heights: of the page's digits, or of the stroke group itself.
 MIN_DIGIT_HEIGHT = 0.5  # digit heights; a lower box is a detached stroke
 MAX_STROKE_GAP = 0.25  # heights between a digit and a detached stroke of it
 MIN_LONE_SIZE = 0.3  # digit heights; a smaller box far from any digit is a speck
 MAX_STACK_GAP = 0.12  # heights between strokes one above the other, as in a 5
 MIN_CUT_WIDTH = 0.8  # group heights; a narrower group is one digit
+MIN_PAIR_WIDTH = 1.0  # group heights; a narrower group is most often one digit
 MIN_CUT_DISTANCE = 0.2  # group heights between two cuts
 MIN_SEGMENT_WIDTH, MAX_SEGMENT_WIDTH = 0.12, 1.4  # group heights
 MIN_LINE_OVERLAP = 0.4  # share of the lower box's height by which boxes of a line overlap
@@ -83,11 +85,13 @@ class Segmentation:
         groups: The stroke groups in reading order: lines from the top, groups from the left.
         polarity: Which side was taken as ink.
         fields: The printed frames, in pixels of the upload.
+        warnings: What was left out, and what to do about it.
     """
 
     groups: tuple[StrokeGroup, ...]
     polarity: DetectedPolarity
     fields: tuple[Box[int], ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,12 +132,13 @@ def segment(upload: Upload, *, polarity: Polarity = "auto") -> Segmentation:
     ink, frames = remove_frames(ink)
     ink, _ = remove_ruled_lines(ink)
     check_cancelled()
-    components = find_components(ink, stroke_mask(ink))
+    mask = stroke_mask(ink)
+    components = find_components(ink, mask)
     if not len(components):
         raise BlankImageError("No ink was found: the image shows nothing but ruled lines or noise.")
-    boxes = _group_strokes(_component_boxes(components))[:MAX_GROUPS]
+    boxes, left_out = _find_groups(components)
     groups: list[StrokeGroup] = []
-    segments = 0
+    segments = uncut = 0
     for line, line_boxes in enumerate(_text_lines(boxes, frames)):
         for box in line_boxes:
             check_cancelled()
@@ -141,8 +146,42 @@ def segment(upload: Upload, *, polarity: Polarity = "auto") -> Segmentation:
             group = _segment_group(box, line, components, ink, upload.factor, cut=cut)
             groups.append(group)
             segments += len(group.segments)
+            uncut += not cut and box.width >= MIN_PAIR_WIDTH * box.height
     fields = tuple(_on_upload(frame, upload.factor) for frame in frames)
-    return Segmentation(tuple(groups), chosen, fields)
+    warnings = _warnings(chosen, float(mask.mean()), len(boxes), left_out, uncut)
+    return Segmentation(tuple(groups), chosen, fields, warnings)
+
+
+def _warnings(
+    polarity: DetectedPolarity, ink_share: float, read: int, left_out: int, uncut: int
+) -> tuple[str, ...]:
+    """Return a sentence for each way in which the page may have been read wrong.
+
+    Args:
+        polarity: Which side was taken as ink.
+        ink_share: Share of the page that is ink, 0..1.
+        read: Number of marks that are read.
+        left_out: Number of marks that are not.
+        uncut: Number of marks that are read but may be several digits.
+    """
+    warnings: list[str] = []
+    if ink_share > MAX_INK_SHARE:
+        other = "dark-on-light" if polarity == "light-on-dark" else "light-on-dark"
+        warnings.append(
+            f"What was taken as ink covers {ink_share:.0%} of the image and may be its background."
+            f" Send polarity={other}, or parts of the page if its marks are small."
+        )
+    if left_out:
+        warnings.append(
+            f"Only the {read} marks with the most ink were read, of about {read + left_out}. Send"
+            " parts of the page to read all of them."
+        )
+    if uncut:
+        warnings.append(
+            f"{uncut} wide marks were not cut apart, because the page has many marks: digits that"
+            " touch each other are read as one. Send parts of the page."
+        )
+    return tuple(warnings)
 
 
 def _on_upload(frame: Frame, factor: int) -> Box[int]:
@@ -150,10 +189,20 @@ def _on_upload(frame: Frame, factor: int) -> Box[int]:
     return Box(left * factor, top * factor, width * factor, height * factor)
 
 
-def _component_boxes(components: Components) -> list[_Box]:
-    """Return the boxes of the components that are no frame and no shadow, the heaviest first."""
+def _find_groups(components: Components) -> tuple[list[_Box], int]:
+    """Return the boxes of the stroke groups with the most ink, and the number of the others."""
     order = np.argsort(-components.weight, kind="stable")
     writing = order[~(is_frame(components) | is_cut_off(components))[order]]
+    heavy, light = writing[: 2 * MAX_GROUPS], writing[2 * MAX_GROUPS :]
+    boxes = _component_boxes(components, heavy)
+    groups = _group_strokes(boxes)
+    # Lower ones are specks, or detached strokes of digits.
+    high = components.height[light] >= MIN_DIGIT_HEIGHT * _digit_height(boxes)
+    return groups[:MAX_GROUPS], max(0, len(groups) - MAX_GROUPS) + int(high.sum())
+
+
+def _component_boxes(components: Components, indices: NDArray[np.int64]) -> list[_Box]:
+    """Return the boxes of some components, in the order of their indices."""
     return [
         _Box(
             int(components.top[index]),
@@ -162,7 +211,7 @@ def _component_boxes(components: Components) -> list[_Box]:
             int(components.right[index]),
             (int(index) + 1,),
         )
-        for index in writing[: 2 * MAX_GROUPS]
+        for index in indices
     ]
 
 

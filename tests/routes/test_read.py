@@ -97,6 +97,58 @@ def test_metrics_count_every_digit_of_a_page(client: TestClient, digits: Digits)
     assert counted() == [count + 5 for count in before]
 
 
+@pytest.mark.parametrize(("side", "warns"), [(20, False), (40, True)])
+def test_page_with_too_many_digits_carries_a_warning(
+    client: TestClient, digits: Digits, side: int, warns: bool
+) -> None:
+    """If digits are left out, the answer says how many of about how many were read."""
+    (seven,) = _some(digits, "7")
+    page = 255 - np.tile(seven, (side, side))
+    answer = client.post("/read", files={"file": encode(page)}).json()
+    assert sum(len(line["digits"]) for line in answer["lines"]) == 400
+    warnings = answer["input"]["warnings"]
+    if warns:
+        (warning,) = warnings
+        assert "Only the 400 marks with the most ink were read, of about 1600." in warning
+    else:
+        assert warnings == []
+
+
+def test_specks_are_not_counted_as_marks(client: TestClient, digits: Digits) -> None:
+    """A page with more specks than marks may be read needs no warning: no digit is left out."""
+    page, _ = _page([_some(digits, "268")], factor=4)
+    page = np.pad(page, ((0, 300), (0, 0)), constant_values=255)
+    for row in range(2):  # 3,000 dots below the digits
+        page[-160 + row :: 8, ::8] = page[-160 + row :: 8, 1::8] = 0
+    answer = client.post("/read", files={"file": encode(page)}).json()
+    assert answer["text"] == "268"
+    assert answer["input"]["warnings"] == []
+
+
+def test_touching_digits_that_are_not_cut_apart_carry_a_warning(
+    client: TestClient, digits: Digits
+) -> None:
+    """On a page with many touching digits, the last ones are read as one; the answer says so."""
+    pair = np.concatenate([_ink(image) for image in _some(digits, "0") * 2], axis=1)
+    cell = np.zeros((30, 56), np.uint8)
+    cell[5 : 5 + len(pair), 5 : 5 + pair.shape[1]] = pair
+    page = 255 - np.tile(cell, (18, 18))
+    answer = client.post("/read", files={"file": encode(page)}).json()
+    (warning,) = answer["input"]["warnings"]
+    assert "wide marks were not cut apart" in warning
+
+
+def test_background_taken_for_ink_carries_a_warning(client: TestClient, digits: Digits) -> None:
+    """Ink on most of a page is rather its background; the warning names the other polarity."""
+    page, _ = _page([_some(digits, "268")], factor=4)
+    wrong = client.post("/read?polarity=light-on-dark", files={"file": encode(page)}).json()
+    (warning,) = wrong["input"]["warnings"]
+    assert "may be its background" in warning
+    assert "polarity=dark-on-light" in warning
+    right = client.post("/read", files={"file": encode(page)}).json()
+    assert right["input"]["warnings"] == []
+
+
 def test_blank_page_and_preprocess_none_give_422(client: TestClient) -> None:
     """A page needs ink, and it is always prepared."""
     blank = encode(np.full((300, 300), 255, np.uint8))

@@ -108,7 +108,7 @@ def page_answer(page: Page, bundle: Bundle) -> PageAnswer:
             page.upload.height,
             page.upload.format,
             page.polarity,
-            page.upload.warnings,
+            page.upload.warnings + page.warnings,
         ),
     )
 
