@@ -24,7 +24,7 @@ from app.recognise import Options
 if TYPE_CHECKING:
     import pyarrow as pa
 
-COLUMNS = ("file", "text", "confidence", "digits", "error")
+COLUMNS = ("file", "text", "confidence", "digits", "error", "warnings")
 # The model and the options of this worker process, set by `_start_worker`.
 _worker_state: list[tuple[Model, Options]] = []
 
@@ -39,6 +39,7 @@ class Row:
         confidence: Smallest probability among the digits; None if there are no digits.
         digits: JSON array with the digit, box, confidence and verdict of each digit.
         error: Why the file could not be read; empty if it was.
+        warnings: What may make the text wrong, in sentences; empty if nothing.
     """
 
     file: str
@@ -46,6 +47,7 @@ class Row:
     confidence: float | None = None
     digits: str = "[]"
     error: str = ""
+    warnings: str = ""
 
 
 def find_images(paths: list[Path]) -> list[Path]:
@@ -87,7 +89,8 @@ def read_file(path: Path, model: Model, options: Options) -> Row:
         for read in reads
     ]
     lowest = min((read.confidence for read in reads), default=None)
-    return Row(str(path), page.text, lowest, json.dumps(digits))
+    warnings = " ".join(page.upload.warnings + page.warnings)
+    return Row(str(path), page.text, lowest, json.dumps(digits), warnings=warnings)
 
 
 def read_files(
@@ -152,7 +155,7 @@ def _write_jsonl(rows: Iterator[Row], stream: IO[str], *, header: bool) -> None:
 
 def _complete_rows_csv(path: Path) -> list[dict[str, Any]]:
     with _open_text(path, "r") as stream:
-        return [row for row in csv.DictReader(stream) if row["error"] is not None]
+        return [row for row in csv.DictReader(stream) if None not in row.values()]
 
 
 def _complete_rows_jsonl(path: Path) -> list[dict[str, Any]]:

@@ -4,9 +4,12 @@ import csv
 import json
 import os
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from app.batch_files import Row, find_images, read_file, write_results
@@ -108,6 +111,30 @@ def test_incomplete_last_row_is_read_again(folder: Path, tmp_path: Path, classic
     out.write_text(whole[:-30])
     write_results(paths, out, read)
     assert out.read_text() == whole
+
+
+def test_warnings_of_a_page_are_in_its_row(tmp_path: Path, classic: Model) -> None:
+    """A page with more digits than are read is not silently incomplete in the table."""
+    digit = np.asarray(Image.open(BytesIO(sample_png(7))))
+    Image.fromarray(np.tile(255 - digit, (21, 21))).save(tmp_path / "page.png")
+    row = read_file(tmp_path / "page.png", classic, Options())
+    assert row.error == ""
+    assert "Only the 400 marks" in row.warnings
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_table_of_an_older_version_is_resumed(tmp_path: Path, suffix: str) -> None:
+    """A table without the column of warnings gets it; its rows are kept."""
+    out = tmp_path / f"results{suffix}"
+    older = {"file": "a", "text": "7", "confidence": 0.9, "digits": "[]", "error": ""}
+    if suffix == ".csv":
+        out.write_text(f"{','.join(older)}\r\n{','.join(map(str, older.values()))}\r\n")
+    else:
+        out.write_text(json.dumps(older) + "\n")
+    paths = [Path("a"), Path("b")]
+    rows = iter([Row("b", "8", warnings="Only a part was read.")])
+    assert write_results(paths, out, lambda rest: rows).resumed == 1
+    assert [row["warnings"] for row in _rows(out)] == ["", "Only a part was read."]
 
 
 def test_unsupported_suffix_is_refused(tmp_path: Path) -> None:
