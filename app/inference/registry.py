@@ -85,11 +85,12 @@ class Registry:
         self.on_batch: Callable[[int], None] = lambda images: None
         self._entries = Entries()
         self._options = LoadOptions(interpreters, max_batch, max_delay_s, quick_below_s)
-        self._loading = threading.RLock()  # held while a bundle is opened and its model is loaded
+        self._loading = threading.RLock()  # held while a model is loaded, and while it is replaced
         self._compiling = CompileQueue(self._compile)
         self._watcher: PeriodicTask | None = None
         self._trim_due = False  # whether bundles were read or models dropped at the last look
-        self._put_opened(default, self._folder.stamp(default))
+        stamp = self._folder.stamp(default)
+        self._entries.put(Entry(default, stamp, self._open_files(default, stamp)))
         for name in names:
             if name != default:
                 with suppress(BundleError):  # logged and kept by `_reading`
@@ -276,12 +277,17 @@ class Registry:
             self._entries.fail(name, stamp, error)
 
     def _check(self, name: str) -> None:
-        """Check the content of a bundle before it is asked for; log and keep its faults."""
-        with suppress(BundleError, MemoryError), self._loading, self._reading(name) as stamp:
+        """Check the content of a bundle before it is asked for; log and keep its faults.
+
+        Requests for other models are not held up. A bundle that changes meanwhile is checked again.
+        """
+        with suppress(BundleError, MemoryError), self._reading(name) as stamp:
             entry = self.entries.get(name)
             if entry and entry.bundle and entry.stamp == stamp:
                 check_bundle(entry.bundle)
-                self._entries.put(replace(entry, is_checked=True))
+                with self._loading:
+                    if self.entries.get(name) is entry:
+                        self._entries.put(replace(entry, is_checked=True))
 
     def _load_on_demand(self, name: str) -> Entry:
         with self._loading:
@@ -298,12 +304,15 @@ class Registry:
             return self.find_entry(name)
 
     def _open(self, name: str) -> None:
-        """Read a bundle; its model is loaded on demand."""
-        with self._loading, self._reading(name) as stamp:
-            self._put_opened(name, stamp)
+        """Read a bundle; its model is loaded on demand.
 
-    def _put_opened(self, name: str, stamp: FileStamp) -> None:
-        self._entries.put(Entry(name, stamp, self._open_files(name, stamp)))
+        Requests for other models are not held up. A model that one loads meanwhile stays.
+        """
+        with self._reading(name) as stamp:
+            bundle = self._open_files(name, stamp)
+            with self._loading:
+                if not self.is_loaded(name):
+                    self._entries.put(Entry(name, stamp, bundle))
 
     def _open_files(self, name: str, stamp: FileStamp) -> Bundle:
         """Read and check the files of a bundle, unless there are too many.

@@ -7,14 +7,17 @@ import shutil
 import weakref
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from app.bundle import COMPILED_FILE, KERAS_FILE, METADATA, open_bundle, seal
+import app.inference.registry as registry_module
+from app.bundle import COMPILED_FILE, KERAS_FILE, METADATA, Bundle, open_bundle, seal
 from app.errors import NotFoundError, NotReadyError
 from app.inference.model_folder import MAX_DEPTH, MAX_FILES
 from app.inference.registry import Registry
@@ -22,6 +25,7 @@ from app.main import create_app
 from app.samples import sample_png
 from app.settings import REPOSITORY, Settings
 from tests.bundles import add_bundle, replace_file, replace_member
+from tests.server.process import PATIENCE_S
 
 BLANK = np.zeros((1, 28, 28), np.uint8)
 
@@ -167,6 +171,35 @@ def test_added_bundle_can_be_loaded_at_once(small_models: Path) -> None:
     for name in ("nowhere", "../models/other", "", "."):
         with pytest.raises(NotFoundError):
             registry.reload(name)
+
+
+@pytest.mark.parametrize("step", ["open_bundle", "check_bundle"])
+def test_reading_a_bundle_holds_up_no_other_model(
+    small_models: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """While a large bundle is hashed or checked, requests load another model."""
+    add_bundle(small_models, "other")
+    registry = Registry(small_models, "default", interpreters=1)
+    read, is_reading, may_end = getattr(registry_module, step), Event(), Event()
+
+    def read_slowly(source: Path | Bundle) -> object:
+        if (source if isinstance(source, Path) else source.folder).name == "added":
+            is_reading.set()
+            assert may_end.wait(PATIENCE_S)
+        return read(source)
+
+    monkeypatch.setattr(registry_module, step, read_slowly)
+    add_bundle(small_models, "added")
+    with ThreadPoolExecutor() as threads:
+        looks = threads.submit(_look, registry)
+        try:
+            assert is_reading.wait(PATIENCE_S)
+            loaded = threads.submit(registry.get, "other").result(PATIENCE_S)
+            assert loaded.bundle.metadata.name == "other"
+        finally:
+            may_end.set()
+        looks.result()
+    assert _version(registry, "added") == 1
 
 
 def test_files_that_are_being_written_are_not_read(small_models: Path) -> None:
