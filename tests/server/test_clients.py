@@ -5,6 +5,7 @@ import http.client
 import json
 import select
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -14,6 +15,7 @@ import pytest
 
 from app.samples import sample_png
 from tests.malformed.wire import exchange
+from tests.server.footprint import peak_mb
 from tests.server.process import PATIENCE_S, Server, eventually, serving
 
 PNG = sample_png(3)
@@ -188,6 +190,29 @@ def test_client_that_reads_no_response_is_disconnected(server: Server) -> None:
         reset = select.poll()
         reset.register(connection, 0)  # reports a reset, but not a regular end
         eventually(lambda: reset.poll(0))
+
+
+def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
+    """Thousands of requests sent in one go are all answered, whatever lies between them."""
+    digits = (HEAD % len(PNG) + PNG, b"GET /livez HTTP/1.1\r\n\r\n", HEAD % 4 + b"\r\n\r\n")
+    last = b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    replies = exchange(server.port, b"".join(digits) * 1000 + last)
+    assert [one.status for one in replies] == [200, 200, 400] * 1000 + [200]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_crowd_of_pipelined_requests_takes_little_memory(tmp_path: Path) -> None:
+    """A connection holds a few requests and the bytes of one read, however many it has sent."""
+    first = b"POST /read HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"
+    with serving(tmp_path) as server, ExitStack() as crowd:
+        before = peak_mb(server)
+        for _ in range(20):
+            connection = crowd.enter_context(_connect(server))
+            connection.sendall(first)
+            assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            connection.sendall(b"x" + b"GET / HTTP/1.1\r\n\r\n" * 14_000)
+        assert server.ask(body=PNG).json["digit"] == 3
+        assert peak_mb(server) - before < 60  # 500 if all are parsed at once
 
 
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"

@@ -15,6 +15,7 @@ from http import HTTPStatus
 
 import httptools
 from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -27,6 +28,11 @@ from app.web.schemas.problem import Problem
 
 # Bytes that a client may send without a part of a body; a browser's request head has about 1 kB.
 MAX_HEAD_BYTES = 64 * 1024
+# Requests of a connection that wait behind the one being served; httptools parses what it gets to
+# the end, so it gets pieces with one head, or with the few that fit into `MIN_PIECE_BYTES`.
+MAX_PIPELINED = 4
+MIN_PIECE_BYTES = 64
+HEAD_END = b"\r\n\r\n"
 MIN_READ_BYTES = 64 * 1024  # bytes of a response that a client must read within each timeout
 # On every response, including those that uvicorn or this module writes.
 SECURITY_HEADERS = (
@@ -53,6 +59,17 @@ class ConnectionLimits:
     on_refused: Callable[[int, str, str], None] = lambda status, request_id, client: None
 
 
+class HoldableFlow(FlowControl):
+    """Flow control that reads nothing more while bytes are held back, whoever asks for it."""
+
+    is_held = False
+
+    def resume_reading(self) -> None:
+        """Read on, unless bytes are held back."""
+        if not self.is_held:
+            super().resume_reading()
+
+
 class Connection(HttpToolsProtocol):
     """One client connection; its `ConnectionLimits` come from the lifespan's state."""
 
@@ -60,6 +77,8 @@ class Connection(HttpToolsProtocol):
         """Take a place among the connections; start the timer for the first request's head."""
         super().connection_made(transport)
         self._limits: ConnectionLimits = self.app_state["connections"]
+        self.flow: HoldableFlow = HoldableFlow(transport)
+        self._unparsed = b""  # what follows the last request that may wait
         self._bytes_without_body = 0  # bytes since the last part of a body or end of a request
         self._head_timer: asyncio.TimerHandle | None = None
         self._read_timer: asyncio.TimerHandle | None = None
@@ -78,16 +97,32 @@ class Connection(HttpToolsProtocol):
         if self._serving and not self._serving.response_complete:
             self._serving.disconnected = True
             self._serving.message_event.set()
+        self._unparsed = b""
+        self.pipeline.clear()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse the next bytes, within the limits of a head."""
-        self._bytes_without_body += len(data)
         self._unset_keepalive_if_required()
+        self._unparsed += data
+        self._parse()
+
+    def _parse(self) -> None:
+        """Parse what has arrived, until enough requests wait; hold the rest back."""
+        data, start = self._unparsed, 0
         try:
-            self._feed(data)
+            while start < len(data) and len(self.pipeline) < MAX_PIPELINED:
+                end = data.find(HEAD_END, start + MIN_PIECE_BYTES) + len(HEAD_END)
+                end = end if end >= len(HEAD_END) else len(data)
+                self._feed(memoryview(data)[start:end])
+                start = end
         except httptools.HttpParserError:
             self.send_400_response("Invalid HTTP request received.")
+            start = len(data)
+        self._unparsed = data[start:]
+        self.flow.is_held = bool(self._unparsed)
+        if self._unparsed:
+            self.flow.pause_reading()
         # Most heads arrive whole: then a request is running by now, and no timer is needed.
         if self._head_timer is None and self._is_idle():
             self._start_head_timer()
@@ -97,7 +132,7 @@ class Connection(HttpToolsProtocol):
                 f"The head of the request is larger than {MAX_HEAD_BYTES} bytes.",
             )
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self, data: memoryview) -> None:
         """Parse bytes; give a request that asks for another protocol its answer in HTTP/1.1.
 
         httptools takes such a request for complete after its head. So its head is parsed again
@@ -106,7 +141,8 @@ class Connection(HttpToolsProtocol):
         Raises:
             httptools.HttpParserError: The bytes are no HTTP.
         """
-        rest = memoryview(data)
+        self._bytes_without_body += len(data)
+        rest = data
         while rest:
             try:
                 self.parser.feed_data(rest)
@@ -169,6 +205,8 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Note that the connection is idle; start the timer for the client to read the response."""
         super().on_response_complete()
+        if self._unparsed and not self.transport.is_closing():
+            self._parse()
         if self._is_idle():
             self._limits.table.end_request(self._place)
         if self._read_timer is None:
