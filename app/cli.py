@@ -112,7 +112,9 @@ def serve(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Number of processes (default: the setting DIGITSCOPE_WORKERS)."),
+        typer.Option(
+            min=1, max=256, help="Number of processes (default: the setting DIGITSCOPE_WORKERS)."
+        ),
     ] = None,
 ) -> None:
     """Serve predictions and the web page over HTTP."""

@@ -231,6 +231,15 @@ def test_command_works_with_keras_but_without_training_code(tmp_path: Path) -> N
     assert "distill" not in done.stdout
 
 
+@pytest.mark.parametrize("workers", ["-1", "0", "257"])
+def test_serve_refuses_a_number_of_workers_out_of_range(workers: str) -> None:
+    """Without a worker, the port would be open and nobody would answer."""
+    result = CliRunner().invoke(command, ["serve", "--port", "0", "--workers", workers])
+    assert result.exit_code == 2
+    assert "--workers" in result.stderr
+    assert "Input should be" in result.stderr
+
+
 @pytest.mark.parametrize(("max_connections", "warns"), [("200", True), ("20", False)])
 def test_serve_warns_of_too_few_open_files(max_connections: str, warns: bool) -> None:
     """A limit on open files below what the connections need is logged with both numbers."""
