@@ -21,6 +21,9 @@ LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # weights of R, G and B
 MIN_CHANNEL_RANGE = 24.0
 # The colour axis must have this many times the variance of the luminance to be used instead of it.
 MIN_VARIANCE_GAIN = 1.5
+# Variance along the second axis of colours, as a share of that along the first, above which the
+# page has several inks.
+MAX_OTHER_VARIANCE = 0.15
 SAMPLED_ROWS = 100  # rows, about, that are enough to estimate noise and colour
 MIN_CONTRAST = 12.0  # grey levels between background and ink; an image with less is blank
 # Smallest ratio of ink to the standard deviation of the noise; an image with less is blank.
@@ -97,7 +100,8 @@ def _project_on_colour_axis(
     """Project colours onto their first principal component (PCA) if that gains contrast.
 
     The axis points towards lighter colours. The result is stretched to its own range, at most 255
-    grey levels.
+    grey levels. Several inks have no common axis: then the largest difference from the paper in any
+    channel counts.
 
     Args:
         pixels: float32 `[H, W, 3]`, 0..255.
@@ -112,6 +116,10 @@ def _project_on_colour_axis(
     luminance_variance = float(((offsets @ LUMINANCE) ** 2).mean())
     if float(variances[-1]) < MIN_VARIANCE_GAIN * luminance_variance:
         return grey, {**parameters, "method": "luminance"}
+    if float(variances[-2]) > MAX_OTHER_VARIANCE * float(variances[-1]):
+        difference = np.abs(pixels - centre.astype(np.float32)).max(axis=2)
+        is_light = float(centre @ LUMINANCE) > 127
+        return 255 - difference if is_light else difference, {**parameters, "method": "any colour"}
     projected = (pixels - centre) @ axis.astype(np.float32)
     low, high = np.percentile(projected, [0.1, 99.9])
     stretched = np.clip((projected - low) / max(1e-3, high - low), 0, 1) * min(255.0, high - low)

@@ -57,6 +57,24 @@ def test_boxes_lie_on_the_digits(classic: Model, digits: Digits) -> None:
         assert np.abs(np.array(astuple(box)) - expected).max() <= 6
 
 
+def test_pages_in_several_inks_are_read_whole(classic: Model, digits: Digits) -> None:
+    """No digit is lost because its ink is paler, or of another hue, than the others."""
+    inks = ((20, 20, 120), (250, 220, 40), (20, 200, 230), (230, 30, 30))
+    page = sheet(
+        [(int(digits.labels[at]), digits.images[at]) for at in range(8)],
+        np.random.default_rng(5),
+        per_line=4,
+    )
+    cover = 1 - page.image.astype(np.float32)[..., None] / 255
+    coloured = np.full((*page.image.shape, 3), 255.0)
+    for (x, y, width, height), ink in zip(page.boxes, inks * 2, strict=True):
+        view = (slice(y, y + height), slice(x, x + width))
+        coloured[view] += (np.array(ink) - 255.0) * cover[view]
+    found = read_page(encode(coloured.astype(np.uint8)), classic, Options()).text
+    assert [len(line) for line in found.split()] == [4, 4]
+    assert sum(a != b for a, b in zip(found, page.text, strict=True)) <= 1
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("side", [64, 200])
 def test_one_stroke_from_edge_to_edge_is_ink(axis: int, side: int) -> None:
