@@ -69,6 +69,8 @@ def is_framed(pixels: NDArray[np.uint8]) -> bool:
     """Return whether the ink of a digit in MNIST's form, uint8 `[28, 28]`, has walls around it."""
     inked = pixels > 0
     rows, columns = np.flatnonzero(inked.any(axis=1)), np.flatnonzero(inked.any(axis=0))
+    if not rows.size:
+        return False
     crop = inked[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     outer = (crop[:3].T, crop[-3:].T, crop[:, :3], crop[:, -3:])
     # A quick test that nearly all digits fail.

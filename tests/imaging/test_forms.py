@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from app.imaging.decode import from_pixels
-from app.imaging.frames import remove_frames
+from app.imaging.frames import is_framed, remove_frames
 from app.imaging.ink import extract_ink
 from app.imaging.prepare import PRINT_REMOVED
 from app.imaging.sheet import without_desk
@@ -65,6 +65,11 @@ def test_a_digit_in_a_frame_is_read_alone(classic: Model, digits: Digits) -> Non
     found = recognise(encode(np.asarray(page)), classic, Options())
     assert found.digit == digits.labels[7]
     assert PRINT_REMOVED in found.prepared.warnings
+
+
+def test_an_image_without_ink_is_not_framed() -> None:
+    """A black 28x28 has no walls."""
+    assert not is_framed(np.zeros((28, 28), np.uint8))
 
 
 @pytest.mark.parametrize("label", range(10))
