@@ -1,4 +1,4 @@
-"""One budget for the memory that requests hold: bodies, decoded pixels, working memory.
+"""One budget for the memory that requests hold: bodies, large responses, decoded pixels, work.
 
 Knows bytes and threads; knows nothing of requests. The budget counts what callers say that they
 hold; it allocates nothing.
@@ -20,7 +20,7 @@ def unlimited(size: int) -> AbstractContextManager[None]:
 
 
 class MemoryBudget:
-    """A number of bytes that requests share: half for their bodies, half for work on them.
+    """A number of bytes that requests share: half for bodies and responses, half for work.
 
     The halves are apart because work waits for memory while it holds its body: it would wait for
     ever for bodies whose own work waits. All methods may be called from any thread.
@@ -53,7 +53,7 @@ class MemoryBudget:
         with self._changed:
             if self._bodies + max(size, expected) > self.share:
                 raise MemoryBudgetError(
-                    f"The service holds {self._bodies >> 20} MiB of request bodies, of at most"
+                    f"The service holds {self._bodies >> 20} MiB of bodies, of at most"
                     f" {self.share >> 20} MiB; try again in a second."
                 )
             self._bodies += size
@@ -87,7 +87,7 @@ class MemoryBudget:
 
 
 class BodyHold:
-    """The bytes that one request holds of a budget for its body; belongs to one thread."""
+    """The bytes that one request holds for its body and response; belongs to one thread."""
 
     __slots__ = ("_budget", "_size")
 
@@ -112,6 +112,14 @@ class BodyHold:
             expected = min(expected, self._budget.share) - self._size
             self._budget.hold_body(more, expected=expected)
             self._size += more
+
+    def add(self, size: int) -> None:
+        """Hold `size` bytes more.
+
+        Raises:
+            MemoryBudgetError: They do not fit at present.
+        """
+        self.grow(self._size + size)
 
     def release(self) -> None:
         """Give all bytes back."""

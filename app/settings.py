@@ -81,8 +81,9 @@ class Settings(BaseSettings):
         le=1_048_576,
         description=(
             "Memory in MiB that the requests of one process share: half for request bodies of more"
-            " than 64 KiB, which count twice, half for decoding and preparing images. A body that"
-            " does not fit gets 503, an image waits. The process takes about 140 MiB in addition."
+            " than 64 KiB, which count twice, and for responses of more than 256 KiB until they"
+            " have been read; half for decoding and preparing images. What does not fit gets 503;"
+            " an image waits. The process takes about 140 MiB in addition."
         ),
     )
     max_batch_items: int = Field(

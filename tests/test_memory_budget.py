@@ -71,6 +71,21 @@ def test_hold_of_a_body_grows_and_ends() -> None:
         assert budget.used == 0
 
 
+def test_response_adds_to_the_hold_of_a_body() -> None:
+    """Both count until the request ends; alone, they are always accepted."""
+    budget = MemoryBudget(200)
+    hold = BodyHold(budget)
+    hold.grow(30)
+    hold.add(20)
+    assert budget.used == 50
+    with pytest.raises(MemoryBudgetError):
+        BodyHold(budget).add(60)
+    hold.add(1000)
+    assert budget.used == budget.share
+    hold.release()
+    assert budget.used == 0
+
+
 def test_one_body_alone_is_always_accepted() -> None:
     """A body above the share counts as the share."""
     budget = MemoryBudget(200)

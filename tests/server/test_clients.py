@@ -24,7 +24,8 @@ PREDICT_JSON = HEAD.replace(b"image/png", b"application/json")
 CHUNKED = HEAD.replace(b"Content-Length: %d", b"Transfer-Encoding: chunked")
 LARGE = 4_900_000  # bytes of a body; three of them fill the smallest memory budget
 BODY_TIMEOUT_S = 2.0
-EVERYTHING = b"/layers/0/activations?model=classic&layers=all"  # 400 kB
+EVERYTHING = b"/layers/0/activations?model=classic&layers=all"  # 900 kB
+WEIGHTS = "/models/classic/layers/dense/weights"  # 3.3 MB; ten fill half of the smallest budget
 MAX_CONNECTIONS = 20
 PROXY = "127.0.0.9"
 
@@ -286,6 +287,29 @@ def test_bodies_that_do_not_fit_in_memory_are_refused(tmp_path: Path) -> None:
         assert server.ask(body=PNG).json["digit"] == 3
         crowd.close()
         eventually(lambda: server.ask(body=bytes(LARGE)).status == 400)
+
+
+def test_responses_that_nobody_reads_share_the_memory(tmp_path: Path) -> None:
+    """Large responses count until they are read: the next one gets 503; small ones are sent."""
+    with (
+        serving(tmp_path, memory_budget_mb=64, client_timeout_s=60) as server,
+        ExitStack() as crowd,
+    ):
+        statuses = []
+        for _ in range(20):
+            connection = crowd.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(("127.0.0.1", server.port))
+            connection.sendall(f"GET {WEIGHTS} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            statuses.append(int(connection.recv(12)[-3:]))
+        assert statuses == [200] * 10 + [503] * 10
+        refused = server.get(WEIGHTS)
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        assert refused.json["type"] == "urn:digitscope:problem:memory-budget"
+        assert server.metric("digitscope_rejections_total", reason="memory") == 11
+        assert server.ask(body=PNG).json["digit"] == 3
+        crowd.close()
+        eventually(lambda: server.get(WEIGHTS).status == 200)
 
 
 @pytest.fixture(scope="module")

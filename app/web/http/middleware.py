@@ -40,6 +40,9 @@ from app.web.http.shutdown import Drain
 from app.web.observability.metrics import Metrics, Rejection
 
 log = logging.getLogger("digitscope.access")
+# Bytes of a response; a larger one counts in the memory budget until its client has read it.
+MAX_UNCOUNTED_BYTES = 256 * 1024
+PART_BYTES = 64 * 1024  # of a large response; the next part waits until this one has been read
 LINGER_S = 5.0  # seconds for a client to send the rest of a body after its refusal
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
@@ -181,7 +184,7 @@ class _Exchange:
         self.status, self.started_at = 0, time.perf_counter()
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._timer: RequestTimer | None = None
-        self._lingers = False
+        self._lingers = self._is_replaced = False
         wanted = self._headers.get(b"x-request-id", b"").decode("latin-1")
         self._id = wanted if _SAFE_ID.fullmatch(wanted) else f"{random.getrandbits(128):032x}"
         state = scope.setdefault("state", {})
@@ -213,7 +216,17 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         """Send a part of the response, with this service's headers on its start."""
+        if self._is_replaced:
+            return
         if message["type"] == "http.response.start":
+            try:
+                self._count_response(message)
+            except MemoryBudgetError as error:
+                # Not raised: FastAPI takes the response for started.
+                response = error_response(Request(self.scope), error)
+                await response(self.scope, self._receive, self.send)
+                self._is_replaced = True
+                return
             self.status = message["status"]
             # From here on, the connection's own timeout applies to slow clients.
             self._end_timer()
@@ -224,7 +237,27 @@ class _Exchange:
         elif self._leaves_body_unread() and not message.get("more_body"):
             self._lingers = True
             message = {**message, "more_body": True}
+        elif len(message.get("body", b"")) > MAX_UNCOUNTED_BYTES:
+            message = await self._send_parts(message)
         await self._send(message)
+
+    def _count_response(self, start: Message) -> None:
+        """Count a large response in the memory budget, until `end`.
+
+        Raises:
+            MemoryBudgetError: It does not fit at present.
+        """
+        for name, value in start.get("headers", ()):
+            if name.lower() == b"content-length" and int(value) > MAX_UNCOUNTED_BYTES:
+                self._hold.add(int(value))
+
+    async def _send_parts(self, message: Message) -> Message:
+        """Send a large body in parts, and return what remains to be sent."""
+        body = message["body"]
+        for start in range(0, len(body), PART_BYTES):
+            part = body[start : start + PART_BYTES]
+            await self._send({"type": message["type"], "body": part, "more_body": True})
+        return {**message, "body": b""}
 
     def _leaves_body_unread(self) -> bool:
         """Return whether the request is refused although the client still sends its body."""

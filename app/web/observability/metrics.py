@@ -170,7 +170,7 @@ LABELS = {
             "client-gone": "the client left before the response (499)",
             "connections": "too many connections were open (503)",
             "deadline": "the deadline passed (504)",
-            "memory": "the body did not fit in the memory budget (503)",
+            "memory": "the body or the response did not fit in the memory budget (503)",
             "slow-body": "the body arrived too slowly (408)",
             "key": "the API key or the admin token was missing or wrong (401)",
             "not-ready": "the model was not loaded, or the service was shutting down (503)",

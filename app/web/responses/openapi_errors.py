@@ -36,7 +36,7 @@ _EXAMPLES: dict[str, tuple[type[errors.DigitscopeError], str]] = {
     ),
     "memory": (
         errors.MemoryBudgetError,
-        "The service holds 190 MiB of request bodies, of at most 192 MiB; try again in a second.",
+        "The service holds 190 MiB of bodies, of at most 192 MiB; try again in a second.",
     ),
     "too-large": (
         errors.TooLargeError,
