@@ -11,6 +11,7 @@ from pathlib import Path
 
 from app.bundle import KERAS_FILE, METADATA
 from app.errors import BundleError
+from app.printable import printable
 
 log = logging.getLogger(__name__)
 # Of each file of a bundle: its path, size, inode, and the times of its content and of its status.
@@ -98,7 +99,7 @@ class ModelFolder:
             log.error(
                 "ignored the folder %s: the name of a model has at most %d characters, which are"
                 " printable UTF-8; rename the folder",
-                self.path / name,
+                printable(str(self.path / name)),
                 MAX_NAME_LENGTH,
             )
         self._ignored = ignored
