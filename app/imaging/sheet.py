@@ -5,7 +5,6 @@ Knows grey levels only. A sheet is a light region with four straight sides and s
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from app.imaging.filters import Grey, Mask, downscale, label, otsu
 
@@ -113,7 +112,10 @@ def _shrunk(corners: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _polygon(shape: tuple[int, ...], corners: NDArray[np.float64]) -> Mask:
-    """Return the pixels inside a polygon, bool of this shape."""
-    page = Image.new("1", (shape[1], shape[0]))
-    ImageDraw.Draw(page).polygon([(column, row) for row, column in corners.tolist()], fill=1)
-    return np.asarray(page)
+    """Return the pixels inside a convex polygon, clockwise corners, bool of this shape."""
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    inside = np.ones(shape, bool)
+    for start, stop in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        down, right = stop - start
+        inside &= right * (rows - start[0]) - down * (columns - start[1]) >= 0
+    return inside
