@@ -40,6 +40,11 @@ def test_example_requests_give_the_example_responses(client: TestClient, documen
     assert client.post("/predict/batch", json=items).json() == expected
 
 
+def test_schemas_have_names_of_their_own(document: dict) -> None:
+    """No two models share a name: FastAPI would add their modules, and client generators fail."""
+    assert not [name for name in document["components"]["schemas"] if "__" in name]
+
+
 def test_every_error_has_an_example_of_its_status(document: dict) -> None:
     """Each error response has an example of its status, or of its protocol's form."""
     for path, operations in document["paths"].items():

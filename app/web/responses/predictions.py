@@ -13,11 +13,11 @@ from app.predictions import BatchResult, InputSummary, Prediction
 from app.web.schemas.predictions import (
     BoxAnswer,
     DigitAnswer,
-    FieldAnswer,
     InputInfo,
     LineAnswer,
     ModelName,
     PageAnswer,
+    PageFieldAnswer,
     PredictionAnswer,
 )
 
@@ -99,7 +99,7 @@ def page_answer(page: Page, bundle: Bundle) -> PageAnswer:
             for line in page.lines
         ],
         fields=[
-            FieldAnswer(box=BoxAnswer(**asdict(field.box)), text=field.text)
+            PageFieldAnswer(box=BoxAnswer(**asdict(field.box)), text=field.text)
             for field in page.fields
         ],
         model=_model_name(bundle.metadata.name, bundle.metadata.version),

@@ -83,7 +83,7 @@ class LineAnswer(ResponseBody):
     digits: list[DigitAnswer] = Field(description="The digits from left to right.")
 
 
-class FieldAnswer(ResponseBody):
+class PageFieldAnswer(ResponseBody):
     """A printed frame on a page: a box, a field, a comb of cells or a table."""
 
     box: BoxAnswer
@@ -100,7 +100,7 @@ class PageAnswer(ResponseBody):
         )
     )
     lines: list[LineAnswer] = Field(description="The lines from top to bottom.")
-    fields: list[FieldAnswer] = Field(
+    fields: list[PageFieldAnswer] = Field(
         description="The printed frames around digits, with the text in each."
     )
     model: ModelName
