@@ -293,7 +293,7 @@ def test_relative_paths_are_read_from_the_working_folder(cluster: Cluster, tmp_p
     assert done.returncode == 1, done.stderr
     rows = (tmp_path / "digits.csv").read_text().splitlines()[1:]
     assert rows[0].startswith("7.png,7,0.9")
-    assert rows[1] == "none.png,,,[],The file cannot be opened: No such file or directory."
+    assert rows[1] == "none.png,,,[],The file cannot be opened: No such file or directory.,"
 
 
 @pytest.mark.slow
