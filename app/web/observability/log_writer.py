@@ -101,7 +101,8 @@ class LogWriter(logging.Handler):
                 self._taken_bytes += sum(len(line) + LINE_BYTES for line in lines)
                 self._count_lost()
             self._report_lost()
-            _pause(BATCH_S)
+            if not self.waits:
+                _pause(BATCH_S)
         os.close(self._descriptor)
 
     def _take(self) -> list[bytes]:
