@@ -34,3 +34,8 @@ class Box(Generic[Number]):
     def bottom(self) -> Number:
         """Return the row after the last one."""
         return self.y + self.height
+
+    def contains_middle_of(self, other: "Box[Number]") -> bool:
+        """Return whether the middle of another box is inside this one."""
+        x, y = other.x + other.width / 2, other.y + other.height / 2
+        return self.x <= x < self.right and self.y <= y < self.bottom

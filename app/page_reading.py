@@ -118,13 +118,9 @@ def read_page(image: ImageInput, model: Model, options: Options) -> Page:
 
 def _text_inside(box: Box[int], lines: tuple[tuple[PageDigit, ...], ...]) -> str:
     """Return the text of the digits whose middle is inside a box, line by line."""
-    texts = (line_text(tuple(read for read in line if _is_inside(read.box, box))) for line in lines)
+    inside = ((read for read in line if box.contains_middle_of(read.box)) for line in lines)
+    texts = (line_text(tuple(line)) for line in inside)
     return "\n".join(text for text in texts if text)
-
-
-def _is_inside(inner: Box[int], outer: Box[int]) -> bool:
-    x, y = inner.x + inner.width / 2, inner.y + inner.height / 2
-    return outer.x <= x < outer.right and outer.y <= y < outer.bottom
 
 
 def _read_pieces(pieces: list[Segment], model: Model) -> tuple[list[PageDigit], list[float]]:

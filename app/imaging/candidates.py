@@ -54,7 +54,7 @@ def candidates(
     grey_28x28 = is_grey_28x28(upload)
     prepared: tuple[NetworkInput, ...] = ()
     try:
-        prepared = prepare_variants(upload, polarity=polarity, record=record)
+        prepared = tuple(prepare_variants(upload, polarity=polarity, record=record))
     except BlankImageError:
         if not grey_28x28 or np.ptp(upload.pixels) < MIN_RANGE:
             raise
@@ -82,7 +82,8 @@ def _other_polarity(upload: Upload, prepared: NetworkInput) -> tuple[NetworkInpu
         return ()
     light = prepared.polarity == "light-on-dark"
     try:
-        others = prepare_variants(upload, polarity="dark-on-light" if light else "light-on-dark")
+        polarity: DetectedPolarity = "dark-on-light" if light else "light-on-dark"
+        others = tuple(prepare_variants(upload, polarity=polarity))
     except BlankImageError:
         return ()
     weak = prepared.doubt == "weak"

@@ -10,10 +10,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from app.boxes import Box
 from app.cancellation import check_cancelled
 from app.imaging.components import find_components
 from app.imaging.filters import Grey, Mask
 from app.imaging.ink import Ink, measure_ink
+from app.imaging.mnist_form import bounding_box
 
 MIN_SIDE = 14  # pixels of the shorter side of a frame
 MAX_FRAMES = 500  # components that are examined; a form has fewer frames
@@ -32,24 +34,12 @@ class Frame:
     """A printed frame.
 
     Attributes:
-        left: First column, in pixels of the page.
-        top: First row.
-        width: Pixels.
-        height: Pixels.
-        rows: First row of each row of cells and the row after its last, from the top.
+        box: Its outline, in pixels of the page.
+        rows: The rows of cells, from the top.
     """
 
-    left: int
-    top: int
-    width: int
-    height: int
-    rows: tuple[tuple[int, int], ...]
-
-    def row_around(self, x: float, y: float) -> tuple[int, int] | None:
-        """Return the row of cells around a point of the page, or None if it is outside."""
-        if not self.left <= x < self.left + self.width:
-            return None
-        return next(((top, bottom) for top, bottom in self.rows if top <= y < bottom), None)
+    box: Box[int]
+    rows: tuple[Box[int], ...]
 
 
 @dataclass(frozen=True)
@@ -67,11 +57,10 @@ class _Walls:
 
 def is_framed(pixels: NDArray[np.uint8]) -> bool:
     """Return whether the ink of a digit in MNIST's form, uint8 `[28, 28]`, has walls around it."""
-    inked = pixels > 0
-    rows, columns = np.flatnonzero(inked.any(axis=1)), np.flatnonzero(inked.any(axis=0))
-    if not rows.size:
+    if not pixels.any():
         return False
-    crop = inked[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    top, left, height, width = bounding_box(pixels, 0)
+    crop = pixels[top : top + height, left : left + width] > 0
     outer = (crop[:3].T, crop[-3:].T, crop[:, :3], crop[:, -3:])
     # A quick test that nearly all digits fail.
     if min(crop.shape) < MIN_SIDE or min(side.any(axis=1).mean() for side in outer) < MIN_COVERED:
@@ -88,14 +77,14 @@ def remove_frames(ink: Ink) -> tuple[Ink, tuple[Frame, ...]]:
         The ink, and the frames.
     """
     components = find_components(ink, ink.amount > max(ink.faint, WALL_SHARE * ink.peak))
-    height, width = ink.amount.shape
+    page_height, page_width = ink.amount.shape
     inside = (components.top > 0) & (components.left > 0)
-    inside &= (components.bottom < height) & (components.right < width)
+    inside &= (components.bottom < page_height) & (components.right < page_width)
     sides = np.minimum(components.height, components.width)
     sparse = components.area < MAX_FILL * components.height * components.width
     chosen = np.flatnonzero(inside & (sides >= MIN_SIDE) & sparse)
     areas = components.height[chosen] * components.width[chosen]
-    chosen = chosen[np.cumsum(areas) <= MAX_EXAMINED * height * width][:MAX_FRAMES]
+    chosen = chosen[np.cumsum(areas) <= MAX_EXAMINED * ink.amount.size][:MAX_FRAMES]
     amount, frames = ink.amount, list[Frame]()
     for index in chosen.tolist():
         check_cancelled()
@@ -110,15 +99,17 @@ def remove_frames(ink: Ink) -> tuple[Ink, tuple[Frame, ...]]:
             continue
         amount = amount.copy() if amount is ink.amount else amount
         amount[view] = np.where(mask, _without_walls(amount[view], rows, columns), amount[view])
-        frames.append(Frame(left, top, mask.shape[1], mask.shape[0], _cell_rows(rows, top)))
+        height, width = mask.shape
+        frames.append(Frame(Box(left, top, width, height), _cell_rows(rows, left, top)))
     return (measure_ink(amount), tuple(frames)) if frames else (ink, ())
 
 
-def _cell_rows(walls: _Walls, top: int) -> tuple[tuple[int, int], ...]:
-    """Return the rows of the page between each two horizontal walls of a frame at row `top`."""
-    middle = top + int(walls.shift[len(walls.shift) // 2])
-    starts = [middle + (start + stop) // 2 for start, stop in walls.bands]
-    return tuple(pairwise(starts))
+def _cell_rows(walls: _Walls, left: int, top: int) -> tuple[Box[int], ...]:
+    """Return the rows of cells between each two horizontal walls of a frame at `left`, `top`."""
+    width = len(walls.shift)
+    middle = top + int(walls.shift[width // 2])
+    walls_at = [middle + (start + stop) // 2 for start, stop in walls.bands]
+    return tuple(Box(left, upper, width, lower - upper) for upper, lower in pairwise(walls_at))
 
 
 def _find_walls(mask: Mask) -> _Walls | None:
@@ -146,12 +137,9 @@ def _find_walls(mask: Mask) -> _Walls | None:
     if len(bands) < 2:
         return None
     highest, lowest = bands[0][0] + int(shift.max()), bands[-1][1] + int(shift.min())
-    overhang = MAX_OVERHANG * height
-    return (
-        _Walls(shift, bands)
-        if highest <= overhang + rise and lowest >= height - overhang - rise
-        else None
-    )
+    tolerance = MAX_OVERHANG * height + rise
+    is_outer = highest <= tolerance and lowest >= height - tolerance
+    return _Walls(shift, bands) if is_outer else None
 
 
 def _coverage(mask: Mask, shift: NDArray[np.int64]) -> NDArray[np.float64]:

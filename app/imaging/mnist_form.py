@@ -67,7 +67,7 @@ def to_mnist_form(
     )
 
 
-def bounding_box(ink: Grey, min_ink: float) -> tuple[int, int, int, int]:
+def bounding_box(ink: Grey | NDArray[np.uint8], min_ink: float) -> tuple[int, int, int, int]:
     """Return top, left, height and width of the pixels above `min_ink`, in pixels.
 
     If no pixel is above it, all ink counts.

@@ -4,7 +4,7 @@ MNIST's own preparation (`app.imaging.mnist_form`) expects clean ink. The stages
 what people upload: both polarities, shadows, ruled lines, specks, colours, pens of every width.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -89,7 +89,7 @@ def prepare_fully(
 
     Arguments, result and errors are those of `prepare`.
     """
-    return prepare_variants(upload, polarity=polarity, skip=skip, record=record)[0]
+    return next(prepare_variants(upload, polarity=polarity, skip=skip, record=record))
 
 
 def prepare_variants(
@@ -98,8 +98,10 @@ def prepare_variants(
     polarity: Polarity = "auto",
     skip: AbstractSet[str] = frozenset(),
     record: bool = False,
-) -> tuple[NetworkInput, ...]:
+) -> Iterator[NetworkInput]:
     """Run every stage that is not skipped, and offer what else the image may show.
+
+    Each variant is made when it is asked for.
 
     In a tight crop, a straight stroke looks like a ruled line, and a thick one like the background.
     The first variant is the result of all stages. If they removed lines from an image of two grey
@@ -131,12 +133,11 @@ def prepare_variants(
     doubt = evidence.doubt if polarity == "auto" else "none"
     page = _Page(upload, chosen, doubt, two_levels, skip)
     ink, uneven = _extract(grey, chosen, skip, recorder)
-    variants = _place(page, ink, recorder)
+    yield from _place(page, ink, recorder)
     if uneven and two_levels:
         with suppress(BlankImageError):
             even, _ = _extract(grey, chosen, skip | {"background"}, StageRecorder(False))
-            variants += _place(page, even, StageRecorder(False))
-    return tuple(variants)
+            yield from _place(page, even, StageRecorder(False))
 
 
 @dataclass(frozen=True)
@@ -166,21 +167,28 @@ def _white(ink: Ink) -> float:
     return max(1.0, 1.2 * ink.peak)
 
 
-def _place(page: _Page, ink: Ink, recorder: StageRecorder) -> list[NetworkInput]:
+def _place(page: _Page, ink: Ink, recorder: StageRecorder) -> Iterator[NetworkInput]:
     """Clean the ink and bring it into MNIST's form.
 
     Lines and frames that may be strokes are kept in another result, and the one without them is the
     fallback: print that is kept is far from any digit and is refused.
     """
-    without, lines = remove_ruled_lines(ink) if "clean" not in page.skip else (ink, 0)
-    results = [_finish(page, without, {"lines": lines}, recorder)]
+    if "clean" in page.skip:
+        yield _finish(page, ink, {"lines": 0}, recorder)
+        return
+    without, lines = remove_ruled_lines(ink)
+    cleaned = _finish(page, without, {"lines": lines}, recorder)
+    looks_framed = is_framed(cleaned.pixels)
     if lines > 0 and (page.two_levels or lines <= MAX_STROKES):
+        yield _without_print(cleaned)
         kept = _finish(page, ink, {}, StageRecorder(False))
-        results = [_without_print(results[0]), kept]
-    if any(is_framed(result.pixels) for result in results) and "clean" not in page.skip:
+        looks_framed |= is_framed(kept.pixels)
+        yield kept
+    else:
+        yield cleaned
+    if looks_framed:
         unframed, _ = remove_frames(ink)
-        results.append(_without_print(_finish(page, unframed, {}, StageRecorder(False))))
-    return results
+        yield _without_print(_finish(page, unframed, {}, StageRecorder(False)))
 
 
 def _without_print(prepared: NetworkInput) -> NetworkInput:

@@ -147,7 +147,7 @@ def segment(upload: Upload, *, polarity: Polarity = "auto") -> Segmentation:
             groups.append(group)
             segments += len(group.segments)
             uncut += not cut and box.width >= MIN_PAIR_WIDTH * box.height
-    fields = tuple(_on_upload(frame, upload.factor) for frame in frames)
+    fields = tuple(_on_upload(frame.box, upload.factor) for frame in frames)
     warnings = _warnings(chosen, float(mask.mean()), len(boxes), left_out, uncut)
     return Segmentation(tuple(groups), chosen, fields, warnings)
 
@@ -184,9 +184,8 @@ def _warnings(
     return tuple(warnings)
 
 
-def _on_upload(frame: Frame, factor: int) -> Box[int]:
-    left, top, width, height = frame.left, frame.top, frame.width, frame.height
-    return Box(left * factor, top * factor, width * factor, height * factor)
+def _on_upload(box: Box[int], factor: int) -> Box[int]:
+    return Box(box.x * factor, box.y * factor, box.width * factor, box.height * factor)
 
 
 def _find_groups(components: Components) -> tuple[list[_Box], int]:
@@ -304,9 +303,10 @@ def _text_lines(boxes: list[_Box], frames: tuple[Frame, ...]) -> list[list[_Box]
 
 def _extent(box: _Box, frames: tuple[Frame, ...]) -> tuple[int, int]:
     """Return first row and row after the last of a box, or of the row of cells around it."""
-    x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
-    rows = (frame.row_around(x, y) for frame in frames)
-    return next((row for row in rows if row), (box.top, box.bottom))
+    own = Box(box.left, box.top, box.width, box.height)
+    rows = (row for frame in frames for row in frame.rows if row.contains_middle_of(own))
+    around = next(rows, own)
+    return around.y, around.bottom
 
 
 def _segment_group(
