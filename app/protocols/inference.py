@@ -73,34 +73,34 @@ async def find_model(service: Service, name: str, version: str | None) -> Model:
     return model
 
 
-async def recognise_pixels(
-    request: Request, service: Service, model: Model, pixels: Pixels, preprocess: Preprocess
+async def recognise(
+    request: Request,
+    service: Service,
+    model: Model,
+    pixels: Pixels | None,
+    files: Sequence[bytes],
+    preprocess: Preprocess,
 ) -> Recognised:
-    """Return the answers for pixels `[N, 28, 28]`.
+    """Return the answers for the images of a request.
+
+    Args:
+        request: The HTTP request.
+        service: The service.
+        model: The network.
+        pixels: `[N, 28, 28]`, or None if the request has files.
+        files: Image files, which are always prepared.
+        preprocess: Whether pixels are prepared.
 
     Raises:
-        BlankImageError: An image that is prepared shows no ink; the message names its index.
+        DigitscopeError: The error of the first image that cannot be read, with its index in the
+            message.
     """
-    if preprocess == "auto":
+    images: Images = list(files)
+    options = service.file_options
+    if pixels is not None and preprocess == "auto":
         images = np.rint(pixels).astype(np.uint8)
-        return await _recognise(request, service, model, images, service.file_options)
-    return await _recognise(request, service, model, pixels, Options(preprocess="none"))
-
-
-async def recognise_files(
-    request: Request, service: Service, model: Model, files: Sequence[bytes]
-) -> Recognised:
-    """Return the answers for image files, which are prepared.
-
-    Raises:
-        DigitscopeError: The error of the first unreadable file, with its index in the message.
-    """
-    return await _recognise(request, service, model, list(files), service.file_options)
-
-
-async def _recognise(
-    request: Request, service: Service, model: Model, images: Images, options: Options
-) -> Recognised:
+    elif pixels is not None:
+        images, options = pixels, Options(preprocess="none")
     parts = await service.recognise_many(
         images, model, options, _columns, disconnected=disconnected(request)
     )

@@ -13,8 +13,7 @@ from app.protocols.inference import (
     VERSION_PARAMETER,
     VersionDep,
     find_model,
-    recognise_files,
-    recognise_pixels,
+    recognise,
 )
 from app.protocols.oip_messages import (
     DIGIT,
@@ -256,10 +255,7 @@ async def infer(request: Request, model: str, service: ServiceDep, version: Vers
         request.headers.get(LENGTH_HEADER),
         service.limits.max_batch_items,
     )
-    if inference.pixels is not None:
-        recognised = await recognise_pixels(
-            request, service, served, inference.pixels, inference.preprocess
-        )
-    else:
-        recognised = await recognise_files(request, service, served, inference.files)
+    recognised = await recognise(
+        request, service, served, inference.pixels, inference.files, inference.preprocess
+    )
     return write_response(request, served.bundle.metadata, inference, recognised)

@@ -16,8 +16,7 @@ from app.protocols.inference import (
     VERSION_PARAMETER,
     VersionDep,
     find_model,
-    recognise_files,
-    recognise_pixels,
+    recognise,
 )
 from app.protocols.input_options import Scale, parse_input_options, parse_parameters
 from app.recognise import Preprocess
@@ -109,12 +108,9 @@ async def predict(
         await read_content(request, service.limits),
         service.limits.max_batch_items,
     )
-    if parsed.pixels is not None:
-        recognised = await recognise_pixels(
-            request, service, served, parsed.pixels, parsed.preprocess
-        )
-    else:
-        recognised = await recognise_files(request, service, served, parsed.files)
+    recognised = await recognise(
+        request, service, served, parsed.pixels, parsed.files, parsed.preprocess
+    )
     answer: dict[str, Any] = {parsed.response_key: recognised.probabilities.tolist()}
     if recognised.warnings:
         answer["warnings"] = recognised.warnings

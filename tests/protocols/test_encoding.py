@@ -2,11 +2,24 @@
 
 import json
 import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from app.errors import TooLargeError, UndecodableError
 from app.protocols.encoding import read_json
+
+
+@contextmanager
+def _little_memory() -> Iterator[None]:
+    """Fail if the block allocates a megabyte."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_json_with_too_many_nested_lists_is_not_parsed() -> None:
@@ -15,13 +28,8 @@ def test_json_with_too_many_nested_lists_is_not_parsed() -> None:
     for _ in range(100):
         deep = [deep]
     content = json.dumps({"inputs": [deep] * 5000}).encode()
-    tracemalloc.start()
-    try:
-        with pytest.raises(UndecodableError, match="505001 lists"):
-            read_json(content, 10)
-        assert tracemalloc.get_traced_memory()[1] < 1_000_000
-    finally:
-        tracemalloc.stop()
+    with _little_memory(), pytest.raises(UndecodableError, match="505001 lists"):
+        read_json(content, 10)
 
 
 @pytest.mark.parametrize("shape", [(50, 28, 28, 1), (2000, 1), (1, 1, 1, 1)])
@@ -37,13 +45,8 @@ def test_tensor_with_a_list_around_each_value_is_parsed(shape: tuple[int, ...]) 
 def test_json_with_too_many_names_is_not_parsed(entry: str) -> None:
     """200,000 names, which would take about 20 MB, are refused without building them."""
     content = ("{" + ",".join(entry % number for number in range(200_000)) + "}").encode()
-    tracemalloc.start()
-    try:
-        with pytest.raises(TooLargeError, match="200000 names"):
-            read_json(content, 10)
-        assert tracemalloc.get_traced_memory()[1] < 1_000_000
-    finally:
-        tracemalloc.stop()
+    with _little_memory(), pytest.raises(TooLargeError, match="200000 names"):
+        read_json(content, 10)
 
 
 def test_json_with_too_many_objects_is_not_parsed() -> None:

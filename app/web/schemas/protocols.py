@@ -7,6 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+# Description of the parameters that `app.protocols.input_options` reads.
+INPUT_OPTIONS = (
+    "`scale`: `auto` (default; 0..255 or 0..1) or `model` (numbers go to the network as they are)."
+    " `preprocess`: `none` (default) or `auto`, which prepares pixels as `/predict` does."
+)
+
 
 class ProtocolError(BaseModel):
     """An error, in the form of the protocols."""
@@ -142,9 +148,7 @@ class InferenceRequest(BaseModel):
     parameters: dict[str, Any] | None = Field(
         None,
         description=(
-            "`binary_data_output`: send all outputs as raw bytes instead of JSON. `scale`: `auto`"
-            " (default; 0..255 or 0..1) or `model` (numbers go to the network as they are)."
-            " `preprocess`: `none` (default) or `auto`, which prepares pixels as `/predict` does."
+            "`binary_data_output`: send all outputs as raw bytes instead of JSON. " + INPUT_OPTIONS
         ),
     )
     inputs: list[InputTensor] = Field(description="One tensor.")
@@ -263,11 +267,7 @@ class PredictRequest(BaseModel):
     inputs: Any = Field(None, description="The images in column format.")
     parameters: dict[str, Any] | None = Field(
         None,
-        description=(
-            "`scale`: `auto` (default; 0..255 or 0..1) or `model` (numbers go to the network as"
-            " they are). `preprocess`: `none` (default) or `auto`, which prepares pixels as"
-            " `/predict` does."
-        ),
+        description=INPUT_OPTIONS,
     )
 
 
