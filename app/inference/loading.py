@@ -5,7 +5,8 @@ Knows bundles and runtimes; knows nothing of requests.
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,47 +67,44 @@ def load_model(
         BundleError: A file is damaged, or the compiled model cannot be run.
         MemoryError: There is not enough memory.
     """
+    with _naming(bundle):
+        int8 = bundle.read(INT8_FILE) if bundle.has(INT8_FILE) else None
+        batch_sizes = INT8_BATCH_SIZES if int8 else tuple(sorted({options.max_batch, 1})[::-1])
+        runtime = LiteRtRuntime(
+            compiled,
+            int8=int8,
+            interpreters=options.interpreters,
+            preloaded=preloaded,
+            batch_sizes=batch_sizes,
+        )
+        network, embeddings = _read_layers(bundle, runtime), _read_embeddings(bundle)
+        seconds_per_image, event_loop_runtime = _measure(runtime), None
+        if seconds_per_image <= options.quick_below_s:
+            event_loop_runtime = LiteRtRuntime(
+                compiled, int8=int8, interpreters=1, batch_sizes=batch_sizes
+            )
+        return Model(
+            bundle,
+            _batching(runtime, options, on_batch),
+            network,
+            embeddings,
+            seconds_per_image,
+            Float32Runtime(runtime) if int8 else None,
+            event_loop_runtime,
+        )
+
+
+@contextmanager
+def _naming(bundle: Bundle) -> Iterator[None]:
+    """Turn every error but a lack of memory into a `BundleError` that names the bundle."""
     try:
-        return _build(bundle, compiled, options, preloaded, on_batch)
+        yield
     except MemoryError:
         raise
     except BundleError as error:
         raise BundleError(f"{bundle.folder}: {error.detail}") from error
     except Exception as error:
         raise BundleError(f"{bundle.folder}: {type(error).__name__}: {error}") from error
-
-
-def _build(
-    bundle: Bundle,
-    compiled: bytes,
-    options: LoadOptions,
-    preloaded: int,
-    on_batch: Callable[[int], None],
-) -> Model:
-    int8 = bundle.read(INT8_FILE) if bundle.has(INT8_FILE) else None
-    batch_sizes = INT8_BATCH_SIZES if int8 else tuple(sorted({options.max_batch, 1})[::-1])
-    runtime = LiteRtRuntime(
-        compiled,
-        int8=int8,
-        interpreters=options.interpreters,
-        preloaded=preloaded,
-        batch_sizes=batch_sizes,
-    )
-    network, embeddings = _read_layers(bundle, runtime), _read_embeddings(bundle)
-    seconds_per_image, event_loop_runtime = _measure(runtime), None
-    if seconds_per_image <= options.quick_below_s:
-        event_loop_runtime = LiteRtRuntime(
-            compiled, int8=int8, interpreters=1, batch_sizes=batch_sizes
-        )
-    return Model(
-        bundle,
-        _batching(runtime, options, on_batch),
-        network,
-        embeddings,
-        seconds_per_image,
-        Float32Runtime(runtime) if int8 else None,
-        event_loop_runtime,
-    )
 
 
 def _batching(
