@@ -65,7 +65,8 @@ class TrustedProxies:
             forwarded: Entries of `X-Forwarded-For`, the newest last.
 
         Returns:
-            If a proxy wrote no address, the proxy's own: what is left of that may be invented.
+            If a proxy wrote no address, the proxy's own, because a client may have invented the
+            entries before it.
         """
         client = peer
         for entry in reversed(forwarded[-MAX_PROXIES:]):

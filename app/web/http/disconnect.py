@@ -6,9 +6,10 @@ from app.cancellation import Disconnected
 
 
 def disconnected(request: Request) -> Disconnected:
-    """Return a function that waits until the client has gone, and drops what is left of the body.
+    """Return a function that waits until the client has gone.
 
-    Without a body to read, the time that the client takes for it counts for the deadline.
+    It drops the rest of the body. The time that the client takes to send that rest counts for the
+    deadline.
     """
 
     async def wait() -> None:

@@ -60,7 +60,7 @@ class ConnectionLimits:
 
 
 class HoldableFlow(FlowControl):
-    """Flow control that reads nothing more while bytes are held back, whoever asks for it."""
+    """Flow control that does not resume reading while the connection holds bytes back."""
 
     is_held = False
 
