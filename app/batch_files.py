@@ -37,7 +37,7 @@ class Row:
         file: Path of the file as it was given.
         text: Digits of the image, one text line per line; empty if the file could not be read.
         confidence: Smallest probability among the digits; None if there are no digits.
-        digits: JSON array with the digit, box, confidence and verdict of each digit.
+        digits: JSON array with the digit, label, box, confidence and verdict of each digit.
         error: Why the file could not be read; empty if it was.
         warnings: What may make the text wrong, in sentences; empty if nothing.
     """
@@ -82,6 +82,7 @@ def read_file(path: Path, model: Model, options: Options) -> Row:
     digits = [
         {
             "digit": read.digit,
+            "label": read.label,
             "confidence": read.confidence,
             "verdict": read.verdict,
             "box": astuple(read.box),

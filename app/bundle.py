@@ -9,14 +9,16 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from app.bundle_files import check_hash, compare_hash, file_size, read_file
 from app.errors import BundleError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2  # 2 has classes, and does without fields that only training knows
+DIGITS = tuple("0123456789")
+MAX_CLASSES = 100
 METADATA = "metadata.json"
 KERAS_FILE = "model.keras"
 COMPILED_FILE = "model.tflite"
@@ -29,6 +31,10 @@ MAX_BUNDLE_BYTES = 1 << 29  # of all listed files; to hash them takes about 1 s
 _BYTES_PER_WEIGHT = {".keras": 16, ".tflite": 8}
 _STRUCTURE_BYTES = 1 << 22  # of a file apart from its weights
 MAX_FAULTS = 20  # faults of one bundle that a message lists
+
+
+RuntimeKind = Literal["litert", "keras", "tflite"]
+ClassName = Annotated[str, Field(min_length=1, max_length=40)]
 
 
 class _Record(BaseModel):
@@ -48,8 +54,8 @@ class Misread(_Record):
     """A digit that the network misreads."""
 
     index: int = Field(ge=0, description="Position in the official split.")
-    label: int = Field(ge=0, le=9)
-    digit: int = Field(ge=0, le=9, description="The network's answer.")
+    label: int = Field(ge=0, lt=MAX_CLASSES)
+    digit: int = Field(ge=0, lt=MAX_CLASSES, description="The network's answer.")
     confidence: float = Field(ge=0, le=1)
 
 
@@ -73,7 +79,9 @@ class Evaluation(_Record):
     expected_calibration_error: float = Field(
         ge=0, le=1, description="15 equal-width bins (Guo et al., 2017)."
     )
-    confusion: list[list[int]] = Field(description="Counts, 10 rows (label) of 10 (answer).")
+    confusion: list[list[int]] = Field(
+        description="Counts: a row for each label, a column for each answer."
+    )
     misread: list[Misread]
     reliability: list[ReliabilityBin] = Field(
         default=[], description="The bins of the calibration error that are not empty."
@@ -154,19 +162,64 @@ class Tensor(_Record):
     shape: list[int]
 
 
-class Metadata(_Record):
-    """A model's origin, inputs and outputs, and figures."""
+class ScaleTrial(_Record):
+    """How well an imported network reads labelled digits if its pixels are scaled in one way."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    scale: str = Field(description="Range of the pixels that the network receives.")
+    negative_log_likelihood: float = Field(description="Mean over the digits, nats.")
+    accuracy: float = Field(ge=0, le=1)
+
+
+class Imported(_Record):
+    """Where a network comes from that was trained elsewhere, and what its import changed."""
+
+    file: str = Field(description="Name of the imported file.")
+    sha256: str = Field(description="SHA-256 of the imported file.")
+    format: str = Field(description="Format of the imported file, such as `keras` or `onnx`.")
+    input: str = Field(description="What the network receives, and how the image becomes that.")
+    scale: str = Field(description="Range of the pixels that the network receives.")
+    trials: list[ScaleTrial] = Field(
+        default=[], description="The scales that were tried; empty if the scale was given."
+    )
+    changes: list[str] = Field(default=[], description="What the import changed, in sentences.")
+    trusted: list[str] = Field(
+        default=[], description="Modules and other code that were trusted at import."
+    )
+
+
+class Metadata(_Record):
+    """A model's origin, inputs and outputs, and figures.
+
+    A network that was trained elsewhere lacks the fields that only its training knows.
+    """
+
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     version: int = Field(ge=1, description="Rises with each published model of this name.")
     created: datetime
-    description: str
-    data_md5: dict[str, str] = Field(description="MD5 of the training data's IDX files.")
-    recipe: dict[str, Any]
-    seed: int | None = Field(description="None for an ensemble, whose members have their own.")
-    epochs: list[EpochFigures]
-    published_epoch: int = Field(ge=1, description="The epoch whose weights are published.")
+    description: str = ""
+    classes: list[ClassName] = Field(
+        list(DIGITS),
+        min_length=2,
+        max_length=MAX_CLASSES,
+        description="Names of the classes, in the order of the network's outputs.",
+    )
+    runtime: RuntimeKind = Field(
+        "litert",
+        description=(
+            "What serves the network: `litert`, its compiled model; `keras`, Keras itself, because"
+            " LiteRT cannot run it; `tflite`, the imported `.tflite` file as it is."
+        ),
+    )
+    data_md5: dict[str, str] = Field({}, description="MD5 of the training data's IDX files.")
+    recipe: dict[str, Any] = {}
+    seed: int | None = Field(
+        None, description="None for an ensemble, whose members have their own, or if unknown."
+    )
+    epochs: list[EpochFigures] = []
+    published_epoch: int = Field(
+        0, ge=0, description="The epoch whose weights are published; 0 if unknown."
+    )
     refitted: bool = Field(
         False,
         description=(
@@ -178,32 +231,71 @@ class Metadata(_Record):
     teachers: dict[str, int] = Field(
         {}, description="Versions of the models whose answers the network learned, by name."
     )
-    libraries: dict[str, str]
+    libraries: dict[str, str] = {}
     parameters: int = Field(ge=1)
-    multiply_adds: int = Field(ge=1, description="Per image, of convolutions and dense layers.")
+    multiply_adds: int = Field(
+        0, ge=0, description="Per image, of convolutions and dense layers; 0 if not counted."
+    )
     microseconds: float | None = Field(
         None,
         description="Time for one image on one thread, where the model was published.",
     )
     temperature: float = Field(
+        1.0,
         gt=0,
         description="Fitted on held-out digits, folded into the logits layer (Guo et al., 2017).",
     )
-    calibration_error_before: float = Field(
-        ge=0, le=1, description="Calibration error on the held-out digits before the temperature."
+    fitted_temperature: float | None = Field(
+        None,
+        description="The temperature that fits an imported network, whether it is applied or not.",
     )
-    verdict: VerdictThresholds
-    validation: Evaluation
+    calibration_error_before: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Calibration error on the held-out digits before the temperature.",
+    )
+    verdict: VerdictThresholds = Field(
+        VerdictThresholds(
+            score="energy", not_a_digit_below=-1e9, unsure_below=0.5, false_refusals=0
+        ),
+        description="Without measured thresholds, no image is `not-a-digit`.",
+    )
+    validation: Evaluation | None = Field(None, description="None for a model not measured.")
     test: Evaluation | None = Field(
-        description="None for a model that was made without the official test split."
+        None, description="None for a model that was made without the official test split."
     )
     quantization: Quantization | None = Field(
         None, description="For a model that is served in int8; the figures above are those of int8."
     )
     robustness: Robustness | None = None
-    inputs: list[Tensor]
-    outputs: list[Tensor]
+    imported: Imported | None = Field(
+        None,
+        description="For a network that `digitscope import` brought in; its training is unknown.",
+    )
+    inputs: list[Tensor] = [Tensor(name="image", shape=[-1, 28, 28, 1])]
+    outputs: list[Tensor] = []
     files: dict[str, str] = Field(description="SHA-256 of every other file of the bundle.")
+
+    @property
+    def held_out(self) -> Evaluation:
+        """Return the figures on the held-out digits.
+
+        Raises:
+            BundleError: The model was not measured on them.
+        """
+        if self.validation is None:
+            raise BundleError(f"The model {self.name!r} was not measured on held-out digits.")
+        return self.validation
+
+    @field_validator("classes")
+    @classmethod
+    def _check_classes(cls, classes: list[str]) -> list[str]:
+        if len(set(classes)) < len(classes):
+            raise ValueError("two classes have the same name")
+        if not all(name.isprintable() for name in classes):
+            raise ValueError("the name of a class has characters that cannot be printed")
+        return classes
 
 
 @dataclass(frozen=True)

@@ -28,14 +28,16 @@ class PageDigit:
     """One digit on a page.
 
     Attributes:
-        digit: The most probable digit, 0..9.
+        digit: The most probable class, which is the digit in a model of digits.
+        label: Name of that class.
         confidence: Its probability, 0..1.
-        probabilities: float32 `[10]`, sum 1.
+        probabilities: float32 `[classes]`, sum 1.
         verdict: `digit`, `unsure` or `not-a-digit`.
         box: Its bounding box, in pixels of the upload.
     """
 
     digit: int
+    label: str
     confidence: float
     probabilities: NDArray[np.float32]
     verdict: Verdict
@@ -80,8 +82,8 @@ class Page:
 
 
 def line_text(line: tuple[PageDigit, ...]) -> str:
-    """Return the digits of a line as text, with `?` for a mark that is not a digit."""
-    return "".join("?" if read.verdict == "not-a-digit" else str(read.digit) for read in line)
+    """Return the labels of a line as text, with `?` for a mark that is not a digit."""
+    return "".join("?" if read.verdict == "not-a-digit" else read.label for read in line)
 
 
 def read_page(image: ImageInput, model: Model, options: Options) -> Page:
@@ -135,10 +137,10 @@ def _read_pieces(pieces: list[Segment], model: Model) -> tuple[list[PageDigit], 
         unsure_below=thresholds.unsure_below,
     )
     rows = zip(pieces, outputs.probabilities, confidences.tolist(), verdicts, strict=True)
-    digits = [
-        PageDigit(int(probabilities.argmax()), confidence, probabilities, verdict, Box(*piece.box))
-        for piece, probabilities, confidence, verdict in rows
-    ]
+    classes, digits = model.bundle.metadata.classes, list[PageDigit]()
+    for piece, probabilities, confidence, verdict in rows:
+        digit, box = int(probabilities.argmax()), Box(*piece.box)
+        digits.append(PageDigit(digit, classes[digit], confidence, probabilities, verdict, box))
     # A whole digit has a high confidence and a score above the threshold of `not-a-digit`; the
     # logistic function turns the score's distance to the threshold into 0..1.
     digit_like = 1 / (1 + np.exp(np.clip(2 * (thresholds.not_a_digit_below - scores), -50, 50)))

@@ -50,9 +50,9 @@ class Prediction:
     """A network's prediction for one image.
 
     Attributes:
-        probabilities: float32 `[10]`, sum 1.
-        digit: The most probable digit, 0..9.
-        runner_up: The second most probable digit, 0..9.
+        probabilities: float32 `[classes]`, sum 1.
+        digit: The most probable class: the digit itself in a model of digits.
+        runner_up: The second most probable class.
         score: How much the image looks like a digit at all (`app.verdict.energy`).
         verdict: `digit`, `unsure` or `not-a-digit`.
         upload: The decoded image.
@@ -101,9 +101,9 @@ class Predictions:
     """A network's predictions for a batch of `N` images, one column per property.
 
     Attributes:
-        probabilities: float32 `[N, 10]`, rows sum to 1.
-        digits: The most probable digits, 0..9.
-        runners_up: The second most probable digits, 0..9.
+        probabilities: float32 `[N, classes]`, rows sum to 1.
+        digits: The most probable classes: the digits themselves in a model of digits.
+        runners_up: The second most probable classes.
         confidences: float32 `[N]`, the largest probabilities, 0..1.
         scores: How much the images look like digits at all (`app.verdict.energy`).
         verdicts: `digit`, `unsure` or `not-a-digit`.

@@ -203,7 +203,7 @@ def predict(images: Sequence[PreparedImage], model: Model) -> list[Prediction]:
 
 
 _cached_summary = lru_cache(maxsize=256)(InputSummary)
-_NO_IMAGES, _NO_PROBABILITIES = (np.empty((0, SIDE), np.uint8),), np.empty((0, 10), np.float32)
+_NO_IMAGES = (np.empty((0, SIDE), np.uint8),)
 _PIXELS_SUMMARY = _cached_summary(SIDE, SIDE, "pixels", "light-on-dark", ())
 UNPLACED = (
     "The digit does not have the size and place that digits have in MNIST (20 pixels, centred), so"
@@ -342,8 +342,8 @@ def _run(
         The predictions for the chosen candidates, and their indices in `pixels`.
     """
     if not counts:
-        empty = Predictions(_NO_PROBABILITIES, [], [], _NO_PROBABILITIES[:, 0], [], [], 0.0)
-        return empty, ()
+        none = np.empty((0, len(model.bundle.metadata.classes)), np.float32)
+        return Predictions(none, [], [], none[:, 0], [], [], 0.0), ()
     began = time.perf_counter()
     outputs = model.runtime.predict(pixels)
     run_s = time.perf_counter() - began

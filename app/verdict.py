@@ -22,7 +22,7 @@ def energy(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     Source: Liu et al., 2020, arXiv:2010.03759.
 
     Args:
-        logits: `[N, 10]`.
+        logits: `[N, classes]`.
 
     Returns:
         float64 `[N]`, the log-sum-exp of each row.

@@ -55,7 +55,7 @@ def _break_metadata(folder: Path) -> None:
 
 
 def _other_schema(folder: Path) -> None:
-    _edit(folder, schema_version=2)
+    _edit(folder, schema_version=3)
 
 
 def _rename(folder: Path) -> None:

@@ -88,7 +88,7 @@ Generated from `metadata.json`; made {metadata.created:%Y-%m-%d}.
 
 def _quality(metadata: Metadata) -> str:
     """Return the sections with the figures and the misread digits."""
-    measured = metadata.test or metadata.validation
+    measured = metadata.test or metadata.held_out
     rows = "\n".join(_row(split) for split in (metadata.validation, metadata.test) if split)
     served = bundle.INT8_FILE if metadata.quantization else bundle.COMPILED_FILE
     curves = "![Training curves](plots/curves.png)\n\n" if metadata.epochs else ""
@@ -221,12 +221,12 @@ def _origin(metadata: Metadata) -> str:
     """Return the sections on data, training and verdicts."""
     recipe, verdict = metadata.recipe, metadata.verdict
     members = recipe.get("members", [recipe])
-    learned_from = data.COUNTS["train"] - metadata.validation.digits
+    learned_from = data.COUNTS["train"] - metadata.held_out.digits
     trained = "\n".join(describe_training(member, metadata) for member in members)
     return f"""## Data
 
 MNIST (LeCun, Cortes and Burges). Of the training split, {learned_from:,} digits
-to learn from and {metadata.validation.digits:,} held out, stratified by class; the official 10,000
+to learn from and {metadata.held_out.digits:,} held out, stratified by class; the official 10,000
 digits for the test. The files were checked against the published MD5 sums.
 
 ## Training

@@ -64,7 +64,7 @@ def _measure(bundle: Bundle, train: Split, test: Split) -> tuple[Evaluation, Eva
     The held-out figures of a refitted model are of the network before its refit, whose answers the
     bundle stores.
     """
-    _, validation = hold_out(train, bundle.metadata.validation.digits)
+    _, validation = hold_out(train, bundle.metadata.held_out.digits)
     served = open_runtime(bundle, threads=2)
     if bundle.metadata.refitted:
         stored = read_predictions(bundle).unseen.outputs()
@@ -105,7 +105,7 @@ def rewrite_card(bundle: Bundle, train: Split, test: Split) -> None:
         raise typer.Exit(1)
     update = {"test": measured[1], "microseconds": microseconds_per_image(open_runtime(bundle))}
     if not metadata.refitted:  # otherwise these are of a network that the bundle does not hold
-        _, validation = hold_out(train, metadata.validation.digits)
+        _, validation = hold_out(train, metadata.held_out.digits)
         update["validation"] = measured[0]
         update["robustness"] = robustness.measure(open_runtime(bundle, threads=2), validation)
     metadata = metadata.model_copy(update=update)

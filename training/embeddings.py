@@ -67,7 +67,7 @@ def main() -> None:
     arguments = parser.parse_args()
     bundle = open_bundle(Settings().model_dir / arguments.model)
     runtime = open_runtime(bundle, threads=2)
-    held = bundle.metadata.validation.digits
+    held = bundle.metadata.held_out.digits
     train, held_out = data.hold_out(data.load(arguments.data, "train"), held)
     made = make(runtime, train, held_out)
     (bundle.folder / EMBEDDINGS_FILE).write_bytes(made.to_bytes())

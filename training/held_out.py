@@ -58,7 +58,7 @@ def published_held_out(old: bundle.Bundle) -> HeldOut:
     return HeldOut(
         logits=read_predictions(old).before_refit,
         verdict=published.verdict,
-        validation=published.validation,
+        validation=published.held_out,
         robustness=published.robustness,
         int8=published.quantization.validation if published.quantization else None,
     )

@@ -22,7 +22,7 @@ def write_plots(metadata: Metadata, folder: Path, test: Split | None) -> None:
         test: The test split, for the images of the misread digits; None leaves these out.
     """
     folder.mkdir(exist_ok=True)
-    evaluation = metadata.test or metadata.validation
+    evaluation = metadata.test or metadata.held_out
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         if metadata.epochs:
             _save(_curves(metadata), folder / "curves.png")

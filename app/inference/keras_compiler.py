@@ -31,7 +31,7 @@ def compile_model(model: "keras.Model") -> bytes:
     file holds each weight once. The converter would fold it in `predict` only.
 
     Args:
-        model: Sequential or Functional, input `[N, 28, 28, 1]` 0..255, output `[N, 10]`.
+        model: Sequential or Functional, input `[N, 28, 28, 1]` 0..255, output `[N, classes]`.
 
     Returns:
         A `.tflite` file with two signatures that take `image`, float32 `[N, 28, 28, 1]`. `predict`

@@ -124,7 +124,7 @@ def predict_outputs(model: "keras.Model", image: Any, fold: Fold | None = None) 
         fold: See `layer_outputs`.
 
     Returns:
-        `probabilities`, `[N, 10]`. `logits`: the input of the final softmax; where the
+        `probabilities`, `[N, classes]`. `logits`: the input of the final softmax; where the
         probabilities are the mean of several networks', their logarithm plus the mean energy of
         the networks (the log-sum-exp of their logits), so that these logits have that energy too.
         `features`: the output of a layer of that name, or else the input of the logits' dense

@@ -77,6 +77,7 @@ def load_model(
             preloaded=preloaded,
             batch_sizes=batch_sizes,
         )
+        _check_classes(bundle, runtime)
         network, embeddings = _read_layers(bundle, runtime), _read_embeddings(bundle)
         seconds_per_image, event_loop_runtime = _measure(runtime), None
         if seconds_per_image <= options.quick_below_s:
@@ -115,6 +116,16 @@ def _batching(
     return BatchingRuntime(
         runtime, max_batch=options.max_batch, max_delay_s=options.max_delay_s, on_batch=on_batch
     )
+
+
+def _check_classes(bundle: Bundle, runtime: Runtime) -> None:
+    """Raise a `BundleError` if the network has another number of outputs than classes."""
+    answer = runtime.predict(np.zeros((1, 28, 28), np.uint8))
+    outputs, classes = answer.probabilities.shape[1], len(bundle.metadata.classes)
+    if outputs != classes:
+        raise BundleError(
+            f"the network has {outputs} outputs, but the bundle names {classes} classes."
+        )
 
 
 def _read_layers(bundle: Bundle, runtime: Runtime) -> Network:

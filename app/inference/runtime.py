@@ -14,9 +14,9 @@ class Outputs:
     """A network's outputs for `N` images.
 
     Attributes:
-        probabilities: float32 `[N, 10]`, rows sum to 1.
-        logits: float32 `[N, 10]`, the input of the softmax. For a network that averages several
-            members: the logarithms of its probabilities plus the members' mean energy.
+        probabilities: float32 `[N, classes]`, rows sum to 1.
+        logits: float32 `[N, classes]`, the input of the softmax. For a network that averages
+            several members: the logarithms of its probabilities plus the members' mean energy.
         features: float32 `[N, D]`, the input of the layer that computes the logits.
     """
 

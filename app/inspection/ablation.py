@@ -24,8 +24,8 @@ class Ablation:
 
     Attributes:
         channels: The channels that were off.
-        probabilities: float32 `[10]`.
-        logits: float32 `[10]`.
+        probabilities: float32 `[classes]`.
+        logits: float32 `[classes]`.
     """
 
     channels: tuple[int, ...]
@@ -75,7 +75,7 @@ def ablate(
 def _masked_logits(
     inspected: InspectedImage, layer: Layer, variants: Sequence[Sequence[int]]
 ) -> Array:
-    """Return the logits of each variant, float32 `[N, 10]`."""
+    """Return the logits of each variant, float32 `[N, classes]`."""
     network, count = inspected.model.network, len(variants)
     masks = np.ones((count, *[1] * (len(layer.shape) - 1), layer.channels), np.float32)
     for mask, channels in zip(masks, variants, strict=True):

@@ -75,18 +75,24 @@ def compare(first: InspectedImage, second: InspectedImage) -> Comparison:
         tuple(comparisons),
         tuple(name for name in first_layers if name not in second_layers),
         tuple(name for name in second_layers if name not in first_layers),
-        _first_diverging(comparisons, same_model=first.model is second.model),
+        _first_diverging(
+            comparisons,
+            classes=len(first.model.bundle.metadata.classes),
+            same_model=first.model is second.model,
+        ),
     )
 
 
-def _first_diverging(comparisons: Sequence[LayerComparison], *, same_model: bool) -> Layer | None:
+def _first_diverging(
+    comparisons: Sequence[LayerComparison], *, classes: int, same_model: bool
+) -> Layer | None:
     """Return the first dissimilar layer.
 
     Two models order their channels differently, so between them only the alignment counts, and the
-    cosine of layers with ten units, which are the digits in both.
+    cosine of layers with a unit for each class, which are the same in both.
     """
     for comparison in comparisons:
-        comparable = comparison.alignment is not None or comparison.layer.shape == (10,)
+        comparable = comparison.alignment is not None or comparison.layer.shape == (classes,)
         if not same_model and not comparable:
             continue
         uses_cosine = same_model or comparison.alignment is None

@@ -32,7 +32,7 @@ class Question:
     """What to explain.
 
     Attributes:
-        target: The digit whose logit is explained, 0 to 9.
+        target: The class whose logit is explained, a digit in a model of digits.
         contrast: If not None, the logit of this digit is subtracted: why `target` and not this?
 
     Raises:
@@ -50,9 +50,9 @@ class Question:
                 " 'contrast', or leave it out."
             )
 
-    def weights(self) -> NDArray[np.float32]:
-        """Return the factor of each logit in the score, float32 `[10]`."""
-        row = np.zeros(10, np.float32)
+    def weights(self, classes: int) -> NDArray[np.float32]:
+        """Return the factor of each logit in the score, float32 `[classes]`."""
+        row = np.zeros(classes, np.float32)
         row[self.target] = 1
         if self.contrast is not None:
             row[self.contrast] = -1
@@ -60,7 +60,7 @@ class Question:
 
 
 def logits_of(network: Network, outputs: Sequence[Array]) -> Array:
-    """Return the logits `[N, 10]`, or the logarithms of the probabilities if there are no logits.
+    """Return the logits `[N, classes]`; without logits, the logarithms of the probabilities.
 
     Args:
         network: The network.
@@ -73,7 +73,7 @@ def logits_of(network: Network, outputs: Sequence[Array]) -> Array:
 
 def network_score(network: Network, question: Question) -> Score:
     """Return a function that scores images with the NumPy network."""
-    weights = question.weights()
+    weights = question.weights(network.layers[network.output].channels)
 
     def score(images: NDArray[np.float32]) -> NDArray[np.float32]:
         outputs = network.forward(images[..., None])
@@ -84,7 +84,7 @@ def network_score(network: Network, question: Question) -> Score:
 
 def model_score(model: Model, question: Question) -> Score:
     """Return a function that scores images with the compiled model, which is faster."""
-    weights = question.weights()
+    weights = question.weights(len(model.bundle.metadata.classes))
 
     def score(images: NDArray[np.float32]) -> NDArray[np.float32]:
         outputs = model.runtime.predict(images)
@@ -122,10 +122,10 @@ def score_gradient(
         question: What to explain.
 
     Returns:
-        One entry: the layer's index, and float32 `[N, 10]`.
+        One entry: the layer's index, and float32 `[N, classes]`.
     """
-    count = len(outputs[network.output])
-    weights = np.repeat(question.weights()[None], count, axis=0)
+    count, classes = outputs[network.output].shape
+    weights = np.repeat(question.weights(classes)[None], count, axis=0)
     if network.logits is not None:
         return {network.logits: weights}
     return {network.output: weights / np.maximum(outputs[network.output], MIN_PROBABILITY)}

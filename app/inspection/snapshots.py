@@ -38,7 +38,7 @@ class EpochResult:
 
     Attributes:
         epoch: The epoch, counted from 1.
-        probabilities: float32 `[10]`, sum 1.
+        probabilities: float32 `[classes]`, sum 1.
         values: Output of the watched layer, without the batch axis.
         kernel: Kernel of the convolution that makes the watched layer's channels,
             `[kh, kw, C_in, C_out]`; None if there is no such convolution.

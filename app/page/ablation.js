@@ -14,14 +14,15 @@ export function startAblation() {
   const list = h("div.switches", { role: "group", aria: { label: "Channels of the layer" } });
   const summary = h("p.outcome", { aria: { live: "polite" } });
   const body = h("tbody");
-  const bars = probabilityBars(body, { before: true });
+  let bars = null;
   const reset = h("button", { type: "button", on: { click: () => { switchedOff.clear(); show.refresh(); } } }, "All on");
   const order = h("div");
   fill(byId("whatif-body"),
     h("div.row", h("label", "Layer ", layer), reset),
     h("div.columns", h("div", list), h("div", h("table.bars", h("caption", "Probabilities with these channels off; the mark shows where each bar was before"), body), summary)), order);
-  onNetwork(({ layers }) => {
-    fill(layer, layers.filter((entry) => entry.ablatable && entry.changes_values && entry.output_shape.at(-1) > 10).map((entry) => h("option", { value: entry.name }, `${entry.name} (${entry.output_shape.at(-1)})`)));
+  onNetwork(({ layers, classes }) => {
+    bars = probabilityBars(body, classes, { before: true });
+    fill(layer, layers.filter((entry) => entry.ablatable && entry.changes_values && entry.output_shape.at(-1) > classes.length).map((entry) => h("option", { value: entry.name }, `${entry.name} (${entry.output_shape.at(-1)})`)));
     const preferred = layers.find((entry) => entry.activation && entry.output_shape.length === 3);
     if (preferred) layer.value = preferred.name;
     switchedOff.clear();
@@ -31,8 +32,8 @@ export function startAblation() {
     const response = await send("ablate", { layer: layer.value }, signal);
     ablations = response.ablations;
     fill(list, switches(() => apply(), response.layer.name));
-    fill(order, table(`${response.layer.name}: one channel switched off at a time, largest change first`, ["channel off", `score of ${response.target}`, "change", "read as"],
-      ablations.slice(0, 12).map((entry) => [entry.channels[0], number(entry.logits[response.target]), number(entry.logit_change), entry.digit])));
+    fill(order, table(`${response.layer.name}: one channel switched off at a time, largest change first`, ["channel off", `score of ${state.network.classes[response.target]}`, "change", "read as"],
+      ablations.slice(0, 12).map((entry) => [entry.channels[0], number(entry.logits[response.target]), number(entry.logit_change), entry.label])));
     await apply(signal);
   });
   async function apply(signal) {
@@ -53,8 +54,8 @@ export function startAblation() {
     const [change] = response.ablations;
     bars.show(change.probabilities, before);
     fill(summary, change.changed
-      ? `Without ${switchedOff.size === 1 ? "this channel" : "these channels"}, the ${response.target} is read as ${aDigit(change.digit)}.`
-      : `Still ${aDigit(change.digit)}, with a probability of ${percent(change.probabilities[change.digit])}. The score of ${response.target} changed from ${number(response.baseline_logit)} to ${number(response.baseline_logit + change.logit_change)}.`);
+      ? `Without ${switchedOff.size === 1 ? "this channel" : "these channels"}, the ${state.network.classes[response.target]} is read as ${aDigit(change.label)}.`
+      : `Still ${aDigit(change.label)}, with a probability of ${percent(change.probabilities[change.digit])}. The score of ${state.network.classes[response.target]} changed from ${number(response.baseline_logit)} to ${number(response.baseline_logit + change.logit_change)}.`);
     summary.dataset.off = [...switchedOff].join(",");
   }
   layer.addEventListener("change", () => { switchedOff.clear(); show.refresh(); });

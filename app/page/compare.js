@@ -23,10 +23,10 @@ export function startCompare() {
 }
 
 function comparison({ predictions, layers, text }, now) {
-  const picture = (pixels, { digit, confidence }, name) => {
-    const canvas = h("canvas", { role: "img", aria: { label: `${name}: read as ${digit}` } });
+  const picture = (pixels, { label, confidence }, name) => {
+    const canvas = h("canvas", { role: "img", aria: { label: `${name}: read as ${label}` } });
     paintValues(canvas, pixels.flat(), 28, { map: "grey", low: 0, high: 255 });
-    return h("figure.pixels", canvas, h("figcaption", `${name}: ${digit}, ${percent(confidence)}`));
+    return h("figure.pixels", canvas, h("figcaption", `${name}: ${label}, ${percent(confidence)}`));
   };
   const row = (entry) => {
     const bar = h("span.bar");

@@ -71,8 +71,8 @@ export function percent(share) {
 /** Format a shape: 28 × 28 × 32. */
 export const shape = (sizes) => sizes.join(" × ");
 
-/** Return a digit with its article: a 7, an 8. */
-export const aDigit = (digit) => `${digit === 8 ? "an" : "a"} ${digit}`;
+/** Return a label with an article if it is a digit: a 7, an 8, but B. */
+export const aDigit = (label) => (/^[0-9]$/.test(label) ? `${String(label) === "8" ? "an" : "a"} ${label}` : `${label}`);
 
 /** Return a pixel's position in words. */
 export const position = (y, x) => `row ${y}, column ${x}`;

@@ -21,7 +21,6 @@ export function startEpochs() {
   parts.play = h("button", { type: "button", on: { click: play } }, "Play");
   parts.plot = h("div");
   const body = h("tbody");
-  parts.bars = probabilityBars(body);
   parts.kernels = new Grid({ label: "Kernels of the convolution at this epoch", gap: 1, describe: describeKernel });
   parts.maps = new Grid({ label: "Channels of the layer at this epoch", gap: 1, describe: describeMap });
   parts.kernelTitle = h("h4");
@@ -36,7 +35,7 @@ export function startEpochs() {
     h("div.columns", parts.kernelBox, h("div", parts.mapTitle, parts.maps.element)), parts.now, parts.table);
   parts.none = h("p.notes", { hidden: true });
   fill(byId("epochs-body"), parts.none, parts.content);
-  onNetwork(() => { training = null; snapshots = null; });
+  onNetwork(({ classes }) => { training = null; snapshots = null; parts.bars = probabilityBars(body, classes); });
   const updater = updateWhenVisible(byId("epochs-body"), load);
   parts.layer.addEventListener("change", () => updater.refresh());
   parts.slider.addEventListener("input", show);
@@ -52,8 +51,8 @@ async function load(signal) {
   if (signal.aborted) return;
   snapshots = { ...response, sheets };
   show();
-  fill(parts.table, disclosure("Table of the epochs", () => table("The answer after each epoch", ["epoch", "read as", `probability of ${state.prediction.digit}`, "validation error", "training loss"],
-    response.moments.map((moment) => [moment.epoch, moment.digit, percent(moment.probabilities[state.prediction.digit]), percent(1 - figures(moment).val_accuracy), number(figures(moment).loss, 3)]))));
+  fill(parts.table, disclosure("Table of the epochs", () => table("The answer after each epoch", ["epoch", "read as", `probability of ${state.prediction.label}`, "validation error", "training loss"],
+    response.moments.map((moment) => [moment.epoch, moment.label, percent(moment.probabilities[state.prediction.digit]), percent(1 - figures(moment).val_accuracy), number(figures(moment).loss, 3)]))));
 }
 
 async function describe(signal) {
@@ -94,7 +93,7 @@ function show() {
   const at = Number(parts.slider.value);
   const moment = snapshots.moments[at];
   const { val_accuracy: accuracy, loss, learning_rate: rate } = figures(moment);
-  const text = `After epoch ${moment.epoch} of ${training.epochs.length}, the network read ${aDigit(moment.digit)}, with a probability of ${percent(moment.probabilities[moment.digit])}.`;
+  const text = `After epoch ${moment.epoch} of ${training.epochs.length}, the network read ${aDigit(moment.label)}, with a probability of ${percent(moment.probabilities[moment.digit])}.`;
   fill(parts.summary, `${text} It misread ${percent(1 - accuracy)} of the validation digits, which it does not learn from. The loss (its error in training) was ${number(loss, 3)}, the learning rate (the size of its steps) ${number(rate, 2)}.`);
   parts.slider.setAttribute("aria-valuetext", text);
   parts.summary.dataset.epoch = moment.epoch;

@@ -6,17 +6,24 @@ import { aDigit, byId, disclosure, fill, h, number, position, table } from "./do
 import { Grid } from "./grid.js";
 import { legend, paintValues, pngUrl } from "./heatmaps.js";
 import { curve } from "./plot.js";
-import { updateWhenVisible, state } from "./state.js";
+import { onNetwork, updateWhenVisible, state } from "./state.js";
 
 let methods = null; // by name, from `GET /explain/methods`
 let explanation = null; // the last response of /explain
 
 /** Start the section. */
 export function startExplanation() {
-  const digits = (first) => [h("option", { value: "" }, first), ...Array.from({ length: 10 }, (_, digit) => h("option", { value: String(digit) }, digit))];
+  const options = (first, classes) => [h("option", { value: "" }, first), ...classes.map((name, at) => h("option", { value: String(at) }, name))];
   const method = h("select", { id: "why-method" });
-  const target = h("select", { id: "why-target" }, digits("the digit read"));
-  const contrast = h("select", { id: "why-contrast" }, digits("no comparison"));
+  const target = h("select", { id: "why-target" });
+  const contrast = h("select", { id: "why-contrast" });
+  let listed = "";
+  onNetwork(({ classes }) => {
+    if (classes.join() === listed) return; // the choice stays
+    listed = classes.join();
+    fill(target, options("the digit read", classes));
+    fill(contrast, options("no comparison", classes));
+  });
   const about = h("p.notes");
   const result = h("div.why");
   const similar = h("div");
@@ -83,13 +90,15 @@ function outline(canvas, pixels) {
   context.stroke();
 }
 
+const className = (at) => state.network.classes[at];
+
 /** Return the elements that show an explanation: the digit, the map, a sentence and the checks. */
 function renderExplanation(answer, map) {
   paint(map, answer);
   const limit = answer.limit || 1;
   const digit = h("canvas", { role: "img", aria: { label: "The digit that is explained" } });
   paintValues(digit, state.prepared.pixels.flat(), 28, { map: "grey", low: 0, high: 255 });
-  const score = answer.contrast === null ? `the score of ${answer.target} (${number(answer.value)})` : `the score of ${answer.target} minus the score of ${answer.contrast} (${number(answer.value)})`;
+  const score = answer.contrast === null ? `the score of ${className(answer.target)} (${number(answer.value)})` : `the score of ${className(answer.target)} minus the score of ${className(answer.contrast)} (${number(answer.value)})`;
   return [
     h("div.columns",
       h("figure.pixels", digit, h("figcaption", "The digit")),
@@ -115,7 +124,7 @@ function renderChecks({ checks: { deletion, randomised }, completeness, target, 
     h("div.columns",
       h("div", h("h4", "Check 1: delete the pixels that it marks"),
         curve({
-          label: `Score of ${target}${contrast === null ? "" : ` minus score of ${contrast}`} while ink is deleted`, x: deletion.fractions, xLabel: "share of ink deleted",
+          label: `Score of ${className(target)}${contrast === null ? "" : ` minus score of ${className(contrast)}`} while ink is deleted`, x: deletion.fractions, xLabel: "share of ink deleted",
           lines: [{ name: "in the map's order", values: deletion.by_map, kind: "first" }, { name: "in random order", values: deletion.at_random, kind: "second" }],
         }),
         h("p", deletion.better_than_random

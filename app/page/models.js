@@ -39,12 +39,12 @@ export async function chooseModel(name) {
 function card(model, prediction, recognise) {
   const chosen = model.name === state.model;
   const body = h("tbody");
-  const bars = probabilityBars(body);
+  const bars = probabilityBars(body, model.classes);
   const failed = prediction instanceof Error;
   if (!failed) bars.show(prediction.probabilities);
   return h(chosen ? "article.model.chosen" : "article.model", { data: { model: model.name } },
     h("h3", model.name, h("span.version", ` version ${model.version}`)),
-    failed ? h("p", prediction.message) : h("p.outcome", describePrediction(prediction)[0]),
+    failed ? h("p", prediction.message) : h("p.outcome", describePrediction(prediction, model.classes)[0]),
     failed ? null : h("table.bars", h("caption.visually-hidden", `Probabilities by ${model.name}`), body),
     h("dl.shape", h("div", h("dt", "parameters"), h("dd", count(model.parameters))), h("div", h("dt", "multiplications"), h("dd", count(model.multiply_adds))),
       h("div", h("dt", "number format"), h("dd", model.precision)),

@@ -1,25 +1,28 @@
 /** The answer: the digit, a bar for each probability, the second most likely digit and the verdict in words. */
 
 import { aDigit, byId, fill, h, number, percent, announce } from "./dom.js";
-import { on, state } from "./state.js";
+import { on, onNetwork, state } from "./state.js";
+
+const DIGITS = [..."0123456789"];
 
 /**
- * Add ten rows with a bar to a table's body.
+ * Add a row with a bar for each class to a table's body.
  *
  * @param {HTMLElement} body The `<tbody>`.
+ * @param {string[]} classes Names of the classes, in the order of the probabilities.
  * @param {object} [options]
  * @param {boolean} [options.before] Whether a mark shows where each bar was before a change.
  * @returns {{show: (probabilities: number[], before?: number[]) => void}} `show` sets the bars.
  */
-export function probabilityBars(body, { before: withMarks = false } = {}) {
-  const rows = Array.from({ length: 10 }, (_, digit) => {
+export function probabilityBars(body, classes, { before: withMarks = false } = {}) {
+  const rows = classes.map((name) => {
     const bar = h("span.bar");
     const ghost = withMarks ? h("span.ghost") : null;
     const value = h("td.value");
-    const row = h("tr", h("th", { scope: "row" }, digit), h("td.track", h("span.rail", ghost, bar)), value);
+    const row = h("tr", h("th", { scope: "row" }, name), h("td.track", h("span.rail", ghost, bar)), value);
     return { row, bar, ghost, value };
   });
-  body.append(...rows.map(({ row }) => row));
+  fill(body, rows.map(({ row }) => row));
   return {
     show(probabilities, before = null) {
       const best = probabilities.indexOf(Math.max(...probabilities));
@@ -35,34 +38,41 @@ export function probabilityBars(body, { before: withMarks = false } = {}) {
   };
 }
 
-/** Return two sentences: the answer, and the second most likely digit. */
-export function describePrediction({ digit, runner_up: second, probabilities, verdict }) {
+/** Return two sentences: the answer, and the second most likely class. */
+export function describePrediction({ digit, label, runner_up: second, probabilities, verdict }, classes) {
   const inWords = (share) => percent(share).replace("> ", "more than ").replace("< ", "less than ");
   const first = `with a probability of ${inWords(probabilities[digit])}`;
-  const next = `Second: ${second}, with ${inWords(probabilities[second])}.`;
-  if (verdict === "digit") return [`It is ${aDigit(digit)}, ${first}.`, next];
-  if (verdict === "unsure") return [`Not sure. Perhaps ${aDigit(digit)}, ${first}.`, next];
-  return ["Not a digit.", `The network saw nothing like this in training. If it had to choose: ${digit}, then ${second}.`];
+  const next = `Second: ${classes[second]}, with ${inWords(probabilities[second])}.`;
+  if (verdict === "digit") return [`It is ${aDigit(label)}, ${first}.`, next];
+  if (verdict === "unsure") return [`Not sure. Perhaps ${aDigit(label)}, ${first}.`, next];
+  return ["Not a digit.", `The network saw nothing like this in training. If it had to choose: ${label}, then ${classes[second]}.`];
 }
 
 /** Start the section: it shows each new prediction. */
 export function startPrediction() {
-  const bars = probabilityBars(byId("bars").tBodies[0]);
-  bars.show(Array(10).fill(0));
+  let classes = DIGITS;
+  let bars = null;
+  const showClasses = (names) => {
+    classes = names;
+    bars = probabilityBars(byId("bars").tBodies[0], classes);
+    bars.show(Array(classes.length).fill(0));
+  };
+  showClasses(DIGITS);
+  onNetwork((network) => network.classes.join() === classes.join() || showClasses(network.classes));
   on("prediction", (prediction) => {
     state.prediction = prediction;
-    const [sentence, more] = describePrediction(prediction);
-    fill(byId("digit"), prediction.verdict === "not-a-digit" ? "–" : prediction.digit);
+    const [sentence, more] = describePrediction(prediction, classes);
+    fill(byId("digit"), prediction.verdict === "not-a-digit" ? "–" : prediction.label);
     byId("digit").dataset.verdict = prediction.verdict;
     fill(byId("verdict"), sentence);
     fill(byId("second"), more);
     fill(byId("warnings"), prediction.input.warnings.join(" "));
-    bars.show(prediction.probabilities);
+    if (prediction.probabilities.length === classes.length) bars.show(prediction.probabilities);
     byId("answer").dataset.digit = prediction.digit;
   });
   on("revision", () => {
     delete document.body.dataset.stale;
-    if (state.prediction) announce(describePrediction(state.prediction).join(" "));
+    if (state.prediction) announce(describePrediction(state.prediction, classes).join(" "));
   });
   const showNoDigit = (sentence, more) => {
     fill(byId("digit"), "·");
@@ -70,7 +80,7 @@ export function startPrediction() {
     fill(byId("second"), more);
     fill(byId("warnings"), state.prepared ? "The rest of the page still shows the last digit that was read." : null);
     if (state.prepared) document.body.dataset.stale = "true";
-    bars.show(Array(10).fill(0));
+    bars.show(Array(classes.length).fill(0));
     delete byId("answer").dataset.digit;
     announce(sentence);
   };

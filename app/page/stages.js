@@ -79,13 +79,13 @@ function frame(stage, without, last) {
 /** Say what the network would read without a stage. */
 function describeEffect(without) {
   if (without.digit === null) return "Without it: no ink found.";
-  return `Without it: ${without.digit}, ${percent(without.confidence)}${without.changed ? " – a different answer" : ""}.`;
+  return `Without it: ${without.label}, ${percent(without.confidence)}${without.changed ? " – a different answer" : ""}.`;
 }
 
 function tableWithout(without, prediction) {
   return table("The answer without one of the stages", ["stage left out", "read as", "probability", "verdict"],
-    [["none", prediction.digit, percent(prediction.confidence), prediction.verdict],
-      ...without.map((entry) => [TITLES[entry.stage] ?? entry.stage, entry.digit ?? "–", entry.confidence === null ? "–" : percent(entry.confidence), entry.verdict ?? "no ink found"])]);
+    [["none", prediction.label, percent(prediction.confidence), prediction.verdict],
+      ...without.map((entry) => [TITLES[entry.stage] ?? entry.stage, entry.label ?? "–", entry.confidence === null ? "–" : percent(entry.confidence), entry.verdict ?? "no ink found"])]);
 }
 
 function format(value) {

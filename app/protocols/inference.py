@@ -35,7 +35,7 @@ class Recognised:
     """The answers of a model for a batch of `N` images.
 
     Attributes:
-        probabilities: float32 `[N, 10]`.
+        probabilities: float32 `[N, classes]`.
         warnings: Sentences on what may make answers wrong, each with the images it is about.
     """
 

@@ -18,6 +18,7 @@ from app.protocols.inference import (
 from app.protocols.oip_messages import (
     DIGIT,
     INPUT,
+    LABEL,
     LENGTH_HEADER,
     PROBABILITIES,
     parse_request,
@@ -163,8 +164,11 @@ async def metadata(model: str, service: ServiceDep, version: VersionDep) -> Mode
             )
         ],
         outputs=[
-            TensorMetadata(name=PROBABILITIES, datatype="FP32", shape=[-1, 10]),
+            TensorMetadata(
+                name=PROBABILITIES, datatype="FP32", shape=[-1, len(served.bundle.metadata.classes)]
+            ),
             TensorMetadata(name=DIGIT, datatype="INT64", shape=[-1]),
+            TensorMetadata(name=LABEL, datatype="BYTES", shape=[-1]),
         ],
     )
 
@@ -187,7 +191,7 @@ async def config(model: str, service: ServiceDep, version: VersionDep) -> ModelC
 
     `max_batch_size` is 0, because only the size of the body limits a batch.
     """
-    await find_model(service, model, version)
+    served = await find_model(service, model, version)
     return ModelConfig(
         name=model,
         platform="tensorflow_keras",
@@ -195,8 +199,13 @@ async def config(model: str, service: ServiceDep, version: VersionDep) -> ModelC
         max_batch_size=0,
         input=[TensorConfig(name=INPUT, data_type="TYPE_UINT8", dims=[-1, 28, 28, 1])],
         output=[
-            TensorConfig(name=PROBABILITIES, data_type="TYPE_FP32", dims=[-1, 10]),
+            TensorConfig(
+                name=PROBABILITIES,
+                data_type="TYPE_FP32",
+                dims=[-1, len(served.bundle.metadata.classes)],
+            ),
             TensorConfig(name=DIGIT, data_type="TYPE_INT64", dims=[-1]),
+            TensorConfig(name=LABEL, data_type="TYPE_STRING", dims=[-1]),
         ],
     )
 
@@ -238,7 +247,7 @@ async def model_ready(model: str, service: ServiceDep, version: VersionDep) -> M
     openapi_extra=oip_body(VERSION_PARAMETER),
 )
 async def infer(request: Request, model: str, service: ServiceDep, version: VersionDep) -> Response:
-    """Take one tensor `image`; return the tensors `probabilities` and `digit`.
+    """Take one tensor `image`; return the tensors `probabilities`, `digit` and `label`.
 
     - `UINT8` or `FP32` of shape `[-1, 28, 28, 1]`, `[-1, 28, 28]` or `[-1, 784]`: pixels, 0..255 or
       0..1, ink high. They are not prepared, unless the parameter `preprocess` is `auto`. With the

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.bundle import Metadata
+from app.bundle import MAX_CLASSES, Metadata
 from app.errors import UndecodableError
 from app.inference.runtime import Pixels
 from app.protocols import tensors
@@ -24,7 +24,8 @@ from app.recognise import Preprocess
 from app.web.requests.parsing import without_gc
 
 LENGTH_HEADER = "inference-header-content-length"
-INPUT, PROBABILITIES, DIGIT = "image", "probabilities", "digit"  # names of the tensors
+INPUT = "image"
+PROBABILITIES, DIGIT, LABEL = OUTPUTS = "probabilities", "digit", "label"
 DATATYPES = (*tensors.PIXEL_TYPES, "BYTES")
 # Decimal digits of a length in the header: more than any length has. Python refuses to convert
 # 4,300 digits and more.
@@ -36,7 +37,7 @@ class RequestedOutput:
     """One output that the client asks for.
 
     Attributes:
-        name: `probabilities` or `digit`.
+        name: `probabilities`, `digit` or `label`.
         binary: Whether to send it as raw bytes instead of JSON.
         classes: How many of the most probable classes to name instead of sending numbers; 0 sends
             the numbers.
@@ -171,7 +172,7 @@ def _parse_data(
 
 
 def _all_outputs(*, binary: bool) -> list[RequestedOutput]:
-    return [RequestedOutput(name, binary, 0) for name in (PROBABILITIES, DIGIT)]
+    return [RequestedOutput(name, binary, 0) for name in OUTPUTS]
 
 
 def _parse_outputs(message: Mapping[str, Any]) -> Sequence[RequestedOutput]:
@@ -184,21 +185,21 @@ def _parse_outputs(message: Mapping[str, Any]) -> Sequence[RequestedOutput]:
     outputs: list[RequestedOutput] = []
     for entry in entries:
         name = entry.get("name") if isinstance(entry, dict) else None
-        if name not in (PROBABILITIES, DIGIT):
+        if name not in OUTPUTS:
             raise UndecodableError(
-                f"There is no output {shorten(name)}; expected {PROBABILITIES!r} or {DIGIT!r}."
+                f"There is no output {shorten(name)}; expected one of {', '.join(OUTPUTS)}."
             )
         # One output listed thousands of times would make a response of gigabytes.
         if any(name == output.name for output in outputs):
             raise UndecodableError(f"The output {name!r} is listed twice.")
         parameters = parse_parameters(entry)
         classes = parameters.get("classification", 0)
-        if type(classes) is not int or classes < 0 or (classes and name == DIGIT):
+        if type(classes) is not int or classes < 0 or (classes and name != PROBABILITIES):
             raise UndecodableError(
                 f"'classification' must be a count, and only {PROBABILITIES!r} has classes."
             )
         entry_binary = parameters.get("binary_data", binary) is True
-        outputs.append(RequestedOutput(name, entry_binary, min(classes, 10)))
+        outputs.append(RequestedOutput(name, entry_binary, min(classes, MAX_CLASSES)))
     return outputs
 
 
@@ -218,7 +219,9 @@ def write_response(
     """
     entries, raw = [], b""
     for output in inference.outputs:
-        datatype, shape, data, content = _encode_output(output, recognised.probabilities)
+        datatype, shape, data, content = _encode_output(
+            output, recognised.probabilities, metadata.classes
+        )
         entry: dict[str, Any] = {"name": output.name, "datatype": datatype, "shape": shape}
         if output.binary:
             entry["parameters"] = {"binary_data_size": len(content)}
@@ -243,18 +246,25 @@ def write_response(
 
 
 def _encode_output(
-    output: RequestedOutput, probabilities: NDArray[np.float32]
+    output: RequestedOutput, probabilities: NDArray[np.float32], classes: Sequence[str]
 ) -> tuple[str, list[int], list[Any], bytes]:
     """Return datatype, shape, JSON data and raw bytes of an output."""
     if output.classes:
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, : output.classes]
         labels = [
-            f"{row[digit]:f}:{digit}:{digit}"  # probability, index and label of the class
+            f"{row[digit]:f}:{digit}:{classes[digit]}"  # probability, index and label of the class
             for row, digits in zip(probabilities, order, strict=True)
             for digit in digits
         ]
         raw = tensors.pack_strings([label.encode() for label in labels])
         return "BYTES", list(order.shape), labels, raw
+    if output.name == LABEL:
+        indices, encoded = (
+            probabilities.argmax(axis=1).tolist(),
+            [each.encode() for each in classes],
+        )
+        raw = tensors.pack_strings([encoded[index] for index in indices])
+        return "BYTES", [len(indices)], [classes[index] for index in indices], raw
     if output.name == DIGIT:
         digits = probabilities.argmax(axis=1).astype("<i8")
         return "INT64", [len(digits)], digits.tolist(), digits.tobytes()

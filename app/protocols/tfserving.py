@@ -99,7 +99,7 @@ async def predict(
     list of its own, or `{"b64": "..."}` with an image file, which is prepared as by `/predict`.
     Numbers are not prepared unless `parameters` has `"preprocess": "auto"`; with
     `"scale": "model"`, numbers of any range go to the network as they are. The response has one row
-    of ten probabilities for each image.
+    of probabilities, one for each class, for each image.
     """
     served = await find_model(service, model, version)
     parsed = await parse(
@@ -171,7 +171,7 @@ async def metadata(model: str, service: ServiceDep, version: VersionDep) -> Mode
     served = await find_model(service, model, version)
     signature = Signature(
         inputs={INPUT: _tensor_info(INPUT, (-1, 28, 28, 1))},
-        outputs={OUTPUT: _tensor_info(OUTPUT, (-1, 10))},
+        outputs={OUTPUT: _tensor_info(OUTPUT, (-1, len(served.bundle.metadata.classes)))},
         method_name="tensorflow/serving/predict",
     )
     return ModelSignatures(

@@ -28,7 +28,7 @@ router = APIRouter(tags=["Recognise"], route_class=FastRoute)
     openapi_extra=one_image_body(),
 )
 async def predict(request: Request, query: ImageQueryDep, service: ServiceDep) -> Response:
-    """Take one image; return the digit, the probabilities of all ten digits, and a verdict.
+    """Take one image; return the digit, the probabilities of all classes, and a verdict.
 
     The verdict says whether the prediction can be trusted: `digit`, `unsure` or `not-a-digit`.
     """

@@ -77,7 +77,7 @@ async def snapshots(
         inspected = inspect_image(image, model, service.options(query))
         convolution = model.network.convolution_of(layer)
         epochs = [
-            epoch_answer(result, layer, query.channel, query.scale)
+            epoch_answer(result, layer, query.channel, query.scale, model.bundle.metadata.classes)
             for result in run_epochs(inspected, layer)
         ]
         name = None if convolution is None else convolution.name

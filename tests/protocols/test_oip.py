@@ -50,7 +50,11 @@ def test_server_and_models_are_described(client: triton.InferenceServerClient) -
             "parameters": {"scale": "0..255 or 0..1"},
         }
     ]
-    assert [output["name"] for output in metadata["outputs"]] == ["probabilities", "digit"]
+    assert [output["name"] for output in metadata["outputs"]] == [
+        "probabilities",
+        "digit",
+        "label",
+    ]
     assert client.get_model_config("classic")["max_batch_size"] == 0
     index = {entry["name"]: entry["state"] for entry in client.get_model_repository_index()}
     assert index["classic"] == "READY"

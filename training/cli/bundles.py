@@ -112,18 +112,19 @@ def recompile(
         if not uses_tensorflow():
             fail("Only TensorFlow compiles: set KERAS_BACKEND=tensorflow.")
             raise typer.Exit(1)
-        train, validation = mnist.hold_out(digits, bundle.metadata.validation.digits)
+        train, validation = mnist.hold_out(digits, bundle.metadata.held_out.digits)
         test = mnist.load(data, "test") if bundle.metadata.test else None
         metadata = compile_again(bundle, Splits(validation, test, train), target.folder)
     print_written(metadata, target, publish="--publish")
 
 
 def _open_bundles(name: str | None) -> list[Bundle]:
-    """Open a model of DIGITSCOPE_MODEL_DIR, or all of them for None."""
+    """Open a model of DIGITSCOPE_MODEL_DIR; for None all that were trained here."""
     models = read_settings().model_dir
     if name:
         return [open_bundle(models / name)]
-    bundles = [open_bundle(path.parent) for path in sorted(models.glob(f"*/{METADATA}"))]
+    opened = [open_bundle(path.parent) for path in sorted(models.glob(f"*/{METADATA}"))]
+    bundles = [bundle for bundle in opened if not bundle.metadata.imported]
     if not bundles:
         fail(f"{models} holds no model bundle (no */{METADATA}). Set DIGITSCOPE_MODEL_DIR.")
         raise typer.Exit(1)

@@ -1,6 +1,7 @@
 """Build the response bodies of `/explain`, `/ablate` and `/neighbours`."""
 
 import base64
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -151,15 +152,21 @@ def ablation_answer(
         layer=layer_name(layer),
         target=target,
         baseline_logit=float(baseline.logits[target]),
-        ablations=[_change(ablation, baseline, target) for ablation in ablations],
+        ablations=[
+            _change(ablation, baseline, target, inspected.model.bundle.metadata.classes)
+            for ablation in ablations
+        ],
     )
 
 
-def _change(ablation: Ablation, baseline: Ablation, target: int) -> ChangeAnswer:
+def _change(
+    ablation: Ablation, baseline: Ablation, target: int, classes: Sequence[str]
+) -> ChangeAnswer:
     digit = int(ablation.logits.argmax())
     return ChangeAnswer(
         channels=list(ablation.channels),
         digit=digit,
+        label=classes[digit],
         probabilities=ablation.probabilities.tolist(),
         logits=rounded_list(ablation.logits),
         logit_change=float(ablation.logits[target] - baseline.logits[target]),

@@ -189,8 +189,8 @@ def comparison_answer(comparison: Comparison) -> ComparisonAnswer:
         only_second=list(comparison.only_second),
         parted=layer_name(comparison.diverging) if comparison.diverging else None,
         text=(
-            f"{_divergence_text(comparison)} The first is read as {first.digit}, the second as"
-            f" {second.digit}."
+            f"{_divergence_text(comparison)} The first is read as {first.label}, the second as"
+            f" {second.label}."
         ),
     )
 

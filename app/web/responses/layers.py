@@ -41,6 +41,7 @@ def layers_answer(model: Model, descriptions: list[Description]) -> LayersAnswer
     """Build the body of `GET /models/{model}/layers`."""
     return LayersAnswer(
         model=model_name(model),
+        classes=model.bundle.metadata.classes,
         input_shape=list(model.network.image_shape),
         parameters=sum(description.parameters for description in descriptions),
         multiply_adds=sum(description.multiply_adds for description in descriptions),

@@ -10,6 +10,8 @@ from app.web.schemas.models import Metrics, ModelDetails, ModelSummary
 _NO_BUNDLE = {
     "version": 0,
     "description": "",
+    "classes": [],
+    "runtime": "litert",
     "sha256": "",
     "parameters": 0,
     "multiply_adds": 0,
@@ -61,6 +63,8 @@ def _bundle_fields(bundle: Bundle) -> dict[str, Any]:
     return {
         "version": metadata.version,
         "description": metadata.description,
+        "classes": metadata.classes,
+        "runtime": metadata.runtime,
         "sha256": metadata.files[KERAS_FILE],
         "parameters": metadata.parameters,
         "multiply_adds": metadata.multiply_adds,

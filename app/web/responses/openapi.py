@@ -11,6 +11,7 @@ from typing import Any, get_args
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from app.bundle import RuntimeKind
 from app.errors import NotReadyError
 from app.imaging.polarity import Polarity
 from app.inference.entries import ModelState
@@ -45,6 +46,7 @@ _CHOICE_SCHEMAS: Mapping[tuple[str, ...], str] = {
     tuple(METHODS): "ExplanationMethod",
     get_args(Precision): "Precision",
     get_args(ModelState): "ModelState",
+    get_args(RuntimeKind): "RuntimeKind",
 }
 # FastAPI cannot see these: routes read them by hand, or the middleware answers with them.
 _HIDDEN_MODELS = (ImageJson, Problem, ProtocolError, InferenceRequest, PredictRequest)

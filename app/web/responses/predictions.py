@@ -28,6 +28,7 @@ def prediction_answer(prediction: Prediction, bundle: Bundle) -> PredictionAnswe
     probabilities = _to_numbers(prediction.probabilities)
     return PredictionAnswer(
         digit=prediction.digit,
+        label=bundle.metadata.classes[prediction.digit],
         confidence=probabilities[prediction.digit],
         probabilities=probabilities,
         runner_up=prediction.runner_up,
@@ -52,6 +53,7 @@ def prediction_texts(result: BatchResult, bundle: Bundle) -> list[str]:
     if not predictions.digits:
         return []
     name, version = bundle.metadata.name, bundle.metadata.version
+    labels = _json_labels(tuple(bundle.metadata.classes))
     tails = {summary: _json_tail(name, version, summary) for summary in set(result.summaries)}
     columns = zip(
         predictions.digits,
@@ -63,10 +65,16 @@ def prediction_texts(result: BatchResult, bundle: Bundle) -> list[str]:
         strict=True,
     )
     return [
-        f'{{"digit":{digit},"confidence":{confidence},"probabilities":[{probabilities}],'
+        f'{{"digit":{digit},"label":{labels[digit]},"confidence":{confidence},"probabilities":[{probabilities}],'
         f'"runner_up":{runner_up},"verdict":"{verdict}",{tails[summary]}}}'
         for digit, confidence, probabilities, runner_up, verdict, summary in columns
     ]
+
+
+@lru_cache(maxsize=64)
+def _json_labels(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of classes as JSON."""
+    return tuple(orjson.dumps(name).decode() for name in classes)
 
 
 def _to_json(values: NDArray[np.float32]) -> str:
@@ -117,6 +125,7 @@ def _digit_answer(digit: PageDigit) -> DigitAnswer:
     probabilities = _to_numbers(digit.probabilities)
     return DigitAnswer(
         digit=digit.digit,
+        label=digit.label,
         confidence=probabilities[digit.digit],
         verdict=digit.verdict,
         probabilities=probabilities,

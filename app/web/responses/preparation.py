@@ -1,6 +1,7 @@
 """Builds the response body of `POST /preprocess`."""
 
 import base64
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -40,7 +41,10 @@ def preparation_answer(report: PreparationReport, bundle: Bundle) -> Preparation
             )
             for stage in prepared.stages
         ],
-        without=[_without_answer(prediction, without) for without in report.without],
+        without=[
+            _without_answer(prediction, without, bundle.metadata.classes)
+            for without in report.without
+        ],
     )
 
 
@@ -48,7 +52,9 @@ def _png_base64(pixels: NDArray[np.uint8]) -> str:
     return base64.b64encode(to_png(pixels, max_side=MAX_STAGE_SIDE)).decode()
 
 
-def _without_answer(full: Prediction, without: WithoutStage) -> WithoutAnswer:
+def _without_answer(
+    full: Prediction, without: WithoutStage, classes: Sequence[str]
+) -> WithoutAnswer:
     """Compare the prediction without a stage to the prediction with all stages, `full`."""
     other = without.prediction
     if other is None:
@@ -56,22 +62,25 @@ def _without_answer(full: Prediction, without: WithoutStage) -> WithoutAnswer:
         return WithoutAnswer(
             stage=without.stage,
             digit=None,
+            label=None,
             confidence=None,
             verdict=None,
             changed=True,
             text=text,
             image=None,
         )
+    was = classes[full.digit]
     if other.digit != full.digit:
-        text = f"Without the stage {without.stage!r} this {full.digit} becomes a {other.digit}."
+        text = f"Without the stage {without.stage!r} this {was} becomes a {classes[other.digit]}."
     else:
         text = (
-            f"Without the stage {without.stage!r} it is still read as {full.digit}, with"
+            f"Without the stage {without.stage!r} it is still read as {was}, with"
             f" {100 * other.confidence:.1f} % instead of {100 * full.confidence:.1f} %."
         )
     return WithoutAnswer(
         stage=without.stage,
         digit=other.digit,
+        label=classes[other.digit],
         confidence=other.confidence,
         verdict=other.verdict,
         changed=(other.digit, other.verdict) != (full.digit, full.verdict),

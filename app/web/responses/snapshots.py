@@ -1,5 +1,7 @@
 """Build the response bodies about a model's training and its saved epochs."""
 
+from collections.abc import Sequence
+
 from app.bundle import Bundle
 from app.inspection.activations import InspectedImage, Scale, make_sheet
 from app.inspection.snapshots import EpochResult, saved_epochs
@@ -47,7 +49,11 @@ def snapshots_answer(
 
 
 def epoch_answer(
-    result: EpochResult, layer: Layer, channel: int | None, scale: Scale
+    result: EpochResult,
+    layer: Layer,
+    channel: int | None,
+    scale: Scale,
+    classes: Sequence[str],
 ) -> MomentAnswer:
     """Build one entry of `moments`.
 
@@ -57,9 +63,11 @@ def epoch_answer(
     channels = values.reshape(-1, values.shape[-1]) if layer.spatial else values.reshape(-1, 1)
     if kernel is not None and kernel.shape[2] > 1:
         kernel = None if channel is None else kernel[..., channel : channel + 1]
+    digit = int(result.probabilities.argmax())
     return MomentAnswer(
         epoch=result.epoch,
-        digit=int(result.probabilities.argmax()),
+        digit=digit,
+        label=classes[digit],
         probabilities=result.probabilities.tolist(),
         min=rounded_list(channels.min(axis=0)),
         max=rounded_list(channels.max(axis=0)),

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from app.bundle import MAX_CLASSES
 from app.inspection.attribution import METHODS, MethodName, methods_using
 from app.inspection.checks import RANDOM_ORDERS
 from app.inspection.methods.method import Parameter
@@ -113,8 +114,9 @@ class ChangeAnswer(ResponseBody):
 
     channels: list[int] = Field(description="The channels that are off.")
     digit: int = Field(description="The predicted digit without them.")
-    probabilities: list[float] = Field(min_length=10, max_length=10)
-    logits: list[float] = Field(min_length=10, max_length=10)
+    label: str = Field(description="Name of the predicted class.")
+    probabilities: list[float] = Field(min_length=2, max_length=MAX_CLASSES)
+    logits: list[float] = Field(min_length=2, max_length=MAX_CLASSES)
     logit_change: float = Field(description="Logit of `target`, minus `baseline_logit`.")
     probability_change: float = Field(
         description="Probability of `target`, minus its probability with all channels."

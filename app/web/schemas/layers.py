@@ -79,6 +79,7 @@ class LayersAnswer(ResponseBody):
     """Every layer of a model, in an order in which they can be computed."""
 
     model: ModelName
+    classes: list[str] = Field(description="Names of the classes, in the order of probabilities.")
     input_shape: list[int] = Field(description="Rows, columns and channels of the image.")
     parameters: int = Field(description="Number of weights of all layers.")
     multiply_adds: int = Field(description="Multiplications of all layers, for one image.")

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from app.bundle import Evaluation, Metadata
+from app.bundle import Evaluation, Metadata, RuntimeKind
 from app.inference.entries import ModelState
 from app.web.schemas.base import ResponseBody
 
@@ -35,6 +35,13 @@ class ModelSummary(ResponseBody):
         )
     )
     description: str
+    classes: list[str] = Field(description="Names of the classes, in the order of probabilities.")
+    runtime: RuntimeKind = Field(
+        description=(
+            "What runs the network: `litert`, its compiled model; `keras`, Keras itself, which is"
+            " slower; `tflite`, an imported `.tflite` file as it is."
+        )
+    )
     sha256: str = Field(description="SHA-256 of model.keras, the trained network.")
     parameters: int = Field(description="Number of weights.")
     multiply_adds: int = Field(
@@ -58,7 +65,9 @@ class ModelList(ResponseBody):
 class Metrics(ResponseBody):
     """How good a model is."""
 
-    validation: Evaluation = Field(description="On digits that were held out of training.")
+    validation: Evaluation | None = Field(
+        description="On digits that were held out of training; null if not measured."
+    )
     test: Evaluation | None = Field(description="On MNIST's test split.")
 
 

@@ -2,9 +2,14 @@
 
 from pydantic import Field
 
+from app.bundle import MAX_CLASSES
 from app.verdict import Verdict
 from app.web.schemas.base import ResponseBody
 from app.web.schemas.problem import Problem
+
+DIGIT = "The most probable digit; in a model with other classes, the number of the class from 0."
+LABEL = "Name of that class. In a model of digits, the digit as text."
+PROBABILITIES = "Probabilities of the classes, such as the digits 0 to 9; sum 1."
 
 
 class ModelName(ResponseBody):
@@ -36,14 +41,15 @@ class InputInfo(ResponseBody):
 class PredictionAnswer(ResponseBody):
     """The prediction for one image."""
 
-    digit: int = Field(ge=0, le=9, description="The most probable digit.")
+    digit: int = Field(ge=0, lt=MAX_CLASSES, description=DIGIT)
+    label: str = Field(description=LABEL)
     confidence: float = Field(
         ge=0, le=1, description="Probability of `digit`, calibrated on held-out digits."
     )
     probabilities: list[float] = Field(
-        min_length=10, max_length=10, description="Probabilities of the digits 0 to 9; sum 1."
+        min_length=2, max_length=MAX_CLASSES, description=PROBABILITIES
     )
-    runner_up: int = Field(ge=0, le=9, description="The second most probable digit.")
+    runner_up: int = Field(ge=0, lt=MAX_CLASSES, description="The second most probable class.")
     verdict: Verdict = Field(description="Whether the prediction can be trusted.")
     model: ModelName
     input: InputInfo
@@ -67,11 +73,12 @@ class BoxAnswer(ResponseBody):
 class DigitAnswer(ResponseBody):
     """One digit on a page."""
 
-    digit: int = Field(ge=0, le=9, description="The most probable digit.")
+    digit: int = Field(ge=0, lt=MAX_CLASSES, description=DIGIT)
+    label: str = Field(description=LABEL)
     confidence: float = Field(ge=0, le=1, description="Probability of `digit`.")
     verdict: Verdict = Field(description="Whether the prediction can be trusted.")
     probabilities: list[float] = Field(
-        min_length=10, max_length=10, description="Probabilities of the digits 0 to 9; sum 1."
+        min_length=2, max_length=MAX_CLASSES, description=PROBABILITIES
     )
     box: BoxAnswer
 

@@ -27,6 +27,7 @@ class WithoutAnswer(ResponseBody):
     digit: int | None = Field(
         description="The most probable digit; null if no ink is found without the stage."
     )
+    label: str | None = Field(description="Name of that class.")
     confidence: float | None = Field(description="Probability of `digit`.")
     verdict: Verdict | None = Field(description="Whether the prediction can be trusted.")
     changed: bool = Field(description="Whether the digit or the verdict changes.")

@@ -131,7 +131,7 @@ class InputTensor(BaseModel):
 class WantedOutput(BaseModel):
     """An output that the response should have."""
 
-    name: str = Field(description="`probabilities` or `digit`.")
+    name: str = Field(description="`probabilities`, `digit` or `label`.")
     parameters: dict[str, Any] | None = Field(
         None,
         description=(
@@ -272,7 +272,7 @@ class PredictRequest(BaseModel):
 
 
 class PredictResponse(BaseModel):
-    """Ten probabilities for each image, of the digits 0 to 9."""
+    """A probability of each class, such as the digits 0 to 9, for each image."""
 
     predictions: list[list[float]] | None = Field(None, description="For the row format.")
     outputs: list[list[float]] | None = Field(None, description="For the column format.")

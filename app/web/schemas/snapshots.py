@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from app.bundle import EpochFigures
+from app.bundle import MAX_CLASSES, EpochFigures
 from app.web.schemas.base import ResponseBody
 from app.web.schemas.inspection import SheetAnswer
 from app.web.schemas.layers import LayerName
@@ -31,10 +31,11 @@ class MomentAnswer(ResponseBody):
 
     epoch: int = Field(description="The epoch, counted from 1.")
     digit: int = Field(description="The predicted digit.")
+    label: str = Field(description="Name of the predicted class.")
     probabilities: list[float] = Field(
-        min_length=10,
-        max_length=10,
-        description="Of 0 to 9, without the temperature of the published network.",
+        min_length=2,
+        max_length=MAX_CLASSES,
+        description="Of each class, without the temperature of the published network.",
     )
     min: list[float] = Field(
         description="Smallest value of each channel; one value if the layer has no rows."
