@@ -142,7 +142,7 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     for router in routers:
         app.include_router(router)
     problem_details.install(app)
-    openapi.install(app, lambda: running[0].registry if running else None)
+    openapi.install(app, context.access, lambda: running[0].registry if running else None)
     _wrap_middleware(app, routers, context, is_traced=is_traced)
     return app
 
@@ -152,7 +152,12 @@ def _access(settings: Settings) -> Access:
     keys = split_keys(settings.api_keys or "")
     if keys and settings.admin_token:
         keys.append(settings.admin_token)
-    return Access(keys=keys, per_second=settings.rate_limit_per_s)
+    return Access(
+        keys=keys,
+        per_second=settings.rate_limit_per_s,
+        page_is_open=settings.open_page,
+        metrics_are_open=settings.open_metrics,
+    )
 
 
 def _create_fastapi(lifespan: Lifespan[FastAPI], *, is_traced: bool) -> FastAPI:

@@ -253,6 +253,16 @@ class Settings(BaseSettings):
             " printable ASCII characters only, because headers carry them."
         ),
     )
+    open_page: bool = Field(
+        True,
+        description=(
+            "Whether the page, /docs and /openapi.json need no API key, so that a browser can open"
+            " them and then ask for the key."
+        ),
+    )
+    open_metrics: bool = Field(
+        False, description="Whether /metrics needs no API key, although keys are set."
+    )
     admin_token: str | None = Field(
         None,
         repr=False,

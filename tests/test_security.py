@@ -269,6 +269,7 @@ def test_every_answer_has_its_headers() -> None:
         key = {"X-API-Key": KEY}
         answers = [
             client.get("/"),
+            client.get("/models"),
             *(
                 client.get(path, headers=key)
                 for path in ("/", "/docs", "/openapi.json", "/nothing", "/predict")

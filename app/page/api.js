@@ -1,6 +1,9 @@
 /** Client of the service's HTTP API. URLs are relative to the page, so that it works behind a path prefix. */
 
+import { apiKey, askForKey } from "./access_key.js";
 import { state, emit } from "./state.js";
+
+const UNAUTHORISED = 401; // HTTP status of a request without a valid API key
 
 /** An error response of the service, as RFC 9457 defines it. */
 export class Problem extends Error {
@@ -22,26 +25,37 @@ export function address(route, query = {}) {
   return url;
 }
 
-/** Send a request and return the response. Throws a `Problem` for an error status; emits `lost` if there is no response. */
-async function request(route, { query, body, signal, method }) {
-  const isJson = body && !(body instanceof Blob);
-  let response;
-  try {
-    response = await fetch(address(route, query), {
-      method: method ?? (body ? "POST" : "GET"),
-      body: isJson ? JSON.stringify(body) : body,
-      headers: isJson ? { "Content-Type": "application/json" } : {},
-      signal,
-    });
-  } catch (error) {
-    if (error.name !== "AbortError") reportLost();
-    throw error;
+/**
+ * Send a request and return the response. Asks for an API key if the service wants one. Throws a `Problem` for an
+ * error status; emits `lost` if there is no response.
+ */
+async function request(route, options) {
+  let key = apiKey();
+  let response = await attempt(route, options, key);
+  while (response.status === UNAUTHORISED && await askForKey(key)) {
+    key = apiKey();
+    response = await attempt(route, options, key);
   }
   if (!response.ok) {
     const document = await response.json().catch(() => ({}));
     throw new Problem(document, response.status);
   }
   return response;
+}
+
+async function attempt(route, { query, body, signal, method }, key) {
+  const isJson = body && !(body instanceof Blob);
+  try {
+    return await fetch(address(route, query), {
+      method: method ?? (body ? "POST" : "GET"),
+      body: isJson ? JSON.stringify(body) : body,
+      headers: { ...(isJson && { "Content-Type": "application/json" }), ...(key && { "X-API-Key": key }) },
+      signal,
+    });
+  } catch (error) {
+    if (error.name !== "AbortError") reportLost();
+    throw error;
+  }
 }
 
 /** Get a JSON document. */
@@ -88,9 +102,10 @@ async function waitUntilReady(delay) {
   }
 }
 
-/** Return a curl command that sends the current 28x28 to a route. */
+/** Return a curl command that sends the current 28x28 to a route. It names the API key, but does not hold it. */
 export function curl(route, query = {}) {
   const url = address(route, { model: state.model, preprocess: "none", ...query });
   const image = state.prepared.image;
-  return `curl -X POST '${url}' -H 'Content-Type: application/json' -d '{"image": "${image}"}'`;
+  const key = apiKey() ? ' -H "X-API-Key: $DIGITSCOPE_API_KEY"' : "";
+  return `curl -X POST '${url}'${key} -H 'Content-Type: application/json' -d '{"image": "${image}"}'`;
 }

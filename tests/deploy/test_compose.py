@@ -43,6 +43,8 @@ def test_metrics_reach_the_dashboard() -> None:
     """Prometheus scrapes the service, Grafana queries Prometheus and loads the dashboard."""
     scraped = _provisioned("prometheus", "/etc/prometheus/prometheus.yml")["scrape_configs"]
     assert [job["static_configs"] for job in scraped] == [[{"targets": ["digitscope:8000"]}]]
+    keys = [job["authorization"]["credentials_file"] for job in scraped]
+    assert keys == [config["target"] for config in SERVICES["prometheus"]["configs"]]
     provisioning = "/etc/grafana/provisioning"
     sources = _provisioned("grafana", f"{provisioning}/datasources/digitscope.yml")
     assert [source["url"] for source in sources["datasources"]] == ["http://prometheus:9090"]

@@ -73,7 +73,8 @@ def test_settings_exist_and_are_accepted(monkeypatch: pytest.MonkeyPatch) -> Non
         for variable in container["env"]:
             name = variable["name"].removeprefix("DIGITSCOPE_").lower()
             assert name in Settings.model_fields, variable
-            monkeypatch.setenv(variable["name"], variable["value"])
+            if variable.get("value") is not None:
+                monkeypatch.setenv(variable["name"], variable["value"])
         Settings()
 
 
@@ -92,6 +93,18 @@ def test_probes_and_paths_exist(client: TestClient) -> None:
         assert client.get(path).status_code == 200, path
 
 
+def test_keys_come_from_one_secret() -> None:
+    """The pods take their API keys from the secret that Prometheus takes its key from."""
+    monitor = _load(KUBERNETES / "service-monitor" / "service-monitor.yaml")
+    (endpoint,) = monitor["spec"]["endpoints"]
+    secret = endpoint["authorization"]["credentials"]
+    assert secret == {"name": "digitscope-keys", "key": "metrics"}
+    for pod in _pod_specs():
+        variables = {one["name"]: one for one in pod["containers"][0]["env"]}
+        source = variables["DIGITSCOPE_API_KEYS"]["valueFrom"]["secretKeyRef"]
+        assert source == {"name": secret["name"], "key": "api-keys", "optional": True}
+
+
 def test_probes_tolerate_a_busy_second() -> None:
     """An answer after 2 s counts, and only the third failure in a row takes a pod away."""
     for pod in _pod_specs():
@@ -108,7 +121,7 @@ def test_probes_tolerate_a_busy_second() -> None:
 def test_time_to_stop_is_enough() -> None:
     """Kubernetes and Docker wait longer than the drain and the grace period together."""
     for pod in _pod_specs():
-        values = {one["name"]: one["value"] for one in pod["containers"][0]["env"]}
+        values = {one["name"]: one.get("value") for one in pod["containers"][0]["env"]}
         needed = float(values["DIGITSCOPE_DRAIN_DELAY_S"]) + float(values["DIGITSCOPE_GRACE_S"])
         assert pod["terminationGracePeriodSeconds"] > needed
     compose = _load(REPOSITORY / "compose.yaml")["services"]["digitscope"]

@@ -15,6 +15,10 @@ from app.web.http.client_address import client_group
 
 # Probes need no key and no token of a bucket. The last two are the Open Inference Protocol's.
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
+# The page, Swagger UI and their files hold no data: a browser can open them and then send a key.
+PAGE_PATHS = frozenset({"/", "/docs", "/openapi.json"})
+PAGE_FOLDERS = ("/page/", "/static-offline-docs/")
+METRICS_PATHS = frozenset({"/metrics"})
 MAX_CLIENTS = 10_000  # buckets kept in memory; the least recently used one is dropped
 BURST_S = 2.0  # seconds of requests that a client may save up
 
@@ -59,18 +63,40 @@ class Access:
     """Checks a request's API key and its client's rate.
 
     Attributes:
+        has_keys: Whether any route needs a key.
         is_unrestricted: Whether neither keys nor rates are checked.
     """
 
-    def __init__(self, *, keys: Sequence[str], per_second: float) -> None:
+    def __init__(
+        self,
+        *,
+        keys: Sequence[str],
+        per_second: float,
+        page_is_open: bool = True,
+        metrics_are_open: bool = False,
+    ) -> None:
         """Set the accepted keys (none: no key is needed) and the rate (0: no limit).
 
-        A client may save up `BURST_S` seconds' worth of requests, at least one.
+        A client may save up `BURST_S` seconds' worth of requests, at least one. The page with
+        Swagger UI, and the metrics, may be open to clients without a key.
         """
+        self.has_keys = bool(keys)
+        self._open_paths = OPEN_PATHS.union(
+            PAGE_PATHS if page_is_open else (), METRICS_PATHS if metrics_are_open else ()
+        )
+        self._open_folders = PAGE_FOLDERS if page_is_open else ()
         self._keys = [key.encode() for key in keys]
         self._rate, self._burst = per_second, max(1.0, BURST_S * per_second)
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self.is_unrestricted = not keys and not per_second
+
+    def needs_key(self, path: str) -> bool:
+        """Return whether requests for a path need an API key."""
+        return (
+            self.has_keys
+            and path not in self._open_paths
+            and not path.startswith(self._open_folders)
+        )
 
     def check(self, path: str, given: Sequence[str], client: str) -> None:
         """Raise unless the request may go on.
@@ -86,7 +112,7 @@ class Access:
         """
         if path in OPEN_PATHS:
             return
-        if self._keys and not _any_equal(given, self._keys):
+        if self.needs_key(path) and not _any_equal(given, self._keys):
             raise UnauthorisedError(
                 "This service needs an API key: send 'Authorization: Bearer KEY' or 'X-API-Key:"
                 " KEY'."

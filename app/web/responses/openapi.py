@@ -21,7 +21,7 @@ from app.inspection.attribution import METHODS
 from app.recognise import Options, Preprocess, recognise
 from app.samples import sample_png
 from app.verdict import Verdict
-from app.web.http.auth import OPEN_PATHS
+from app.web.http.auth import OPEN_PATHS, Access
 from app.web.http.problem_details import PROTOCOLS
 from app.web.requests.json_images import ImageJson
 from app.web.responses.openapi_errors import middleware_error_responses, protocol_error_responses
@@ -52,11 +52,19 @@ _CHOICE_SCHEMAS: Mapping[tuple[str, ...], str] = {
 _HIDDEN_MODELS = (ImageJson, Problem, ProtocolError, InferenceRequest, PredictRequest)
 
 
-def install(app: FastAPI, registry: Callable[[], Registry | None]) -> None:
+# Names of the security schemes for an API key; either header is enough.
+_KEY_SCHEMES: Mapping[str, dict[str, Any]] = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "BearerKey": {"type": "http", "scheme": "bearer", "description": "An API key."},
+}
+
+
+def install(app: FastAPI, access: Access, registry: Callable[[], Registry | None]) -> None:
     """Make an app publish its document.
 
     Args:
         app: The application.
+        access: Knows which routes need an API key.
         registry: Returns the models, or None before they are opened. The document is cached, with
             example responses, once there are models.
     """
@@ -76,6 +84,7 @@ def install(app: FastAPI, registry: Callable[[], Registry | None]) -> None:
         _drop_framework_errors(made)
         _add_middleware_errors(made)
         _name_choices(made)
+        _add_security(made, access)
         if models := registry():
             _add_example_responses(made, models)
             app.openapi_schema = made
@@ -93,13 +102,26 @@ def _add_schemas(components: dict[str, Any]) -> None:
         for each in named.values():
             _drop_null_defaults(each)
         schemas |= named
-    components["securitySchemes"] = {
+
+
+def _add_security(made: dict[str, Any], access: Access) -> None:
+    """Declare the keys: Swagger UI then offers *Authorize*, and sends the key with each request."""
+    schemes = made["components"]["securitySchemes"] = {
         ADMIN_SCHEME: {
             "type": "http",
             "scheme": "bearer",
             "description": "The value of the setting DIGITSCOPE_ADMIN_TOKEN.",
         }
     }
+    made["security"] = []
+    if not access.has_keys:
+        return
+    schemes |= _KEY_SCHEMES
+    made["security"] = [{name: []} for name in _KEY_SCHEMES]
+    for path, operations in made["paths"].items():
+        for operation in operations.values():
+            if not access.needs_key(path):
+                operation["security"] = []
 
 
 def _drop_null_defaults(schema: dict[str, Any]) -> None:

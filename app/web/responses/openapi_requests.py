@@ -14,7 +14,7 @@ from app.web.requests.multipart import FORM_TYPE
 from app.web.responses.content_negotiation import BINARY_SCHEMA
 
 SCHEMAS_PATH = "#/components/schemas/"
-ADMIN_SCHEME = "admin token"  # name of the security scheme
+ADMIN_SCHEME = "AdminToken"  # name of the security scheme
 ADMIN_SECURITY: dict[str, Any] = {"security": [{ADMIN_SCHEME: []}]}  # for the operator's routes
 EXAMPLE_DIGITS = (7, 3)  # the first is shown as base64, the second as pixels
 

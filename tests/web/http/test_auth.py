@@ -35,9 +35,71 @@ def test_every_route_but_the_probes_needs_a_key() -> None:
             assert response.headers["X-Request-ID"] == response.json()["request_id"]
         for headers in ({"X-API-Key": "second-key"}, {"Authorization": "Bearer first-key"}):
             assert client.post("/predict", files=FILES, headers=headers).json()["digit"] == 7
-        assert client.get("/openapi.json").status_code == 401
+        for path in (
+            "/models",
+            "/metrics",
+            "/version",
+            "/v2/models",
+            "/page",
+            "/docs/x",
+            "/nothing",
+        ):
+            assert client.get(path).status_code == 401, path
         for probe in ("/livez", "/readyz", "/v2/health/live", "/v2/health/ready"):
             assert client.get(probe).status_code == 200
+
+
+PAGE = ("/", "/page/main.js", "/page/samples/3.png", "/docs", "/openapi.json")
+SWAGGER = "/static-offline-docs/swagger-ui.css"
+
+
+def test_page_and_docs_are_open_unless_closed() -> None:
+    """A browser may open the page and Swagger UI without a key; a setting closes both."""
+    with _client(api_keys="a-key") as client:
+        assert {client.get(path).status_code for path in (*PAGE, SWAGGER)} == {200}
+    with _client(api_keys="a-key", open_page=False) as client:
+        for path in (*PAGE, SWAGGER):
+            assert client.get(path).status_code == 401, path
+            assert client.get(path, headers={"X-API-Key": "a-key"}).status_code == 200, path
+        assert client.get("/livez").status_code == 200
+
+
+def test_open_page_keeps_the_rate() -> None:
+    """A path that needs no key still counts for the rate of its client."""
+    with _client(api_keys="a-key", rate_limit_per_s=1) as client:
+        assert [client.get("/docs").status_code for _ in range(3)] == [200, 200, 429]
+
+
+def test_metrics_need_a_key_unless_opened() -> None:
+    """Prometheus sends a key; a setting opens `/metrics` and nothing else."""
+    with _client(api_keys="a-key") as client:
+        assert client.get("/metrics").status_code == 401
+        bearer = {"Authorization": "Bearer a-key"}
+        assert client.get("/metrics", headers=bearer).status_code == 200
+    with _client(api_keys="a-key", open_metrics=True) as client:
+        assert client.get("/metrics").status_code == 200
+        assert client.get("/version").status_code == 401
+
+
+def test_document_declares_the_keys() -> None:
+    """Each operation says whether it needs a key; without keys none does."""
+    with _client(api_keys="a-key", open_metrics=True) as client:
+        document = client.get("/openapi.json").json()
+        assert document["security"] == [{"ApiKey": []}, {"BearerKey": []}]
+        assert document["components"]["securitySchemes"].keys() == {
+            "AdminToken",
+            "ApiKey",
+            "BearerKey",
+        }
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                asked = client.request(method, path.replace("{model}", "compact"))
+                needs_key = operation.get("security", document["security"]) != []
+                assert (asked.status_code == 401) is needs_key, (method, path)
+    with _client() as client:
+        document = client.get("/openapi.json").json()
+        assert document["security"] == []
+        assert document["components"]["securitySchemes"].keys() == {"AdminToken"}
 
 
 def test_admin_token_is_also_a_key() -> None:
