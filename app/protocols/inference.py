@@ -9,12 +9,12 @@ from fastapi import Depends
 from numpy.typing import NDArray
 from starlette.requests import Request
 
+from app.cancellation import Disconnected
 from app.errors import DigitscopeError, NotFoundError
 from app.inference.model import Model
 from app.inference.runtime import Pixels
 from app.predictions import BatchResult
 from app.recognise import Images, Options, Preprocess
-from app.web.http.disconnect import disconnected
 from app.web.service import Service
 
 # OpenAPI description of the path parameter that `VersionDep` reads by hand.
@@ -74,22 +74,23 @@ async def find_model(service: Service, name: str, version: str | None) -> Model:
 
 
 async def recognise(
-    request: Request,
     service: Service,
     model: Model,
     pixels: Pixels | None,
     files: Sequence[bytes],
     preprocess: Preprocess,
+    *,
+    disconnected: Disconnected,
 ) -> Recognised:
     """Return the answers for the images of a request.
 
     Args:
-        request: The HTTP request.
         service: The service.
         model: The network.
         pixels: `[N, 28, 28]`, or None if the request has files.
         files: Image files, which are always prepared.
         preprocess: Whether pixels are prepared.
+        disconnected: Returns once the client has gone.
 
     Raises:
         DigitscopeError: The error of the first image that cannot be read, with its index in the
@@ -102,7 +103,7 @@ async def recognise(
     elif pixels is not None:
         images, options = pixels, Options(preprocess="none")
     parts = await service.recognise_many(
-        images, model, options, _columns, disconnected=disconnected(request)
+        images, model, options, _columns, disconnected=disconnected
     )
     before = 0  # images in earlier parts, all readable
     warnings: dict[str, list[int]] = {}

@@ -9,6 +9,7 @@ from app.protocols.encoding import shorten
 from app.recognise import Preprocess
 
 Scale = Literal["auto", "model"]
+SHARED_MEMORY = "shared_memory_region"  # parameter of a tensor in Triton's extension
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,15 @@ def parse_parameters(value: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the `parameters` of a message or of one of its parts; null is the same as none.
 
     Raises:
-        UndecodableError: They are no object.
+        UndecodableError: They are no object, or refer to shared memory.
     """
     parameters = value.get("parameters")
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
         raise UndecodableError("'parameters' must be an object.")
+    if SHARED_MEMORY in parameters:
+        raise UndecodableError("Shared memory is not supported; send tensors in the message.")
     return parameters
 
 

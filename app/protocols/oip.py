@@ -3,7 +3,8 @@
 Includes Triton's extensions for binary tensors, classification and loading of models.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 from fastapi import APIRouter, Request, Response
 
@@ -26,6 +27,7 @@ from app.protocols.oip_messages import (
 )
 from app.version import VERSION
 from app.web.dependencies import ServiceDep
+from app.web.http.disconnect import disconnected
 from app.web.requests.parsing import parse
 from app.web.responses.content_negotiation import BINARY_SCHEMA
 from app.web.responses.openapi_errors import protocol_error_responses
@@ -44,6 +46,7 @@ from app.web.schemas.protocols import (
     TensorConfig,
     TensorMetadata,
 )
+from app.web.service import Service
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
 SCALE = "0..255 or 0..1"  # the ranges of pixels that the input accepts
@@ -114,7 +117,7 @@ async def load(request: Request, model: str, service: ServiceDep) -> Response:
 
     Needs the admin token. Does the same as `POST /models/{model}/reload`.
     """
-    service.admin.check(request)
+    service.admin.check(request.headers)
     await service.reload(model)
     return json_response(request, {})
 
@@ -128,11 +131,7 @@ async def load(request: Request, model: str, service: ServiceDep) -> Response:
 )
 async def unload(request: Request, model: str, service: ServiceDep) -> Response:
     """Always fail with 400: the service serves every bundle in its folder."""
-    service.admin.check(request)
-    service.registry.find_entry(model)
-    raise UndecodableError(
-        "Models cannot be unloaded here: remove the bundle from the folder; the service follows."
-    )
+    refuse_unload(service, request.headers, model)
 
 
 @router.get(
@@ -265,6 +264,26 @@ async def infer(request: Request, model: str, service: ServiceDep, version: Vers
         service.limits.max_batch_items,
     )
     recognised = await recognise(
-        request, service, served, inference.pixels, inference.files, inference.preprocess
+        service,
+        served,
+        inference.pixels,
+        inference.files,
+        inference.preprocess,
+        disconnected=disconnected(request),
     )
     return write_response(request, served.bundle.metadata, inference, recognised)
+
+
+def refuse_unload(service: Service, headers: Mapping[str, str], model: str) -> NoReturn:
+    """Refuse to unload a model, whoever asks.
+
+    Raises:
+        UnauthorisedError: The headers have no admin token.
+        NotFoundError: There is no such model, or no admin token is set.
+        UndecodableError: There is.
+    """
+    service.admin.check(headers)
+    service.registry.find_entry(model)
+    raise UndecodableError(
+        "Models cannot be unloaded here: remove the bundle from the folder; the service follows."
+    )

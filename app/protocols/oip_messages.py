@@ -67,6 +67,33 @@ class ParsedInferRequest:
     preprocess: Preprocess = "none"
 
 
+@dataclass(frozen=True)
+class EncodedOutput:
+    """One output of a response.
+
+    Attributes:
+        requested: What the client asked for.
+        datatype: The protocol's name of its type.
+        shape: Its shape.
+        values: Its elements in row-major order: numbers, little-endian, or texts.
+    """
+
+    requested: RequestedOutput
+    datatype: str
+    shape: list[int]
+    values: NDArray[Any] | list[str]
+
+    def data(self) -> list[Any]:
+        """Return the elements for JSON or a typed field."""
+        return self.values if isinstance(self.values, list) else self.values.tolist()
+
+    def raw(self) -> bytes:
+        """Return the elements as the raw bytes of a binary tensor."""
+        if isinstance(self.values, list):
+            return tensors.pack_strings([text.encode() for text in self.values])
+        return self.values.tobytes()
+
+
 @without_gc
 def parse_request(content: bytes, length_header: str | None, max_files: int) -> ParsedInferRequest:
     """Parse the body of an inference request.
@@ -84,7 +111,24 @@ def parse_request(content: bytes, length_header: str | None, max_files: int) -> 
     length = _parse_length(length_header, len(content))
     if length == 0:  # no JSON: the whole body is one tensor of one image
         return ParsedInferRequest(None, *_parse_raw_image(content), _all_outputs(binary=False))
-    message, raw = read_json(content[:length], max_files), content[length:]
+    return parse_message(read_json(content[:length], max_files), content[length:], max_files)
+
+
+def parse_message(
+    message: Mapping[str, Any], raw: bytes, max_files: int, *, binary_output: bool = False
+) -> ParsedInferRequest:
+    """Parse an inference request whose fields have the names and types of JSON.
+
+    Args:
+        message: The fields of the request.
+        raw: The binary tensor of the input; empty if the message has its data.
+        max_files: Image files in one request, at most.
+        binary_output: Whether outputs are raw bytes if the client says nothing about it.
+
+    Raises:
+        UndecodableError: The message does not follow the protocol.
+        TooLargeError: There are more than `max_files` files.
+    """
     inputs = message.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise UndecodableError(f"Expected 'inputs' with one tensor, named {INPUT!r}.")
@@ -93,7 +137,7 @@ def parse_request(content: bytes, length_header: str | None, max_files: int) -> 
     request_id = message.get("id")
     if request_id is not None and not isinstance(request_id, str):
         raise UndecodableError("'id' must be a string.")
-    outputs = _parse_outputs(message)
+    outputs = _parse_outputs(message, binary=binary_output)
     return ParsedInferRequest(request_id, pixels, files, outputs, options.preprocess)
 
 
@@ -175,8 +219,8 @@ def _all_outputs(*, binary: bool) -> list[RequestedOutput]:
     return [RequestedOutput(name, binary, 0) for name in OUTPUTS]
 
 
-def _parse_outputs(message: Mapping[str, Any]) -> Sequence[RequestedOutput]:
-    binary = parse_parameters(message).get("binary_data_output") is True
+def _parse_outputs(message: Mapping[str, Any], *, binary: bool) -> Sequence[RequestedOutput]:
+    binary = parse_parameters(message).get("binary_data_output", binary) is True
     entries = message.get("outputs")
     if not entries:
         return _all_outputs(binary=binary)
@@ -218,16 +262,18 @@ def write_response(
         recognised: The answers; their warnings become a parameter of the response.
     """
     entries, raw = [], b""
-    for output in inference.outputs:
-        datatype, shape, data, content = _encode_output(
-            output, recognised.probabilities, metadata.classes
-        )
-        entry: dict[str, Any] = {"name": output.name, "datatype": datatype, "shape": shape}
-        if output.binary:
+    for output in encode_outputs(inference, recognised, metadata.classes):
+        entry: dict[str, Any] = {
+            "name": output.requested.name,
+            "datatype": output.datatype,
+            "shape": output.shape,
+        }
+        if output.requested.binary:
+            content = output.raw()
             entry["parameters"] = {"binary_data_size": len(content)}
             raw += content
         else:
-            entry["data"] = data
+            entry["data"] = output.data()
         entries.append(entry)
     message: dict[str, Any] = {
         "model_name": metadata.name,
@@ -245,10 +291,26 @@ def write_response(
     return compressed_response(request, head + raw, headers)
 
 
+def encode_outputs(
+    inference: ParsedInferRequest, recognised: Recognised, classes: Sequence[str]
+) -> list[EncodedOutput]:
+    """Return the outputs that a client asks for, in the order of the request.
+
+    Args:
+        inference: The inference request.
+        recognised: The answers.
+        classes: Names of the classes of the model.
+    """
+    return [
+        EncodedOutput(output, *_encode_output(output, recognised.probabilities, classes))
+        for output in inference.outputs
+    ]
+
+
 def _encode_output(
     output: RequestedOutput, probabilities: NDArray[np.float32], classes: Sequence[str]
-) -> tuple[str, list[int], list[Any], bytes]:
-    """Return datatype, shape, JSON data and raw bytes of an output."""
+) -> tuple[str, list[int], NDArray[Any] | list[str]]:
+    """Return datatype, shape and values of an output."""
     if output.classes:
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, : output.classes]
         labels = [
@@ -256,17 +318,10 @@ def _encode_output(
             for row, digits in zip(probabilities, order, strict=True)
             for digit in digits
         ]
-        raw = tensors.pack_strings([label.encode() for label in labels])
-        return "BYTES", list(order.shape), labels, raw
-    if output.name == LABEL:
-        indices, encoded = (
-            probabilities.argmax(axis=1).tolist(),
-            [each.encode() for each in classes],
-        )
-        raw = tensors.pack_strings([encoded[index] for index in indices])
-        return "BYTES", [len(indices)], [classes[index] for index in indices], raw
+        return "BYTES", list(order.shape), labels
+    if output.name == PROBABILITIES:
+        return "FP32", list(probabilities.shape), probabilities.reshape(-1).astype("<f4")
+    digits = probabilities.argmax(axis=1).astype("<i8")
     if output.name == DIGIT:
-        digits = probabilities.argmax(axis=1).astype("<i8")
-        return "INT64", [len(digits)], digits.tolist(), digits.tobytes()
-    raw = probabilities.astype("<f4").tobytes()
-    return "FP32", list(probabilities.shape), probabilities.reshape(-1).tolist(), raw
+        return "INT64", [len(digits)], digits
+    return "BYTES", [len(digits)], [classes[digit] for digit in digits.tolist()]

@@ -21,6 +21,7 @@ from app.protocols.inference import (
 from app.protocols.input_options import Scale, parse_input_options, parse_parameters
 from app.recognise import Preprocess
 from app.web.dependencies import ServiceDep
+from app.web.http.disconnect import disconnected
 from app.web.requests.parsing import parse, without_gc
 from app.web.responses.openapi_errors import protocol_error_responses
 from app.web.responses.openapi_requests import tfserving_body
@@ -109,7 +110,12 @@ async def predict(
         service.limits.max_batch_items,
     )
     recognised = await recognise(
-        request, service, served, parsed.pixels, parsed.files, parsed.preprocess
+        service,
+        served,
+        parsed.pixels,
+        parsed.files,
+        parsed.preprocess,
+        disconnected=disconnected(request),
     )
     answer: dict[str, Any] = {parsed.response_key: recognised.probabilities.tolist()}
     if recognised.warnings:

@@ -57,7 +57,7 @@ async def reload_model(request: Request, model: str, service: ServiceDep) -> Mod
     route answers 404. A damaged bundle gives 409 and the old model stays. Without this request, and
     in other worker processes, changed files take effect within 5 seconds.
     """
-    service.admin.check(request)
+    service.admin.check(request.headers)
     registry = service.registry
     await service.reload(model)
     return model_summary(registry.find_entry(model), default=model == registry.default)

@@ -8,8 +8,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
-from starlette.requests import Request
-
 from app.errors import NotFoundError, RateLimitError, UnauthorisedError
 from app.web.http.client_address import client_group
 
@@ -30,8 +28,8 @@ class Admin:
         """Accept `token`; None disables the routes."""
         self._token = token
 
-    def check(self, request: Request) -> None:
-        """Raise unless the request carries the admin token.
+    def check(self, headers: Mapping[str, str]) -> None:
+        """Raise unless a request with these headers carries the admin token.
 
         Raises:
             NotFoundError: The service has no admin token.
@@ -39,7 +37,7 @@ class Admin:
         """
         if self._token is None:
             raise NotFoundError("Reloading is disabled: set DIGITSCOPE_ADMIN_TOKEN to enable it.")
-        if not _any_equal(given_keys(request.headers), [self._token.encode()]):
+        if not _any_equal(given_keys(headers), [self._token.encode()]):
             raise UnauthorisedError(
                 "This route needs the admin token: send 'Authorization: Bearer TOKEN'."
             )

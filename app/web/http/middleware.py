@@ -83,6 +83,23 @@ class RequestContext:
     pace: BodyPace
     access_log: bool
 
+    def count_rejection(
+        self, path: str, status: int, refused: type[DigitscopeError] | None
+    ) -> None:
+        """Count a request that was refused, or whose client left, by the reason for it.
+
+        Args:
+            path: Path of the request.
+            status: Status of the response.
+            refused: Class of the error that the response reports; None if it reports none.
+        """
+        reason = _REJECTIONS.get(refused)
+        if status == CLIENT_CLOSED_REQUEST:
+            reason = "client-gone"
+        # A probe that reports "not ready" has done its job: it is no rejected request.
+        if reason and path not in OPEN_PATHS:
+            self.metrics.count_rejection(reason)
+
     def record(
         self,
         route: str,
@@ -152,12 +169,7 @@ class RequestMiddleware:
         # A request that was refused here has not reached its route.
         route = getattr(scope.get("route") or self.app.find(scope), "path", "other")
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        reason = _REJECTIONS.get(scope["state"].get("refused"))
-        if status == CLIENT_CLOSED_REQUEST:
-            reason = "client-gone"
-        # A probe that reports "not ready" has done its job: it is no rejected request.
-        if reason and scope["path"] not in OPEN_PATHS:
-            self.context.metrics.count_rejection(reason)
+        self.context.count_rejection(scope["path"], status, scope["state"].get("refused"))
         self.context.record(
             route,
             method,
@@ -186,7 +198,7 @@ class _Exchange:
         self._timer: RequestTimer | None = None
         self._lingers = self._is_replaced = False
         wanted = self._headers.get(b"x-request-id", b"").decode("latin-1")
-        self._id = wanted if _SAFE_ID.fullmatch(wanted) else f"{random.getrandbits(128):032x}"
+        self._id = request_id(wanted)
         state = scope.setdefault("state", {})
         state["request_id"] = self._id
         self._hold = state["body_hold"] = BodyHold(state["service"].memory)
@@ -301,6 +313,11 @@ class _Exchange:
         if self._context.drain.absorb_cancellation():
             return NotReadyError("The service has shut down before the response was ready.")
         return None
+
+
+def request_id(wanted: str) -> str:
+    """Return the id that a client wants for its request if it is harmless, else a random one."""
+    return wanted if _SAFE_ID.fullmatch(wanted) else f"{random.getrandbits(128):032x}"
 
 
 def _parse_seconds(value: bytes) -> float:

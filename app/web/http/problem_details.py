@@ -76,17 +76,17 @@ def exception_response(request: Request, error: Exception) -> Response:
     if isinstance(error, (ClientDisconnect, WorkCancelled)):
         # Nobody receives this response; its status goes to the log and the metrics.
         return Response(status_code=CLIENT_CLOSED_REQUEST)
+    return error_response(request, unexpected(error, request.state.request_id))
+
+
+def unexpected(error: Exception, request_id: str) -> errors.DigitscopeError:
+    """Log an error that no request should cause, and return what its client may know of it."""
     if isinstance(error, MemoryError):
-        log.error("request %s ran out of memory", request.state.request_id, exc_info=error)
-        return error_response(
-            request, errors.OutOfMemoryError("The service has no memory left; try again later.")
-        )
-    log.error("request %s failed", request.state.request_id, exc_info=error)
-    return error_response(
-        request,
-        errors.DigitscopeError(
-            "The service failed on a valid request. Report the request id; the log has the details."
-        ),
+        log.error("request %s ran out of memory", request_id, exc_info=error)
+        return errors.OutOfMemoryError("The service has no memory left; try again later.")
+    log.error("request %s failed", request_id, exc_info=error)
+    return errors.DigitscopeError(
+        "The service failed on a valid request. Report the request id; the log has the details."
     )
 
 

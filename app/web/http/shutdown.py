@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 from app.errors import NotReadyError
@@ -44,17 +45,26 @@ class Drain:
         task = asyncio.current_task()
         return self.started and task is not None and task.uncancel() == 0
 
-    def install(self, loop: asyncio.AbstractEventLoop) -> None:
+    def install(
+        self, loop: asyncio.AbstractEventLoop, on_stop: Callable[[], None] = lambda: None
+    ) -> None:
         """Replace the handler of SIGTERM; do nothing outside the main thread.
+
+        `on_stop` is called on the event loop when the server's own reaction begins.
 
         A second SIGTERM skips the pause. A worker leaves that decision to its supervisor: if a
         whole process group is told to stop, as by systemd, a worker gets the first SIGTERM twice.
         """
         if threading.current_thread() is not threading.main_thread():
             return
-        stop_server = signal.getsignal(signal.SIGTERM)
-        if not callable(stop_server):
+        handler = signal.getsignal(signal.SIGTERM)
+        if not callable(handler):
             return
+
+        def stop_server(number: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(on_stop)
+            handler(number, frame)
+
         is_supervised = multiprocessing.parent_process() is not None
 
         def on_term(number: int, frame: FrameType | None) -> None:
