@@ -220,7 +220,11 @@ def _create_service(
             on_wait=metrics.waits_observer("quick"),
             on_run=metrics.count_predictions,
         ),
-        limits=Limits(settings.max_body_bytes, settings.max_batch_items),
+        limits=Limits(
+            max_body_bytes=settings.max_body_bytes,
+            max_image_bytes=settings.max_image_bytes,
+            max_batch_items=settings.max_batch_items,
+        ),
         max_pixels=settings.max_pixels,
         memory=memory,
         decoders=DecoderPool(

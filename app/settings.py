@@ -43,18 +43,27 @@ class Settings(BaseSettings):
         ge=1024,
         le=1024 * 1024 * 1024,
         description=(
-            "Largest request body, in bytes; a larger one gets 413. Too low refuses photos. Too"
-            " high lets clients fill the memory."
+            "Largest request body of JSON or arrays, in bytes; a larger one gets 413. Too high lets"
+            " clients occupy the parser."
+        ),
+    )
+    max_image_bytes: int = Field(
+        20 * 1024 * 1024,
+        ge=1024,
+        le=128 * 1024 * 1024,
+        description=(
+            "Largest request body of image files, sent as they are or in a form, in bytes; a larger"
+            " one gets 413. Too low refuses photos. Too high lets clients fill the memory."
         ),
     )
     max_pixels: int = Field(
-        20_000_000,
+        52_000_000,
         ge=784,
         le=200_000_000,
         description=(
             "Largest image, width times height in pixels, checked before decoding; a larger one"
-            " gets 413. Each pixel takes up to 4 bytes several times over while it is decoded. Too"
-            " low refuses photos from phones."
+            " gets 413. Formats that are decoded whole have lower limits (docs/imaging.md). Too low"
+            " refuses photos from phones."
         ),
     )
     decode_timeout_s: float = Field(
@@ -72,7 +81,7 @@ class Settings(BaseSettings):
         le=65_536,
         description=(
             "Memory in MiB that one image file may take to decode; a file that needs more gets 413."
-            " 20 million pixels take about 130."
+            " A photo of 50 million pixels takes about 80 as JPEG, and 160 as progressive JPEG."
         ),
     )
     memory_budget_mb: int = Field(

@@ -8,7 +8,7 @@ import { greyImage } from "./recognise.js";
 import { EMPTY } from "./strokes.js";
 import { emit } from "./state.js";
 
-const MAX_UPLOAD_BYTES = 4 * 1024 * 1024; // the service accepts 5 MiB by default
+const MAX_UPLOAD_BYTES = 4 * 1024 * 1024; // larger pictures are made smaller, so that they upload faster
 const MAX_SIDE = 1600; // pixels, of a picture that the page makes smaller; the service needs no more
 
 /** Start the buttons, paste, and drag and drop. */
@@ -34,10 +34,16 @@ export function startImageInput() {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     frame.classList.remove("over");
-    const file = [...event.dataTransfer.files].find((entry) => entry.type.startsWith("image/"));
+    const file = [...event.dataTransfer.files].find(isImage);
     if (file) showFile(file, "dropped image");
   });
   byId("samples").append(...Array.from({ length: 10 }, (_, digit) => sampleButton(digit)));
+}
+
+/** Return whether a file is an image. Browsers know no type for some, such as HEIC: their suffix counts. */
+function isImage({ type, name }) {
+  const suffixes = byId("file").accept.split(",").filter((entry) => entry.startsWith("."));
+  return type.startsWith("image/") || suffixes.some((suffix) => name.toLowerCase().endsWith(suffix));
 }
 
 function sampleButton(digit) {
@@ -71,7 +77,7 @@ export async function showFile(blob, name) {
   announce(`Showing the ${name}.`);
 }
 
-/** Let the service decode a file that the browser cannot show, such as a TIFF. Returns null if it cannot either. */
+/** Let the service decode a file that the browser cannot show, such as a TIFF or HEIC. Returns null if it cannot either. */
 async function decodedByService(blob, name) {
   try {
     const { stages, image } = await send("preprocess", {}, undefined, blob);
@@ -82,7 +88,7 @@ async function decodedByService(blob, name) {
   }
 }
 
-/** Return a smaller JPEG of a picture whose file is larger than the service accepts. */
+/** Return a smaller JPEG of a picture whose file is large. */
 function shrink(picture) {
   const scale = Math.min(1, MAX_SIDE / Math.max(picture.width, picture.height));
   const canvas = document.createElement("canvas");

@@ -31,7 +31,7 @@ async def read_content(request: Request, limits: Limits) -> bytes:
         UnsupportedMediaTypeError: The Content-Encoding is neither gzip nor deflate.
         UndecodableError: The body is not compressed as its header says.
     """
-    body = await read_body(request, limits)
+    body = await read_body(request, limits.max_body_bytes)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
         return body

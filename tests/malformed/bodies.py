@@ -341,7 +341,7 @@ def heads() -> Iterator[Bent]:
 
 def frames() -> Iterator[Bent]:
     """Give bodies in chunks, and lengths that are within bounds or beyond."""
-    over = 5 * 1024 * 1024 + 1
+    over = 20 * 1024 * 1024 + 1
     for name, status, content in (
         ("in one chunk", 200, request("/predict", chunked(SEVEN, 9999), CHUNKED)),
         ("in chunks of a byte", 200, request("/predict", chunked(SEVEN, 1), CHUNKED)),

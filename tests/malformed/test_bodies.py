@@ -16,7 +16,7 @@ from tests.server.process import Server
 
 KINDS = (bodies.json_bodies, bodies.forms, bodies.arrays, bodies.tensors, bodies.heads)
 REPETITIONS = 8  # of all requests between two measurements of memory
-LIMIT = 5 * 1024 * 1024
+LIMIT = 20 * 1024 * 1024
 MAX_REFUSAL_BYTES = 20_000  # a refusal may quote a head, but not a body
 MAX_PEAK_MB = 500  # for any body within the limit
 

@@ -80,8 +80,10 @@ CASES = {
     "blank pixels": (422, JSON, json.dumps({"pixels": [[0] * 28] * 28}).encode()),
     "a type that is not read": (415, {"Content-Type": "text/plain"}, b"x"),
     "curl's default type": (415, {"Content-Type": "application/x-www-form-urlencoded"}, SEVEN),
-    "too many bytes": (413, PNG, b"x" * (5 * 1024 * 1024 + 1)),
-    "too many pixels": (413, PNG, encode(np.zeros((1, 20_000_001), np.uint8))),
+    "too many bytes": (413, PNG, b"x" * (20 * 1024 * 1024 + 1)),
+    "too many bytes of JSON": (413, JSON, b" " * (5 * 1024 * 1024 + 1)),
+    "too many bytes of an array": (413, NPY, b"x" * (5 * 1024 * 1024 + 1)),
+    "too many pixels": (413, PNG, encode(np.zeros((1, 52_000_001), np.uint8))),
 }
 
 
@@ -160,10 +162,12 @@ def test_limit_holds_while_the_body_streams_in(client: TestClient) -> None:
 
 def test_limits_are_settings() -> None:
     """The settings set the limits, and the messages name them."""
-    settings = Settings(max_body_bytes=1024, max_pixels=1000)
+    settings = Settings(max_body_bytes=2048, max_image_bytes=1024, max_pixels=1000)
     with TestClient(create_app(settings)) as client:
         large = client.post("/predict", content=b"x" * 1025, headers=PNG)
         assert (large.status_code, "1024" in large.json()["detail"]) == (413, True)
+        json_body = client.post("/predict", content=b" " * 2049, headers=JSON)
+        assert (json_body.status_code, "2048" in json_body.json()["detail"]) == (413, True)
         wide = client.post("/predict", content=encode(np.zeros((40, 40), np.uint8)), headers=PNG)
         assert (wide.status_code, "1000" in wide.json()["detail"].replace(",", "")) == (413, True)
 
@@ -185,7 +189,7 @@ def test_large_form_is_cut_off_while_it_streams_in(client: TestClient) -> None:
 
     def form() -> object:
         yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
-        for _ in range(100):
+        for _ in range(400):
             yield b"x" * 65536
         yield b"\r\n--x--\r\n"
 

@@ -28,11 +28,13 @@ class Limits:
     """What one request may bring.
 
     Attributes:
-        max_body_bytes: Largest body, in bytes.
+        max_body_bytes: Largest body of JSON or arrays, in bytes.
+        max_image_bytes: Largest body of image files, in bytes.
         max_batch_items: Most images in one body.
     """
 
     max_body_bytes: int
+    max_image_bytes: int
     max_batch_items: int
 
     def check_count(self, count: int) -> None:
@@ -107,7 +109,7 @@ def check_wait(request: Request, pool: BoundedThreadPool) -> None:
         pool.check_wait()
 
 
-async def read_chunks(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
+async def read_chunks(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
     """Yield the chunks of the body up to the limit, whatever its Content-Length says.
 
     The memory budget counts a body of more than `UNHELD_BYTES` as it arrives: what a slow client
@@ -119,10 +121,8 @@ async def read_chunks(request: Request, limits: Limits) -> AsyncGenerator[bytes,
         ClientDisconnect: The client disconnected before the end of the body.
     """
     length = content_length(request)
-    if length is not None and length > limits.max_body_bytes:
-        raise TooLargeError(
-            f"The body has {length} bytes; at most {limits.max_body_bytes} are accepted."
-        )
+    if length is not None and length > max_bytes:
+        raise TooLargeError(f"The body has {length} bytes; at most {max_bytes} are accepted.")
     received, more = 0, True
     while more:
         message = await request.receive()
@@ -130,17 +130,15 @@ async def read_chunks(request: Request, limits: Limits) -> AsyncGenerator[bytes,
             raise ClientDisconnect
         chunk, more = message.get("body", b""), message.get("more_body", False)
         received += len(chunk)
-        if received > limits.max_body_bytes:
-            raise TooLargeError(
-                f"The body is too large: at most {limits.max_body_bytes} bytes are accepted."
-            )
+        if received > max_bytes:
+            raise TooLargeError(f"The body is too large: at most {max_bytes} bytes are accepted.")
         if received > UNHELD_BYTES:
             expected = HELD_PER_BYTE * (length or 0)
             request.state.body_hold.grow(HELD_PER_BYTE * received, expected=expected)
         yield chunk
 
 
-async def read_body(request: Request, limits: Limits) -> bytes:
+async def read_body(request: Request, max_bytes: int) -> bytes:
     """Return the whole body.
 
     Raises:
@@ -148,7 +146,7 @@ async def read_body(request: Request, limits: Limits) -> bytes:
         MemoryBudgetError: The service holds too many bodies at present.
         ClientDisconnect: The client disconnected before the end of the body.
     """
-    return b"".join([chunk async for chunk in read_chunks(request, limits)])
+    return b"".join([chunk async for chunk in read_chunks(request, max_bytes)])
 
 
 def require_content(content: bytes) -> bytes:

@@ -63,11 +63,11 @@ async def read_one(request: Request, limits: Limits) -> ImageInput:
     if kind == FORM_TYPE:
         return await read_file(request, limits)
     if kind == JSON_TYPE:
-        return await parse(request, parse_image, await read_body(request, limits))
-    body = await read_body(request, limits)
+        return await parse(request, parse_image, await read_body(request, limits.max_body_bytes))
     if kind == NPY_TYPE:
+        body = await read_body(request, limits.max_body_bytes)
         return read_npy(body, "[28, 28]", lambda shape: shape == (28, 28))
-    return require_content(body)
+    return require_content(await read_body(request, limits.max_image_bytes))
 
 
 async def read_many(
@@ -105,14 +105,16 @@ async def begin_many(request: Request, limits: Limits) -> ArrivingImages:
         return ArrivingImages(files, stream_files(files, request, limits))
     if kind == NPY_TYPE:
         return await _begin_array(request, limits)
-    images = await parse(request, parse_images, await read_body(request, limits), limits)
+    images = await parse(
+        request, parse_images, await read_body(request, limits.max_body_bytes), limits
+    )
     limits.check_count(len(images))
     return ArrivingImages(images, None)
 
 
 async def _begin_array(request: Request, limits: Limits) -> ArrivingImages:
     """Read the header of an npy file; read the pixels as they arrive if its layout allows that."""
-    chunks, length = read_chunks(request, limits), content_length(request)
+    chunks, length = read_chunks(request, limits.max_body_bytes), content_length(request)
     head, layout = b"", None
     async for chunk in chunks:
         head += chunk

@@ -137,13 +137,13 @@ def _parser(request: Request, limits: Limits, *, max_files: int) -> _Parser:
     _check_charset(request)
     parser = _Parser(
         request.headers,
-        read_chunks(request, limits),
+        read_chunks(request, limits.max_image_bytes),
         max_files=max_files,
         max_fields=MAX_TEXT_FIELDS,
-        max_part_size=limits.max_body_bytes,
+        max_part_size=limits.max_image_bytes,
     )
     # No file is ever large enough to be written to disk: uploads stay in memory.
-    parser.spool_max_size = limits.max_body_bytes + 1
+    parser.spool_max_size = limits.max_image_bytes + 1
     return parser
 
 

@@ -14,8 +14,8 @@ from app.web.requests.body import Limits
 from app.web.requests.images import begin_many
 from app.web.requests.parsing import BodyParser
 
-LIMITS = Limits(max_body_bytes=1_000_000, max_batch_items=100)
-LARGE_BODIES = Limits(max_body_bytes=10_000_000, max_batch_items=1)
+LIMITS = Limits(max_body_bytes=1_000_000, max_image_bytes=1_000_000, max_batch_items=100)
+LARGE_BODIES = Limits(max_body_bytes=10_000_000, max_image_bytes=1, max_batch_items=1)
 IMAGES = np.random.default_rng(3).integers(0, 256, (9, 28, 28), np.uint8)
 
 
