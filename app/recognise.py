@@ -67,7 +67,7 @@ class Options:
 
     preprocess: Preprocess = "auto"
     polarity: Polarity = "auto"
-    max_pixels: int = 20_000_000
+    max_pixels: int = 52_000_000
     decode: Decoder = field(default=decode, repr=False)
     working_memory: Callable[[int], AbstractContextManager[None]] = field(
         default=unlimited, repr=False

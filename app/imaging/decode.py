@@ -13,15 +13,15 @@ from PIL import Image, UnidentifiedImageError
 
 from app.errors import UndecodableError
 from app.imaging.colour_modes import has_equal_channels, to_8_bit
+from app.imaging.decoded_size import MAX_WORKING_SIDE, check_decoded_size, jpeg_scale
 from app.imaging.file_structure import check_size, check_structure
 from app.imaging.formats import FORMAT_NAMES, PILLOW_NAMES
+from app.imaging.heif import decode_heif
+from app.imaging.heif_structure import is_heif
+from app.imaging.jpeg_structure import jpeg_coefficient_bytes
 from app.imaging.pillow import PILLOW_ERRORS
 from app.imaging.png_reader import is_small_png, read_grey_png
 
-# Longer side of a decoded image, in pixels; larger images are reduced. At 1600 pixels the digits of
-# a full page still have the 20 pixels that a network sees, and every later stage takes a fraction
-# of a second.
-MAX_WORKING_SIDE = 1600
 # First bytes of files that are often sent by mistake, and what they are.
 _OTHER_FILES = (
     (b"%PDF", "a PDF"),
@@ -30,6 +30,7 @@ _OTHER_FILES = (
     (b"\x1f\x8b", "a gzip file"),
     (b"{", "JSON (send it as application/json)"),
 )
+_SEVERAL_IMAGES = "The file contains several images; only the first was read."
 _EXIF_ORIENTATION = 0x0112
 # How to turn an image upright, by its EXIF orientation.
 _TO_UPRIGHT: Mapping[int, Image.Transpose] = {
@@ -78,7 +79,8 @@ def decode(data: bytes, *, max_pixels: int) -> Upload:
     """Decode an image file.
 
     Args:
-        data: A file in one of `app.imaging.formats`; of a GIF or TIFF the first image is read.
+        data: A file in one of `app.imaging.formats`; of several images the first, or the
+            HEIC file's primary one, is read.
         max_pixels: Largest width times height.
 
     Returns:
@@ -86,7 +88,8 @@ def decode(data: bytes, *, max_pixels: int) -> Upload:
 
     Raises:
         UndecodableError: The data is not an image in one of the formats, or it is damaged.
-        TooLargeError: The image has too many pixels; its header shows that before it is decoded.
+        TooLargeError: The image has too many pixels, or takes too much memory to decode; its header
+            shows that before it is decoded.
     """
     if is_small_png(data) and (pixels := read_grey_png(data)) is not None:
         height, width = pixels.shape
@@ -94,6 +97,8 @@ def decode(data: bytes, *, max_pixels: int) -> Upload:
         return Upload(pixels, None, "png", width, height)
     check_structure(data, max_pixels=max_pixels)
     try:
+        if is_heif(data):
+            return _read_heif(data, max_pixels)
         with Image.open(io.BytesIO(data), formats=PILLOW_NAMES) as image:
             check_size(image.width, image.height, max_pixels)
             return _read(image, data)
@@ -110,9 +115,9 @@ def _read(image: Image.Image, data: bytes) -> Upload:
     warnings: list[str] = []
     # `n_frames` would read the whole file: 30 s for a TIFF of 5 MB.
     if getattr(image, "is_animated", False):
-        warnings.append("The file contains several images; only the first was read.")
+        warnings.append(_SEVERAL_IMAGES)
     width, height = image.size
-    orientation = _load(image, name, warnings)
+    orientation = _load(image, name, data, warnings)
     image = to_8_bit(image, warnings)
     draft_factor = max(1, round(width / image.width))
     factor = max(1, -(-max(image.size) // MAX_WORKING_SIDE))
@@ -126,18 +131,38 @@ def _read(image: Image.Image, data: bytes) -> Upload:
     return Upload(pixels, alpha, name, width, height, factor * draft_factor, tuple(warnings))
 
 
-def _load(image: Image.Image, name: str, warnings: list[str]) -> int:
+def _read_heif(data: bytes, max_pixels: int) -> Upload:
+    """Decode a HEIC file whose structure has been checked."""
+    decoded = decode_heif(data, MAX_WORKING_SIDE)
+    check_size(*decoded.size, max_pixels)
+    warnings = [_SEVERAL_IMAGES.replace("first", "primary")] if decoded.images > 1 else []
+    pixels, alpha = _split_alpha(to_8_bit(decoded.image, warnings))
+    return Upload(pixels, alpha, "heic", *decoded.size, decoded.factor, tuple(warnings))
+
+
+def _load(image: Image.Image, name: str, data: bytes, warnings: list[str]) -> int:
     """Decode the pixels in place and return the EXIF orientation, 1..8.
 
     A JPEG larger than `MAX_WORKING_SIDE` is decoded at a half, a quarter or an eighth of its size.
+
+    Raises:
+        TooLargeError: The image takes too much memory.
     """
+    if name == "jpeg":
+        orientation = _exif_orientation(image, warnings)
+        width, height = image.size
+        coefficients, channels = jpeg_coefficient_bytes(data), len(image.getbands())
+        scale = jpeg_scale(width, height, channels, coefficients)
+        if scale > 1:
+            image.draft(None, (width // scale, height // scale))
+        image.load()
+        return orientation
+    check_decoded_size(image, image.format or "")
     if name == "png":
         image.load()  # first, because a PNG's EXIF chunk may follow its pixels
         has_exif = "exif" in image.info or "Raw profile type exif" in image.info
         return _exif_orientation(image, warnings) if has_exif else 1
     orientation = _exif_orientation(image, warnings)
-    if name == "jpeg":
-        image.draft(None, (MAX_WORKING_SIDE, MAX_WORKING_SIDE))
     image.load()
     return orientation
 
@@ -187,5 +212,5 @@ def _other_kind(data: bytes) -> str | None:
     if b"<svg" in head.lower():
         return "an SVG drawing"
     if data[4:8] == b"ftyp":
-        return "HEIC, AVIF or a video (export it as JPEG)"
+        return "AVIF or a video (export it as JPEG)"
     return None

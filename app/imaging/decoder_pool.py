@@ -27,7 +27,7 @@ from app import errors
 from app.cancellation import check_cancelled
 from app.imaging.decode import Upload, decode
 from app.imaging.decoder_process import MEMORY_ERROR, READY, REQUEST, RESPONSE_SIZE
-from app.imaging.file_structure import declared_pixels
+from app.imaging.file_structure import decoding_bytes
 from app.imaging.png_reader import is_small_png
 from app.memory_budget import unlimited
 
@@ -41,10 +41,15 @@ WALL_FACTOR = 10
 _ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 26),
+    "MALLOC_ARENA_MAX": "1",  # libde265 has a thread; another arena takes 64 MB of addresses
     "OPENBLAS_NUM_THREADS": "1",
 }
-# Memory that a decoder holds for each pixel and for any image, in bytes; measured.
-BYTES_PER_PIXEL, BASE_BYTES = 6, 1 << 24
+BASE_BYTES = 1 << 24  # that a decoder holds for any image; measured
+# Addresses that a decoder keeps after earlier files: free memory, and the libraries for HEIC. A
+# file that needs them gets a new process; else the files before would decide whether it fits.
+KEPT_BYTES = 96 << 20
+FILE_COPIES = 2  # in the shared file, and in the decoder
+KEPT_SHARED_BYTES = 1 << 23  # of the shared file, for the next image; a result has up to 10 MB
 START_TIMEOUT_S = 30.0  # for the imports of a decoder on a busy machine
 _ROOT = str(Path(__file__).parents[2])
 
@@ -85,13 +90,13 @@ class DecoderPool:
         """
         if is_small_png(data):
             return decode(data, max_pixels=max_pixels)
-        pixels = min(declared_pixels(data) or max_pixels, max_pixels)
-        size = min(BASE_BYTES + len(data) + BYTES_PER_PIXEL * pixels, self._memory_bytes)
+        size = BASE_BYTES + FILE_COPIES * len(data) + decoding_bytes(data, max_pixels)
+        size = min(size, self._memory_bytes)
         while not self._places.acquire(timeout=POLL_S):
             check_cancelled()
         try:
             with self._working_memory(size):
-                return self._decode(data, max_pixels)
+                return self._decode(data, max_pixels, size + KEPT_BYTES > self._memory_bytes)
         finally:
             self._places.release()
 
@@ -108,8 +113,8 @@ class DecoderPool:
         self._closed = True
         self.close_idle()
 
-    def _decode(self, data: bytes, max_pixels: int) -> Upload:
-        process = self._take()
+    def _decode(self, data: bytes, max_pixels: int, is_large: bool) -> Upload:
+        process = self._take(is_large)
         try:
             answer = process.decode(data, max_pixels, self._timeout_s)
         except BaseException:
@@ -124,15 +129,20 @@ class DecoderPool:
         if name == MEMORY_ERROR:
             raise errors.TooLargeError(
                 f"The image takes more than {self._memory_bytes >> 20} MiB to decode; send a"
-                " smaller one, or write it as PNG."
+                " smaller one, or a JPEG, which is reduced while it is decoded."
             )
         raise getattr(errors, name)(detail)
 
-    def _take(self) -> "_DecoderProcess":
-        while self._idle:
-            process = self._idle.pop()
-            if process.is_alive():
-                return process
+    def _take(self, is_large: bool) -> "_DecoderProcess":
+        """Return an idle process, or a new one in the place of one that cannot be used."""
+        with suppress(IndexError):  # another thread has taken the last one
+            while self._idle:
+                process = self._idle.pop()
+                if process.is_alive() and not is_large:
+                    return process
+                process.stop()
+                if is_large:
+                    break
         return _DecoderProcess(self._memory_bytes)
 
 
@@ -196,6 +206,8 @@ class _DecoderProcess:
         has_alpha = fields.pop("has_alpha")
         alpha = self._read_array(shape[:2], pixels.size) if has_alpha else None
         fields["warnings"] = tuple(fields["warnings"])
+        if len(data) > KEPT_SHARED_BYTES:
+            os.ftruncate(self._shared, KEPT_SHARED_BYTES)
         return Upload(pixels=pixels, alpha=alpha, **fields)
 
     def _read_array(self, shape: tuple[int, ...], start: int) -> NDArray[np.uint8]:
@@ -232,7 +244,8 @@ class _DecoderProcess:
             too_long = cpu_end is not None and self._cpu_seconds() > cpu_end
             if too_long or time.monotonic() > wall_end:
                 raise errors.TooLargeError(
-                    "The image takes too long to decode; send a smaller one, or write it as PNG."
+                    "The image takes too long to decode; send a smaller one, or a JPEG, which is"
+                    " reduced while it is decoded."
                 )
 
     def _cpu_seconds(self) -> float:

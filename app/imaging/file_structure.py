@@ -6,34 +6,38 @@ the structure of the files; knows nothing of pixels. Damage that a decoder repor
 reported here: a walk ends where it no longer understands the file.
 """
 
-import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 
 from app.errors import TooLargeError, UndecodableError
+from app.imaging.decoded_size import (
+    HEIC_BYTES_PER_PIXEL,
+    JPEG_BYTES_PER_PIXEL,
+    WEBP_BYTES_PER_PIXEL,
+    check_pixels,
+    jpeg_scale,
+)
+from app.imaging.heif_structure import check_heif, heif_size, is_heif
+from app.imaging.jpeg_structure import check_jpeg, jpeg_coefficient_bytes, jpeg_size
 
 # Real files stay far below each limit: a PNG of 20 MB in IDAT chunks of 4 kB has 5,000 chunks.
 MAX_PNG_CHUNKS = 10_000
 MAX_PNG_COMPRESSED_TEXTS = 16  # zTXt, iTXt and iCCP chunks; each may unpack to a megabyte
-MAX_JPEG_SEGMENTS = 1_000  # before the pixels; an ICC profile or Photoshop data take about 30
-MAX_JPEG_FILL_BYTES = 10_000  # 0xFF bytes between segments, which Pillow reads one by one
-MAX_PHOTOSHOP_RESOURCES = 5_000  # in APP13 segments; Photoshop writes about 30
-MAX_JPEG_SCANS = 64  # writers make up to 12; each costs 35 ms at 20 million pixels
 MAX_GIF_BLOCKS = 2_000  # extensions and stray bytes up to the second frame
 MAX_GIF_DATA_BLOCKS = 100_000  # of up to 255 bytes each
 MAX_WEBP_CHUNKS = 10_000  # frames of an animation are chunks
 MAX_TIFF_TAGS = 512  # in the directory of the first image
-MAX_TIFF_PARTS = 20_000  # strips or tiles; 20 million pixels in strips of one row are about 5,000
+MAX_TIFF_PARTS = 20_000  # strips or tiles; 50 million pixels in strips of one row are about 8,000
 MAX_TIFF_VALUES = 100_000  # numbers in any other tag
 MAX_TIFF_TILE_PIXELS = 1 << 22  # a tile is decoded as a whole
 # Of a run-length encoded BMP, whose codes and rows Pillow reads in Python.
 MAX_RLE_BYTES, MAX_RLE_PIXELS = 500_000, 4_000_000
 
-_FILL_BYTES = re.compile(rb"\xff+")
-_JPEG_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
-_JPEG_START_OF_SCAN, _JPEG_END = 0xDA, 0xD9
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # segments with the size
+MAX_HEIC_PADDING = 63  # pixels; writers fill blocks of up to 64, and name the crop
+BYTES_PER_PIXEL = 6  # that a decoder holds, in most formats; measured
 
+_JPEG, _RIFF = b"\xff\xd8", b"RIFF"
 _TIFF_WIDTH, _TIFF_LENGTH, _TIFF_ROWS_PER_STRIP = 256, 257, 278
 _TIFF_STRIP_OFFSETS, _TIFF_STRIP_SIZES = 273, 279
 _TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH, _TIFF_TILE_OFFSETS, _TIFF_TILE_SIZES = 322, 323, 324, 325
@@ -58,8 +62,8 @@ def check_structure(data: bytes, *, max_pixels: int) -> None:
         UndecodableError: Too many parts, or a tag of the wrong type.
         TooLargeError: A frame with too many pixels.
     """
-    for magic, check in _CHECKS:
-        if data.startswith(magic):
+    for start, magic, check in _CHECKS:
+        if data.startswith(magic, start):
             check(data, max_pixels)
             return
 
@@ -73,15 +77,34 @@ def declared_pixels(data: bytes) -> int | None:
             width, height = struct.unpack_from("<HH", data, 6)
         elif data.startswith(b"BM"):
             width, height = struct.unpack_from("<ii", data, 18)
-        elif data.startswith(b"RIFF"):
+        elif data.startswith(_RIFF):
             width, height = _webp_size(data) or (0, 0)
-        elif data.startswith(b"\xff\xd8"):
-            width, height = _jpeg_size(data) or (0, 0)
+        elif data.startswith(_JPEG):
+            width, height = jpeg_size(data) or (0, 0)
+        elif is_heif(data):
+            width, height = heif_size(data)
         else:
             return None
-    except struct.error:
+    except (struct.error, UndecodableError):
         return None
     return abs(width * height) or None
+
+
+def decoding_bytes(data: bytes, max_pixels: int) -> int:
+    """Return about how many bytes a decoder holds for a file, as far as its header tells.
+
+    Args:
+        data: The file.
+        max_pixels: Largest width times height that is decoded.
+    """
+    pixels = min(declared_pixels(data) or max_pixels, max_pixels)
+    if data.startswith(_JPEG):
+        with suppress(struct.error, UndecodableError, TooLargeError):
+            coefficients = jpeg_coefficient_bytes(data)
+            width, height = jpeg_size(data) or (0, 0)
+            scale = jpeg_scale(width, height, 3, coefficients)
+            return coefficients + JPEG_BYTES_PER_PIXEL * pixels // scale**2
+    return pixels * (WEBP_BYTES_PER_PIXEL if data.startswith(_RIFF) else BYTES_PER_PIXEL)
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
@@ -122,41 +145,7 @@ def _check_png(data: bytes, max_pixels: int) -> None:
 
 
 def _check_jpeg(data: bytes, max_pixels: int) -> None:
-    scans = data.count(b"\xff\xda")
-    if scans > MAX_JPEG_SCANS:
-        raise UndecodableError(
-            f"The JPEG has {scans} scans; at most {MAX_JPEG_SCANS} are decoded. Save it again."
-        )
-    if data.count(b"8BIM") > MAX_PHOTOSHOP_RESOURCES:
-        raise _refuse("JPEG", "Photoshop resources", MAX_PHOTOSHOP_RESOURCES)
-    for _ in _jpeg_segments(data):
-        pass
-
-
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the marker and the position of each segment before the pixels, within the limits."""
-    at, segments, fill = 2, 0, 0
-    while run := _FILL_BYTES.match(data, at):
-        fill += run.end() - at - 1
-        at = run.end() + 1
-        if fill > MAX_JPEG_FILL_BYTES:
-            raise _refuse("JPEG", "fill bytes between its segments", MAX_JPEG_FILL_BYTES)
-        if at > len(data) or data[at - 1] in (_JPEG_START_OF_SCAN, _JPEG_END):
-            return
-        segments += 1
-        if segments > MAX_JPEG_SEGMENTS:
-            raise _refuse("JPEG", "segments before its pixels", MAX_JPEG_SEGMENTS)
-        yield data[at - 1], at
-        if data[at - 1] not in _JPEG_WITHOUT_LENGTH:
-            at += int.from_bytes(data[at : at + 2])
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    for marker, at in _jpeg_segments(data):
-        if marker in _JPEG_FRAMES:
-            height, width = struct.unpack_from(">HH", data, at + 3)
-            return width, height
-    return None
+    check_jpeg(data)
 
 
 def _check_gif(data: bytes, max_pixels: int) -> None:
@@ -201,6 +190,7 @@ def _check_webp(data: bytes, max_pixels: int) -> None:
         return
     if canvas := _webp_size(data):
         check_size(*canvas, max_pixels)
+        check_pixels(*canvas, WEBP_BYTES_PER_PIXEL, "WebP")
     at, chunks = 12, 0
     while at + 8 <= len(data):
         chunks += 1
@@ -275,14 +265,29 @@ def _check_tiff(data: bytes, max_pixels: int) -> None:
         )
 
 
-_CHECKS: tuple[tuple[bytes, Callable[[bytes, int], None]], ...] = (
-    (b"\x89PNG\r\n\x1a\n", _check_png),
-    (b"\xff\xd8", _check_jpeg),
-    (b"GIF8", _check_gif),
-    (b"RIFF", _check_webp),
-    (b"BM", _check_bmp),
-    (b"II*\0", _check_tiff),
-    (b"MM\0*", _check_tiff),
-    (b"II+\0", _check_tiff),
-    (b"MM\0+", _check_tiff),
+def _check_heif(data: bytes, max_pixels: int) -> None:
+    """Check the sizes of all images and tiles: the decoder believes each of them."""
+    if not is_heif(data):
+        return
+    sizes = check_heif(data)
+    for width, height in sizes:
+        check_pixels(width, height, HEIC_BYTES_PER_PIXEL, "HEIC")
+    width, height = sizes[0]
+    cropped = max(0, width - MAX_HEIC_PADDING) * max(0, height - MAX_HEIC_PADDING)
+    if cropped > max_pixels or not width or not height:
+        check_size(width, height, max_pixels)
+
+
+# Position and value of the bytes that tell a format, and its check.
+_CHECKS: tuple[tuple[int, bytes, Callable[[bytes, int], None]], ...] = (
+    (0, b"\x89PNG\r\n\x1a\n", _check_png),
+    (0, _JPEG, _check_jpeg),
+    (0, b"GIF8", _check_gif),
+    (0, _RIFF, _check_webp),
+    (0, b"BM", _check_bmp),
+    (0, b"II*\0", _check_tiff),
+    (0, b"MM\0*", _check_tiff),
+    (0, b"II+\0", _check_tiff),
+    (0, b"MM\0+", _check_tiff),
+    (4, b"ftyp", _check_heif),
 )

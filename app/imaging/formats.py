@@ -15,13 +15,15 @@ class ImageFormat:
         name: Name in messages and documents, such as `WebP`.
         media_type: Registered media type, such as `image/webp`.
         suffixes: File suffixes in lower case, with the dot.
-        aliases: Media types that are not registered but common.
+        aliases: Other media types for the same files.
+        is_pillows: Whether Pillow itself decodes it.
     """
 
     name: str
     media_type: str
     suffixes: tuple[str, ...]
     aliases: tuple[str, ...] = ()
+    is_pillows: bool = True
 
     @property
     def pillow_name(self) -> str:
@@ -36,8 +38,15 @@ FORMATS = (
     ImageFormat("BMP", "image/bmp", (".bmp",)),
     ImageFormat("GIF", "image/gif", (".gif",)),
     ImageFormat("TIFF", "image/tiff", (".tif", ".tiff")),
+    ImageFormat(
+        "HEIC",
+        "image/heic",
+        (".heic", ".heif", ".hif"),
+        aliases=("image/heif", "image/heic-sequence", "image/heif-sequence"),
+        is_pillows=False,
+    ),
 )
-PILLOW_NAMES = tuple(entry.pillow_name for entry in FORMATS)
+PILLOW_NAMES = tuple(entry.pillow_name for entry in FORMATS if entry.is_pillows)
 MEDIA_TYPES = tuple(entry.media_type for entry in FORMATS)
 MEDIA_TYPE_ALIASES = {alias: entry.media_type for entry in FORMATS for alias in entry.aliases}
 SUFFIXES = tuple(suffix for entry in FORMATS for suffix in entry.suffixes)
@@ -47,4 +56,4 @@ def _join(names: list[str]) -> str:
     return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
-FORMAT_NAMES = _join([entry.name for entry in FORMATS])  # "PNG, JPEG, ... or TIFF", for messages
+FORMAT_NAMES = _join([entry.name for entry in FORMATS])  # "PNG, JPEG, ... or HEIC", for messages

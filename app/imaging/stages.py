@@ -25,7 +25,7 @@ class Stage:
         name: Name of the stage.
         description: A sentence on what the stage does.
         image: uint8 `[H, W]`, a picture of the result; the longer side is at most
-            `app.imaging.decode.MAX_WORKING_SIDE`.
+            `app.imaging.decoded_size.MAX_WORKING_SIDE`.
         parameters: Measurements and decisions, as JSON values.
     """
 

@@ -5,6 +5,7 @@ import struct
 from typing import Any
 
 import numpy as np
+import pillow_heif
 from PIL import Image
 
 WIDTH, HEIGHT = 60, 40
@@ -27,7 +28,10 @@ def drawing(mode: str = "L") -> Image.Image:
 def saved(image: Image.Image, file_format: str, **options: Any) -> bytes:
     """Return the bytes of an image file."""
     stream = io.BytesIO()
-    image.save(stream, file_format, **options)
+    if file_format == "HEIC":
+        pillow_heif.from_pillow(image).save(stream, **options)
+    else:
+        image.save(stream, file_format, **options)
     return stream.getvalue()
 
 
@@ -48,6 +52,7 @@ MODES = {
     "WEBP": ("RGB", "RGBA"),
     "BMP": ("1", "L", "P", "RGB"),
     "GIF": ("L", "P"),
+    "HEIC": ("L", "RGB", "RGBA"),
     "TIFF": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F"),
 }
 CASES = [(file_format, mode) for file_format, modes in MODES.items() for mode in modes]

@@ -14,12 +14,12 @@ from PIL import Image
 
 from app.cancellation import WorkCancelled, cancel_scope
 from app.errors import OutOfMemoryError, TooLargeError, UndecodableError
-from app.imaging import decoder_pool
 from app.imaging.decode import decode
 from app.imaging.decoder_pool import DecoderPool
+from app.imaging.file_structure import BYTES_PER_PIXEL
 from app.memory_budget import MemoryBudget
 
-MAX_PIXELS = 20_000_000
+MAX_PIXELS = 52_000_000
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +108,56 @@ def test_a_file_that_takes_too_much_memory_is_refused() -> None:
     pool.close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS")
+def test_a_large_file_does_not_depend_on_those_before(pool: DecoderPool) -> None:
+    """It gets a new process, because a used one keeps addresses that the file may need."""
+    pool.decode(_file(_photo(), "PNG"), max_pixels=MAX_PIXELS)
+    (used,) = pool._idle
+    large = _file(Image.new("RGB", (5000, 4000)), "PNG")
+    assert pool.decode(large, max_pixels=MAX_PIXELS).width == 5000
+    assert not used.is_alive()
+    (new,) = pool._idle
+    assert pool.decode(_file(_photo(), "PNG"), max_pixels=MAX_PIXELS).width == 64
+    assert pool._idle == [new]
+
+
+@pytest.mark.parametrize(
+    ("options", "size", "factor"),
+    [
+        ({}, (8192, 6144), 6),
+        ({"progressive": True}, (8192, 6144), 8),
+        ({"progressive": True, "subsampling": 0}, (5000, 4000), 4),
+        ({}, (16_384, 3072), 12),
+    ],
+)
+def test_large_photos_are_reduced_while_they_are_decoded(
+    pool: DecoderPool, options: dict[str, object], size: tuple[int, int], factor: int
+) -> None:
+    """50 million pixels fit into the limits of the service, and each keeps its place."""
+    half = Image.new("L", size, 255)
+    half.paste(0, (0, 0, size[0] // 2, size[1]))
+    data = _file(half.convert("RGB"), "JPEG", **options)
+    upload = pool.decode(data, max_pixels=MAX_PIXELS)
+    assert (upload.width, upload.height) == size
+    assert upload.factor == factor
+    middle = upload.pixels.shape[1] // 2
+    assert upload.pixels[:, : middle - 2].max() < 20
+    assert upload.pixels[:, middle + 2 :].min() > 235
+
+
+def test_limits_of_formats_that_are_decoded_whole() -> None:
+    """The refusal names the limit of the kind of file, before anything is decoded."""
+    large = Image.new("RGB", (8192, 6144))
+    refused = (
+        (_file(large, "PNG"), "of a PNG in this colour mode, at most 40000000"),
+        (_file(large, "JPEG", progressive=True, subsampling=0), "progressive JPEG .* 301 MB"),
+        (_file(Image.new("RGB", (4000, 3000)), "WEBP"), "of a WebP, at most 10000000"),
+    )
+    for data, reason in refused:
+        with pytest.raises(TooLargeError, match=reason):
+            decode(data, max_pixels=MAX_PIXELS)
+
+
 def test_a_cancelled_file_is_stopped() -> None:
     """When the client leaves, its decoder process ends and its place is free."""
     pool, cancelled = DecoderPool(size=1, timeout_s=60, memory_bytes=192 << 20), threading.Event()
@@ -139,7 +189,7 @@ def test_decoding_counts_against_the_memory_budget() -> None:
         lambda *call: (held.append(budget.used), original(*call))[1],
     )  # type: ignore[method-assign]
     pool.decode(_file(Image.new("L", (1000, 1000)), "PNG"), max_pixels=MAX_PIXELS)
-    assert held[0] >= decoder_pool.BYTES_PER_PIXEL * 1_000_000
+    assert held[0] >= BYTES_PER_PIXEL * 1_000_000
     assert budget.used == 0
     pool.close()
 

@@ -12,7 +12,7 @@ from PIL import Image
 from app.errors import TooLargeError, UndecodableError
 from app.imaging.file_structure import check_structure, declared_pixels
 
-MAX_PIXELS = 20_000_000
+MAX_PIXELS = 52_000_000
 
 
 def _file(format_name: str, size: tuple[int, int] = (40, 30), **options: object) -> bytes:

@@ -113,9 +113,13 @@ def bombs() -> Iterator[Picture]:
         yield Picture(f"{file_format} of {side} square", _resized(file_format, side, side), (413,))
     wide = b"RIFF\x40\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0" + b"\xff\x3f\0" * 2 + b"\0" * 20
     yield Picture("WebP of 16384 square", wide, (TOO_LARGE,))
-    rows = zlib.compress(bytes(20_001 * 1_000), 9)
-    yield Picture("20 million pixels of one colour", png_of(20_000, 1_000, rows), (BLANK,))
-    yield Picture("one row more", png_of(20_000, 1_001, rows), (TOO_LARGE,))
+    rows = zlib.compress(bytes(52_001 * 1_000), 9)
+    yield Picture("52 million pixels of one colour", png_of(52_000, 1_000, rows), (BLANK,))
+    yield Picture("one row more", png_of(52_000, 1_001, rows), (TOO_LARGE,))
+    colour = png_of(10_000, 4_001, rows, kind=2)
+    yield Picture("more pixels in colour than are decoded whole", colour, (TOO_LARGE,))
+    yield Picture("a progressive JPEG of 50 million pixels in 4:4:4", _progressive(), (TOO_LARGE,))
+    yield from _heic_bombs()
     yield Picture("more pixels than it says", png_of(28, 28, rows), (DAMAGED, BLANK))
     swollen = zlib.compress(bytes(50_000_000), 9)
     pixels = zlib.compress(bytes(29 * 28))
@@ -130,6 +134,35 @@ def bombs() -> Iterator[Picture]:
     yield Picture("a GIF of 100,000 images", pages, (READ,))
     tile = bytearray(saved(drawing("L"), "TIFF"))
     yield Picture("a TIFF of one huge tile", _tiled(tile), (DAMAGED,))
+
+
+def _progressive() -> bytes:
+    """Return a small progressive JPEG whose header says 8,192 x 6,144."""
+    data = bytearray(saved(drawing("RGB"), "JPEG", progressive=True, subsampling=0))
+    frame = data.index(b"\xff\xc2") + 5
+    data[frame : frame + 4] = struct.pack(">HH", 6144, 8192)
+    return bytes(data)
+
+
+def _heic_bombs() -> Iterator[Picture]:
+    """Give HEIC files that declare more pixels, items or bytes than they should."""
+    data = saved(drawing("RGB"), "HEIC")
+    size = data.index(b"ispe") + 8
+    for side in (30_000, 2**32 - 1):
+        wide = data[:size] + struct.pack(">II", side, side) + data[size + 8 :]
+        yield Picture(f"HEIC of {side} square", wide, (TOO_LARGE,))
+    flat = data[:size] + bytes(8) + data[size + 8 :]
+    yield Picture("HEIC of 0 x 0", flat, (DAMAGED,))
+    items = data.index(b"iinf") + 8
+    many = data[:items] + struct.pack(">H", 60_000) + data[items + 2 :]
+    yield Picture("HEIC of 60,000 items", many, (DAMAGED,))
+    boxes = data + struct.pack(">I4s", 8, b"free") * 100_000
+    yield Picture("HEIC of 100,000 boxes", boxes, (DAMAGED,))
+    nested = struct.pack(">I4s", 0, b"meta") * 50_000
+    yield Picture("HEIC of nested boxes", data[: data.index(b"meta") - 4] + nested, (DAMAGED,))
+    sequence = struct.pack(">I4s4sI4s", 20, b"ftyp", b"hevc", 0, b"hevc")
+    sequence += struct.pack(">I4s", 16, b"moov") + bytes(8)
+    yield Picture("HEIC sequence", sequence, (DAMAGED,))
 
 
 def _of_many_scans(count: int) -> bytes:
@@ -179,7 +212,7 @@ def empty() -> Iterator[Picture]:
 
 
 def foreign() -> Iterator[Picture]:
-    """Give files that are no image of the six formats, some of them images of other formats."""
+    """Give files that are no image of the seven formats, some of them images of other formats."""
     png = saved(drawing(), "PNG")
     heads = {
         "SVG": b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'><script/></svg>",

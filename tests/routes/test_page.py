@@ -6,6 +6,7 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 
+from app.imaging.formats import FORMATS
 from app.routes.page import FOLDER
 from app.samples import sample_png
 
@@ -18,6 +19,15 @@ def test_page_is_served_with_a_strict_policy(client: TestClient) -> None:
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", answer.text)
+
+
+def test_files_without_a_known_type_can_be_chosen(client: TestClient) -> None:
+    """Browsers know no type for HEIC: the page names its suffixes, and no other than are read."""
+    (accepted,) = re.findall(r'id="file" accept="([^"]*)"', client.get("/").text)
+    kinds = accepted.split(",")
+    assert "image/*" in kinds
+    (heic,) = (entry for entry in FORMATS if entry.name == "HEIC")
+    assert set(kinds) - {"image/*"} == set(heic.suffixes)
 
 
 def test_docs_run_one_inline_script(client: TestClient) -> None:
