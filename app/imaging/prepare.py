@@ -188,7 +188,8 @@ def _place(page: _Page, ink: Ink, recorder: StageRecorder) -> Iterator[NetworkIn
         yield cleaned
     if looks_framed:
         unframed, _ = remove_frames(ink)
-        yield _without_print(_finish(page, unframed, {}, StageRecorder(False)))
+        with suppress(BlankImageError):  # an empty frame
+            yield _without_print(_finish(page, unframed, {}, StageRecorder(False)))
 
 
 def _without_print(prepared: NetworkInput) -> NetworkInput:
@@ -252,10 +253,15 @@ def clean(ink: Ink, *, enabled: bool) -> tuple[Grey, Mapping[str, object], list[
     Returns:
         float32 `[H, W]`, the ink of the writing, 0 elsewhere; what was removed, for the stage
         report; warnings.
+
+    Raises:
+        BlankImageError: No ink is left.
     """
     if not enabled:
         return np.where(grow(ink.amount > ink.faint), ink.amount, 0), {"skipped": True}, []
     components = find_components(ink, stroke_mask(ink))
+    if not len(components):
+        raise BlankImageError("No ink is left on the image once what is printed is removed.")
     writing, dropped = select_writing(components)
     warnings = []
     if writing.sum() > 1:

@@ -67,6 +67,15 @@ def test_a_digit_in_a_frame_is_read_alone(classic: Model, digits: Digits) -> Non
     assert PRINT_REMOVED in found.prepared.warnings
 
 
+def test_an_empty_frame_is_read_as_any_image(classic: Model) -> None:
+    """A drawn square without writing gets an answer; without its walls nothing would be left."""
+    page = Image.new("L", (200, 200), 255)
+    ImageDraw.Draw(page).polygon([(100, 30), (170, 100), (100, 170), (30, 100)], outline=0, width=9)
+    for angle in range(0, 90, 15):
+        upload = from_pixels(np.asarray(page.rotate(angle, fillcolor=255)))
+        assert recognise(upload, classic, Options()).verdict
+
+
 def test_an_image_without_ink_is_not_framed() -> None:
     """A black 28x28 has no walls."""
     assert not is_framed(np.zeros((28, 28), np.uint8))
