@@ -37,11 +37,12 @@ check: lint
 	$(PYTEST) $(PARALLEL) --ignore=tests/training -m "not (slow or $(TOOLS) or $(ALONE))"
 
 test: $(VENV)/.tested
-	$(PYTEST) $(PARALLEL) -m "not ($(TOOLS) or $(ALONE))"
+	$(PYTEST) $(PARALLEL) -m "not (tutorials or $(TOOLS) or $(ALONE))"
 
 # The tests that `make test` leaves out.
 test-rest: $(VENV)/.tested
 	$(PYTEST) $(PARALLEL) --ignore=tests/training -m "$(TOOLS)"
+	$(PYTEST) tests/training/importing -m tutorials
 	$(PYTEST) --ignore=tests/training -m "$(ALONE)"
 
 test-all: test test-rest

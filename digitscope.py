@@ -5,12 +5,15 @@ import importlib.util
 from app.process_tuning import gc_frozen_imports
 
 with gc_frozen_imports():
+    from app.cli import add_missing_import
     from app.cli import cli as command
 
     if importlib.util.find_spec("keras") and importlib.util.find_spec("training"):
         from training.cli import add_commands
 
         add_commands(command)
+    else:
+        add_missing_import()
 
 if __name__ == "__main__":
     command()

@@ -34,6 +34,10 @@ from app.version import VERSION
 if TYPE_CHECKING:
     from rich.table import Table
 
+NEEDS_TRAINING = (
+    "Keras is not installed, which reads the file; install the extra 'train':"
+    " pip install --editable '.[train]'"
+)
 cli = typer.Typer(
     help="Recognise handwritten digits, and see what the network sees in them.",
     no_args_is_help=True,
@@ -135,6 +139,17 @@ def serve(
     models = _exit_on_bundle_error(opening.result)
     if not server.run(settings, models, host, port, processes):
         raise typer.Exit(1)
+
+
+def add_missing_import() -> None:
+    """Add a command `import` that says which extra it needs."""
+    options = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+    @cli.command("import", context_settings=options)
+    def _import(context: typer.Context) -> None:
+        """Import a network that was trained elsewhere; needs the extra 'train'."""
+        fail(NEEDS_TRAINING)
+        raise typer.Exit(2)
 
 
 def _check_address(host: str, port: int) -> None:

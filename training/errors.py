@@ -15,3 +15,7 @@ class FitError(TrainingError):
 
 class PublishError(TrainingError):
     """A network cannot be written as a bundle, or a bundle lacks a file that is needed."""
+
+
+class ImportingError(TrainingError):
+    """A network from elsewhere cannot be imported; the message says why and what to do."""

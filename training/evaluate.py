@@ -36,14 +36,15 @@ def evaluate(runtime: Runtime, digits: Split, split: Literal["validation", "test
 def evaluate_probabilities(
     probabilities: NDArray[np.float32], digits: Split, split: Literal["validation", "test"]
 ) -> Evaluation:
-    """Compare probabilities, `[N, 10]`, with the labels of the digits.
+    """Compare probabilities, `[N, classes]`, with the labels of the digits.
 
     Returns:
         The figures, with every misread digit.
     """
     answers, rows = probabilities.argmax(axis=1), np.arange(len(digits))
     wrong = np.flatnonzero(answers != digits.labels)
-    confusion = np.zeros((10, 10), np.int64)
+    classes = probabilities.shape[1]
+    confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (digits.labels, answers), 1)
     bins = reliability(probabilities, digits.labels)
     likelihood = np.maximum(probabilities[rows, digits.labels].astype(np.float64), MIN_LIKELIHOOD)
@@ -127,7 +128,7 @@ def reliability(
     """Group answers by confidence into bins of equal width; empty bins are left out.
 
     Args:
-        probabilities: `[N, 10]`.
+        probabilities: `[N, classes]`.
         labels: `[N]`.
         bins: Number of bins between 0 and 1.
     """

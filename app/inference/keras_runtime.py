@@ -77,6 +77,7 @@ def _check_declared(path: Path, max_weights: int) -> None:
 
     with zipfile.ZipFile(path) as archive:
         config = json.loads(archive.read("config.json"))
+    config.pop("compile_config", None)  # an optimizer has variables of its own
     with keras.StatelessScope(initialize_variables=False):
         model = keras.saving.deserialize_keras_object(config, safe_mode=True)
     declared = sum(math.prod(weight.shape) for weight in model.weights)

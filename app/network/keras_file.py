@@ -73,9 +73,9 @@ def check_keras_file(content: bytes, max_weights: int = MAX_WEIGHTS) -> int:
 def _opened(content: bytes, max_weights: int) -> Iterator[tuple[list[Step], int, WeightsFile]]:
     """Yield the layers, the index of the output and the checked weights file."""
     try:
-        members = read_members(content, _LIMITS)
-        steps, output = read_steps(_parse_config(members[_CONFIG]))
-        with open_weights(members[_WEIGHTS]) as file:
+        config, stored = read_keras_parts(content)
+        steps, output = read_steps(config)
+        with open_weights(stored) as file:
             weights = _count_weights(file, steps)
             if weights > min(max_weights, MAX_WEIGHTS):
                 raise ValueError(
@@ -91,7 +91,25 @@ def _opened(content: bytes, max_weights: int) -> Iterator[tuple[list[Step], int,
         raise KerasFileError(f"not a readable .keras file: {reason}") from error
 
 
-def _parse_config(content: bytes) -> Mapping[str, Any]:
+def read_keras_parts(content: bytes) -> tuple[Mapping[str, Any], bytes]:
+    """Return the configuration and the weights file of a `.keras` file.
+
+    Raises:
+        ValueError: It is no `.keras` file, or a part is missing, damaged or too large.
+    """
+    members = read_members(content, _LIMITS)
+    for name in (_CONFIG, _WEIGHTS):
+        if name not in members:
+            raise ValueError(f"it holds no {name}")
+    return parse_config(members[_CONFIG]), members[_WEIGHTS]
+
+
+def parse_config(content: bytes) -> Mapping[str, Any]:
+    """Parse the configuration of a network.
+
+    Raises:
+        ValueError: It is no JSON object, or has too many levels.
+    """
     try:
         config = json.loads(content)
     except RecursionError as error:

@@ -3,6 +3,7 @@
 import typer
 
 from training.cli.bundles import card, evaluate, recompile, verify
+from training.cli.importing import import_
 from training.cli.train import augment, distill, ensemble, train
 
 
@@ -10,3 +11,4 @@ def add_commands(cli: typer.Typer) -> None:
     """Add the training's commands to a command line."""
     for command in (train, distill, ensemble, recompile, augment, evaluate, verify, card):
         cli.command()(command)
+    cli.command("import")(import_)

@@ -1,0 +1,1 @@
+"""Brings in networks that were trained elsewhere: `digitscope import` (docs/import.md)."""

@@ -1,0 +1,95 @@
+"""Loads the network of a `.keras` or legacy `.h5` file in Keras, after it was checked as data."""
+
+import math
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from app.inference.native_logs import without_native_logs
+from training.errors import ImportingError
+from training.importing.config_check import LAMBDA, check_safe, read_config
+from training.importing.formats import Source
+
+MAX_ACTIVATION_BYTES = 1 << 28  # of all layers for one image; VGG16 at 224x224 has 110 MB
+MAX_MESSAGE = 300  # characters of an error of Keras
+
+
+def load_network(source: Source, trusted: Mapping[str, Any]) -> keras.Model:
+    """Load the network of a file.
+
+    Args:
+        source: The file.
+        trusted: What `training.importing.trust` returns.
+
+    Returns:
+        A Sequential or Functional model, built.
+
+    Raises:
+        ImportingError: The file is damaged, needs trust, or holds another kind of model.
+    """
+    config, stored = read_config(source.content, source.format)
+    check_safe(config, trusted)
+    kind = config.get("class_name")
+    if kind not in ("Sequential", "Functional", "Model"):
+        raise ImportingError(
+            f"The file holds a subclassed model ({kind}); only the layers of Sequential and"
+            " Functional models are in the file. Build the network with keras.Model(inputs,"
+            " outputs) and save it again."
+        )
+    objects = {name: value for name, value in trusted.items() if name != LAMBDA}
+    safe_mode = LAMBDA not in trusted
+    with tempfile.TemporaryDirectory() as folder, keras.saving.custom_object_scope(objects):
+        path = Path(folder) / f"model.{source.format}"
+        path.write_bytes(source.content)
+        try:
+            with without_native_logs():
+                if source.format == "keras":
+                    _check_declared(config, stored, safe_mode=safe_mode)
+                model: keras.Model = keras.models.load_model(
+                    path, compile=False, safe_mode=safe_mode
+                )
+        except ImportingError:
+            raise
+        # Keras raises errors of many kinds for damaged files and unknown options.
+        except Exception as error:
+            reason = " ".join(str(error).split())[:MAX_MESSAGE]
+            raise ImportingError(
+                f"Keras {keras.__version__} cannot load the file: {reason}"
+            ) from error
+    return _checked(model)
+
+
+def _check_declared(config: Mapping[str, Any], stored: int, *, safe_mode: bool) -> None:
+    """Count the weights of a network without allocating them."""
+    without_training = {key: part for key, part in config.items() if key != "compile_config"}
+    with keras.StatelessScope(initialize_variables=False):
+        model = keras.saving.deserialize_keras_object(without_training, safe_mode=safe_mode)
+    declared = sum(math.prod(weight.shape) for weight in model.weights)
+    if declared > stored:
+        raise ImportingError(
+            f"The network declares {declared:,} weights, but the file holds {stored:,}."
+        )
+
+
+def _checked(model: keras.Model) -> keras.Model:
+    if not model.built or not model.inputs:
+        raise ImportingError(
+            "The network was saved without the shape of its input. Give it one with"
+            " keras.Input(shape=...) as the first layer, and save it again."
+        )
+    if not any(weight.shape for weight in model.weights):
+        raise ImportingError("The network has no weights; nothing was learned.")
+    declared = 0
+    for layer in model._flatten_layers(include_self=False):
+        for node in getattr(layer, "_inbound_nodes", []):
+            for tensor in node.output_tensors:
+                declared += 4 * math.prod(size or 28 for size in tensor.shape[1:])
+    if declared > MAX_ACTIVATION_BYTES:
+        raise ImportingError(
+            f"The layers compute {declared:,} bytes for one image; at most"
+            f" {MAX_ACTIVATION_BYTES:,} are allowed."
+        )
+    return model
