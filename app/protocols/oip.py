@@ -126,8 +126,7 @@ async def load(request: Request, model: str, service: ServiceDep) -> Response:
     "/repository/models/{model}/unload",
     operation_id="oip_unload",
     summary="Refuse to unload a model",
-    responses=protocol_error_responses(400, 401, 404),
-    openapi_extra=ADMIN_SECURITY,
+    include_in_schema=False,  # it never succeeds
 )
 async def unload(request: Request, model: str, service: ServiceDep) -> Response:
     """Always fail with 400: the service serves every bundle in its folder."""

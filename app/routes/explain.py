@@ -83,14 +83,13 @@ class ExplainQuery(ImageQuery):
 class AblateQuery(ImageQuery):
     """The parameters of every image route, and which channels to switch off."""
 
-    layer: str = Field(description="Name or index of the layer.", examples=["relu_1_1"])
+    layer: str = Field(description="Name or index of the layer.")
     channels: str | None = Field(
         None,
         description=(
             "Channels to switch off together, separated by commas. If left out, each channel is"
             " switched off on its own."
         ),
-        examples=["3,17"],
     )
     target: int | None = Field(
         None,

@@ -24,7 +24,7 @@ from app.web.service import kind_of_work
 router = APIRouter(tags=["Inspect"])
 LayerPath = Annotated[
     str,
-    Path(description="Name or index of the layer, such as `relu_1_1` or 4.", examples=["relu_1_1"]),
+    Path(description="Name or index of the layer; `GET /models/{model}/layers` lists them."),
 ]
 
 

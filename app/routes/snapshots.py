@@ -24,7 +24,7 @@ router = APIRouter(tags=["Inspect"])
 class SnapshotsQuery(ImageQuery):
     """The parameters of every image route, and the layer to watch."""
 
-    layer: str = Field(description="Name or index of the layer to watch.", examples=["relu_1_1"])
+    layer: str = Field(description="Name or index of the layer to watch.")
     channel: int | None = Field(
         None,
         ge=0,

@@ -156,7 +156,7 @@ def test_protocols_and_probes(generated: Generated, digits: Digits) -> None:
     answer = generated.call(
         "open_inference_protocol.oip_infer", MODEL, body=models.InferenceRequest([tensor])
     )
-    assert [output.name for output in answer.outputs] == ["probabilities", "digit"]
+    assert [output.name for output in answer.outputs] == ["probabilities", "digit", "label"]
     assert answer.outputs[1].data == [digits.labels[0]]
     rows = models.PredictRequest(instances=digits.images[:2].tolist())
     version = str(PUBLISHED)

@@ -44,7 +44,7 @@ def test_client_is_typed_and_gets_answers(
         "layers": names,
         "inspected": names,
         "method": "gradient",
-        "outputs": ["probabilities", "digit"],
+        "outputs": ["probabilities", "digit", "label"],
     }
     assert (problem["status"], problem["detail"]) == (404, "There is no model 'nope'.")
     assert "classic" in problem["valid"]

@@ -1,8 +1,7 @@
 """Publishes the OpenAPI document.
 
 Completes what FastAPI generates: schemas of the bodies that routes read by hand, errors that the
-middleware adds, one schema for each set of choices, and example responses. The example responses
-are real: the default model of this process makes them.
+middleware adds, one schema for each set of choices, keys, and examples.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,32 +10,33 @@ from typing import Any, get_args
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.bundle import RuntimeKind
+from app.bundle import Bundle, RuntimeKind
 from app.errors import NotReadyError
 from app.imaging.polarity import Polarity
 from app.inference.entries import ModelState
+from app.inference.model import Model
 from app.inference.registry import Registry
 from app.inspection.activations import Scale
 from app.inspection.attribution import METHODS
-from app.recognise import Options, Preprocess, recognise
-from app.samples import sample_png
+from app.recognise import Preprocess
 from app.verdict import Verdict
 from app.web.http.auth import OPEN_PATHS, Access
 from app.web.http.problem_details import PROTOCOLS
 from app.web.requests.json_images import ImageJson
 from app.web.responses.openapi_errors import middleware_error_responses, protocol_error_responses
+from app.web.responses.openapi_examples import add_examples
 from app.web.responses.openapi_requests import (
     ADMIN_SCHEME,
-    EXAMPLE_DIGITS,
     FORM_SCHEMAS,
     SCHEMAS_PATH,
     schema_ref,
 )
-from app.web.responses.predictions import prediction_answer
 from app.web.schemas.models import Precision
 from app.web.schemas.problem import Problem
 from app.web.schemas.protocols import InferenceRequest, PredictRequest, ProtocolError
 
+LICENSE = {"name": "MIT", "identifier": "MIT"}
+CONTACT = {"name": "digitscope"}
 # Each of these `Literal` types becomes one named schema, so that generated clients have one type.
 _CHOICE_SCHEMAS: Mapping[tuple[str, ...], str] = {
     get_args(Polarity): "Polarity",
@@ -65,13 +65,34 @@ def install(app: FastAPI, access: Access, registry: Callable[[], Registry | None
     Args:
         app: The application.
         access: Knows which routes need an API key.
-        registry: Returns the models, or None before they are opened. The document is cached, with
-            example responses, once there are models.
+        registry: Returns the models, or None before they are opened.
     """
+    app.openapi = _Document(app, access, registry)  # type: ignore[method-assign]
 
-    def document() -> dict[str, Any]:
-        if app.openapi_schema:
-            return app.openapi_schema
+
+class _Document:
+    """The OpenAPI document, with examples for the default model as soon as this is ready."""
+
+    def __init__(
+        self, app: FastAPI, access: Access, registry: Callable[[], Registry | None]
+    ) -> None:
+        self._app, self._access, self._registry = app, access, registry
+        self._bundle: Bundle | None = None  # that of the default model, when the document was made
+        self._made: dict[str, Any] | None = None
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the document; make it again if the default model has changed."""
+        model = _default_model(self._registry())
+        bundle = model.bundle if model else None
+        if self._made is None or self._bundle is not bundle:
+            made = self._make()
+            if model:
+                add_examples(made, model)
+            self._bundle, self._made = bundle, made
+        return self._made
+
+    def _make(self) -> dict[str, Any]:
+        app = self._app
         made = get_openapi(
             title=app.title,
             version=app.version,
@@ -79,18 +100,24 @@ def install(app: FastAPI, access: Access, registry: Callable[[], Registry | None
             description=app.description,
             routes=app.routes,
             tags=app.openapi_tags,
+            servers=[{"url": "/"}],
+            license_info=LICENSE,
+            contact=CONTACT,
         )
         _add_schemas(made["components"])
         _drop_framework_errors(made)
         _add_middleware_errors(made)
         _name_choices(made)
-        _add_security(made, access)
-        if models := registry():
-            _add_example_responses(made, models)
-            app.openapi_schema = made
+        _complete_tuples(made)
+        _add_security(made, self._access)
         return made
 
-    app.openapi = document  # type: ignore[method-assign]
+
+def _default_model(registry: Registry | None) -> Model | None:
+    try:
+        return registry.get(None) if registry else None
+    except NotReadyError:
+        return None
 
 
 def _add_schemas(components: dict[str, Any]) -> None:
@@ -152,6 +179,19 @@ def _add_middleware_errors(made: dict[str, Any]) -> None:
                 operation["responses"].setdefault(str(status), response)
 
 
+def _complete_tuples(made: dict[str, Any]) -> None:
+    """Give the arrays of a fixed length `items`, which some tools demand of every array."""
+
+    def visit(node: Any) -> None:
+        if isinstance(node, dict) and "prefixItems" in node:
+            node.setdefault("items", node["prefixItems"][0])
+        for child in node.values() if isinstance(node, dict) else node:
+            if isinstance(child, dict | list):
+                visit(child)
+
+    visit(made["components"]["schemas"])
+
+
 def _name_choices(made: dict[str, Any]) -> None:
     """Replace every copy of a set of choices by a reference to its named schema."""
 
@@ -170,29 +210,3 @@ def _name_choices(made: dict[str, Any]) -> None:
     visit(made)
     for choices, name in _CHOICE_SCHEMAS.items():
         made["components"]["schemas"][name] = {"type": "string", "enum": list(choices)}
-
-
-def _add_example_responses(made: dict[str, Any], models: Registry) -> None:
-    try:
-        model = models.get(None)
-    except NotReadyError:
-        return
-    answers = {
-        digit: (
-            prediction_answer(
-                recognise(sample_png(digit), model, Options()), model.bundle
-            ).model_dump(mode="json")
-        )
-        for digit in EXAMPLE_DIGITS
-    }
-    _json_response(made, "/predict")["examples"] = {
-        f"a {digit}": {"summary": f"A handwritten {digit}", "value": value}
-        for digit, value in answers.items()
-    }
-    _json_response(made, "/predict/batch")["example"] = list(answers.values())
-
-
-def _json_response(made: dict[str, Any], path: str) -> dict[str, Any]:
-    content: dict[str, Any] = made["paths"][path]["post"]["responses"]["200"]["content"]
-    response: dict[str, Any] = content["application/json"]
-    return response
