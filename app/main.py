@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypedDict
@@ -42,6 +42,7 @@ from app.web.http.connection_table import ConnectionTable
 from app.web.http.fast_routes import Dispatcher
 from app.web.http.http_protocol import ConnectionLimits
 from app.web.http.middleware import RequestContext, RequestMiddleware
+from app.web.http.path_prefix import PathPrefix
 from app.web.http.request_timer import BodyPace
 from app.web.http.shutdown import Drain, exit_with_supervisor
 from app.web.observability import logs
@@ -92,10 +93,12 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     """
     log_writer = logs.configure(settings.log_level, settings.log_format)
     metrics, drain = Metrics(), Drain(delay_s=settings.drain_delay_s)
+    routers = _routers()
     log_writer.on_lost = metrics.count_lost_log_lines
     context = RequestContext(
         access=_access(settings),
         proxies=TrustedProxies(parse_networks(settings.trusted_proxies)),
+        prefix=PathPrefix(settings.root_path, _route_paths(routers)),
         metrics=metrics,
         drain=drain,
         deadline_s=settings.deadline_s,
@@ -137,14 +140,22 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
 
     is_traced = os.environ.get("FASTAPI_OTEL_AUTO_CONFIGURE", "").lower() == "true"
     app = _create_fastapi(lifespan, is_traced=is_traced)
-    modules = (predict, read, preprocess, inspect, explain, snapshots, models, layers, operate)
-    routers = [*(module.router for module in (*modules, oip, tfserving)), page.page_router()]
     for router in routers:
         app.include_router(router)
     problem_details.install(app)
     openapi.install(app, context.access, lambda: running[0].registry if running else None)
     _wrap_middleware(app, routers, context, is_traced=is_traced)
     return app
+
+
+def _routers() -> list[APIRouter]:
+    modules = (predict, read, preprocess, inspect, explain, snapshots, models, layers, operate)
+    return [*(module.router for module in (*modules, oip, tfserving)), page.page_router()]
+
+
+def _route_paths(routers: Iterable[APIRouter]) -> list[str]:
+    paths = [getattr(route, "path", "") for router in routers for route in router.routes]
+    return [*paths, openapi.PATH, page.DOCS_FILES]
 
 
 def _access(settings: Settings) -> Access:

@@ -12,6 +12,8 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.path_prefix import parse_prefix
+
 MIN_TOKEN_CHARS = 8  # of the admin token
 MIN_RATE_PER_S = 0.001  # requests per second: one in 17 minutes
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -294,8 +296,17 @@ class Settings(BaseSettings):
         description=(
             "Addresses and networks of the reverse proxies in front of the service, separated by"
             " commas, such as `127.0.0.1, 10.0.0.0/8`. Only these are believed what they write into"
-            " X-Forwarded-For and X-Forwarded-Proto. Unset behind a proxy: all clients count as"
-            " one. Too wide: clients can invent their address."
+            " X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Prefix. Unset behind a proxy: all"
+            " clients count as one. Too wide: clients can invent their address."
+        ),
+    )
+    root_path: str = Field(
+        "",
+        description=(
+            "Path prefix under which a reverse proxy publishes the service, such as `/digits`,"
+            " whether or not the proxy strips it. A trusted proxy may send X-Forwarded-Prefix"
+            " instead. Needed for /docs, the document's `servers`, and the page without a trailing"
+            " slash."
         ),
     )
     access_log: bool = Field(True, description="Whether each request gets a line in the log.")
@@ -341,6 +352,11 @@ class Settings(BaseSettings):
         if token in split_keys(info.data.get("api_keys") or ""):
             raise ValueError("the token is also an API key, so that every client could reload")
         return token
+
+    @field_validator("root_path")
+    @classmethod
+    def _check_prefix(cls, value: str) -> str:
+        return parse_prefix(value)
 
     @field_validator("trusted_proxies")
     @classmethod

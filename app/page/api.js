@@ -1,8 +1,9 @@
-/** Client of the service's HTTP API. URLs are relative to the page, so that it works behind a path prefix. */
+/** Client of the service's HTTP API. URLs are relative to this script, so that it works behind a path prefix. */
 
 import { apiKey, askForKey } from "./access_key.js";
 import { state, emit } from "./state.js";
 
+const ROOT = new URL("..", import.meta.url); // of the service; the page's own URL may lack its last slash
 const UNAUTHORISED = 401; // HTTP status of a request without a valid API key
 
 /** An error response of the service, as RFC 9457 defines it. */
@@ -17,8 +18,7 @@ export class Problem extends Error {
 
 /** Return the absolute URL of a route. Query parameters that are null or undefined are left out. */
 export function address(route, query = {}) {
-  const url = new URL(route, document.baseURI);
-  url.hash = "";
+  const url = new URL(route, ROOT);
   for (const [name, value] of Object.entries(query)) {
     if (value !== null && value !== undefined) url.searchParams.set(name, value);
   }

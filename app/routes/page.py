@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from fastapi import APIRouter
@@ -13,9 +14,11 @@ from starlette.responses import Response
 
 from app.errors import NotFoundError
 from app.samples import sample_png
-from app.web.responses.static_files import make_asset, read_assets, serve
+from app.web.responses.static_files import Asset, make_asset, read_assets, serve
 
 FOLDER = Path(__file__).parents[1] / "page"
+MAX_PREFIXES = 16  # path prefixes for which the page is kept
+_OWN_ADDRESS = re.compile(rb'((?:href|src)=")(?=page/|docs")')
 DOCS_FILES = "/static-offline-docs"  # where fastapi-offline mounts Swagger UI's files
 
 
@@ -59,8 +62,15 @@ def page_router(folder: Path = FOLDER) -> APIRouter:
     assets |= {f"samples/{digit}.png": make_asset(sample_png(digit), ".png") for digit in range(10)}
     router = APIRouter()
 
+    @lru_cache(maxsize=MAX_PREFIXES)
+    def home_below(prefix: str) -> Asset:
+        """Return the page with addresses that also hold where the path has no last slash."""
+        content = assets["index.html"].content
+        return make_asset(_OWN_ADDRESS.sub(rb"\1%b/" % prefix.encode(), content), ".html")
+
     async def home(request: Request) -> Response:
-        return serve(request, assets["index.html"], HEADERS)
+        prefix = request.scope.get("root_path", "")
+        return serve(request, home_below(prefix) if prefix else assets["index.html"], HEADERS)
 
     async def file(request: Request) -> Response:
         name = request.path_params["name"]
@@ -69,13 +79,15 @@ def page_router(folder: Path = FOLDER) -> APIRouter:
         return serve(request, assets[name], HEADERS)
 
     router.add_route("/docs", _swagger_ui, include_in_schema=False)
+    router.add_route("/docs/", _swagger_ui, include_in_schema=False)
     router.add_route("/", home, include_in_schema=False)
     router.add_route("/page/{name:path}", file, include_in_schema=False)
     return router
 
 
 async def _swagger_ui(request: Request) -> Response:
-    root = request.scope.get("root_path", "")
+    # Relative, so that they hold behind a proxy that nobody has told the service about.
+    root = ".." if request.scope["path"].endswith("/") else "."
     response = get_swagger_ui_html(
         openapi_url=f"{root}/openapi.json",
         title="digitscope - Swagger UI",

@@ -133,7 +133,7 @@ def test_unknown_path_and_method_give_problems(client: TestClient) -> None:
         ("GET", "/predict"),
         ("GET", "/models/classic"),
         ("POST", "/v2/models/classic/infer"),
-        ("GET", "/docs"),
+        ("GET", "/version"),
     ],
 )
 def test_slash_at_the_end_is_not_redirected(client: TestClient, method: str, path: str) -> None:

@@ -14,7 +14,7 @@ from app.web.http.client_address import client_group
 # Probes need no key and no token of a bucket. The last two are the Open Inference Protocol's.
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
 # The page, Swagger UI and their files hold no data: a browser can open them and then send a key.
-PAGE_PATHS = frozenset({"/", "/docs", "/openapi.json"})
+PAGE_PATHS = frozenset({"/", "/docs", "/docs/", "/openapi.json"})
 PAGE_FOLDERS = ("/page/", "/static-offline-docs/")
 METRICS_PATHS = frozenset({"/metrics"})
 MAX_CLIENTS = 10_000  # buckets kept in memory; the least recently used one is dropped

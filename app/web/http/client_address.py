@@ -35,11 +35,14 @@ class TrustedProxies:
         """Return whether an address, as a socket or a header gives it, is a trusted proxy's."""
         return bool(self._networks) and self._is_trusted(address)
 
-    def resolve(self, scope: Scope) -> None:
+    def resolve(self, scope: Scope) -> bool:
         """Set `client` and `scheme` of an ASGI scope to those of the client behind the proxies.
 
         Changes nothing unless the peer is a trusted proxy. The log says once that another peer
         behaves like a proxy.
+
+        Returns:
+            Whether the peer is a trusted proxy.
         """
         peer = peer_address(scope)
         if peer not in self:
@@ -50,12 +53,13 @@ class TrustedProxies:
                     " DIGITSCOPE_TRUSTED_PROXIES; until then all its clients count as one",
                     peer,
                 )
-            return
-        values = _header_values(scope, b"x-forwarded-for")
+            return False
+        values = header_values(scope, b"x-forwarded-for")
         scope["client"] = (self._client_behind(peer, values), 0)
-        schemes = _header_values(scope, b"x-forwarded-proto")
+        schemes = header_values(scope, b"x-forwarded-proto")
         if schemes and schemes[-1].lower() in SCHEMES:
             scope["scheme"] = schemes[-1].lower()
+        return True
 
     def _client_behind(self, peer: str, forwarded: Sequence[str]) -> str:
         """Return the last address that is not a trusted proxy's.
@@ -122,7 +126,7 @@ def parse_entry(text: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _header_values(scope: Scope, name: bytes) -> list[str]:
+def header_values(scope: Scope, name: bytes) -> list[str]:
     """Return the entries of all header lines of a name, in their order."""
     lines = [value for key, value in scope["headers"] if key == name]
     entries = (entry.strip() for entry in b",".join(lines).decode("latin-1").split(","))

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.web.http.path_prefix import route_path
 from app.web.http.problem_details import exception_response
 
 QUERY_CACHE_SIZE = 256  # query strings; clients repeat a few
@@ -131,5 +132,4 @@ class Dispatcher:
         """Return the fast route for a request, or None."""
         if scope["type"] != "http":
             return None
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        return self._routes.get((scope["method"], path))
+        return self._routes.get((scope["method"], route_path(scope)))

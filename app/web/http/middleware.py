@@ -34,6 +34,7 @@ from app.web.http.auth import OPEN_PATHS, Access, given_keys
 from app.web.http.client_address import TrustedProxies, peer_address
 from app.web.http.fast_routes import Dispatcher
 from app.web.http.http_protocol import SECURITY_HEADERS
+from app.web.http.path_prefix import PathPrefix, route_path
 from app.web.http.problem_details import CLIENT_CLOSED_REQUEST, error_response
 from app.web.http.request_timer import BodyPace, RequestTimer
 from app.web.http.shutdown import Drain
@@ -67,6 +68,7 @@ class RequestContext:
     Attributes:
         access: Checks keys and rates.
         proxies: The reverse proxies in front of the service.
+        prefix: The path prefix under which they publish it.
         metrics: The counters of this process.
         drain: Whether the process is shutting down.
         deadline_s: Longest time from the end of a body to the response, in seconds; a client may
@@ -77,6 +79,7 @@ class RequestContext:
 
     access: Access
     proxies: TrustedProxies
+    prefix: PathPrefix
     metrics: Metrics
     drain: Drain
     deadline_s: float
@@ -141,7 +144,9 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        self.context.proxies.resolve(scope)
+        is_trusted = self.context.proxies.resolve(scope)
+        if is_trusted or self.context.prefix.configured:
+            self.context.prefix.apply(scope, is_trusted=is_trusted)
         exchange = _Exchange(scope, receive, send, self.context)
         error: DigitscopeError | None = None
         try:
@@ -169,7 +174,7 @@ class RequestMiddleware:
         # A request that was refused here has not reached its route.
         route = getattr(scope.get("route") or self.app.find(scope), "path", "other")
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        self.context.count_rejection(scope["path"], status, scope["state"].get("refused"))
+        self.context.count_rejection(route_path(scope), status, scope["state"].get("refused"))
         self.context.record(
             route,
             method,
@@ -204,7 +209,7 @@ class _Exchange:
         self._hold = state["body_hold"] = BodyHold(state["service"].memory)
         # Probes are served even then: an overloaded process need not be restarted.
         self._is_overloaded = (
-            state.get("too_many_connections", False) and scope["path"] not in OPEN_PATHS
+            state.get("too_many_connections", False) and route_path(scope) not in OPEN_PATHS
         )
 
     def start(self) -> RequestTimer:
@@ -217,7 +222,7 @@ class _Exchange:
             raise TooManyConnectionsError("Too many connections are open.")
         if not self._context.access.is_unrestricted:
             keys = given_keys(Headers(scope=self.scope))
-            self._context.access.check(self.scope["path"], keys, peer_address(self.scope))
+            self._context.access.check(route_path(self.scope), keys, peer_address(self.scope))
         seconds = self._context.deadline_s
         if value := self._headers.get(b"x-request-timeout"):
             seconds = min(seconds, _parse_seconds(value))

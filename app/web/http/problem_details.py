@@ -19,6 +19,7 @@ from starlette.types import Scope
 
 from app import errors
 from app.cancellation import WorkCancelled
+from app.web.http.path_prefix import route_path
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -55,7 +56,7 @@ def error_response(request: Request, error: errors.DigitscopeError) -> Response:
     Stores the class of the error as `refused` in the request's state, for the metrics.
     """
     request.state.refused = type(error)
-    if PROTOCOLS.match(request.url.path):
+    if PROTOCOLS.match(route_path(request.scope)):
         return ErrorDocument({"error": error.detail}, error.status, headers=dict(error.headers))
     return ErrorDocument(
         problem_members(request, error),
@@ -124,7 +125,7 @@ def _framework_error(request: Request, error: HTTPException) -> Response:
         method_error = errors.MethodError(f"{path} accepts {allowed}, not {request.method}.")
         method_error.headers = headers
         return error_response(request, method_error)
-    if PROTOCOLS.match(path):
+    if PROTOCOLS.match(route_path(request.scope)):
         return ErrorDocument({"error": str(error.detail)}, error.status_code, headers=error.headers)
     body = {
         "type": "about:blank",
@@ -143,7 +144,8 @@ def _unknown_path(request: Request) -> str:
     scope = {**request.scope, "path": request.scope["path"].rstrip("/")}
     if scope["path"] and any(_matches(route, scope) for route in request.app.router.routes):
         return f"There is no route {path}; send the request to {path.rstrip('/')} instead."
-    return f"There is no route {path}; see /docs for all routes."
+    docs = f"{request.scope.get('root_path', '')}/docs"
+    return f"There is no route {path}; see {docs} for all routes."
 
 
 def _matches(route: BaseRoute, scope: Scope) -> bool:

@@ -4,11 +4,15 @@ Completes what FastAPI generates: schemas of the bodies that routes read by hand
 middleware adds, one schema for each set of choices, keys, and examples.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
+import pydantic_core
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.requests import Request
+from starlette.responses import Response
 
 from app.bundle import Bundle, RuntimeKind
 from app.errors import NotReadyError
@@ -31,10 +35,13 @@ from app.web.responses.openapi_requests import (
     SCHEMAS_PATH,
     schema_ref,
 )
+from app.web.responses.static_files import Asset, make_asset, serve
 from app.web.schemas.models import Precision
 from app.web.schemas.problem import Problem
 from app.web.schemas.protocols import InferenceRequest, PredictRequest, ProtocolError
 
+PATH = "/openapi.json"
+MAX_PREFIXES = 16  # path prefixes for which the document is kept
 LICENSE = {"name": "MIT", "identifier": "MIT"}
 CONTACT = {"name": "digitscope"}
 # Each of these `Literal` types becomes one named schema, so that generated clients have one type.
@@ -67,7 +74,12 @@ def install(app: FastAPI, access: Access, registry: Callable[[], Registry | None
         access: Knows which routes need an API key.
         registry: Returns the models, or None before they are opened.
     """
-    app.openapi = _Document(app, access, registry)  # type: ignore[method-assign]
+    document = _Document(app, access, registry)
+    app.openapi = document  # type: ignore[method-assign]
+    # FastAPI's own route writes the document anew for each request, on the event loop.
+    routes = app.router.routes
+    routes[:] = [route for route in routes if getattr(route, "path", "") != PATH]
+    app.router.add_route(PATH, document.serve, include_in_schema=False)
 
 
 class _Document:
@@ -79,6 +91,7 @@ class _Document:
         self._app, self._access, self._registry = app, access, registry
         self._bundle: Bundle | None = None  # that of the default model, when the document was made
         self._made: dict[str, Any] | None = None
+        self._assets: dict[str, Asset] = {}  # the document as a file, by path prefix
 
     def __call__(self) -> dict[str, Any]:
         """Return the document; make it again if the default model has changed."""
@@ -89,7 +102,22 @@ class _Document:
             if model:
                 add_examples(made, model)
             self._bundle, self._made = bundle, made
+            self._assets.clear()
         return self._made
+
+    async def serve(self, request: Request) -> Response:
+        """Return the document; its server is the path prefix of the request."""
+        root = request.scope.get("root_path", "")
+        return serve(request, await asyncio.to_thread(self._asset, root))
+
+    def _asset(self, root: str) -> Asset:
+        made = self()
+        if root not in self._assets:
+            if len(self._assets) >= MAX_PREFIXES:
+                self._assets.clear()
+            content = pydantic_core.to_json({**made, "servers": [{"url": root or "/"}]})
+            self._assets[root] = make_asset(content, ".json")
+        return self._assets[root]
 
     def _make(self) -> dict[str, Any]:
         app = self._app

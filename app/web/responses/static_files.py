@@ -17,10 +17,11 @@ TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
     ".png": "image/png",
     ".svg": "image/svg+xml",
 }
-_GZIPPED_SUFFIXES = (".css", ".html", ".js", ".svg")  # PNG is compressed already
+_GZIPPED_SUFFIXES = (".css", ".html", ".js", ".json", ".svg")  # PNG is compressed already
 
 
 @dataclass(frozen=True)
