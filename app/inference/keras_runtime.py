@@ -175,7 +175,7 @@ def layer_outputs(model: "keras.Model", image: Any, fold: Fold | None = None) ->
 
     Returns:
         The outputs by path, as `app.network.graph` names them: `conv_1_1`, `member_1/conv_1_1`. The
-        path of a layer's second call ends in `@1`.
+        path of a layer's second call ends in `@1`, that of its second output in `:1`.
     """
     walk = _Walk(fold)
     walk.run(model, "", image)
@@ -227,8 +227,10 @@ class _Walk:
         out = self._folded(layer, args)
         if out is None:
             out = layer(*args, **kwargs)
-        self.outputs[path] = out
-        self._sources[id(out)] = _Call(path, layer, args[0] if args else None)
+        first, *others = out if isinstance(out, list | tuple) else [out]
+        self.outputs[path] = first
+        self.outputs |= {f"{path}:{nth}": part for nth, part in enumerate(others, 1)}
+        self._sources[id(first)] = _Call(path, layer, args[0] if args else None)
         return out
 
     def _folded(self, layer: Any, args: tuple[Any, ...]) -> Any | None:

@@ -1,8 +1,9 @@
 """The activations of every layer for one image: exact values, statistics, and 8-bit sheets.
 
 A sheet shows one tile for each channel, from the top left in rows of `ceil(sqrt(channels))`, with
-one pixel between tiles. A layer without rows and columns, such as a dense one, is a single tile
-whose pixels are its units, in rows of `ceil(sqrt(units))`.
+one pixel between tiles. An output `[T, C]` is a single tile of T rows and C columns. Any other
+output, such as that of a dense layer, is a single tile whose pixels are its values, in rows of
+`ceil(sqrt(values))`.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from app.inference.model import Model
 from app.network.functions import Array
+from app.network.geometry import positions
 from app.network.network import Layer
 from app.predictions import Prediction
 from app.recognise import ImageInput, Options, recognise
@@ -51,7 +53,7 @@ class InspectedImage:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Statistics of each channel; a layer without rows and columns counts as one channel.
+    """Statistics of each channel; an output without positions counts as one channel.
 
     Attributes:
         low: Smallest value, float32 `[C]`.
@@ -59,7 +61,7 @@ class Statistics:
         mean: Mean, float32 `[C]`.
         std: Standard deviation, float32 `[C]`.
         zeros: Share of values that are exactly 0, float64 `[C]`, 0..1.
-        strongest: Row and column of the largest value, `[C, 2]`.
+        strongest: Row and column of the largest value, `[C, 2]`; column 0 in an output `[T, C]`.
     """
 
     low: Array
@@ -76,7 +78,8 @@ class Sheet:
 
     Attributes:
         pixels: uint8 `[H, W]`; the value of a unit is about `low + pixel / 255 (high - low)`.
-        low: Value of pixel 0: `[1]` for the whole layer, or `[C]` for each channel.
+        low: Value of pixel 0: `[1]` for the whole layer, or `[C]` for each channel: tile, or column
+            of an output `[T, C]`.
         high: Value of pixel 255, of the same shape.
         tile: Height and width of a tile, in pixels.
         columns: Tiles in a row.
@@ -106,9 +109,10 @@ def inspect_image(image: ImageInput, model: Model, options: Options) -> Inspecte
 
 
 def statistics(values: Array) -> Statistics:
-    """Return the statistics of each channel of `[H, W, C]`, or of a layer `[D]` as a whole."""
-    flat = values.reshape(-1, values.shape[-1]) if values.ndim == 3 else values.reshape(-1, 1)
-    width = values.shape[1] if values.ndim == 3 else 1
+    """Return the statistics of each channel of `[H, W, C]` or `[T, C]`, or of `[D]` as a whole."""
+    size = positions(values.shape)
+    flat = values.reshape(-1, values.shape[-1] if size else 1)
+    width = size[1] if size else 1
     return Statistics(
         low=flat.min(axis=0),
         high=flat.max(axis=0),
@@ -145,30 +149,33 @@ def make_sheet(values: Array, scale: Scale = "layer") -> Sheet:
     """Draw a layer's output.
 
     Args:
-        values: `[H, W, C]` or `[D]`.
-        scale: `layer` for one range of grey levels, `channel` for one for each tile.
+        values: `[H, W, C]`, `[T, C]` or any other shape.
+        scale: `layer` for one range of grey levels, `channel` for one for each channel.
     """
-    tiles = values.transpose(2, 0, 1) if values.ndim == 3 else _as_tile(values)
-    if scale == "channel" and values.ndim == 3:
-        low, high = tiles.min(axis=(1, 2)), tiles.max(axis=(1, 2))
+    if scale == "channel" and positions(values.shape):
+        flat = values.reshape(-1, values.shape[-1])
+        low, high = flat.min(axis=0), flat.max(axis=0)
     else:
         low, high = values.min(keepdims=True).reshape(1), values.max(keepdims=True).reshape(1)
-    pixels = grey(tiles, low[:, None, None], high[:, None, None])
-    if values.ndim != 3:
-        pixels.reshape(-1)[values.size :] = 0
+    if values.ndim == 3:
+        pixels = grey(values, low, high).transpose(2, 0, 1)
+    elif values.ndim == 2:
+        pixels = grey(values, low, high)[None]
+    else:
+        pixels = _as_tile(grey(values, low, high))
     return Sheet(
         sheet(pixels, gap=GAP),
         low,
         high,
-        (tiles.shape[1], tiles.shape[2]),
-        sheet_columns(len(tiles)),
+        (pixels.shape[1], pixels.shape[2]),
+        sheet_columns(len(pixels)),
         GAP,
     )
 
 
-def _as_tile(values: Array) -> Array:
+def _as_tile(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Arrange the units of a layer without rows and columns in about a square, `[1, H, W]`."""
-    flat = values.reshape(-1)
+    flat = pixels.reshape(-1)
     width = sheet_columns(flat.size)
     height = -(-flat.size // width)
     return np.pad(flat, (0, height * width - flat.size)).reshape(1, height, width)

@@ -7,6 +7,7 @@ import numpy as np
 
 from app.inspection.activations import InspectedImage
 from app.network.functions import Array
+from app.network.geometry import positions
 from app.network.network import Layer
 
 MAX_CHANNELS = 5  # channels listed for each layer
@@ -104,7 +105,7 @@ def _first_diverging(
 
 def _compare_layer(layer: Layer, other: Layer, a: Array, b: Array) -> LayerComparison:
     a, b = a.astype(np.float64), b.astype(np.float64)
-    same_positions = a.ndim == b.ndim == 3 and a.shape[:2] == b.shape[:2]
+    same_positions = positions(a.shape) is not None and a.shape[:-1] == b.shape[:-1]
     alignment = _linear_cka(a, b) if same_positions else None
     if a.shape != b.shape:
         return LayerComparison(layer, other, None, None, None, alignment, ())

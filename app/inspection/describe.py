@@ -64,7 +64,7 @@ def _describe(network: Network, layer: Layer, field: ReceptiveField) -> Descript
     convolution = network.convolution_of(layer)
     return Description(
         layer=layer,
-        sentence=operation.sentence(layer.shapes) if operation else f"A {layer.kind} layer.",
+        sentence=_sentence(layer),
         formula=formula(layer),
         parameters=sum(values.size for values in layer.weights.values()),
         multiply_adds=operation.multiply_adds(layer.shapes) if operation else 0,
@@ -78,9 +78,18 @@ def _describe(network: Network, layer: Layer, field: ReceptiveField) -> Descript
     )
 
 
+def _sentence(layer: Layer) -> str:
+    if layer.operation:
+        return layer.operation.sentence(layer.shapes)
+    return layer.unsupported.sentence if layer.unsupported else f"A {layer.kind} layer."
+
+
 def formula(layer: Layer) -> str:
     """Return what a layer computes for one unit."""
-    return layer.operation.formula if layer.operation else "not supported by the service"
+    if layer.operation:
+        return layer.operation.formula
+    reason = f": {layer.unsupported.reason}" if layer.unsupported else ""
+    return f"not computed by the service{reason}"
 
 
 def plain_config(layer: Layer) -> Mapping[str, Any]:

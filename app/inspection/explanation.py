@@ -63,7 +63,8 @@ class Explanation:
         value: The explained score: a logit, or the difference of two.
         attribution: The map.
         deletion: The deletion check, or None if checks were not requested or the map is empty.
-        randomised: The randomisation check, or None in the same cases.
+        randomised: The randomisation check; None in the same cases, and if the service cannot
+            compute a layer, as it needs the network with other weights.
     """
 
     prediction: Prediction
@@ -106,7 +107,8 @@ def explain(
     curve, randomised = None, None
     if request.checks and attribution.values.any():
         curve = deletion(score, pixels, method.ranking(attribution.values))
-        randomised = _randomised(model, prediction, question, request, attribution, layer)
+        if network.computable:
+            randomised = _randomised(model, prediction, question, request, attribution, layer)
     return Explanation(
         prediction=prediction,
         method=method,

@@ -72,7 +72,9 @@ def explain_unit(inspected: InspectedImage, layer: Layer, unit: Unit) -> Provena
     """
     network = inspected.model.network
     inputs = tuple(_input(inspected, network, at).astype(np.float64) for at in layer.inputs)
-    equation = operation_of(layer).equation(UnitInputs(inputs, unit, network.flattened_from(layer)))
+    equation = operation_of(layer).equation(
+        UnitInputs(inputs, unit, layer.shape, network.flattened_from(layer))
+    )
     boxes = trace(network, layer, unit)
     image = boxes.pop(IMAGE, None)
     placement = inspected.prediction.prepared.placement
@@ -98,29 +100,18 @@ def find_unit(
         layer: The unit's layer.
         channel: Channel; unit in a layer without rows and columns; None for the strongest.
         y: Row, or None for the strongest position.
-        x: Column, or None for the strongest position.
+        x: Column, or None for the strongest position. An output `[T, C]` has column 0 alone.
 
     Raises:
-        InvalidInputError: Only one of `y` and `x` is given, or either for a layer without rows and
-            columns.
+        InvalidInputError: Only one of `y` and `x` is given for a layer with both, or either for a
+            layer without rows and columns.
         NotFoundError: The layer has no such unit.
     """
     shape = layer.shape
-    if len(shape) not in (1, 3):
-        raise InvalidInputError(
-            f"The layer {layer.name!r} has the shape {list(shape)}; units are addressed in layers"
-            " of 1 and 3 dimensions."
-        )
-    if (y is None) != (x is None):
-        raise InvalidInputError("Give both y and x, or neither for the strongest position.")
-    if len(shape) == 1 and y is not None:
-        raise InvalidInputError(
-            f"The layer {layer.name!r} has no rows and columns: its {shape[0]} units are addressed"
-            " by 'channel' alone."
-        )
-    names = ("y", "x", "channel") if len(shape) == 3 else ("channel",)
-    wanted = (y, x, channel) if len(shape) == 3 else (channel,)
-    for at, size in zip(wanted, shape, strict=True):
+    wanted = _address(layer, channel, y, x)
+    names = {3: ("y", "x", "channel"), 2: ("y", "channel"), 1: ("channel",)}[len(shape)]
+    columns = x if len(shape) == 2 else None
+    for at, size in (*zip(wanted, shape, strict=True), (columns, 1)):
         if at is not None and not 0 <= at < size:
             raise NotFoundError(
                 f"The layer {layer.name!r} has no such unit.",
@@ -132,6 +123,32 @@ def find_unit(
     return tuple(
         int(index) if at is None else at for at, index in zip(wanted, strongest, strict=True)
     )
+
+
+def _address(
+    layer: Layer, channel: int | None, y: int | None, x: int | None
+) -> tuple[int | None, ...]:
+    """Return the index that is asked for, with None for each part that is left out."""
+    shape = layer.shape
+    match len(shape):
+        case 1:
+            if y is not None or x is not None:
+                raise InvalidInputError(
+                    f"The layer {layer.name!r} has no rows and columns: its {shape[0]} units are"
+                    " addressed by 'channel' alone."
+                )
+            return (channel,)
+        case 2:
+            return (y, channel)
+        case 3:
+            if (y is None) != (x is None):
+                raise InvalidInputError("Give both y and x, or neither for the strongest position.")
+            return (y, x, channel)
+        case _:
+            raise InvalidInputError(
+                f"The layer {layer.name!r} has the shape {list(shape)}; units are addressed in"
+                " layers of at most 3 dimensions."
+            )
 
 
 def _input(inspected: InspectedImage, network: Network, at: int) -> Array:

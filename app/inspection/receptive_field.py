@@ -7,18 +7,10 @@ from dataclasses import dataclass
 
 from app.boxes import Box
 from app.imaging.stages import Placement
-from app.network.geometry import (
-    ReceptiveField,
-    Unit,
-    box_read,
-    joined,
-    union,
-    unit_box,
-    unit_read,
-    whole_box,
-)
+from app.network.geometry import ReceptiveField, Reordered, Shape, Unit, union
 from app.network.graph import IMAGE
 from app.network.network import Layer, Network
+from app.network.regions import Region, box_of, joined, region_read, unit_region
 
 
 @dataclass(frozen=True)
@@ -26,33 +18,41 @@ class _Part:
     """The part of a layer's output that a unit depends on.
 
     Attributes:
-        box: Rows and columns; None for a layer without rows and columns.
-        unit: The only unit, or None if there are several or it is not known which.
+        region: The part.
+        reshaped: Shape and part of the array that a later layer made of this output by reshaping
+            it; None without one. An earlier layer may have had that shape, too.
     """
 
-    box: Box[int] | None
-    unit: Unit | None
+    region: Region
+    reshaped: tuple[Shape, Region] | None = None
 
     def joined(self, other: "_Part") -> "_Part":
-        boxes = self.box and other.box and joined(self.box, other.box)
-        return _Part(boxes or self.box or other.box, self.unit if self.unit == other.unit else None)
+        return self if self == other else _Part(joined(self.region, other.region))
 
 
 def receptive_fields(network: Network) -> list[ReceptiveField]:
     """Return the receptive field of each layer, in the layers' order."""
-    height, width = network.image_shape[:2]
-    whole = ReceptiveField((height, width), None, None)
+    image = network.image_shape
     pixel = ReceptiveField((1, 1), (1, 1), (0, 0))
     fields: list[ReceptiveField] = []
     for layer in network.layers:
         inputs = [pixel if at == IMAGE else fields[at] for at in layer.inputs]
-        if layer.operation is None:
-            fields.append(whole)
-            continue
-        footprint = layer.operation.footprint(layer.shapes)
-        seen = [field.through(footprint, whole) for field in inputs]
-        fields.append(union(seen) if len(seen) > 1 else seen[0])
+        seen = [
+            field.through(footprint, image, (shape, layer.shape))
+            for field, footprint, shape in zip(
+                inputs, layer.footprints, layer.input_shapes, strict=True
+            )
+        ]
+        field = union(seen) if len(seen) > 1 else seen[0]
+        fields.append(_measured(network, layer) if field.lost else field)
     return fields
+
+
+def _measured(network: Network, layer: Layer) -> ReceptiveField:
+    """Return the field of a layer whose units have no known position: that of its middle unit."""
+    box = trace(network, layer, tuple(size // 2 for size in layer.shape)).get(IMAGE)
+    size = (box.height, box.width) if box else (0, 0)
+    return ReceptiveField(size, None, None, lost=True)
 
 
 def trace(network: Network, layer: Layer, unit: Unit) -> dict[int, Box[int]]:
@@ -61,38 +61,40 @@ def trace(network: Network, layer: Layer, unit: Unit) -> dict[int, Box[int]]:
     Args:
         network: The network.
         layer: The unit's layer.
-        unit: Index of the unit: `(y, x, channel)`, or `(channel,)` in a layer without positions.
+        unit: Index of the unit: `(y, x, channel)`, `(y, channel)`, or `(channel,)` in a layer
+            without positions.
 
     Returns:
         By index of the layer, the box of each layer's output that the unit depends on; under
         `IMAGE` the box of the image. Layers without rows and columns are left out, and so are the
         layers before a padding if the unit sees nothing but the padding.
     """
-    parts = {layer.index: _Part(unit_box(unit) if layer.spatial else None, unit)}
+    parts = {layer.index: _Part(unit_region(unit))}
     for at in range(layer.index, -1, -1):
         if at not in parts:
             continue
         for source, part in _parts_read(network.layers[at], parts[at]):
             parts[source] = part.joined(parts[source]) if source in parts else part
-    return {at: part.box for at, part in parts.items() if part.box is not None}
+    boxes = {at: box_of(part.region) for at, part in parts.items()}
+    return {at: box for at, box in boxes.items() if box is not None}
 
 
 def _parts_read(layer: Layer, part: _Part) -> list[tuple[int, _Part]]:
     """Return the parts of a layer's inputs that a part of its output depends on."""
     parts = []
-    for source, shape in zip(layer.inputs, layer.input_shapes, strict=True):
-        box, unit = None, None
-        if layer.operation is not None:
-            footprint = layer.operation.footprint(layer.shapes)
-            if part.unit is not None:
-                unit = unit_read(part.unit, footprint, shape, layer.shape)
-            if len(shape) == 3 and unit is None and part.box is not None:
-                box = box_read(part.box, footprint, shape)
-                if box is None:
-                    continue  # nothing but padding
-        if len(shape) == 3 and box is None:
-            box = unit_box(unit) if unit is not None else whole_box(shape)
-        parts.append((source, _Part(box, unit)))
+    for source, footprint, shape in zip(
+        layer.inputs, layer.footprints, layer.input_shapes, strict=True
+    ):
+        region = region_read(part.region, footprint, shape, layer.shape)
+        if region is None:
+            continue  # nothing but padding
+        reshaped = part.reshaped if layer.elementwise else None
+        if footprint == Reordered():
+            if part.reshaped and part.reshaped[0] == shape:
+                region, reshaped = part.reshaped[1], None
+            else:
+                reshaped = part.reshaped or (layer.shape, part.region)
+        parts.append((source, _Part(region, reshaped)))
     return parts
 
 

@@ -25,6 +25,7 @@ from app.network.functions import Array
 from app.network.graph import Step
 from app.network.kinds import build_operation
 from app.network.network import Layer, Network
+from app.network.operation import Operation
 
 _SNAPSHOT_FILE = re.compile(r"snapshots/epoch-(\d+)\.npz")
 _SCALE_SUFFIX = ":scale"
@@ -141,5 +142,6 @@ def _with_weights(layer: Layer, arrays: Mapping[str, Array], epoch: int) -> Laye
         scale = arrays.get(path + _SCALE_SUFFIX)
         weights[name] = values if scale is None else values * scale
     step = Step(layer.name, layer.kind, layer.config, layer.inputs, store="")
-    operation = build_operation(step, weights, layer.shapes)
+    built = build_operation(step, weights, layer.shapes)
+    operation = built if isinstance(built, Operation) else None
     return replace(layer, weights=weights, operation=operation)

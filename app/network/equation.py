@@ -46,12 +46,14 @@ class UnitInputs:
     Attributes:
         inputs: The layer's inputs without the batch, float64.
         unit: Index of the unit in the layer's output.
-        flattened_from: Shape `[H, W, C]` of the first input before it was flattened; None if it
-            was not.
+        shape: Shape of the layer's output.
+        flattened_from: Shape `[H, W, C]` or `[T, C]` of the first input before it was flattened;
+            None if it was not.
     """
 
     inputs: tuple[Wide, ...]
     unit: Unit
+    shape: Shape
     flattened_from: Shape | None = None
 
     @property

@@ -12,6 +12,8 @@ from typing import Any
 
 IMAGE = -1  # the index that stands for the network's input
 _NESTED = ("Sequential", "Functional", "Model")
+_Key = tuple[str, int, int]  # of a tensor: the layer's name, the number of its call, the output
+MAX_OUTPUTS = 100  # of one layer; an LSTM has 3
 MAX_CALLS = 2_000  # of layers and of models inside models; the largest published network has 216
 
 
@@ -25,6 +27,10 @@ class Step:
         config: Configuration of the layer, as Keras wrote it.
         inputs: Indices of the steps whose outputs it takes, `IMAGE` for the network's input.
         store: Path of the layer's group in the weights file.
+        output: Which of the layer's outputs this is, from 0. The names of later ones end in `:1`,
+            `:2` and so on.
+        operands: For an operator such as `x * 2` in place of a layer, what it was called with, in
+            order, with None for each input; None for a layer.
     """
 
     name: str
@@ -32,12 +38,29 @@ class Step:
     config: Mapping[str, Any]
     inputs: tuple[int, ...]
     store: str
+    output: int = 0
+    operands: tuple[Any, ...] | None = None
 
 
 def is_softmax(step: Step) -> bool:
     """Tell whether a step computes a softmax alone, not as the activation of another layer."""
     activation = step.kind == "Activation" and step.config["activation"] == "softmax"
     return step.kind == "Softmax" or activation
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call of a layer in a model.
+
+    Attributes:
+        layer: What Keras wrote of the layer.
+        outputs: Number of its outputs that are used.
+        operands: See `Step.operands`.
+    """
+
+    layer: Mapping[str, Any]
+    outputs: int = 1
+    operands: tuple[Any, ...] | None = None
 
 
 @dataclass
@@ -54,20 +77,30 @@ class _Reading:
     calls: dict[str, int] = field(default_factory=dict)
     added: int = 0
 
-    def add(
-        self, path: str, layer: Mapping[str, Any], inputs: tuple[int, ...], store: str
-    ) -> tuple[int, ...]:
+    def add(self, path: str, call: "_Call", inputs: tuple[int, ...], store: str) -> tuple[int, ...]:
+        layer = call.layer
         # A model that calls an inner model twice, which does the same, grows with each level.
         self.added += 1
         if self.added > MAX_CALLS:
             raise ValueError(f"the model has more than {MAX_CALLS} calls of layers")
         if layer["class_name"] in _NESTED:
             return self.model(layer, inputs, f"{path}/", f"{store}/")
-        call = self.calls.get(path, 0)
-        self.calls[path] = call + 1
-        name = f"{path}@{call}" if call else path
-        self.steps.append(Step(name, layer["class_name"], layer["config"], inputs, store))
-        return (len(self.steps) - 1,)
+        number = self.calls.get(path, 0)
+        self.calls[path] = number + 1
+        name, first = f"{path}@{number}" if number else path, len(self.steps)
+        for output in range(call.outputs):
+            self.steps.append(
+                Step(
+                    f"{name}:{output}" if output else name,
+                    layer["class_name"],
+                    layer["config"],
+                    inputs,
+                    store,
+                    output,
+                    call.operands,
+                )
+            )
+        return tuple(range(first, len(self.steps)))
 
     def model(
         self, model: Mapping[str, Any], inputs: tuple[int, ...], prefix: str, store: str
@@ -83,7 +116,7 @@ class _Reading:
         layers = [layer for layer in config["layers"] if layer["class_name"] != "InputLayer"]
         for layer, group in zip(layers, _groups(layers), strict=True):
             name = layer["config"]["name"]
-            inputs = self.add(prefix + name, layer, inputs, f"{store}layers/{group}")
+            inputs = self.add(prefix + name, _Call(layer), inputs, f"{store}layers/{group}")
         return inputs
 
     def _functional(
@@ -92,27 +125,28 @@ class _Reading:
         layers = config["layers"]
         made = dict(zip(_keys(config["input_layers"]), inputs, strict=True))
         pending = [
-            (layer, group, call, keys)
+            (layer, group, number, node, keys)
             for layer, group in zip(layers, _groups(layers), strict=True)
-            for call, node in enumerate(layer["inbound_nodes"])
+            for number, node in enumerate(layer["inbound_nodes"])
             if (keys := tuple(_tensors(node)))
         ]
         if len(pending) > MAX_CALLS:
             raise ValueError(f"the model has more than {MAX_CALLS} calls of layers")
+        used = _outputs_used([*_keys(config["output_layers"]), *(k for p in pending for k in p[4])])
         while pending:  # Keras may list a layer before the layers that feed it
-            ready = [entry for entry in pending if all(key in made for key in entry[3])]
+            ready = [entry for entry in pending if all(key in made for key in entry[4])]
             if not ready:
                 break
-            pending = [entry for entry in pending if any(key not in made for key in entry[3])]
-            for layer, group, call, keys in ready:
+            pending = [entry for entry in pending if any(key not in made for key in entry[4])]
+            for layer, group, number, node, keys in ready:
                 name = layer["config"]["name"]
                 outputs = self.add(
                     prefix + name,
-                    layer,
+                    _Call(layer, used.get((name, number), 1), _operands(layer, node)),
                     tuple(made[key] for key in keys),
                     f"{store}layers/{group}",
                 )
-                made |= {(name, call, nth): at for nth, at in enumerate(outputs)}
+                made |= {(name, number, nth): at for nth, at in enumerate(outputs)}
         return tuple(made[key] for key in _keys(config["output_layers"]))
 
 
@@ -159,12 +193,30 @@ def _snake_case(name: str) -> str:
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def _keys(listed: list[Any]) -> list[tuple[str, int, int]]:
+def _keys(listed: Any) -> list[_Key]:
+    """Return the tensors that Keras lists: one, several in a list, or several by name."""
+    listed = list(listed.values()) if isinstance(listed, Mapping) else listed
     entries = [listed] if listed and isinstance(listed[0], str) else listed
     return [(str(name), int(call), int(nth)) for name, call, nth in entries]
 
 
-def _tensors(value: Any) -> Iterator[tuple[str, int, int]]:
+def _outputs_used(keys: list[_Key]) -> dict[tuple[str, int], int]:
+    """Return the number of outputs of each call of a layer, as far as they are used."""
+    used: dict[tuple[str, int], int] = {}
+    for name, number, nth in keys:
+        used[name, number] = max(used.get((name, number), 1), min(nth + 1, MAX_OUTPUTS))
+    return used
+
+
+def _operands(layer: Mapping[str, Any], node: Any) -> tuple[Any, ...] | None:
+    """Return what an operator is called with, with None for each tensor; None for a layer."""
+    if not str(layer.get("module")).startswith("keras.src.ops") or not isinstance(node, Mapping):
+        return None
+    values = [*node.get("args", []), *node.get("kwargs", {}).values()]
+    return tuple(None if any(_tensors(value)) else value for value in values)
+
+
+def _tensors(value: Any) -> Iterator[_Key]:
     """Yield the tensors in the arguments of a call, in order."""
     if isinstance(value, Mapping):
         if value.get("class_name") == "__keras_tensor__":

@@ -18,6 +18,7 @@ from app.network.weights_file import WeightsFile, open_weights
 MAX_WEIGHTS = 1 << 26  # 256 MiB as float32; the largest published network has 5 million
 MAX_CONFIG_BYTES = 1 << 21  # 14 times that of the largest published network
 MAX_DEPTH = 100  # objects and lists inside each other; the largest published network has 11
+_VARIABLES = "vars"  # Keras's name of the group with a layer's weights
 _CONFIG, _WEIGHTS, _METADATA = "config.json", "model.weights.h5", "metadata.json"
 _LIMITS = {
     _CONFIG: MAX_CONFIG_BYTES,
@@ -48,8 +49,8 @@ def read_keras_file(
             declares more than it may.
     """
     with _opened(content, max_weights) as (steps, output, file):
-        stored = {step.store: _weights(file, step) for step in steps}
-        return steps, output, [stored[step.store] for step in steps]
+        stored = {step.store: _weights(file, step) for step in steps if not step.output}
+        return steps, output, [{} if step.output else stored[step.store] for step in steps]
 
 
 def check_keras_file(content: bytes, max_weights: int = MAX_WEIGHTS) -> int:
@@ -130,19 +131,45 @@ def parse_config(content: bytes) -> Mapping[str, Any]:
 
 
 def _count_weights(file: WeightsFile, steps: list[Step]) -> int:
-    return sum(file.count(group) for group in {f"{step.store}/vars" for step in steps})
+    groups = {group for step in steps for group in _groups(file, step)}
+    return sum(file.count(group) for group in groups)
+
+
+def _groups(file: WeightsFile, step: Step) -> list[str]:
+    """Return the groups with a layer's weights: its own, then those of layers inside it."""
+    own = f"{step.store}/{_VARIABLES}"
+    inner = (
+        group
+        for group in file.groups
+        if group.startswith(f"{step.store}/")
+        and group.endswith(f"/{_VARIABLES}")
+        and not group.endswith(f"seed_generator/{_VARIABLES}")
+        and file.groups[group]
+    )
+    return [group for group in (own, *sorted(inner)) if group in file.groups]
 
 
 def _weights(file: WeightsFile, step: Step) -> dict[str, Array]:
-    path = f"{step.store}/vars"
-    if path not in file.groups:
-        if weight_names(step):
-            raise ValueError(f"the weights of the layer {step.name!r} are missing ({path})")
-        return {}
-    stored = file.groups[path]
-    names = weight_names(step) or tuple(f"weight_{index}" for index in range(len(stored)))
-    if len(names) != len(stored):
+    """Return a layer's weights by name.
+
+    Raises:
+        ValueError: Weights that the class has are missing, or there are more.
+    """
+    names, weights = weight_names(step), dict[str, Array]()
+    for group in dict.fromkeys(_groups(file, step)):
+        stored = file.groups[group]
+        path = group.removeprefix(f"{step.store}/").removesuffix(_VARIABLES)
+        here = tuple(name for name in names if name.rpartition("/")[0] == path.rstrip("/"))
+        here = here or tuple(f"{path}weight_{index}" for index in range(len(stored)))
+        if len(here) != len(stored):
+            raise ValueError(
+                f"the layer {step.name!r} has {len(stored)} weights; expected {', '.join(here)}"
+            )
+        weights |= {name: file.read(group, str(index)) for index, name in enumerate(here)}
+    missing = [name for name in names if name not in weights]
+    if missing:
         raise ValueError(
-            f"the layer {step.name!r} has {len(stored)} weights; expected {', '.join(names)}"
+            f"the weights of the layer {step.name!r} are missing ({step.store}/{_VARIABLES}):"
+            f" {', '.join(missing)}"
         )
-    return {name: file.read(path, str(index)) for index, name in enumerate(names)}
+    return weights

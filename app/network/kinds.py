@@ -9,45 +9,73 @@ from collections.abc import Mapping
 from app.network.graph import Step
 from app.network.layers import (
     affine,
+    attention,
     convolution,
     cropping,
     dense,
     elementwise,
     merge,
+    normalization,
+    operators,
     padding,
     passthrough,
     pooling,
+    recurrent,
     reshape,
+    resizing,
+    separable,
     softmax,
+    transposed,
 )
-from app.network.operation import LayerKind, Operation, SavedLayer, Shapes, Weights
+from app.network.operation import (
+    LayerKind,
+    Operation,
+    SavedLayer,
+    Shapes,
+    Unsupported,
+    Weights,
+    unsupported,
+)
 
 KINDS: Mapping[str, LayerKind] = {
     **affine.KINDS,
+    **attention.KINDS,
     **convolution.KINDS,
     **cropping.KINDS,
     **dense.KINDS,
     **elementwise.KINDS,
     **merge.KINDS,
+    **normalization.KINDS,
     **padding.KINDS,
     **passthrough.KINDS,
     **pooling.KINDS,
+    **recurrent.KINDS,
     **reshape.KINDS,
+    **resizing.KINDS,
+    **separable.KINDS,
     **softmax.KINDS,
+    **transposed.KINDS,
 }
+
+
+def _kind(step: Step) -> LayerKind | None:
+    if step.operands is not None:
+        return operators.KINDS.get(step.kind)
+    return KINDS.get(step.kind)
 
 
 def weight_names(step: Step) -> tuple[str, ...]:
     """Return the names of a layer's weights in the order in which Keras stores them.
 
     Returns:
-        The names; empty for a layer without weights and for an unknown class.
+        The names; empty for a layer without weights and for an unknown class. A name with a path,
+        such as `cell/kernel`, is that of a layer inside the layer.
     """
-    kind = KINDS.get(step.kind)
+    kind = _kind(step)
     return kind.weight_names(step.config) if kind else ()
 
 
-def build_operation(step: Step, weights: Weights, shapes: Shapes) -> Operation | None:
+def build_operation(step: Step, weights: Weights, shapes: Shapes) -> Operation | Unsupported:
     """Make a layer's operation.
 
     Args:
@@ -56,9 +84,13 @@ def build_operation(step: Step, weights: Weights, shapes: Shapes) -> Operation |
         shapes: Shapes of its inputs and output.
 
     Returns:
-        The operation, or None for an unknown class or unsupported options.
+        The operation, or why the service cannot compute the layer.
     """
-    kind = KINDS.get(step.kind)
-    if kind is None or step.config.get("data_format", "channels_last") != "channels_last":
-        return None
-    return kind.build(SavedLayer(step.config, weights, shapes))
+    kind, saved = _kind(step), SavedLayer(step.config, weights, shapes, step.operands)
+    if kind is None:
+        return unsupported("the service does not know the arithmetic of this class", saved)
+    if step.output:
+        return unsupported("it is a further output of the layer", saved)
+    if step.config.get("data_format") == "channels_first":
+        return unsupported("its data_format is channels_first", saved)
+    return kind.build(saved)

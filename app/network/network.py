@@ -14,12 +14,12 @@ import numpy as np
 
 from app.errors import NotFoundError, UnsupportedLayerError
 from app.network.functions import Array
-from app.network.geometry import SAME_UNIT, Reordered, Shape
+from app.network.geometry import SAME_UNIT, Everything, Footprint, Reordered, Shape, positions
 from app.network.graph import IMAGE, Step
 from app.network.keras_file import MAX_WEIGHTS, read_keras_file
 from app.network.kinds import build_operation
 from app.network.layers.softmax import Softmax
-from app.network.operation import Operation, Shapes
+from app.network.operation import Operation, Shapes, Unsupported
 
 _SEED = 2018  # of the permutations: any number does, if it is always the same
 _MAX_INDEX_DIGITS = 6  # of an index in an address; Python refuses to read 4,300 digits or more
@@ -37,7 +37,8 @@ class Layer:
         inputs: Indices of the layers that feed it, `IMAGE` for the image.
         weights: Weights by name, float32.
         shapes: Shapes of its inputs and output, without the batch.
-        operation: What it computes; None for a layer that the service does not support.
+        operation: What it computes; None for a layer that the service cannot compute.
+        unsupported: Why it cannot; None if it can.
     """
 
     index: int
@@ -48,6 +49,7 @@ class Layer:
     weights: Mapping[str, Array]
     shapes: Shapes
     operation: Operation | None
+    unsupported: Unsupported | None = None
 
     @property
     def shape(self) -> Shape:
@@ -65,6 +67,11 @@ class Layer:
         return self.shapes.spatial
 
     @property
+    def positions(self) -> tuple[int, int] | None:
+        """Return rows and columns of the output, 1 column for `[T, C]`; None without positions."""
+        return positions(self.shapes.output)
+
+    @property
     def channels(self) -> int:
         """Return the size of the last axis."""
         return self.shapes.channels
@@ -72,7 +79,14 @@ class Layer:
     @property
     def elementwise(self) -> bool:
         """Tell whether each unit depends on the input unit with the same index and no other."""
-        return self.operation is not None and self.operation.footprint(self.shapes) == SAME_UNIT
+        return self.operation is not None and self.footprints == (SAME_UNIT,)
+
+    @property
+    def footprints(self) -> tuple[Footprint, ...]:
+        """Return which units of each input a unit reads: all, if the layer cannot be computed."""
+        if self.operation is None:
+            return (Everything(),) * len(self.inputs)
+        return self.operation.footprints(self.shapes)
 
     @property
     def is_convolution(self) -> bool:
@@ -148,24 +162,29 @@ class Network:
             if at <= self.scores
         )
 
+    @cached_property
+    def computable(self) -> bool:
+        """Tell whether every layer up to the scores can be computed, and so differentiated."""
+        return all(layer.operation is not None for layer in self.layers[: self.scores + 1])
+
     def convolution_of(self, layer: Layer) -> Layer | None:
         """Return the convolution that makes a layer's channels, the layer itself included.
 
         Returns:
             The layer whose `kernel[..., c]` makes channel c, if every layer after it keeps channels
             apart, as normalisation, activation, pooling and padding do. None if there is no such
-            layer, or if it is depthwise and its kernel is not indexed by channel alone.
+            layer, or if its kernel is not indexed by channel alone, as that of a depthwise one.
         """
         operation = layer.operation
         while operation is not None and operation.keeps_channels and layer.inputs[0] != IMAGE:
             layer = self.layers[layer.inputs[0]]
             operation = layer.operation
-        if operation is None or not operation.is_convolution:
+        if operation is None or not operation.has_channel_kernels:
             return None
         return layer if layer.weights["kernel"].shape[-1] == layer.channels else None
 
     def flattened_from(self, layer: Layer) -> Shape | None:
-        """Return the shape `[H, W, C]` of a layer's first input before it was flattened.
+        """Return the shape `[H, W, C]` or `[T, C]` of a layer's input before it was flattened.
 
         Returns:
             The shape; None if the input was not flattened, or if values have changed since.
@@ -175,9 +194,9 @@ class Network:
             source = self.layers[at]
             if source.operation is None or source.operation.changes_values:
                 return None
-            if isinstance(source.operation.footprint(source.shapes), Reordered):
+            if source.footprints == (Reordered(),):
                 before = source.shapes.input
-                return before if len(before) == 3 else None
+                return before if len(before) > 1 else None
             if not source.elementwise:
                 return None
             at = source.inputs[0]
@@ -280,10 +299,11 @@ def operation_of(layer: Layer) -> Operation:
         UnsupportedLayerError: The layer has none.
     """
     if layer.operation is None:
+        reason = layer.unsupported.reason if layer.unsupported else "it is unknown"
         raise UnsupportedLayerError(
-            f"The service does not support the arithmetic of the layer {layer.name!r}"
-            f" ({layer.kind}). Its activations can be shown; equations, ablations and explanations"
-            " need a network without such layers.",
+            f"The service cannot compute the layer {layer.name!r} ({layer.kind}): {reason}. It can"
+            " show and compare its activations, give equations of other layers, switch off channels"
+            " of later layers, and explain the answer by 'occlusion'.",
             layer=layer.name,
         )
     return layer.operation
@@ -320,5 +340,16 @@ def read_network(
 
 
 def _layer(index: int, step: Step, weights: dict[str, Array], shapes: Shapes) -> Layer:
-    operation = build_operation(step, weights, shapes)
-    return Layer(index, step.name, step.kind, step.config, step.inputs, weights, shapes, operation)
+    built = build_operation(step, weights, shapes)
+    operation, unsupported = (None, built) if isinstance(built, Unsupported) else (built, None)
+    return Layer(
+        index,
+        step.name,
+        step.kind,
+        step.config,
+        step.inputs,
+        weights,
+        shapes,
+        operation,
+        unsupported,
+    )

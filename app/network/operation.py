@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from app.network.equation import Equation, UnitInputs
-from app.network.functions import LINEAR, Array, Function
+from app.network.functions import LINEAR, Array, Function, find_function
 from app.network.geometry import Footprint, Shape
 
 Config = Mapping[str, Any]
@@ -41,6 +41,11 @@ class Shapes:
     def spatial(self) -> bool:
         """Tell whether the output is `[height, width, channels]`."""
         return len(self.output) == 3
+
+    def size_text(self) -> tuple[str, str]:
+        """Return the positions of input and output in words: `28x28`, or `28` for rows alone."""
+        before, after = ("x".join(map(str, shape[:-1])) for shape in (self.input, self.output))
+        return before, after
 
 
 class Operation(ABC):
@@ -84,6 +89,10 @@ class Operation(ABC):
     def footprint(self, shapes: Shapes) -> Footprint:
         """Return which units of each input one unit of the output reads."""
 
+    def footprints(self, shapes: Shapes) -> tuple[Footprint, ...]:
+        """Return the footprint on each input; layers that treat inputs differently override it."""
+        return (self.footprint(shapes),) * len(shapes.inputs)
+
     @property
     @abstractmethod
     def keeps_channels(self) -> bool:
@@ -102,6 +111,11 @@ class Operation(ABC):
     @property
     def is_convolution(self) -> bool:
         """Tell whether the layer slides learned kernels over the image."""
+        return False
+
+    @property
+    def has_channel_kernels(self) -> bool:
+        """Tell whether the layer is a convolution whose `kernel[..., c]` makes channel c."""
         return False
 
     @property
@@ -128,11 +142,26 @@ class SavedLayer:
         config: Configuration, as Keras wrote it.
         weights: Weights by name, float32.
         shapes: Shapes of its inputs and output.
+        operands: What an operator is called with, see `app.network.graph.Step`; None for a layer.
     """
 
     config: Config
     weights: Weights
     shapes: Shapes
+    operands: tuple[Any, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Unsupported:
+    """Why the service cannot compute a layer, whose activations it shows nevertheless.
+
+    Attributes:
+        reason: A clause that follows the layer's name, such as `its padding is 'full'`.
+        sentence: What the layer does, in plain words.
+    """
+
+    reason: str
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -140,13 +169,33 @@ class LayerKind:
     """How a Keras class becomes an operation.
 
     Attributes:
-        build: Makes the operation; returns None for options that are not supported.
+        build: Makes the operation, or says why the options are not supported.
         weight_names: From the configuration, the names of the weights in the order in which Keras
-            stores them.
+            stores them. Weights of a layer inside the layer are named with its path, such as
+            `cell/kernel`.
+        limits: Which options are not supported, for the documentation; empty if all are.
     """
 
-    build: Callable[[SavedLayer], Operation | None]
+    build: Callable[[SavedLayer], Operation | Unsupported]
     weight_names: Callable[[Config], tuple[str, ...]]
+    limits: str = ""
+
+
+def unsupported(reason: str, saved: SavedLayer) -> Unsupported:
+    """Return why a layer of a known kind cannot be computed: because of one of its options."""
+    before = " and ".join(" x ".join(map(str, shape)) for shape in saved.shapes.inputs)
+    after = " x ".join(map(str, saved.shapes.output))
+    return Unsupported(reason, f"Turns {before} values into {after}.")
+
+
+def activation_of(saved: SavedLayer) -> Function | Unsupported:
+    """Return a layer's activation function, or why it is not supported."""
+    function = find_function(saved.config.get("activation"))
+    if function is not None:
+        return function
+    name = saved.config.get("activation")
+    name = name.get("class_name") if isinstance(name, Mapping) else name
+    return unsupported(f"its activation is {name!r}; as a layer of its own it would be", saved)
 
 
 def no_weights(config: Config) -> tuple[str, ...]:

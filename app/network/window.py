@@ -1,10 +1,12 @@
-"""Windows that slide over rows and columns: the geometry of convolutions and poolings.
+"""Windows that slide over the positions of an array: the geometry of convolutions and poolings.
 
-Arrays are `[N, H, W, C]`. A tap is one of the positions that a window reads.
+Arrays are `[N, H, W, C]`, or `[N, T, C]` for layers that slide over rows alone. A tap is one of the
+positions that a window reads.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +15,8 @@ from app.network.functions import Array
 from app.network.geometry import Patch, Shape
 from app.network.operation import Config
 
-Pair = tuple[int, int]
+Sizes = tuple[int, ...]  # one number for each axis: rows, columns
+_AXES = (("i", "a", "y"), ("j", "b", "x"))  # names of output, tap and padding in formulas
 
 
 @dataclass(frozen=True)
@@ -21,85 +24,106 @@ class Window:
     """How a window slides.
 
     Attributes:
-        size: Rows and columns of taps.
-        strides: Distance between neighbouring windows, in rows and columns.
+        size: Taps along each axis.
+        strides: Distance between neighbouring windows.
         padding: `valid` for none, `same` for TensorFlow's padding with zeros, which poolings
-            leave out of their result.
-        dilation: Distance between neighbouring taps, in rows and columns.
+            leave out of their result, `causal` for zeros before the first row alone.
+        dilation: Distance between neighbouring taps.
     """
 
-    size: Pair
-    strides: Pair = (1, 1)
-    padding: Literal["valid", "same"] = "valid"
-    dilation: Pair = (1, 1)
+    size: Sizes
+    strides: Sizes
+    padding: Literal["valid", "same", "causal"]
+    dilation: Sizes
 
     @classmethod
-    def from_keras(cls, config: Config, size: Any) -> "Window":
+    def from_keras(cls, config: Config, size: Any, axes: int) -> "Window":
         """Return the window of a Keras layer.
 
         Args:
             config: The layer's configuration.
-            size: Its kernel or pool size: a number, or rows and columns.
+            size: Its kernel or pool size: a number, or one for each axis.
+            axes: Number of axes that the window slides over.
         """
         return cls(
-            pair(size),
-            pair(config.get("strides") or size),
+            sizes(size, axes),
+            sizes(config.get("strides") or size, axes),
             config["padding"],
-            pair(config.get("dilation_rate", 1)),
+            sizes(config.get("dilation_rate", 1), axes),
         )
 
-    def _extent(self, axis: int) -> int:
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """Return the axes of a tap in an array without the batch."""
+        return tuple(range(len(self.size)))
+
+    def extent(self, axis: int) -> int:
         """Return how many rows or columns the window covers, gaps between taps included."""
         return (self.size[axis] - 1) * self.dilation[axis] + 1
 
-    def output_size(self, shape: Shape) -> Pair:
-        """Return height and width of the output for an input `[H, W, C]`."""
-        sizes = []
-        for axis in (0, 1):
-            starts = shape[axis] if self.padding == "same" else shape[axis] - self._extent(axis) + 1
-            sizes.append(-(-starts // self.strides[axis]))
-        return sizes[0], sizes[1]
+    def output_size(self, shape: Shape) -> Sizes:
+        """Return the positions of the output for an input `[..., C]`."""
+        return tuple(
+            -(-(shape[axis] + self._added(axis) - self.extent(axis) + 1) // self.strides[axis])
+            for axis in self.axes
+        )
 
-    def pads(self, shape: Shape) -> tuple[Pair, Pair]:
+    def _added(self, axis: int) -> int:
+        """Return the padding that `output_size` counts with: as much as keeps the size."""
+        return 0 if self.padding == "valid" else self.extent(axis) - 1
+
+    def pads(self, shape: Shape) -> tuple[tuple[int, int], ...]:
         """Return the rows (above, below) and columns (left, right) that the padding adds."""
         if self.padding == "valid":
-            return (0, 0), (0, 0)
+            return ((0, 0),) * len(self.size)
+        if self.padding == "causal":
+            return tuple((self.extent(axis) - 1, 0) for axis in self.axes)
         output, pads = self.output_size(shape), []
-        for axis in (0, 1):
-            needed = (output[axis] - 1) * self.strides[axis] + self._extent(axis)
+        for axis in self.axes:
+            needed = (output[axis] - 1) * self.strides[axis] + self.extent(axis)
             total = max(needed - shape[axis], 0)
             pads.append((total // 2, total - total // 2))
-        return pads[0], pads[1]
+        return tuple(pads)
 
-    def footprint(self, shape: Shape) -> Patch:
-        """Return what one window reads of an input `[H, W, C]`."""
-        (top, _), (left, _) = self.pads(shape)
-        return Patch((self._extent(0), self._extent(1)), self.strides, (-top, -left))
+    def footprint(self, shape: Shape, channel_shift: int | None = None) -> Patch:
+        """Return what one window reads of an input `[..., C]`; see `Patch.channel_shift`."""
+        starts = [-before for before, _ in self.pads(shape)]
+        extents = [self.extent(axis) for axis in self.axes]
+        return Patch(
+            (extents[0], extents[1] if len(extents) > 1 else 1),
+            (self.strides[0], self.strides[1] if len(extents) > 1 else 1),
+            (starts[0], starts[1] if len(extents) > 1 else 0),
+            channel_shift,
+        )
 
-    def taps(self, shape: Shape) -> Iterator[tuple[int, int, tuple[slice, ...]]]:
-        """Yield each tap's row and column, and the slice of the padded input that it reads."""
-        height, width = self.output_size(shape)
-        for i in range(self.size[0]):
-            for j in range(self.size[1]):
-                top, left = i * self.dilation[0], j * self.dilation[1]
-                rows = slice(top, top + (height - 1) * self.strides[0] + 1, self.strides[0])
-                columns = slice(left, left + (width - 1) * self.strides[1] + 1, self.strides[1])
-                yield i, j, (slice(None), rows, columns)
+    def taps(self, shape: Shape) -> Iterator[tuple[Sizes, tuple[slice, ...]]]:
+        """Yield each tap, and the slice of the padded input `[N, ..., C]` that it reads."""
+        output = self.output_size(shape)
+        for tap in product(*map(range, self.size)):
+            starts = [at * step for at, step in zip(tap, self.dilation, strict=True)]
+            places = (
+                slice(start, start + (count - 1) * stride + 1, stride)
+                for start, count, stride in zip(starts, output, self.strides, strict=True)
+            )
+            yield tap, (slice(None), *places)
 
-    def corner(self, shape: Shape, y: int, x: int) -> Pair:
-        """Return the input row and column that the first tap of output (y, x) reads."""
-        (top, _), (left, _) = self.pads(shape)
-        return y * self.strides[0] - top, x * self.strides[1] - left
+    def corner(self, shape: Shape, place: Sequence[int]) -> Sizes:
+        """Return the input's position that the first tap of an output's position reads."""
+        return tuple(
+            at * stride - before
+            for at, stride, (before, _) in zip(place, self.strides, self.pads(shape), strict=True)
+        )
 
-    def taps_inside(self, shape: Shape, y: int, x: int) -> list[tuple[int, int, int, int]]:
-        """Return the taps of output (y, x) outside the padding: (i, j, row, column)."""
-        top, left = self.corner(shape, y, x)
-        inside = []
-        for i in range(self.size[0]):
-            for j in range(self.size[1]):
-                row, column = top + i * self.dilation[0], left + j * self.dilation[1]
-                if 0 <= row < shape[0] and 0 <= column < shape[1]:
-                    inside.append((i, j, row, column))
+    def taps_inside(self, shape: Shape, place: Sequence[int]) -> list[tuple[Sizes, Sizes]]:
+        """Return the taps of an output's position outside the padding: (tap, input's position)."""
+        corner, inside = self.corner(shape, place), []
+        for tap in product(*map(range, self.size)):
+            read = tuple(
+                start + at * step
+                for start, at, step in zip(corner, tap, self.dilation, strict=True)
+            )
+            if all(0 <= at < size for at, size in zip(read, shape, strict=False)):
+                inside.append((tap, read))
         return inside
 
     def padded(self, x: Array, fill: float = 0.0) -> Array:
@@ -110,9 +134,12 @@ class Window:
         return np.pad(x, ((0, 0), *pads, (0, 0)), constant_values=fill)
 
     def unpadded(self, padded: Array, shape: Shape) -> Array:
-        """Remove what `padded` added to an input `[H, W, C]`."""
-        (top, _), (left, _) = self.pads(shape)
-        return padded[:, top : top + shape[0], left : left + shape[1]]
+        """Remove what `padded` added to an input `[..., C]`."""
+        places = (
+            slice(before, before + size)
+            for (before, _), size in zip(self.pads(shape), shape, strict=False)
+        )
+        return padded[(slice(None), *places)]
 
     def formula(self, channel: str) -> str:
         """Return which input tap (a, b) of output (i, j) reads, such as `x[c, 2 i + a, 2 j + b]`.
@@ -121,23 +148,50 @@ class Window:
             channel: Name of the input's channel.
         """
         places = []
-        for axis, (output, tap) in enumerate((("i", "a"), ("j", "b"))):
+        for axis, (output, tap, name) in zip(self.axes, _AXES, strict=False):
             stride, dilation = self.strides[axis], self.dilation[axis]
             start = output if stride == 1 else f"{stride} {output}"
             step = tap if dilation == 1 else f"{dilation} {tap}"
-            pad = f" - p_{'yx'[axis]}" if self.padding == "same" else ""
+            pad = "" if self.padding == "valid" else f" - p_{name}"
             places.append(f"{start} + {step}{pad}")
-        return f"x[{channel}, {places[0]}, {places[1]}]"
+        return f"x[{channel}, {', '.join(places)}]"
+
+    @property
+    def output_names(self) -> str:
+        """Return the names of an output's position in formulas, such as `i, j`."""
+        return ", ".join(output for output, _, _ in _AXES[: len(self.size)])
+
+    @property
+    def tap_names(self) -> str:
+        """Return the names of a tap in formulas, such as `a, b`."""
+        return ", ".join(tap for _, tap, _ in _AXES[: len(self.size)])
+
+    @property
+    def tap_ranges(self) -> str:
+        """Return which taps formulas go through, such as `a < 3, b < 3`."""
+        return ", ".join(
+            f"{tap} < {size}" for (_, tap, _), size in zip(_AXES, self.size, strict=False)
+        )
+
+    @property
+    def size_text(self) -> str:
+        """Return the size in words, such as `3x3`."""
+        return "x".join(map(str, self.size))
 
 
-def pair(value: Any) -> Pair:
-    """Return Keras's number, or pair of numbers, as a pair."""
-    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
-
-
-def pairs(value: Any) -> tuple[Pair, Pair]:
-    """Return Keras's padding or cropping as rows (above, below) and columns (left, right)."""
+def sizes(value: Any, axes: int) -> Sizes:
+    """Return Keras's number, or list of numbers, as one number for each axis."""
     if isinstance(value, int):
-        value = (value, value)
-    rows, columns = (pair(part) for part in value)
-    return rows, columns
+        return (value,) * axes
+    return tuple(int(part) for part in value)
+
+
+def borders(value: Any, axes: int) -> tuple[tuple[int, int], ...]:
+    """Return Keras's padding or cropping as (before, behind) of each axis."""
+    if isinstance(value, int):
+        return ((value, value),) * axes
+    if axes == 1:
+        before, behind = sizes(value, 2)
+        return ((before, behind),)
+    rows, columns = (sizes(part, 2) for part in value)
+    return (rows[0], rows[1]), (columns[0], columns[1])

@@ -81,7 +81,7 @@ class UnitQuery(ImageQuery):
     y: int | None = Field(
         None, description="Row. If `y` and `x` are left out, the position of the largest value."
     )
-    x: int | None = Field(None, description="Column.")
+    x: int | None = Field(None, description="Column; left out in a layer of rows and channels.")
 
 
 class CompareQuery(ImageQuery):

@@ -46,7 +46,7 @@ def many_kinds() -> keras.Model:
     x = layers.Reshape((3, 4), name="reshape")(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(10, name="logits")(x)
-    return _randomise(keras.Model(image, layers.Softmax(name="softmax")(x)))
+    return randomise(keras.Model(image, layers.Softmax(name="softmax")(x)))
 
 
 def ensemble() -> keras.Model:
@@ -77,7 +77,7 @@ def ensemble() -> keras.Model:
     votes = [again(member(name)(image)) for name in ("member_1", "member_2")]
     x = layers.Average(name="mix")(votes)
     x = layers.Dense(10, name="logits")(x)
-    return _randomise(keras.Model(image, layers.Softmax(name="softmax")(x)))
+    return randomise(keras.Model(image, layers.Softmax(name="softmax")(x)))
 
 
 def votes() -> keras.Model:
@@ -101,7 +101,7 @@ def votes() -> keras.Model:
     return keras.Model(image, layers.Average(name="vote")([one(image) for one in members]))
 
 
-def _randomise(model: keras.Model) -> keras.Model:
+def randomise(model: keras.Model) -> keras.Model:
     """Set every variable, with biases and moving averages, to random values."""
     rng = np.random.default_rng(3)
     for variable in model.variables:

@@ -181,11 +181,12 @@ def test_unsupported_layer_can_be_shown_but_not_computed(digits: Digits, tmp_pat
     """An unsupported layer has a shape; computing it raises an error that names it."""
     layers = keras.layers
     image = keras.Input((28, 28, 1))
-    x = layers.LayerNormalization(name="unsupported")(layers.Flatten(name="flat")(image))
+    x = layers.AdaptiveMaxPooling2D(28, name="unsupported")(image)
+    x = layers.Flatten(name="flat")(x)
     x = layers.Dense(10, name="logits")(x)
     network = as_network(keras.Model(image, layers.Softmax(name="softmax")(x)), tmp_path)
-    assert network.find("unsupported").shape == (784,)
-    with pytest.raises(UnsupportedLayerError, match=r"'unsupported' \(LayerNormalization\)"):
+    assert network.find("unsupported").shape == (28, 28, 1)
+    with pytest.raises(UnsupportedLayerError, match=r"'unsupported' \(AdaptiveMaxPooling2D\)"):
         network.forward(pixels(digits, 1))
 
 

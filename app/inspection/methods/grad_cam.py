@@ -21,10 +21,10 @@ def _compute(request: MapRequest) -> Attribution:
     """
     network, image = request.network, request.image
     layers = [request.layer] if request.layer else last_convolutions(network)
-    if not layers or not all(layer.spatial for layer in layers):
+    if not layers or not all(layer.positions for layer in layers):
         raise InvalidInputError(
-            "Grad-CAM needs a layer with rows, columns and channels.",
-            valid=[layer.name for layer in network.layers if layer.spatial],
+            "Grad-CAM needs a layer with rows and channels.",
+            valid=[layer.name for layer in network.layers if layer.positions],
         )
     batch = image[None, ..., None]
     outputs = network.forward(batch)
@@ -64,15 +64,17 @@ def _after_activation(network: Network, layer: Layer) -> Layer:
 
 
 def _weighted_channels(values: Array, gradient: Array) -> Map:
-    """Return the positive part of the channels' weighted sum, `[H, W]`."""
-    weights = gradient.mean(axis=(0, 1))
-    return np.asarray(np.maximum((values * weights).sum(axis=-1), 0), np.float32)
+    """Return the positive part of the channels' weighted sum, `[H, W]`; W is 1 for `[T, C]`."""
+    weights = gradient.mean(axis=tuple(range(gradient.ndim - 1)))
+    coarse = np.maximum((values * weights).sum(axis=-1), 0)
+    return np.asarray(coarse.reshape(len(coarse), -1), np.float32)
 
 
 def _resize(coarse: Map, layer: Layer, field: ReceptiveField) -> Array:
     """Place each unit at the centre of its receptive field and interpolate linearly, `[28, 28]`.
 
     Beyond the outermost units, the map falls to 0 over the distance between neighbouring units.
+    Units of an output `[T, C]` see whole rows, so there the map has whole rows, too.
     """
     if field.stride is None or field.offset is None:
         raise InvalidInputError(
@@ -80,14 +82,16 @@ def _resize(coarse: Map, layer: Layer, field: ReceptiveField) -> Array:
             " before it for Grad-CAM."
         )
     rows, columns = (
-        field.offset[axis]
-        + (field.size[axis] - 1) / 2
-        + field.stride[axis] * np.arange(coarse.shape[axis])
+        float(field.offset[axis])
+        + (float(field.size[axis]) - 1) / 2
+        + float(field.stride[axis]) * np.arange(coarse.shape[axis])
         for axis in (0, 1)
     )
     pixels = np.arange(28)
     padded = np.pad(coarse, 1)
     tall = np.stack([np.interp(pixels, _extend(rows), column) for column in padded.T], axis=1)
+    if not layer.spatial:
+        return np.repeat(tall[:, 1:2], len(pixels), axis=1)
     return np.stack([np.interp(pixels, _extend(columns), row) for row in tall])
 
 

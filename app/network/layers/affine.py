@@ -7,13 +7,23 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from app.network.equation import Equation, UnitInputs, number, operand
 from app.network.functions import Array
 from app.network.layers.elementwise import Elementwise
-from app.network.operation import Config, LayerKind, Operation, SavedLayer, Shapes, no_weights
+from app.network.operation import (
+    Config,
+    LayerKind,
+    Operation,
+    SavedLayer,
+    Shapes,
+    Unsupported,
+    no_weights,
+    unsupported,
+)
 
 MIN_DEVIATION = 1e-7  # Keras's epsilon: Normalization divides by no smaller standard deviation
 
@@ -231,9 +241,10 @@ def _rescaling(saved: SavedLayer) -> Operation:
     return Rescaling(factor, offset)
 
 
-def _normalization(saved: SavedLayer) -> Operation | None:
-    if saved.config.get("axis", [-1]) not in ([-1], -1, [3], 3, []):
-        return None
+def _normalization(saved: SavedLayer) -> Operation | Unsupported:
+    axis = saved.config.get("axis", [-1])
+    if axis not in ([], None) and not _is_last(axis, saved):
+        return unsupported("its axis is not the last", saved)
     known = saved.weights if "mean" in saved.weights else saved.config
     mean, variance = (
         np.asarray(known[name], np.float64).reshape(-1) for name in ("mean", "variance")
@@ -245,9 +256,15 @@ def _normalization_weights(config: Config) -> tuple[str, ...]:
     return ("mean", "variance", "count") if config.get("mean") is None else ()
 
 
-def _batch_normalization(saved: SavedLayer) -> Operation | None:
-    if saved.config["axis"] not in (-1, [-1], 3, [3]):
-        return None
+def _is_last(axis: Any, saved: SavedLayer) -> bool:
+    """Tell whether Keras's axis, or list of one, is that of the channels."""
+    axes = [axis] if isinstance(axis, int) else list(axis)
+    return len(axes) == 1 and axes[0] in (-1, len(saved.shapes.output))
+
+
+def _batch_normalization(saved: SavedLayer) -> Operation | Unsupported:
+    if not _is_last(saved.config["axis"], saved):
+        return unsupported("its axis is not the last", saved)
     weights = saved.weights
     return BatchNormalization(
         weights["moving_mean"],
@@ -266,6 +283,8 @@ def _batch_normalization_weights(config: Config) -> tuple[str, ...]:
 
 KINDS = {
     "Rescaling": LayerKind(_rescaling, no_weights),
-    "Normalization": LayerKind(_normalization, _normalization_weights),
-    "BatchNormalization": LayerKind(_batch_normalization, _batch_normalization_weights),
+    "Normalization": LayerKind(_normalization, _normalization_weights, "the last axis, or none"),
+    "BatchNormalization": LayerKind(
+        _batch_normalization, _batch_normalization_weights, "the last axis"
+    ),
 }

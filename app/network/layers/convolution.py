@@ -1,19 +1,31 @@
-"""Convolutions: plain, strided, dilated, grouped and depthwise.
+"""Convolutions over rows, or over rows and columns: strided, dilated, grouped and depthwise.
 
-Arrays are `[N, H, W, C]`. Weights are never copied for each window; a batch is unrolled into
-columns once.
+Arrays are `[N, H, W, C]` or `[N, T, C]`. Weights are never copied for each window; a batch is
+unrolled into columns once, or tap by tap if that would take much memory.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from app.network.equation import MAX_TERMS, Equation, UnitInputs, operand, sum_of, weighted_sum
-from app.network.functions import LINEAR, Array, Function, find_function
+from app.network.functions import LINEAR, Array, Function
 from app.network.geometry import Footprint
-from app.network.operation import Config, LayerKind, Operation, SavedLayer, Shapes
+from app.network.operation import (
+    Config,
+    LayerKind,
+    Operation,
+    SavedLayer,
+    Shapes,
+    Unsupported,
+    activation_of,
+)
 from app.network.window import Window
+
+MAX_COLUMNS = 1 << 23  # values of an unrolled batch, 32 MiB; larger ones are multiplied tap by tap
 
 
 @dataclass(frozen=True)
@@ -21,7 +33,7 @@ class Convolution(Operation):
     """A convolution with bias and activation.
 
     Attributes:
-        kernel: `[kh, kw, C_in / groups, C_out]`; output channels of a group are neighbours.
+        kernel: `[*window, C_in / groups, C_out]`; output channels of a group are neighbours.
         bias: `[C_out]`, or None.
         window: How the kernel slides.
         groups: Number of groups of input channels; `C_in` for a depthwise convolution.
@@ -35,13 +47,14 @@ class Convolution(Operation):
     function: Function = LINEAR
 
     def linear(self, x: Array) -> Array:
-        """Return the input of the activation function, `[N, H', W', C_out]`."""
+        """Return the input of the activation function, `[N, *positions, C_out]`."""
         size = self.window.output_size(x.shape[1:])
+        columns = len(x) * math.prod(size) * math.prod(self.kernel.shape[:-1])
         out: Array
-        if self.groups == 1:
+        if self.groups == 1 and columns <= MAX_COLUMNS:
             out = self._columns(x) @ self.kernel.reshape(-1, self.kernel.shape[-1])
         else:
-            out = self._grouped(x)
+            out = self._by_tap(x)
         out = out.reshape(len(x), *size, -1)
         return np.asarray(out if self.bias is None else out + self.bias)
 
@@ -55,86 +68,79 @@ class Convolution(Operation):
         if self.function is not LINEAR:
             grad = grad * self.function.slope(self.linear(x), output)
         total = np.zeros_like(self.window.padded(x))
-        taps = list(self.window.taps(x.shape[1:]))
-        if self.groups == 1:
-            flat = self.kernel.reshape(-1, self.kernel.shape[-1])
-            by_tap = grad.reshape(-1, grad.shape[-1]) @ flat.T
-            by_tap = by_tap.reshape(*grad.shape[:3], *self.kernel.shape[:3])
-            for i, j, at in taps:
-                total[at] += by_tap[:, :, :, i, j]
-        else:
-            kernel = self._by_group()
-            grouped = grad.reshape(*grad.shape[:3], self.groups, -1)
-            for i, j, at in taps:
-                part = np.einsum("nyxgm,gcm->nyxgc", grouped, kernel[i, j])
-                total[at] += part.reshape(*grad.shape[:3], -1)
+        kernel = self._by_group()
+        grouped = grad.reshape(*grad.shape[:-1], self.groups, -1)
+        for tap, at in self.window.taps(x.shape[1:]):
+            if self.groups == 1:
+                part = grad.reshape(-1, grad.shape[-1]) @ self.kernel[tap].T
+                total[at] += part.reshape(*grad.shape[:-1], -1)
+            else:
+                part = np.einsum("n...gm,gcm->n...gc", grouped, kernel[tap])
+                total[at] += part.reshape(*grad.shape[:-1], -1)
         return [self.window.unpadded(total, x.shape[1:])]
 
     def _columns(self, x: Array) -> Array:
-        height, width = self.window.output_size(x.shape[1:])
-        columns = np.empty((len(x), height, width, *self.kernel.shape[:3]), x.dtype)
+        size = self.window.output_size(x.shape[1:])
+        columns = np.empty((len(x), *size, *self.kernel.shape[:-1]), x.dtype)
         padded = self.window.padded(x)
-        for i, j, at in self.window.taps(x.shape[1:]):
-            columns[:, :, :, i, j] = padded[at]
-        return columns.reshape(-1, int(np.prod(self.kernel.shape[:3])))
+        for tap, at in self.window.taps(x.shape[1:]):
+            place: tuple[Any, ...] = (..., *tap, slice(None))
+            columns[place] = padded[at]
+        return columns.reshape(-1, math.prod(self.kernel.shape[:-1]))
 
     def _by_group(self) -> Array:
-        """Return the kernel as `[kh, kw, groups, C_in / groups, C_out / groups]`."""
-        kh, kw, depth, _ = self.kernel.shape
-        return self.kernel.reshape(kh, kw, depth, self.groups, -1).swapaxes(2, 3)
+        """Return the kernel as `[*window, groups, C_in / groups, C_out / groups]`."""
+        *window, depth, _ = self.kernel.shape
+        return self.kernel.reshape(*window, depth, self.groups, -1).swapaxes(-3, -2)
 
-    def _grouped(self, x: Array) -> Array:
+    def _by_tap(self, x: Array) -> Array:
         kernel, padded = self._by_group(), self.window.padded(x)
         size = self.window.output_size(x.shape[1:])
         out = np.zeros((len(x), *size, self.groups, kernel.shape[-1]), x.dtype)
-        for i, j, at in self.window.taps(x.shape[1:]):
-            part = padded[at].reshape(len(x), *size, self.groups, -1)
-            out += np.einsum("nyxgc,gcm->nyxgm", part, kernel[i, j])
+        for tap, at in self.window.taps(x.shape[1:]):
+            if self.groups == 1:
+                part = padded[at].reshape(-1, x.shape[-1]) @ self.kernel[tap]
+                out += part.reshape(out.shape)
+            else:
+                part = padded[at].reshape(len(x), *size, self.groups, -1)
+                out += np.einsum("n...gc,gcm->n...gm", part, kernel[tap])
         return out
 
     @property
     def formula(self) -> str:
         """Return the weighted sum, with the activation function if there is one."""
-        height, width = self.window.size
+        window = self.window
         channels = "k" if self.groups == 1 else "k of the group of c"
         bias = " + b[c]" if self.bias is not None else ""
         total = (
-            f"sum over {channels}, a < {height}, b < {width} of"
-            f" {self.window.formula('k')} K[a, b, k, c]{bias}"
+            f"sum over {channels}, {window.tap_ranges} of"
+            f" {window.formula('k')} K[{window.tap_names}, k, c]{bias}"
         )
         if self.function is LINEAR:
-            return f"y[c, i, j] = {total}"
+            return f"y[c, {window.output_names}] = {total}"
         return f"y = f(z), f(x) = {self.function.formula}, z = {total}"
 
     def sentence(self, shapes: Shapes) -> str:
         """Return what the kernels do."""
-        height, width = self.window.size
-        depth = self.kernel.shape[2]
+        depth = self.kernel.shape[-2]
         reads = f"all {depth} channels"
         if shapes.input[-1] == 1:
             reads = "the one channel"
         elif self.groups > 1:
             reads = f"{depth} channels each" if depth > 1 else "one channel each"
-        strides = self.window.strides
-        steps = "" if strides == (1, 1) else f" in steps of {strides[0]}x{strides[1]}"
-        bias = ", adds a bias" if self.bias is not None else ""
-        applies = "" if self.function is LINEAR else f", then applies {self.function.name}"
-        return (
-            f"Slides {shapes.channels} kernels of {height}x{width} over {reads}{steps} and computes"
-            f" at each position how well the kernel fits{bias}{applies}."
-        )
+        return kernel_sentence(f"{shapes.channels} kernels of {self.window.size_text}", reads, self)
 
     def equation(self, at: UnitInputs) -> Equation:
         """Return the sum of products with the unit's numbers."""
-        y, x, channel = at.unit
-        depth = self.kernel.shape[2]
-        group = channel // (self.kernel.shape[3] // self.groups)
-        kernel = self.kernel[..., channel].astype(np.float64)  # (kh, kw, depth)
+        *place, channel = at.unit
+        depth = self.kernel.shape[-2]
+        group = channel // (self.kernel.shape[-1] // self.groups)
+        kernel = self.kernel[..., channel].astype(np.float64)  # (*window, depth)
         patch = np.zeros_like(kernel)
-        for i, j, row, column in self.window.taps_inside(at.x.shape, y, x):
-            patch[i, j] = at.x[row, column, group * depth : (group + 1) * depth]
+        for tap, read in self.window.taps_inside(at.x.shape, place):
+            patch[tap] = at.x[read][group * depth : (group + 1) * depth]
         products = patch * kernel
-        sums = products.sum(axis=(0, 1))
+        sums = products.sum(axis=self.window.axes)
         text = sum_of(sums, "channel")
         if products.size <= MAX_TERMS:
             text = " + ".join(
@@ -145,7 +151,7 @@ class Convolution(Operation):
             "patch": patch,
             "kernel": kernel,
             "products": products,
-            "corner": list(self.window.corner(at.x.shape, y, x)),
+            "corner": list(self.window.corner(at.x.shape, place)),
             "input_channels": [group * depth, (group + 1) * depth - 1],
         }
         bias = None if self.bias is None else float(self.bias[channel])
@@ -153,7 +159,7 @@ class Convolution(Operation):
 
     def multiply_adds(self, shapes: Shapes) -> int:
         """Count each weight once for each position of the output."""
-        return shapes.output[0] * shapes.output[1] * int(self.kernel.size)
+        return math.prod(shapes.output[:-1]) * int(self.kernel.size)
 
     def footprint(self, shapes: Shapes) -> Footprint:
         """Return the window."""
@@ -175,54 +181,86 @@ class Convolution(Operation):
         return True
 
     @property
+    def has_channel_kernels(self) -> bool:
+        """Return True; a depthwise one has them, too, but stores them in another shape."""
+        return True
+
+    @property
     def activation(self) -> Function:
         """Return the activation function."""
         return self.function
 
     def shuffled(self, rng: np.random.Generator) -> "Convolution":
         """Return the convolution with the numbers of its kernel in random order."""
-        flat = rng.permutation(self.kernel.reshape(-1))
-        return replace(self, kernel=flat.reshape(self.kernel.shape))
+        return replace(self, kernel=shuffled(self.kernel, rng))
 
 
-def _convolution(saved: SavedLayer) -> Operation | None:
-    config = saved.config
-    function = find_function(config["activation"])
-    if function is None:
-        return None
-    window = Window.from_keras(config, config["kernel_size"])
-    groups = int(config.get("groups", 1))
-    return Convolution(saved.weights["kernel"], saved.weights.get("bias"), window, groups, function)
+def kernel_sentence(kernels: str, reads: str, convolution: Convolution) -> str:
+    """Return what sliding kernels do.
+
+    Args:
+        kernels: The kernels, with number and size.
+        reads: The channels that one reads.
+        convolution: Its strides, bias and activation.
+    """
+    strides = convolution.window.strides
+    steps = "" if set(strides) == {1} else f" in steps of {'x'.join(map(str, strides))}"
+    bias = ", adds a bias" if convolution.bias is not None else ""
+    function = convolution.function
+    applies = "" if function is LINEAR else f", then applies {function.name}"
+    return (
+        f"Slides {kernels} over {reads}{steps} and computes"
+        f" at each position how well the kernel fits{bias}{applies}."
+    )
 
 
-def _depthwise(saved: SavedLayer) -> Operation | None:
-    config = saved.config
-    function = find_function(config["activation"])
-    if function is None:
-        return None
-    kernel = saved.weights["kernel"]
-    kh, kw, channels, multiplier = kernel.shape
-    # A grouped convolution with one input channel in each group.
-    grouped = kernel.reshape(kh, kw, 1, channels * multiplier)
-    window = Window.from_keras(config, config["kernel_size"])
-    return Convolution(grouped, saved.weights.get("bias"), window, channels, function)
+def shuffled(kernel: Array, rng: np.random.Generator) -> Array:
+    """Return a kernel with its numbers in random order."""
+    return rng.permutation(kernel.reshape(-1)).reshape(kernel.shape)
 
 
-def _separable(saved: SavedLayer) -> None:
-    """Support no arithmetic; only the names of the weights are known."""
+def _convolution(axes: int) -> LayerKind:
+    def build(saved: SavedLayer) -> Operation | Unsupported:
+        config, function = saved.config, activation_of(saved)
+        if isinstance(function, Unsupported):
+            return function
+        window = Window.from_keras(config, config["kernel_size"], axes)
+        groups, weights = int(config.get("groups", 1)), saved.weights
+        return Convolution(weights["kernel"], weights.get("bias"), window, groups, function)
+
+    return LayerKind(build, kernel_and_bias)
 
 
-def _kernel_and_bias(config: Config) -> tuple[str, ...]:
+def _depthwise(axes: int) -> LayerKind:
+    def build(saved: SavedLayer) -> Operation | Unsupported:
+        config, function = saved.config, activation_of(saved)
+        if isinstance(function, Unsupported):
+            return function
+        window = Window.from_keras(config, config["kernel_size"], axes)
+        kernel, channels = by_channel(saved.weights["kernel"])
+        return Convolution(kernel, saved.weights.get("bias"), window, channels, function)
+
+    return LayerKind(build, kernel_and_bias)
+
+
+def by_channel(kernel: Array) -> tuple[Array, int]:
+    """Return a depthwise kernel as that of a grouped convolution, and the number of groups.
+
+    Args:
+        kernel: `[*window, C_in, multiplier]`.
+    """
+    *window, channels, multiplier = kernel.shape
+    return kernel.reshape(*window, 1, channels * multiplier), channels
+
+
+def kernel_and_bias(config: Config) -> tuple[str, ...]:
+    """Return the names of the weights of a layer with one kernel."""
     return ("kernel", "bias") if config.get("use_bias") else ("kernel",)
 
 
-def _two_kernels_and_bias(config: Config) -> tuple[str, ...]:
-    bias = ("bias",) if config.get("use_bias") else ()
-    return ("depthwise_kernel", "pointwise_kernel", *bias)
-
-
 KINDS = {
-    "Conv2D": LayerKind(_convolution, _kernel_and_bias),
-    "DepthwiseConv2D": LayerKind(_depthwise, _kernel_and_bias),
-    "SeparableConv2D": LayerKind(_separable, _two_kernels_and_bias),
+    "Conv1D": _convolution(1),
+    "Conv2D": _convolution(2),
+    "DepthwiseConv1D": _depthwise(1),
+    "DepthwiseConv2D": _depthwise(2),
 }

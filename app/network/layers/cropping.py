@@ -8,8 +8,17 @@ import numpy as np
 from app.network.equation import Equation, UnitInputs, number
 from app.network.functions import Array
 from app.network.geometry import Footprint, Patch
-from app.network.operation import LayerKind, Operation, SavedLayer, Shapes, no_weights
-from app.network.window import pairs
+from app.network.layers.padding import place_text, shift_formula
+from app.network.operation import (
+    LayerKind,
+    Operation,
+    SavedLayer,
+    Shapes,
+    Unsupported,
+    no_weights,
+    unsupported,
+)
+from app.network.window import borders
 
 
 @dataclass(frozen=True)
@@ -17,39 +26,43 @@ class Crop(Operation):
     """The input without some rows and columns at its border.
 
     Attributes:
-        rows: Rows removed above and below.
-        columns: Columns removed left and right.
+        borders: How many are removed, of each axis: (above, below), (left, right).
     """
 
-    rows: tuple[int, int]
-    columns: tuple[int, int]
+    borders: tuple[tuple[int, int], ...]
 
     def forward(self, inputs: Sequence[Array]) -> Array:
         """Return the part of the input that remains."""
-        height, width = inputs[0].shape[1:3]
-        (top, below), (left, right) = self.rows, self.columns
-        return inputs[0][:, top : height - below, left : width - right]
+        places = (
+            slice(before, size - behind)
+            for (before, behind), size in zip(self.borders, inputs[0].shape[1:], strict=False)
+        )
+        return inputs[0][(slice(None), *places)]
 
     def backward(self, inputs: Sequence[Array], output: Array, grad: Array) -> list[Array]:
         """Return the gradient of the input: 0 in the removed rows and columns."""
-        return [np.pad(grad, ((0, 0), self.rows, self.columns, (0, 0)))]
+        return [np.pad(grad, ((0, 0), *self.borders, (0, 0)))]
 
     @property
     def formula(self) -> str:
         """Return which value moves where."""
-        return f"y[c, i, j] = x[c, i + {self.rows[0]}, j + {self.columns[0]}]"
+        return f"y{shift_formula([0] * len(self.borders))} = x{shift_formula(self._starts)}"
+
+    @property
+    def _starts(self) -> list[int]:
+        return [before for before, _ in self.borders]
 
     def sentence(self, shapes: Shapes) -> str:
         """Return both sizes."""
-        (height, width), (rows, columns) = shapes.input[:2], shapes.output[:2]
-        return f"Cuts off the border of each channel: {height}x{width} becomes {rows}x{columns}."
+        before, after = shapes.size_text()
+        return f"Cuts off the border of each channel: {before} becomes {after}."
 
     def equation(self, at: UnitInputs) -> Equation:
         """Return the value and its position in the input."""
-        row, column = at.unit[0] + self.rows[0], at.unit[1] + self.columns[0]
-        value = float(at.x[row, column, at.channel])
-        text = f"{number(value)} = {number(value)}, from row {row}, column {column}"
-        return Equation(text, {"x": value, "place": [row, column], "padding": False}, value)
+        place = [there + start for there, start in zip(at.unit, self._starts, strict=False)]
+        value = float(at.x[(*place, at.channel)])
+        text = f"{number(value)} = {number(value)}, from {place_text(place)}"
+        return Equation(text, {"x": value, "place": place, "padding": False}, value)
 
     def multiply_adds(self, shapes: Shapes) -> int:
         """Return 0: nothing is computed."""
@@ -57,7 +70,8 @@ class Crop(Operation):
 
     def footprint(self, shapes: Shapes) -> Footprint:
         """Return that a unit reads the position before the shift."""
-        return Patch(start=(self.rows[0], self.columns[0]))
+        starts = [*self._starts, 0]
+        return Patch(start=(starts[0], starts[1]), channel_shift=0)
 
     @property
     def keeps_channels(self) -> bool:
@@ -70,9 +84,25 @@ class Crop(Operation):
         return False
 
 
-def _cropping(saved: SavedLayer) -> Operation:
-    rows, columns = pairs(saved.config["cropping"])
-    return Crop(rows, columns)
+def _cropping(axes: int) -> LayerKind:
+    def build(saved: SavedLayer) -> Operation:
+        return Crop(borders(saved.config["cropping"], axes))
+
+    return LayerKind(build, no_weights)
 
 
-KINDS = {"Cropping2D": LayerKind(_cropping, no_weights)}
+def _center_crop(saved: SavedLayer) -> Operation | Unsupported:
+    (before, after), edges = (saved.shapes.input, saved.shapes.output), []
+    for axis in (0, 1):
+        removed = before[axis] - after[axis]
+        if removed < 0:
+            return unsupported("it enlarges its input", saved)
+        edges.append((removed // 2, removed - removed // 2))
+    return Crop(tuple(edges))
+
+
+KINDS = {
+    "Cropping1D": _cropping(1),
+    "Cropping2D": _cropping(2),
+    "CenterCrop": LayerKind(_center_crop, no_weights, "only smaller sizes than the input's"),
+}

@@ -7,9 +7,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from app.network.equation import MAX_TERMS, Equation, UnitInputs, sum_of, weighted_sum
-from app.network.functions import LINEAR, Array, Function, find_function
-from app.network.geometry import SAME_POSITION, Everything, Footprint
-from app.network.operation import Config, LayerKind, Operation, SavedLayer, Shapes
+from app.network.functions import LINEAR, Array, Function
+from app.network.geometry import SAME_POSITION, Footprint
+from app.network.layers.convolution import kernel_and_bias, shuffled
+from app.network.operation import (
+    LayerKind,
+    Operation,
+    SavedLayer,
+    Shapes,
+    Unsupported,
+    activation_of,
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ class Dense(Operation):
         operands = {"x": row, "weights": weights, "products": products, "largest": largest}
         channel_sums = None
         if at.flattened_from and at.x.ndim == 1:
-            channel_sums = products.reshape(at.flattened_from).sum(axis=(0, 1))
+            channel_sums = products.reshape(-1, at.flattened_from[-1]).sum(axis=0)
         return weighted_sum(
             self.function,
             operands,
@@ -91,7 +99,7 @@ class Dense(Operation):
 
     def footprint(self, shapes: Shapes) -> Footprint:
         """Return that a unit reads all units along the last axis at its position."""
-        return SAME_POSITION if shapes.spatial else Everything()
+        return SAME_POSITION
 
     @property
     def keeps_channels(self) -> bool:
@@ -110,19 +118,14 @@ class Dense(Operation):
 
     def shuffled(self, rng: np.random.Generator) -> "Dense":
         """Return the layer with the numbers of its kernel in random order."""
-        flat = rng.permutation(self.kernel.reshape(-1))
-        return replace(self, kernel=flat.reshape(self.kernel.shape))
+        return replace(self, kernel=shuffled(self.kernel, rng))
 
 
-def _dense(saved: SavedLayer) -> Operation | None:
-    function = find_function(saved.config["activation"])
-    if function is None:
-        return None
+def _dense(saved: SavedLayer) -> Operation | Unsupported:
+    function = activation_of(saved)
+    if isinstance(function, Unsupported):
+        return function
     return Dense(saved.weights["kernel"], saved.weights.get("bias"), function)
 
 
-def _kernel_and_bias(config: Config) -> tuple[str, ...]:
-    return ("kernel", "bias") if config.get("use_bias") else ("kernel",)
-
-
-KINDS = {"Dense": LayerKind(_dense, _kernel_and_bias)}
+KINDS = {"Dense": LayerKind(_dense, kernel_and_bias)}

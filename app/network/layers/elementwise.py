@@ -10,7 +10,16 @@ from app.network.equation import Equation, UnitInputs, number
 from app.network.functions import Array, Function, elu, find_function, relu
 from app.network.geometry import SAME_UNIT, Footprint
 from app.network.layers.softmax import Softmax
-from app.network.operation import Config, LayerKind, Operation, SavedLayer, Shapes, no_weights
+from app.network.operation import (
+    Config,
+    LayerKind,
+    Operation,
+    SavedLayer,
+    Shapes,
+    Unsupported,
+    no_weights,
+    unsupported,
+)
 
 
 class Elementwise(Operation, ABC):
@@ -73,11 +82,12 @@ class Activation(Elementwise):
         return self.function
 
 
-def _activation(saved: SavedLayer) -> Operation | None:
-    if saved.config["activation"] == "softmax":
+def _activation(saved: SavedLayer) -> Operation | Unsupported:
+    name = saved.config["activation"]
+    if name == "softmax":
         return Softmax()
-    function = find_function(saved.config["activation"])
-    return Activation(function) if function else None
+    function = find_function(name)
+    return Activation(function) if function else unsupported(f"its function is {name!r}", saved)
 
 
 def _relu(saved: SavedLayer) -> Operation:
@@ -92,7 +102,8 @@ def _relu(saved: SavedLayer) -> Operation:
 
 
 def _leaky_relu(saved: SavedLayer) -> Operation:
-    return Activation(relu(negative_slope=float(saved.config["negative_slope"])))
+    slope = saved.config.get("negative_slope", saved.config.get("alpha"))  # alpha: Keras 2
+    return Activation(relu(negative_slope=float(slope)))
 
 
 def _elu(saved: SavedLayer) -> Operation:
@@ -106,7 +117,7 @@ def _prelu(saved: SavedLayer) -> Operation:
             "prelu",
             "x if x >= 0 else alpha x",
             lambda x: np.where(x >= 0, x, alpha * x).astype(x.dtype),
-            lambda x, y: np.where(x > 0, 1.0, np.broadcast_to(alpha, x.shape)).astype(x.dtype),
+            lambda x, y: np.where(x > 0, 1.0, np.where(x < 0, alpha, 0.0)).astype(x.dtype),
         )
     )
 
@@ -116,7 +127,7 @@ def _alpha(config: Config) -> tuple[str, ...]:
 
 
 KINDS = {
-    "Activation": LayerKind(_activation, no_weights),
+    "Activation": LayerKind(_activation, no_weights, "the functions below"),
     "ReLU": LayerKind(_relu, no_weights),
     "LeakyReLU": LayerKind(_leaky_relu, no_weights),
     "ELU": LayerKind(_elu, no_weights),

@@ -1,5 +1,10 @@
-"""Layers that combine several inputs: arithmetic unit by unit, and concatenation of channels."""
+"""Layers that combine several inputs: arithmetic unit by unit, and concatenation.
 
+Inputs of one arithmetic may have different shapes, as where one number scales each channel: Keras
+puts axes of size 1 before the first axis of an input with fewer axes, and repeats axes of size 1.
+"""
+
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -8,8 +13,16 @@ import numpy as np
 
 from app.network.equation import Equation, UnitInputs, number
 from app.network.functions import Array
-from app.network.geometry import SAME_POSITION, Footprint
-from app.network.operation import LayerKind, Operation, SavedLayer, Shapes, no_weights
+from app.network.geometry import SAME_UNIT, Everything, Footprint, Patch, Shape
+from app.network.operation import (
+    LayerKind,
+    Operation,
+    SavedLayer,
+    Shapes,
+    Unsupported,
+    no_weights,
+    unsupported,
+)
 
 Operator = Literal["add", "average", "multiply", "subtract", "maximum", "minimum"]
 _FUNCTIONS: dict[Operator, Callable[[Array, Array], Array]] = {
@@ -40,22 +53,29 @@ _SENTENCES: dict[Operator, str] = {
 
 @dataclass(frozen=True)
 class Merge(Operation):
-    """Arithmetic on several inputs of one shape, unit by unit."""
+    """Arithmetic on several inputs, unit by unit."""
 
     operator: Operator
 
     def forward(self, inputs: Sequence[Array]) -> Array:
         """Return the combined inputs."""
-        out = inputs[0]
-        for other in inputs[1:]:
+        out, *others = _with_equal_axes(inputs)
+        for other in others:
             out = _FUNCTIONS[self.operator](out, other)
         return np.asarray(out / len(inputs)) if self.operator == "average" else out
 
     def backward(self, inputs: Sequence[Array], output: Array, grad: Array) -> list[Array]:
-        """Return the gradient of each input; of equal extremes the first gets all of it."""
+        """Return the gradient of each input, summed over the units that read the same value."""
+        parts = self._unit_gradients(_with_equal_axes(inputs), output, grad)
+        return [_summed(part, x.shape) for part, x in zip(parts, inputs, strict=True)]
+
+    def _unit_gradients(
+        self, inputs: Sequence[Array], output: Array, grad: Array
+    ) -> Sequence[Array]:
+        """Return the gradient of each input, unit by unit; the first of equal extremes gets it."""
         if self.operator == "multiply":
             return [
-                np.asarray(grad * np.prod([b for j, b in enumerate(inputs) if j != i], axis=0))
+                np.asarray(grad * math.prod(b for j, b in enumerate(inputs) if j != i))
                 for i in range(len(inputs))
             ]
         if self.operator in ("maximum", "minimum"):
@@ -81,7 +101,12 @@ class Merge(Operation):
 
     def equation(self, at: UnitInputs) -> Equation:
         """Return the arithmetic with the unit's numbers."""
-        values = np.array([part[at.unit] for part in at.inputs])
+        values = np.array(
+            [
+                np.broadcast_to(part[0], at.shape)[at.unit]
+                for part in _with_equal_axes([x[None] for x in at.inputs])
+            ]
+        )
         value = float(self.forward([values[i : i + 1] for i in range(len(values))])[0])
         text = f"{number(value)} = {self.operator} of {', '.join(number(part) for part in values)}"
         return Equation(text, {"values": values}, value)
@@ -91,8 +116,12 @@ class Merge(Operation):
         return 0
 
     def footprint(self, shapes: Shapes) -> Footprint:
-        """Return that a unit reads its own position in each input."""
-        return SAME_POSITION
+        """Return that a unit reads the unit with its own index in each input."""
+        return SAME_UNIT
+
+    def footprints(self, shapes: Shapes) -> tuple[Footprint, ...]:
+        """Return the same unit, or for a smaller input the one that is repeated."""
+        return tuple(_footprint(shape, shapes.output) for shape in shapes.inputs)
 
     @property
     def keeps_channels(self) -> bool:
@@ -105,48 +134,99 @@ class Merge(Operation):
         return True
 
 
+def _with_equal_axes(inputs: Sequence[Array]) -> list[Array]:
+    """Return the inputs `[N, ...]` with as many axes as the one that has most."""
+    most = max(x.ndim for x in inputs)
+    return [x.reshape(len(x), *[1] * (most - x.ndim), *x.shape[1:]) for x in inputs]
+
+
+def _summed(grad: Array, shape: Shape) -> Array:
+    """Return the gradient of an input `[N, ...]` that was repeated along some axes."""
+    added = tuple(range(1, 1 + grad.ndim - len(shape)))
+    grad = grad.sum(axis=added) if added else grad
+    repeated = tuple(axis for axis, size in enumerate(shape) if size != grad.shape[axis])
+    return np.asarray(grad.sum(axis=repeated, keepdims=True) if repeated else grad)
+
+
+def _footprint(shape: Shape, output: Shape) -> Footprint:
+    """Return what a unit reads of an input that may be smaller than the output."""
+    channel_shift = 0 if shape[-1] == output[-1] else None
+    if len(shape) not in (1, len(output)):
+        return Everything(keeps_position=True)
+    steps = [int(size == whole) for size, whole in zip(shape[:-1], output[:-1], strict=False)]
+    down, right = (*steps, 1, 1)[:2]
+    return Patch(step=(down, right), channel_shift=channel_shift)
+
+
 @dataclass(frozen=True)
 class Concatenate(Operation):
-    """The inputs' channels one after the other."""
+    """The inputs one after the other along an axis.
+
+    Attributes:
+        axis: The axis, counted from the last: -1 for the channels.
+    """
+
+    axis: int = -1
 
     def forward(self, inputs: Sequence[Array]) -> Array:
-        """Return the inputs, joined along the last axis."""
-        return np.concatenate(inputs, axis=-1)
+        """Return the joined inputs."""
+        return np.concatenate(inputs, axis=self.axis)
 
     def backward(self, inputs: Sequence[Array], output: Array, grad: Array) -> list[Array]:
         """Return each input's part of the gradient."""
-        ends = np.cumsum([part.shape[-1] for part in inputs])[:-1]
-        return list(np.split(grad, ends, axis=-1))
+        ends = np.cumsum([part.shape[self.axis] for part in inputs])[:-1]
+        return list(np.split(grad, ends, axis=self.axis))
 
     @property
     def formula(self) -> str:
-        """Return the order of the channels."""
+        """Return the order of the inputs."""
         return "y = x1, x2, ... one after the other"
 
     def sentence(self, shapes: Shapes) -> str:
         """Return what the layer does to its inputs."""
-        return "Puts its inputs' channels one after the other."
+        if self.axis == -1:
+            return "Puts its inputs' channels one after the other."
+        axis = "rows" if len(shapes.output) + self.axis == 0 else "columns"
+        return f"Puts its inputs' {axis} one after the other."
 
     def equation(self, at: UnitInputs) -> Equation:
-        """Return the value, and the input and channel that it comes from."""
-        ends = np.cumsum([part.shape[-1] for part in at.inputs])
-        source = int(np.searchsorted(ends, at.channel, side="right"))
-        channel = at.channel - (int(ends[source - 1]) if source else 0)
-        value = float(at.inputs[source][(*at.unit[:-1], channel)])
-        text = f"{number(value)} = {number(value)}, channel {channel} of input {source}"
-        return Equation(text, {"x": value, "input": source, "channel": channel}, value)
+        """Return the value, and the input and index that it comes from."""
+        ends = np.cumsum([part.shape[self.axis] for part in at.inputs])
+        source = int(np.searchsorted(ends, at.unit[self.axis], side="right"))
+        place = list(at.unit)
+        place[self.axis] -= int(ends[source - 1]) if source else 0
+        value = float(at.inputs[source][tuple(place)])
+        operands = {"x": value, "input": source, "index": place, "channel": place[-1]}
+        if self.axis == -1:
+            text = f"{number(value)} = {number(value)}, channel {place[-1]} of input {source}"
+            return Equation(text, operands, value)
+        text = f"{number(value)} = {number(value)}, index {place} of input {source}"
+        return Equation(text, operands, value)
 
     def multiply_adds(self, shapes: Shapes) -> int:
         """Return 0: nothing is computed."""
         return 0
 
     def footprint(self, shapes: Shapes) -> Footprint:
-        """Return that a unit reads its own position in each input."""
-        return SAME_POSITION
+        """Return that a unit reads its own position in the first input."""
+        return self.footprints(shapes)[0]
+
+    def footprints(self, shapes: Shapes) -> tuple[Footprint, ...]:
+        """Return the unit with the same index after a shift along the axis."""
+        starts = np.cumsum([0, *(shape[self.axis] for shape in shapes.inputs)])
+        return tuple(self._footprint(-int(start), len(shapes.output)) for start in starts[:-1])
+
+    def _footprint(self, shift: int, axes: int) -> Footprint:
+        if self.axis == -1:
+            return Patch(channel_shift=shift)
+        if axes > 3:
+            return Everything()
+        start = (shift, 0) if axes + self.axis == 0 else (0, shift)
+        return Patch(start=start, channel_shift=0)
 
     @property
     def keeps_channels(self) -> bool:
-        """Return False: channels get new indices."""
+        """Return False: a channel comes from several inputs."""
         return False
 
     @property
@@ -156,15 +236,17 @@ class Concatenate(Operation):
 
 
 def _merge(operator: Operator) -> LayerKind:
-    def build(saved: SavedLayer) -> Operation | None:
-        return Merge(operator) if len(set(saved.shapes.inputs)) == 1 else None
+    def build(saved: SavedLayer) -> Operation | Unsupported:
+        if len(saved.shapes.inputs) < 2:
+            return unsupported("it has one input", saved)
+        return Merge(operator)
 
     return LayerKind(build, no_weights)
 
 
-def _concatenate(saved: SavedLayer) -> Operation | None:
-    last_axis = saved.config.get("axis", -1) in (-1, len(saved.shapes.output))
-    return Concatenate() if last_axis else None
+def _concatenate(saved: SavedLayer) -> Operation:
+    axis = int(saved.config.get("axis", -1))
+    return Concatenate(axis if axis < 0 else axis - len(saved.shapes.output) - 1)
 
 
 KINDS = {

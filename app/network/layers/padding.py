@@ -9,7 +9,7 @@ from app.network.equation import Equation, UnitInputs, number
 from app.network.functions import Array
 from app.network.geometry import Footprint, Patch
 from app.network.operation import LayerKind, Operation, SavedLayer, Shapes, no_weights
-from app.network.window import pairs
+from app.network.window import borders
 
 
 @dataclass(frozen=True)
@@ -17,43 +17,48 @@ class Pad(Operation):
     """Zeros around each channel.
 
     Attributes:
-        rows: Rows added above and below.
-        columns: Columns added left and right.
+        borders: How many are added, of each axis: (above, below), (left, right).
     """
 
-    rows: tuple[int, int]
-    columns: tuple[int, int]
+    borders: tuple[tuple[int, int], ...]
 
     def forward(self, inputs: Sequence[Array]) -> Array:
         """Return the input with zeros around it."""
-        return np.pad(inputs[0], ((0, 0), self.rows, self.columns, (0, 0)))
+        return np.pad(inputs[0], ((0, 0), *self.borders, (0, 0)))
 
     def backward(self, inputs: Sequence[Array], output: Array, grad: Array) -> list[Array]:
         """Return the gradient without the padding."""
-        height, width = inputs[0].shape[1:3]
-        top, left = self.rows[0], self.columns[0]
-        return [grad[:, top : top + height, left : left + width]]
+        places = (
+            slice(start, start + size)
+            for start, size in zip(self._starts, inputs[0].shape[1:], strict=False)
+        )
+        return [grad[(slice(None), *places)]]
+
+    @property
+    def _starts(self) -> list[int]:
+        return [before for before, _ in self.borders]
 
     @property
     def formula(self) -> str:
         """Return which value moves where."""
-        return f"y[c, i, j] = x[c, i - {self.rows[0]}, j - {self.columns[0]}], else 0"
+        moved = shift_formula([-start for start in self._starts])
+        return f"y{shift_formula([0] * len(self.borders))} = x{moved}, else 0"
 
     def sentence(self, shapes: Shapes) -> str:
         """Return both sizes, and what padding is for."""
-        (height, width), (taller, wider) = shapes.input[:2], shapes.output[:2]
+        before, after = shapes.size_text()
         return (
-            f"Adds zeros around each channel ({height}x{width} becomes {taller}x{wider}), so that"
+            f"Adds zeros around each channel ({before} becomes {after}), so that"
             " the next layer can look at the border."
         )
 
     def equation(self, at: UnitInputs) -> Equation:
         """Return the value and its position in the input, or 0 in the padding."""
-        row, column = at.unit[0] - self.rows[0], at.unit[1] - self.columns[0]
-        if 0 <= row < at.x.shape[0] and 0 <= column < at.x.shape[1]:
-            value = float(at.x[row, column, at.channel])
-            text = f"{number(value)} = {number(value)}, from row {row}, column {column}"
-            return Equation(text, {"x": value, "place": [row, column], "padding": False}, value)
+        place = [there - start for there, start in zip(at.unit, self._starts, strict=False)]
+        if all(0 <= there < size for there, size in zip(place, at.x.shape, strict=False)):
+            value = float(at.x[(*place, at.channel)])
+            text = f"{number(value)} = {number(value)}, from {place_text(place)}"
+            return Equation(text, {"x": value, "place": place, "padding": False}, value)
         return Equation("0 = 0, padding", {"x": 0.0, "place": None, "padding": True}, 0.0)
 
     def multiply_adds(self, shapes: Shapes) -> int:
@@ -62,7 +67,8 @@ class Pad(Operation):
 
     def footprint(self, shapes: Shapes) -> Footprint:
         """Return that a unit reads the position before the shift."""
-        return Patch(start=(-self.rows[0], -self.columns[0]))
+        starts = [*self._starts, 0]
+        return Patch(start=(-starts[0], -starts[1]), channel_shift=0)
 
     @property
     def keeps_channels(self) -> bool:
@@ -75,9 +81,29 @@ class Pad(Operation):
         return False
 
 
-def _zero_padding(saved: SavedLayer) -> Operation:
-    rows, columns = pairs(saved.config["padding"])
-    return Pad(rows, columns)
+def shift_formula(shifts: Sequence[int]) -> str:
+    """Return the index of a moved value in a formula, such as `[c, i + 3, j - 1]`.
+
+    Args:
+        shifts: What is added to the index of each axis; zeros for the index itself.
+    """
+    places = []
+    for name, shift in zip("ij", shifts, strict=False):
+        sign = "-" if shift < 0 else "+"
+        places.append(f"{name} {sign} {abs(shift)}" if any(shifts) else name)
+    return f"[c, {', '.join(places)}]"
 
 
-KINDS = {"ZeroPadding2D": LayerKind(_zero_padding, no_weights)}
+def place_text(place: Sequence[int]) -> str:
+    """Return a position in words, such as `row 3, column 5`."""
+    return ", ".join(f"{name} {at}" for name, at in zip(("row", "column"), place, strict=False))
+
+
+def _zero_padding(axes: int) -> LayerKind:
+    def build(saved: SavedLayer) -> Operation:
+        return Pad(borders(saved.config["padding"], axes))
+
+    return LayerKind(build, no_weights)
+
+
+KINDS = {"ZeroPadding1D": _zero_padding(1), "ZeroPadding2D": _zero_padding(2)}

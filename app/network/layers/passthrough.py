@@ -80,9 +80,40 @@ def _training_only(effect: str) -> LayerKind:
     return LayerKind(lambda saved: TrainingOnly(effect), no_weights)
 
 
+# Keras's augmentations of images, and what each does in training.
+_AUGMENTATIONS = {
+    "RandomFlip": "mirrors images at random",
+    "RandomRotation": "rotates images at random",
+    "RandomZoom": "enlarges or reduces images at random",
+    "RandomTranslation": "shifts images at random",
+    "RandomShear": "shears images at random",
+    "RandomPerspective": "distorts the perspective of images at random",
+    "RandomElasticTransform": "distorts images at random",
+    "RandomCrop": "cuts random parts out of images",
+    "RandomErasing": "erases a random rectangle of each image",
+    "RandomContrast": "changes the contrast at random",
+    "RandomBrightness": "changes the brightness at random",
+    "RandomGaussianBlur": "blurs images at random",
+    "RandomSharpness": "sharpens images at random",
+    "RandomInvert": "inverts images at random",
+    "RandomPosterization": "reduces the grey levels at random",
+    "RandomHue": "changes colours at random",
+    "RandomSaturation": "changes colours at random",
+    "RandomColorJitter": "changes colours at random",
+    "RandomColorDegeneration": "changes colours at random",
+    "RandomGrayscale": "removes colours at random",
+    "RandAugment": "changes images at random",
+    "AugMix": "mixes randomly changed images",
+    "MixUp": "mixes pairs of images",
+    "CutMix": "pastes parts of images into others",
+}
+
 KINDS = {
     "Identity": LayerKind(_identity, no_weights),
     "Dropout": LayerKind(_dropout, no_weights),
+    **{
+        name: _training_only(f"In training it {effect}.") for name, effect in _AUGMENTATIONS.items()
+    },
     "SpatialDropout1D": _training_only("In training it sets whole channels to 0 at random."),
     "SpatialDropout2D": _training_only("In training it sets whole channels to 0 at random."),
     "AlphaDropout": _training_only("In training it replaces values at random."),

@@ -1,8 +1,9 @@
 """Poolings: the maximum or mean of each window, or of each whole channel.
 
-Arrays are `[N, H, W, C]`.
+Arrays are `[N, H, W, C]` or `[N, T, C]`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,6 +13,7 @@ import numpy as np
 from app.network.equation import MAX_TERMS, Equation, UnitInputs, number
 from app.network.functions import Array
 from app.network.geometry import Everything, Footprint
+from app.network.layers.padding import place_text
 from app.network.operation import LayerKind, Operation, SavedLayer, Shapes, no_weights
 from app.network.window import Window
 
@@ -34,12 +36,12 @@ class Pooling(Operation):
         if self.reduction == "average":
             padded = self.window.padded(x)
             total = np.zeros((len(x), *size), x.dtype)
-            for _, _, at in self.window.taps(x.shape[1:]):
+            for _, at in self.window.taps(x.shape[1:]):
                 total += padded[at]
             return np.asarray(total / self._counts(x))
         padded = self.window.padded(x, -np.inf)
         largest = np.full((len(x), *size), -np.inf, x.dtype)
-        for _, _, at in self.window.taps(x.shape[1:]):
+        for _, at in self.window.taps(x.shape[1:]):
             np.maximum(largest, padded[at], out=largest)
         return largest
 
@@ -50,47 +52,45 @@ class Pooling(Operation):
         total = np.zeros_like(padded)
         if self.reduction == "average":
             share = grad / self._counts(x)
-            for _, _, at in self.window.taps(x.shape[1:]):
+            for _, at in self.window.taps(x.shape[1:]):
                 total[at] += share
         else:
             unclaimed = np.ones(output.shape, bool)
-            for _, _, at in self.window.taps(x.shape[1:]):
+            for _, at in self.window.taps(x.shape[1:]):
                 selected = unclaimed & (padded[at] == output)
                 total[at] += np.where(selected, grad, 0)
                 unclaimed &= ~selected
         return [self.window.unpadded(total, x.shape[1:])]
 
     def _counts(self, x: Array) -> Array:
-        """Return how many values of the input each window covers, `[1, H', W', 1]`."""
-        ones = self.window.padded(np.ones((1, *x.shape[1:3], 1), x.dtype))
+        """Return how many values of the input each window covers, `[1, *positions, 1]`."""
+        ones = self.window.padded(np.ones((1, *x.shape[1:-1], 1), x.dtype))
         counts = np.zeros((1, *self.window.output_size(x.shape[1:]), 1), x.dtype)
-        for _, _, at in self.window.taps(x.shape[1:]):
+        for _, at in self.window.taps(x.shape[1:]):
             counts += ones[at]
         return counts
 
     @property
     def formula(self) -> str:
         """Return the reduction over a window."""
-        height, width = self.window.size
         return (
-            f"y[c, i, j] = {_SYMBOLS[self.reduction]} of {self.window.formula('c')}"
-            f" over a < {height}, b < {width}"
+            f"y[c, {self.window.output_names}] = {_SYMBOLS[self.reduction]} of"
+            f" {self.window.formula('c')} over {self.window.tap_ranges}"
         )
 
     def sentence(self, shapes: Shapes) -> str:
         """Return what is kept, and both sizes."""
-        height, width = self.window.size
-        (rows, columns), (fewer_rows, fewer_columns) = shapes.input[:2], shapes.output[:2]
+        before, after = shapes.size_text()
         return (
-            f"Keeps {_WORDS[self.reduction]} of each {height}x{width} window of a channel:"
-            f" {rows}x{columns} becomes {fewer_rows}x{fewer_columns}."
+            f"Keeps {_WORDS[self.reduction]} of each {self.window.size_text} window of a channel:"
+            f" {before} becomes {after}."
         )
 
     def equation(self, at: UnitInputs) -> Equation:
         """Return the reduction with the values of the unit's window."""
-        taps = self.window.taps_inside(at.x.shape, at.unit[0], at.unit[1])
-        values = np.array([at.x[row, column, at.channel] for _, _, row, column in taps])
-        places = [[row, column] for _, _, row, column in taps]
+        reads = [read for _, read in self.window.taps_inside(at.x.shape, at.unit[:-1])]
+        values = np.array([at.x[(*read, at.channel)] for read in reads])
+        places = [list(read) for read in reads]
         operands: dict[str, Any] = {"values": values, "places": places}
         value = float(values.max() if self.reduction == "max" else values.mean())
         if self.reduction == "max":
@@ -106,7 +106,7 @@ class Pooling(Operation):
 
     def footprint(self, shapes: Shapes) -> Footprint:
         """Return the window."""
-        return self.window.footprint(shapes.input)
+        return self.window.footprint(shapes.input, channel_shift=0)
 
     @property
     def keeps_channels(self) -> bool:
@@ -133,22 +133,24 @@ class GlobalPooling(Operation):
 
     def forward(self, inputs: Sequence[Array]) -> Array:
         """Return `[N, C]`, or `[N, 1, 1, C]`."""
+        (x,) = inputs
         reduce = np.max if self.reduction == "max" else np.mean
-        return np.asarray(reduce(inputs[0], axis=(1, 2), keepdims=self.keepdims))
+        return np.asarray(reduce(x, axis=_positions(x), keepdims=self.keepdims))
 
     def backward(self, inputs: Sequence[Array], output: Array, grad: Array) -> list[Array]:
         """Return the gradient of the input; equal maxima share it, as in TensorFlow."""
         (x,) = inputs
-        grad = grad.reshape(len(x), 1, 1, -1)
+        kept = (len(x), *[1] * len(_positions(x)), x.shape[-1])
+        grad = grad.reshape(kept)
         if self.reduction == "average":
-            return [np.broadcast_to(grad / (x.shape[1] * x.shape[2]), x.shape)]
-        selected = (x == output.reshape(len(x), 1, 1, -1)).astype(x.dtype)
-        return [selected * grad / selected.sum(axis=(1, 2), keepdims=True)]
+            return [np.broadcast_to(grad / math.prod(x.shape[1:-1]), x.shape)]
+        selected = (x == output.reshape(kept)).astype(x.dtype)
+        return [selected * grad / selected.sum(axis=_positions(x), keepdims=True)]
 
     @property
     def formula(self) -> str:
         """Return the reduction over a channel."""
-        return f"y[c] = {_SYMBOLS[self.reduction]} of x[c, i, j] over all i, j"
+        return f"y[c] = {_SYMBOLS[self.reduction]} of x[c, i, j] over all positions (i, j)"
 
     def sentence(self, shapes: Shapes) -> str:
         """Return what is kept."""
@@ -166,9 +168,9 @@ class GlobalPooling(Operation):
             )
             return Equation(text, operands, value)
         value = float(values.max())
-        row, column = (int(i) for i in np.unravel_index(int(values.argmax()), values.shape))
-        text = f"{number(value)} = max of {values.size} values, at row {row}, column {column}"
-        return Equation(text, {**operands, "winner": [row, column]}, value)
+        winner = [int(i) for i in np.unravel_index(int(values.argmax()), values.shape)]
+        text = f"{number(value)} = max of {values.size} values, at {place_text(winner)}"
+        return Equation(text, {**operands, "winner": winner}, value)
 
     def multiply_adds(self, shapes: Shapes) -> int:
         """Return 0: there are no weights."""
@@ -189,9 +191,15 @@ class GlobalPooling(Operation):
         return True
 
 
-def _pooling(reduction: Reduction) -> LayerKind:
+def _positions(x: Array) -> tuple[int, ...]:
+    """Return the axes between the batch and the channels."""
+    return tuple(range(1, x.ndim - 1))
+
+
+def _pooling(reduction: Reduction, axes: int) -> LayerKind:
     def build(saved: SavedLayer) -> Operation:
-        return Pooling(Window.from_keras(saved.config, saved.config["pool_size"]), reduction)
+        window = Window.from_keras(saved.config, saved.config["pool_size"], axes)
+        return Pooling(window, reduction)
 
     return LayerKind(build, no_weights)
 
@@ -204,8 +212,12 @@ def _global_pooling(reduction: Reduction) -> LayerKind:
 
 
 KINDS = {
-    "MaxPooling2D": _pooling("max"),
-    "AveragePooling2D": _pooling("average"),
+    "MaxPooling1D": _pooling("max", 1),
+    "MaxPooling2D": _pooling("max", 2),
+    "AveragePooling1D": _pooling("average", 1),
+    "AveragePooling2D": _pooling("average", 2),
+    "GlobalMaxPooling1D": _global_pooling("max"),
     "GlobalMaxPooling2D": _global_pooling("max"),
+    "GlobalAveragePooling1D": _global_pooling("average"),
     "GlobalAveragePooling2D": _global_pooling("average"),
 }

@@ -8,20 +8,34 @@ import numpy as np
 from app.network.equation import MAX_TERMS, Equation, UnitInputs, number
 from app.network.functions import Array, softmax
 from app.network.geometry import SAME_POSITION, Everything, Footprint
-from app.network.operation import LayerKind, Operation, SavedLayer, Shapes, no_weights
+from app.network.operation import (
+    LayerKind,
+    Operation,
+    SavedLayer,
+    Shapes,
+    Unsupported,
+    no_weights,
+    unsupported,
+)
 
 
 @dataclass(frozen=True)
 class Softmax(Operation):
-    """Each value's share of the sum of exponentials along the last axis."""
+    """Each value's share of the sum of exponentials along an axis.
+
+    Attributes:
+        axis: The axis, counted from the last: -1 for the channels.
+    """
+
+    axis: int = -1
 
     def forward(self, inputs: Sequence[Array]) -> Array:
-        """Return the shares, which sum to 1 along the last axis."""
-        return softmax(inputs[0])
+        """Return the shares, which sum to 1 along the axis."""
+        return softmax(inputs[0], self.axis)
 
     def backward(self, inputs: Sequence[Array], output: Array, grad: Array) -> list[Array]:
         """Return the gradient of the input."""
-        inner = (grad * output).sum(axis=-1, keepdims=True)
+        inner = (grad * output).sum(axis=self.axis, keepdims=True)
         return [np.asarray(output * (grad - inner))]
 
     @property
@@ -31,18 +45,29 @@ class Softmax(Operation):
 
     def sentence(self, shapes: Shapes) -> str:
         """Return what softmax does."""
-        return f"Turns {shapes.channels} numbers into shares that sum to 1: the probabilities."
+        numbers = shapes.output[self.axis]
+        if len(shapes.output) == 1:
+            return f"Turns {numbers} numbers into shares that sum to 1: the probabilities."
+        return f"Turns each {numbers} numbers along one axis into shares that sum to 1."
 
     def equation(self, at: UnitInputs) -> Equation:
         """Return the unit's exponential over the sum of all; `exp(max)` is divided out."""
-        row = at.x[at.unit[:-1]]
+        index: list[int | slice] = list(at.unit)
+        index[self.axis] = slice(None)
+        row, place = at.x[tuple(index)], at.unit[self.axis]
         raised = np.exp(row - row.max())
         total = float(raised.sum())
-        value = float(raised[at.channel] / total)
+        value = float(raised[place] / total)
         terms = [f"exp({number(x)})" for x in row[:MAX_TERMS]]
         denominator = " + ".join(terms) + (" + ..." if row.size > MAX_TERMS else "")
-        text = f"{number(value)} = exp({number(row[at.channel])}) / ({denominator})"
-        operands = {"x": row, "exponentials": raised, "subtracted": float(row.max()), "sum": total}
+        text = f"{number(value)} = exp({number(row[place])}) / ({denominator})"
+        operands = {
+            "x": row,
+            "at": place,
+            "exponentials": raised,
+            "subtracted": float(row.max()),
+            "sum": total,
+        }
         return Equation(text, operands, value)
 
     def multiply_adds(self, shapes: Shapes) -> int:
@@ -50,8 +75,8 @@ class Softmax(Operation):
         return 0
 
     def footprint(self, shapes: Shapes) -> Footprint:
-        """Return that a unit reads all units along the last axis at its position."""
-        return SAME_POSITION if shapes.spatial else Everything()
+        """Return that a unit reads all units along the axis."""
+        return SAME_POSITION if self.axis == -1 else Everything(keeps_position=True)
 
     @property
     def keeps_channels(self) -> bool:
@@ -69,8 +94,13 @@ class Softmax(Operation):
         return "softmax"
 
 
-def _softmax(saved: SavedLayer) -> Operation | None:
-    return Softmax() if saved.config.get("axis", -1) in (-1, [-1]) else None
+def _softmax(saved: SavedLayer) -> Operation | Unsupported:
+    axes = saved.config.get("axis", -1)
+    axes = [axes] if isinstance(axes, int) else list(axes)
+    if len(axes) != 1:
+        return unsupported("it runs over several axes", saved)
+    axis = int(axes[0])
+    return Softmax(axis if axis < 0 else axis - len(saved.shapes.output) - 1)
 
 
-KINDS = {"Softmax": LayerKind(_softmax, no_weights)}
+KINDS = {"Softmax": LayerKind(_softmax, no_weights, "one axis")}

@@ -9,7 +9,7 @@ from app.inference.model import Model
 from app.inspection.ablation import Ablation
 from app.inspection.activations import InspectedImage
 from app.inspection.attribution import DEFAULT_METHOD, METHODS
-from app.inspection.explanation import Explanation
+from app.inspection.explanation import Explanation, Randomised
 from app.inspection.methods.method import Completeness
 from app.inspection.neighbours import Neighbour, Neighbourhood
 from app.inspection.score import Question
@@ -111,8 +111,8 @@ def _completeness(completeness: Completeness | None) -> CompletenessAnswer | Non
 
 
 def _checks(explanation: Explanation) -> ChecksAnswer | None:
-    deletion, randomised = explanation.deletion, explanation.randomised
-    if deletion is None or randomised is None:
+    deletion = explanation.deletion
+    if deletion is None:
         return None
     return ChecksAnswer(
         deletion=DeletionAnswer(
@@ -123,11 +123,17 @@ def _checks(explanation: Explanation) -> ChecksAnswer | None:
             area_at_random=deletion.area_at_random,
             better_than_random=deletion.better_than_random,
         ),
-        randomised=RandomisedAnswer(
-            map=rounded_list(randomised.values),
-            similarity=randomised.similarity,
-            similarity_on_ink=randomised.on_ink,
-        ),
+        randomised=_randomised(explanation.randomised),
+    )
+
+
+def _randomised(randomised: Randomised | None) -> RandomisedAnswer | None:
+    if randomised is None:
+        return None
+    return RandomisedAnswer(
+        map=rounded_list(randomised.values),
+        similarity=randomised.similarity,
+        similarity_on_ink=randomised.on_ink,
     )
 
 

@@ -27,6 +27,7 @@ from app.web.responses.json_arrays import rounded_list
 from app.web.responses.layers import input_names, layer_fields, layer_name
 from app.web.responses.predictions import prediction_answer
 from app.web.schemas.inspection import (
+    MAX_LISTED_VALUES,
     BoxOnImage,
     ChannelsAnswer,
     ComparisonAnswer,
@@ -67,12 +68,16 @@ def _layer_activity(layer: Layer, values: Floats, *, sheets: bool, scale: Scale)
         **layer_fields(layer),
         shape=list(layer.shape),
         statistics=_layer_statistics(values),
-        channels=_channel_statistics(statistics(values)) if layer.spatial else None,
-        values=None if layer.spatial else rounded_list(values.reshape(-1)),
+        channels=_channel_statistics(statistics(values)) if layer.positions else None,
+        values=rounded_list(values.reshape(-1)) if _lists_values(layer, values) else None,
         dead=dead(values),
         saturated=saturated(layer, values),
         sheet=sheet_answer(make_sheet(values, scale), layer) if sheets else None,
     )
+
+
+def _lists_values(layer: Layer, values: Floats) -> bool:
+    return not layer.spatial and values.size <= MAX_LISTED_VALUES
 
 
 def _layer_statistics(values: Floats) -> StatisticsAnswer:
@@ -116,7 +121,8 @@ def sheet_answer(sheet: Sheet, layer: Layer) -> SheetAnswer:
 def unit_answer(inspected: InspectedImage, provenance: Provenance) -> UnitAnswer:
     """Build the body of `POST /layers/{layer}/unit`."""
     equation, unit = provenance.equation, provenance.unit
-    y, x = (unit[0], unit[1]) if len(unit) == 3 else (None, None)
+    y = unit[0] if len(unit) > 1 else None
+    x = unit[1] if len(unit) > 2 else None
     return UnitAnswer(
         prediction=prediction_answer(inspected.prediction, inspected.model.bundle),
         layer=layer_name(provenance.layer),

@@ -1,9 +1,11 @@
 """Build the response bodies that describe a model's layers."""
 
+from math import ceil
 from typing import Any
 
 from app.inference.model import Model
 from app.inspection.describe import Description, plain_config
+from app.network.geometry import ReceptiveField
 from app.network.graph import IMAGE
 from app.network.network import Layer, Network
 from app.web.schemas.layers import (
@@ -49,6 +51,13 @@ def layers_answer(model: Model, descriptions: list[Description]) -> LayersAnswer
     )
 
 
+def _field_answer(field: ReceptiveField) -> FieldAnswer:
+    stride, offset = field.places or (None, None)
+    return FieldAnswer(
+        size=(ceil(field.size[0]), ceil(field.size[1])), stride=stride, offset=offset
+    )
+
+
 def _layer_answer(description: Description, network: Network) -> LayerAnswer:
     layer, field = description.layer, description.receptive_field
     return LayerAnswer(
@@ -65,7 +74,7 @@ def _layer_answer(description: Description, network: Network) -> LayerAnswer:
             for name, values in layer.weights.items()
         ],
         multiply_adds=description.multiply_adds,
-        receptive_field=FieldAnswer(size=field.size, stride=field.stride, offset=field.offset),
+        receptive_field=_field_answer(field),
         active_at_inference=description.active_at_inference,
         computable=layer.operation is not None,
         changes_values=description.changes_values,

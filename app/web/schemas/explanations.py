@@ -73,7 +73,9 @@ class ChecksAnswer(ResponseBody):
     """Two checks of whether the map explains the network."""
 
     deletion: DeletionAnswer
-    randomised: RandomisedAnswer
+    randomised: RandomisedAnswer | None = Field(
+        description="Null if the service cannot compute a layer of the network."
+    )
 
 
 class ExplanationAnswer(ResponseBody):

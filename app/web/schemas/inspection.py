@@ -8,6 +8,8 @@ from app.web.schemas.base import ResponseBody
 from app.web.schemas.layers import LayerName
 from app.web.schemas.predictions import PredictionAnswer
 
+MAX_LISTED_VALUES = 1 << 15  # of one layer in `values`; JSON of them takes about 0.3 MB
+
 
 class StatisticsAnswer(ResponseBody):
     """Statistics of all values of a layer."""
@@ -28,7 +30,9 @@ class ChannelsAnswer(ResponseBody):
     mean: list[float] = Field(description="Mean.")
     std: list[float] = Field(description="Standard deviation.")
     zeros: list[float] = Field(description="Share of values that are exactly 0.")
-    argmax: list[tuple[int, int]] = Field(description="Row and column of the largest value.")
+    argmax: list[tuple[int, int]] = Field(
+        description="Row and column of the largest value; column 0 in an output `[rows, channels]`."
+    )
 
 
 class SheetAnswer(ResponseBody):
@@ -36,8 +40,8 @@ class SheetAnswer(ResponseBody):
 
     Tile `c` is in row `c // columns` and column `c % columns`. Its top left pixel is at
     `row * (tile[0] + gap)`, `column * (tile[1] + gap)`. A unit's value is about
-    `vmin + pixel / 255 * (vmax - vmin)`. A layer without rows and columns is one tile that shows
-    its units row by row.
+    `vmin + pixel / 255 * (vmax - vmin)`. An output `[rows, channels]` is one tile with a column for
+    each channel. A layer without rows and columns is one tile that shows its units row by row.
     """
 
     png: str = Field(description="Grey PNG as base64.")
@@ -56,11 +60,14 @@ class SheetAnswer(ResponseBody):
 class LayerActivity(LayerName):
     """A layer's output for the image."""
 
-    shape: list[int] = Field(description="Rows, columns and channels, or units.")
+    shape: list[int] = Field(description="Rows, columns and channels; rows and channels; or units.")
     statistics: StatisticsAnswer
-    channels: ChannelsAnswer | None = Field(description="Null for layers without rows and columns.")
+    channels: ChannelsAnswer | None = Field(description="Null for layers without rows.")
     values: list[float] | None = Field(
-        description="Every unit, for layers without rows and columns; else null."
+        description=(
+            "Every value, row by row, of a layer without columns that has at most"
+            f" {MAX_LISTED_VALUES}; else null."
+        )
     )
     dead: list[int] = Field(description="Channels, or units, whose values are all 0.")
     saturated: list[int] = Field(
@@ -111,8 +118,8 @@ class UnitAddress(ResponseBody):
     """The position of a unit in a layer's output."""
 
     channel: int = Field(description="Channel, or the unit of a layer without rows and columns.")
-    y: int | None = Field(description="Row; null in a layer without rows and columns.")
-    x: int | None = Field(description="Column; null in a layer without rows and columns.")
+    y: int | None = Field(description="Row; null in a layer without rows.")
+    x: int | None = Field(description="Column; null in a layer without columns.")
 
 
 class PlaceAnswer(LayerName):

@@ -16,10 +16,15 @@ class FieldAnswer(ResponseBody):
 
     size: tuple[int, int] = Field(description="Rows and columns of the image that a unit sees.")
     stride: tuple[int, int] | None = Field(
-        description="Distance between neighbouring units' fields; null if units have no position."
+        description=(
+            "Distance between neighbouring units' fields; null if units have no position, see the"
+            " whole image, or lie between pixels."
+        )
     )
     offset: tuple[int, int] | None = Field(
-        description="First row and column that unit (0, 0) sees; negative in the padding."
+        description=(
+            "First row and column that unit (0, 0) sees; negative in the padding, null as `stride`."
+        )
     )
 
 
