@@ -30,7 +30,8 @@ export function openChannel(layer, channel, container, onClose, onMove) {
 class Panel {
   constructor(layer, channel, container, onClose, onMove) {
     Object.assign(this, { layer, channel, container, onClose, onMove });
-    this.spatial = layer.output_shape.length === 3;
+    this.rows = layer.output_shape.length === 2; // rows and channels: a map of one column
+    this.spatial = layer.output_shape.length === 3 || this.rows;
     this.title = h("h4", { tabindex: "-1" });
     this.facts = h("p.notes");
     this.kernel = h("div.kernel");
@@ -73,7 +74,7 @@ class Panel {
     try {
       const values = readNpy(await sendForBytes(`layers/${this.layer.name}/activations`, { format: "npy" }));
       if (this.isClosed) return;
-      this.values = values;
+      this.values = this.rows ? { ...values, shape: [values.shape[0], 1, values.shape[1]] } : values;
       this.#show(isOpening);
       this.element.hidden = false;
       if (isOpening) (this.spatial ? this.map : this.title).focus();
@@ -102,7 +103,7 @@ class Panel {
     this.plane = Float32Array.from({ length: height * width }, (_, at) => this.values.data[at * channels + this.channel]);
     const [low, high] = extent(this.plane);
     const strongest = this.plane.indexOf(high);
-    const whereStrongest = position(Math.floor(strongest / width), strongest % width);
+    const whereStrongest = this.#position(strongest);
     fill(this.facts, low === high
       ? `Every value is ${number(low)}: this channel does not respond to this digit.`
       : `The values go from ${number(low)} to ${number(high)}; the largest is in ${whereStrongest}. Choose a pixel to see how its value is calculated.`);
@@ -127,13 +128,17 @@ class Panel {
     const [, width] = this.values.shape;
     this.map.select(at);
     if (isSpoken) announce(this.#describe(at));
-    this.trace.start(this.layer.name, { channel: this.channel, y: Math.floor(at / width), x: at % width });
+    this.trace.start(this.layer.name, { channel: this.channel, y: Math.floor(at / width), x: this.rows ? null : at % width });
+  }
+
+  #position(at) {
+    const [, width] = this.values.shape;
+    return this.rows ? `row ${at}` : position(Math.floor(at / width), at % width);
   }
 
   #describe(at) {
     if (!this.plane) return "";
-    const [, width] = this.values.shape;
-    return `${position(Math.floor(at / width), at % width)}: ${number(this.plane[at])}`;
+    return `${this.#position(at)}: ${number(this.plane[at])}`;
   }
 
   #table() {
@@ -164,7 +169,8 @@ async function kernelOf(name) {
 }
 
 /** Return the elements that show the kernel of one output channel. */
-function drawKernel({ shape: [rows, columns, inputs, outputs], data }, channel) {
+function drawKernel({ shape, data }, channel) {
+  const [rows, columns, inputs, outputs] = shape.length === 3 ? [shape[0], 1, ...shape.slice(1)] : shape;
   const weight = (y, x, input) => data[((y * columns + x) * inputs + input) * outputs + channel];
   const all = Float32Array.from({ length: rows * columns * inputs }, (_, at) => weight(Math.floor(at / columns) % rows, at % columns, Math.floor(at / (rows * columns))));
   const [low, high] = extent(all);

@@ -112,13 +112,23 @@ function renderExplanation(answer, map) {
 
 const mapTable = (caption, rows) => disclosure(`Table: ${caption.toLowerCase()}`, () => table(caption, ["row", ...Array(28).keys()], rows.map((row, y) => [y, ...row.map((value) => number(value, 2))])));
 
-/** Return the elements that show both checks of a map. */
-function renderChecks({ checks: { deletion, randomised }, completeness, target, contrast }, limit) {
+/** Return the elements that show the map of the network with shuffled weights, next to which the map is judged. */
+function renderRandomised(randomised, limit) {
   const shuffled = h("canvas", { role: "img", aria: { label: "The map of the network with shuffled weights" } });
   const flat = randomised.map.flat();
   const largest = Math.max(...flat.map(Math.abs)) || limit;
   paintValues(shuffled, flat, 28, { map: "diverging", low: -largest, high: largest });
   const similarity = randomised.similarity_on_ink ?? randomised.similarity;
+  return [
+    h("figure.pixels", shuffled, h("figcaption", "The same method on shuffled weights")),
+    mapTable("The map on shuffled weights", randomised.map),
+    h("p", similarity === null ? "One of the maps has the same value everywhere, so they cannot be compared."
+      : `Rank correlation of the two maps on the ink: ${number(similarity, 2)} (1: the same, 0: unrelated). ${Math.abs(similarity) > 0.5 ? "This is high: the map shows the drawing rather than what the network has learned." : "This is low, as it should be: the map shows what the network has learned."}`),
+  ];
+}
+
+/** Return the elements that show both checks of a map. */
+function renderChecks({ checks: { deletion, randomised }, completeness, target, contrast }, limit) {
   return h("section.honesty", { aria: { label: "Checks of the map" } },
     h("h3", "Can you trust this map?"),
     h("div.columns",
@@ -131,10 +141,7 @@ function renderChecks({ checks: { deletion, randomised }, completeness, target, 
           ? `The score falls faster in the map's order than in random order (mean ${number(deletion.area_by_map, 3)} against ${number(deletion.area_at_random, 3)}): the map marks pixels that matter.`
           : `The score does not fall faster in the map's order than in random order (mean ${number(deletion.area_by_map, 3)} against ${number(deletion.area_at_random, 3)}): do not trust this map.`)),
       h("div", h("h4", "Check 2: shuffle the network's weights"),
-        h("figure.pixels", shuffled, h("figcaption", "The same method on shuffled weights")),
-        mapTable("The map on shuffled weights", randomised.map),
-        h("p", similarity === null ? "One of the maps has the same value everywhere, so they cannot be compared."
-          : `Rank correlation of the two maps on the ink: ${number(similarity, 2)} (1: the same, 0: unrelated). ${Math.abs(similarity) > 0.5 ? "This is high: the map shows the drawing rather than what the network has learned." : "This is low, as it should be: the map shows what the network has learned."}`))),
+        randomised ? renderRandomised(randomised, limit) : h("p", "The service cannot compute a layer of this network itself, so it cannot run it with other weights."))),
     completeness ? h("p.notes", `The map adds up to ${number(completeness.map_sum)}; it should add up to ${number(completeness.difference)}, the change of the score. Error: ${number(completeness.error, 2)}.`) : null);
 }
 

@@ -67,22 +67,23 @@ class Card {
   constructor(layer) {
     this.layer = layer;
     this.spatial = layer.output_shape.length === 3;
+    this.rows = layer.output_shape.length === 2; // rows and channels, but no columns
     this.units = layer.output_shape.at(-1);
     this.panel = h("div.panel-place");
     this.badges = h("p.facts");
     this.table = h("div");
-    const noun = this.spatial ? "channels" : "units";
+    const noun = this.spatial || this.rows ? "channels" : "units";
     this.grid = new Grid({
       label: `${layer.name}: ${this.units} ${this.units === 1 ? noun.slice(0, -1) : noun}`,
       gap: this.spatial ? 1 : 0,
       describe: (at) => this.#describe(at),
-      open: layer.computable ? (at) => this.open(at) : null,
+      open: layer.computable ? (at) => this.open(at % this.units) : null,
     });
     const heatmap = this.grid.element;
-    this.holder = !layer.changes_values || layer.output_shape.length === 2
+    this.holder = !layer.changes_values
       ? h("details.handed-on", h("summary", "Show the values"), heatmap) : heatmap;
     this.holder.addEventListener("toggle", () => this.paint(maxSheetWidth()));
-    this.fewUnits = !this.spatial && this.units <= 20;
+    this.fewUnits = layer.output_shape.length === 1 && this.units <= 20;
     this.element = h("article.card", { id: `layer-${layer.name}`, tabindex: "-1", aria: { labelledby: `title-${layer.index}` }, data: { type: layer.type } },
       h("header", h("h3", { id: `title-${layer.index}` }, h("span.nth", layer.index), " ", layer.name), h("span.kind", layer.type)),
       h("p", layer.description),
@@ -101,8 +102,8 @@ class Card {
     const constants = this.#constantChannels().filter(Boolean).length;
     const dead = activity.dead.length;
     fill(this.badges,
-      dead ? h("span.tag", `${dead} of ${this.units} ${this.spatial ? "channels" : "units"} silent (all 0)`) : null,
-      constants > dead && this.spatial ? h("span.tag", `${constants - dead} constant (one value everywhere)`) : null,
+      dead ? h("span.tag", `${dead} of ${this.units} ${this.spatial || this.rows ? "channels" : "units"} silent (all 0)`) : null,
+      constants > dead ? h("span.tag", `${constants - dead} constant (one value everywhere)`) : null,
       activity.saturated.length ? h("span.tag", `${activity.saturated.length} saturated (nearly all values at a limit)`) : null,
       h("span.tag.plain", `values from ${number(activity.statistics.min)} to ${number(activity.statistics.max)}; ${percent(activity.statistics.zeros)} are 0`));
     if (this.fewUnits) fill(this.table, this.#unitTable());
@@ -114,7 +115,8 @@ class Card {
   paint(maxWidth) {
     if (!this.activity || this.fewUnits || this.holder.open === false) return;
     if (this.spatial) this.#paintSheet(maxWidth);
-    else this.#paintUnits(maxWidth);
+    else if (this.activity.values) this.#paintUnits(maxWidth);
+    else fill(this.grid.legend, h("p.notes", "Too many values to draw; the downloads hold them."));
     this.grid.refresh();
   }
 
@@ -135,11 +137,11 @@ class Card {
 
   #paintUnits(maxWidth) {
     const { values } = this.activity;
-    const columns = values.length >= 1024 ? 64 : 32;
+    const columns = this.rows ? this.units : values.length >= 1024 ? 64 : 32;
     const scale = scaleOf(...extent(values));
     paintValues(this.grid.canvas, values, columns, scale);
     this.grid.setLayout(values.length, columns);
-    this.grid.setWidth(Math.min(maxWidth, columns * (columns === 64 ? 9 : 14)));
+    this.grid.setWidth(Math.min(maxWidth, columns * (columns >= 64 ? 9 : 14)));
     fill(this.grid.legend, legend(scale));
   }
 
@@ -152,6 +154,7 @@ class Card {
   #describe(at) {
     if (!this.activity) return `${at}`;
     const { channels, values } = this.activity;
+    if (this.rows) return `Row ${Math.floor(at / this.units)}, channel ${at % this.units}: ${number(values[at])}`;
     if (values) return `Unit ${at}: ${number(values[at])}`;
     const [low, high] = [channels.min[at], channels.max[at]];
     return low === high ? `Channel ${at}: constant ${number(low)}` : `Channel ${at}: ${number(low)} to ${number(high)}, mean ${number(channels.mean[at])}`;
@@ -160,7 +163,8 @@ class Card {
   #table() {
     if (!this.activity) return h("p", "No digit has been read yet.");
     const { channels, values } = this.activity;
-    if (values) return table(`${this.layer.name}: every unit`, ["unit", "value"], values.map((value, at) => [at, number(value)]));
+    if (!channels && !values) return h("p", "Too many values for a table; the downloads hold them.");
+    if (!channels) return table(`${this.layer.name}: every unit`, ["unit", "value"], values.map((value, at) => [at, number(value)]));
     return table(`${this.layer.name}: every channel`, ["channel", "smallest", "largest", "mean", "standard deviation", "zeros"],
       channels.min.map((low, at) => [at, number(low), number(channels.max[at]), number(channels.mean[at]), number(channels.std[at]), percent(channels.zeros[at])]));
   }

@@ -70,6 +70,9 @@ export class UnitTrace {
   }
 }
 
+/** Return a unit's position in words: a layer over rows alone has no columns. */
+const placeOf = ({ y, x }) => (x === null ? `row ${y}` : position(y, x));
+
 /** Return whether a unit has a single input number. */
 const isOneToOne = ({ operands }) => typeof operands.x === "number";
 
@@ -85,39 +88,41 @@ function strongestInput({ operands, inputs, unit, layer, channel_sums: sums }) {
     });
     return strongest.product === 0 ? null : to(inputUnit(operands, strongest));
   }
-  if (operands.largest) return operands.largest[0] && operands.largest[0].product ? to({ channel: operands.largest[0].input }) : null;
+  if (operands.largest) return operands.largest[0] && operands.largest[0].product ? to({ channel: operands.largest[0].input, y, x }) : null;
   if (operands.padding) return null;
-  if (operands.place) return to({ channel, y: operands.place[0], x: operands.place[1] });
-  if (operands.winner) return to({ channel, y: operands.winner[0], x: operands.winner[1] });
-  if (operands.source) {
-    const { source } = operands;
-    return source.length === 3 ? to({ channel: source[2], y: source[0], x: source[1] }) : to({ channel: source.at(-1) });
-  }
-  if (operands.exponentials) return to({ channel });
-  if (Number.isInteger(operands.input)) return to({ channel: operands.channel, y, x }, inputs[operands.input]);
+  if (operands.place) return to(unitAt([...operands.place, channel]));
+  if (operands.winner) return to(unitAt([...operands.winner, channel]));
+  if (operands.source) return to(unitAt(operands.source));
+  if (operands.exponentials) return to({ channel, y, x });
+  if (Number.isInteger(operands.input)) return to(unitAt(operands.index), inputs[operands.input]);
   if (operands.values && inputs.length > 1) {
     const values = operands.values.map(Math.abs);
     return to({ channel, y, x }, inputs[values.indexOf(Math.max(...values))]);
   }
   if (operands.places) {
     const values = operands.values.map(Math.abs);
-    const [row, column] = operands.places[values.indexOf(Math.max(...values))];
-    return to({ channel, y: row, x: column });
+    return to(unitAt([...operands.places[values.indexOf(Math.max(...values))], channel]));
   }
   return layer && "x" in operands ? to({ channel, y, x }) : null;
 }
 
+/** Return the unit with an index of one, two or three numbers, the channel last. */
+const unitAt = (index) => ({ channel: index.at(-1), y: index.length > 1 ? index[0] : null, x: index.length > 2 ? index[1] : null });
+
+/** Return an array of a kernel as rows, columns and channels: one over rows alone gets one column. */
+const asPlanes = (array) => (Array.isArray(array[0][0]) ? array : array.map((cell) => [cell]));
+
 function forEachProduct({ products }, visit) {
-  products.forEach((row, dy) => row.forEach((cell, dx) => cell.forEach((product, input) => visit(product, dy, dx, input))));
+  asPlanes(products).forEach((row, dy) => row.forEach((cell, dx) => cell.forEach((product, input) => visit(product, dy, dx, input))));
 }
 
 /** Return the input unit that a kernel's weight is multiplied by. */
-const inputUnit = ({ corner, input_channels: [from] }, { dy, dx, input }) => ({ channel: from + input, y: corner[0] + dy, x: corner[1] + dx });
+const inputUnit = ({ corner, input_channels: [from] }, { dy, dx, input }) => unitAt([...corner.map((start, axis) => start + [dy, dx][axis]), from + input]);
 
 /** Return the elements of one step: the unit, its calculation, and a button to its strongest input. */
 function renderStep(result, go) {
   const { layer, unit } = result;
-  const where = unit.y === null ? `unit ${unit.channel}` : `channel ${unit.channel}, ${position(unit.y, unit.x)}`;
+  const where = unit.y === null ? `unit ${unit.channel}` : `channel ${unit.channel}, ${placeOf(unit)}`;
   const to = strongestInput(result);
   const isPixel = to?.layer === "image";
   return [
@@ -165,7 +170,7 @@ function convolution(result, go) {
 
 /** Show input, kernel and products of one input channel. */
 function product({ patch, kernel, products, input_channels: [from] }, input, choose, sums) {
-  const plane = (array) => array.map((row) => row.map((cell) => cell[input]));
+  const plane = (array) => asPlanes(array).map((row) => row.map((cell) => cell[input]));
   const [values, weights, results] = [patch, kernel, products].map(plane);
   const scale = (rows) => { const [low, high] = extent(rows.flat()); const limit = Math.max(-low, high) || 1; return scaleOf(low < 0 ? -limit : 0, limit); };
   const symmetric = (rows) => { const limit = Math.max(...rows.flat().map(Math.abs)) || 1; return { map: "diverging", low: -limit, high: limit }; };
@@ -177,10 +182,10 @@ function product({ patch, kernel, products, input_channels: [from] }, input, cho
 }
 
 /** Show the largest products of a dense unit. */
-function dense({ operands, bias, inputs, reconstructed, pre_activation: weightedSum }, go) {
+function dense({ operands, bias, inputs, unit, reconstructed, pre_activation: weightedSum }, go) {
   const listed = operands.largest;
   const rest = (weightedSum ?? reconstructed) - (bias ?? 0) - listed.reduce((sum, term) => sum + term.product, 0);
-  const button = (input) => h("button.link", { type: "button", on: { click: () => go({ layer: inputs[0], unit: { channel: input } }) } }, `${input}`);
+  const button = (input) => h("button.link", { type: "button", on: { click: () => go({ layer: inputs[0], unit: { ...unit, channel: input } }) } }, `${input}`);
   const rows = [...listed.map(({ input, x, weight, product: value }) => [button(input), number(x), number(weight), number(value)]),
     [`other ${operands.x.length - listed.length}`, "", "", number(rest)], ...(bias === null ? [] : [["bias", "", "", number(bias)]]),
     ["sum", "", "", number(weightedSum ?? reconstructed, 6)]];
@@ -188,19 +193,19 @@ function dense({ operands, bias, inputs, reconstructed, pre_activation: weighted
 }
 
 /** Show the fraction that gives a probability. */
-function softmax({ operands, unit, reconstructed }) {
+function softmax({ operands, reconstructed }) {
   const exponentials = operands.x.map(Math.exp);
   const sum = exponentials.reduce((a, b) => a + b, 0);
-  return [h("p.equation", `exp(${number(operands.x[unit.channel])}) / (${operands.x.map((x) => `exp${operand(x).startsWith("(") ? operand(x) : `(${operand(x)})`}`).join(" + ")})`),
-    h("p.equation", `= ${number(exponentials[unit.channel])} / ${number(sum)} = ${number(reconstructed, 6)}`)];
+  return [h("p.equation", `exp(${number(operands.x[operands.at])}) / (${operands.x.map((x) => `exp${operand(x).startsWith("(") ? operand(x) : `(${operand(x)})`}`).join(" + ")})`),
+    h("p.equation", `= ${number(exponentials[operands.at])} / ${number(sum)} = ${number(reconstructed, 6)}`)];
 }
 
 /** Show the values of a pooling window, or of merged inputs at one position. */
-function pooling({ operands, inputs, unit }, go) {
+function pooling({ operands, inputs, unit, equation }, go) {
   const { values, places, winner } = operands;
   return [h("div.sums", values.map((value, at) => {
-    const [y, x] = places[at];
-    const isWinner = winner && winner[0] === y && winner[1] === x;
-    return h(isWinner ? "button.won" : "button", { type: "button", on: { click: () => go({ layer: inputs[0], unit: { channel: unit.channel, y, x } }) } }, h("small", `${y}, ${x}`), number(value));
-  })), h("p.equation", winner ? `The largest of ${values.length} values is ${number(Math.max(...values))}, in ${position(...winner)}.` : `The mean of ${values.length} values.`)];
+    const isWinner = winner && places[at].every((index, axis) => index === winner[axis]);
+    const to = { layer: inputs[0], unit: unitAt([...places[at], unit.channel]) };
+    return h(isWinner ? "button.won" : "button", { type: "button", on: { click: () => go(to) } }, h("small", places[at].join(", ")), number(value));
+  })), h("p.equation", winner ? `The largest of ${values.length} values is ${number(Math.max(...values))}, in ${placeOf(unitAt([...winner, 0]))}.` : equation)];
 }
