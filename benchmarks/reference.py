@@ -1,14 +1,20 @@
-"""Writes docs/settings.md and docs/metrics.md from the code; a test compares them.
+"""Writes docs/settings.md, docs/metrics.md and docs/layers.md from the code; a test compares them.
 
 python -m benchmarks.reference
 """
 
+from collections.abc import Iterable
 from pathlib import Path
+from textwrap import fill
 from typing import Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le
 from pydantic.fields import FieldInfo
 
+from app.network.functions import FUNCTIONS
+from app.network.kinds import KINDS
+from app.network.layers import operators, passthrough
+from app.network.operation import ACTIVATIONS_ONLY
 from app.settings import REPOSITORY, Settings
 from app.web.observability.metrics import LABELS, METRICS
 from benchmarks.page import table
@@ -17,14 +23,18 @@ DOCS = REPOSITORY / "docs"
 
 
 def main() -> None:
-    """Write both pages."""
+    """Write the pages."""
     for name, content in pages().items():
         (DOCS / name).write_text(content)
 
 
 def pages() -> dict[str, str]:
     """Return the content of each generated page, by file name."""
-    return {"settings.md": _settings_page(), "metrics.md": _metrics_page()}
+    return {
+        "settings.md": _settings_page(),
+        "metrics.md": _metrics_page(),
+        "layers.md": _layers_page(),
+    }
 
 
 def _settings_page() -> str:
@@ -84,6 +94,51 @@ def _metrics_page() -> str:
         "Generated from `app/web/observability/metrics.py` by `python -m benchmarks.reference`; do"
         " not edit.\n\n" + table(metrics) + "\n## Labels\n\n" + table(labels)
     )
+
+
+def _layers_page() -> str:
+    computed = [["class", "supported options"]]
+    for name, kind in sorted(KINDS.items()):
+        if kind.limits != ACTIVATIONS_ONLY and name not in passthrough.KINDS:
+            computed.append([f"`{name}`", kind.limits or "all"])
+    shown = (name for name, kind in KINDS.items() if kind.limits == ACTIVATIONS_ONLY)
+    return f"""# Layers
+
+This page lists the layers of Keras that the service can look into. [One digit, every
+layer](inspection.md) shows what it says about them.
+
+- **Every layer** of a network that the service can run has activations, statistics, pictures and
+  comparisons, whatever its class. The explanation method `occlusion` works for every network.
+- **Computed layers** also have equations, gradients, ablations and receptive fields. The service
+  computes them itself, in NumPy; tests compare the results with Keras and `tf.GradientTape`.
+- **Other layers** get 501 where their arithmetic is needed, with their name, the reason and what
+  works instead: equations of other layers, ablations of later layers, and `occlusion`.
+
+Sequential and Functional models may contain each other. Behind the first layers, inputs may have
+any size and number of channels. Outputs of more than three axes are shown, but their units have no
+address. `data_format` must be `channels_last`; the import of a network rewrites the other order.
+
+Generated from `app/network` by `python -m benchmarks.reference`; do not edit.
+
+## Computed layers
+
+{table(computed)}
+{_list("Layers that return their input outside training", passthrough.KINDS)}
+
+{_list("Activation functions of these layers", FUNCTIONS)}
+
+{_list("Operators of two inputs, or of an input and a number", operators.KINDS)}
+
+## Layers that are only shown
+
+{_list("Of known classes", shown)}
+All other classes are shown, too.
+"""
+
+
+def _list(title: str, names: Iterable[str]) -> str:
+    listed = ", ".join(f"`{name}`" for name in sorted(names))
+    return fill(f"{title}: {listed}.", width=100)
 
 
 if __name__ == "__main__":

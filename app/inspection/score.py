@@ -24,7 +24,8 @@ Map = NDArray[np.float32]  # [28, 28]
 # Scores float32 images [N, 28, 28]; returns float32 [N].
 Score = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
-BATCH_SIZE = 16  # images computed at once; the activations of each take about 2 MB
+MAX_BATCH = 16  # images computed at once; larger batches are no faster
+MAX_VALUES = 1 << 24  # activations of one batch, 64 MiB; their gradients take as much again
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def network_score(network: Network, question: Question) -> Score:
         outputs = network.forward(images[..., None])
         return np.asarray(logits_of(network, outputs) @ weights)
 
-    return _in_batches(score)
+    return _in_batches(score, batch_size(network))
 
 
 def model_score(model: Model, question: Question) -> Score:
@@ -92,20 +93,25 @@ def model_score(model: Model, question: Question) -> Score:
             return np.asarray(log_probabilities(outputs.probabilities) @ weights)
         return np.asarray(outputs.logits @ weights)
 
-    return _in_batches(score)
+    return _in_batches(score, MAX_BATCH)
 
 
-def _in_batches(score: Score) -> Score:
-    """Return a function that scores `BATCH_SIZE` images at a time.
+def batch_size(network: Network) -> int:
+    """Return how many images to compute at once, so that large networks take no more memory."""
+    return max(1, min(MAX_BATCH, MAX_VALUES // network.values_per_image))
+
+
+def _in_batches(score: Score, size: int) -> Score:
+    """Return a function that scores `size` images at a time.
 
     Between batches it checks for cancellation and releases the interpreter to predictions.
     """
 
     def score_all(images: NDArray[np.float32]) -> NDArray[np.float32]:
         batches = []
-        for start in range(0, len(images) or 1, BATCH_SIZE):
+        for start in range(0, len(images) or 1, size):
             check_cancelled()
-            batches.append(score(images[start : start + BATCH_SIZE]))
+            batches.append(score(images[start : start + size]))
         return np.concatenate(batches).astype(np.float32)
 
     return score_all
@@ -145,10 +151,10 @@ def input_gradients(network: Network, images: Array, question: Question) -> Arra
     Raises:
         UnsupportedLayerError: The derivative of a layer is not known.
     """
-    batches = []
-    for start in range(0, len(images), BATCH_SIZE):
+    batches, size = [], batch_size(network)
+    for start in range(0, len(images), size):
         check_cancelled()
-        batch = images[start : start + BATCH_SIZE, ..., None]
+        batch = images[start : start + size, ..., None]
         outputs = network.forward(batch)
         gradients = network.gradients(batch, outputs, score_gradient(network, outputs, question))
         batches.append(gradients.get(IMAGE, np.zeros_like(batch))[..., 0])

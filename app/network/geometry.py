@@ -91,6 +91,8 @@ class ReceptiveField:
             only a bound.
         arranged: Shape and field of the array before it was reshaped. A later reshape to this shape
             gives the units their positions back.
+        row: Field of all channels of one row together, where the columns of an image have become
+            channels, so that each unit of a row sees another place.
     """
 
     size: Pair
@@ -99,6 +101,7 @@ class ReceptiveField:
     whole: bool = False
     lost: bool = field(default=False, compare=False)
     arranged: tuple[Shape, "ReceptiveField"] | None = field(default=None, compare=False)
+    row: "ReceptiveField | None" = field(default=None, compare=False)
 
     @property
     def places(self) -> tuple[tuple[int, int], tuple[int, int]] | None:
@@ -123,7 +126,7 @@ class ReceptiveField:
         """
         match footprint:
             case Everything(keeps_position):
-                return _whole(image, self if keeps_position else None)
+                return _whole(image, (self.row or self) if keeps_position else None)
             case Reordered():
                 return self._reordered(footprint, image, shapes)
             case Patch():
@@ -134,6 +137,8 @@ class ReceptiveField:
         if self.stride is None or self.offset is None:
             if self.whole or (patch.channel_shift is not None and patch.size == (1, 1)):
                 return self
+            if self.row is not None:
+                return self.row._through_patch(patch, image)
             return ReceptiveField((image[0], image[1]), None, None, lost=True)
         size, centre = self.size, _centre(self)
         if not self.whole:
@@ -158,14 +163,9 @@ class ReceptiveField:
             return self.arranged[1] if self.arranged and before != after else self
         arranged = self.arranged or (before, self)
         if len(after) == 2 and before[0] == after[0] and self.stride and self.offset:
-            # Each row of the output holds a whole row of the input.
-            return ReceptiveField(
-                (self.size[0], image[1]),
-                (self.stride[0], image[1]),
-                (self.offset[0], 0),
-                self.whole,
-                arranged=arranged,
-            )
+            size, stride = (self.size[0], image[1]), (self.stride[0], image[1])
+            row = ReceptiveField(size, stride, (self.offset[0], 0), self.whole)
+            return ReceptiveField(self.size, None, None, self.whole, arranged=arranged, row=row)
         return ReceptiveField(self.size, None, None, self.whole, arranged=arranged)
 
 

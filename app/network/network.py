@@ -8,10 +8,12 @@ several threads can share one.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from app.cancellation import check_cancelled
 from app.errors import NotFoundError, UnsupportedLayerError
 from app.network.functions import Array
 from app.network.geometry import SAME_UNIT, Everything, Footprint, Reordered, Shape, positions
@@ -163,6 +165,11 @@ class Network:
         )
 
     @cached_property
+    def values_per_image(self) -> int:
+        """Return the number of values in all layers' outputs for one image."""
+        return sum(prod(layer.shape) for layer in self.layers)
+
+    @cached_property
     def computable(self) -> bool:
         """Tell whether every layer up to the scores can be computed, and so differentiated."""
         return all(layer.operation is not None for layer in self.layers[: self.scores + 1])
@@ -237,9 +244,11 @@ class Network:
 
         Raises:
             UnsupportedLayerError: A layer's arithmetic is not supported.
+            WorkCancelled: Nobody waits for the outputs any more.
         """
         outputs: list[Array] = []
         for layer in self.layers[: None if last is None else last + 1]:
+            check_cancelled()
             if layer.index in known:
                 out = known[layer.index]
             else:
@@ -266,9 +275,11 @@ class Network:
 
         Raises:
             UnsupportedLayerError: A layer's arithmetic is not supported.
+            WorkCancelled: Nobody waits for the gradients any more.
         """
         grads: dict[int, Array] = dict(seed)
         for layer in reversed(self.layers):
+            check_cancelled()
             if layer.index not in grads:
                 continue
             inputs = [images if at == IMAGE else outputs[at] for at in layer.inputs]

@@ -164,6 +164,9 @@ class Unsupported:
     sentence: str
 
 
+ACTIVATIONS_ONLY = "activations only"  # the limits of a kind whose arithmetic is not known
+
+
 @dataclass(frozen=True)
 class LayerKind:
     """How a Keras class becomes an operation.

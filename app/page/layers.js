@@ -44,7 +44,7 @@ function makeCards() {
 async function inspect(signal) {
   const scale = document.querySelector("#scale input:checked").value;
   const response = await send("inspect", { include: "sheets", scale }, signal);
-  const sheets = await Promise.all(response.layers.map((layer) => (layer.values ? null : readSheet(layer.sheet))));
+  const sheets = await Promise.all(response.layers.map((layer) => (layer.values || !layer.sheet ? null : readSheet(layer.sheet))));
   if (signal.aborted) return;
   inspection = response;
   performance.mark("layers-answered");
@@ -114,7 +114,7 @@ class Card {
   /** Draw the heat map, at most `maxWidth` CSS pixels wide. */
   paint(maxWidth) {
     if (!this.activity || this.fewUnits || this.holder.open === false) return;
-    if (this.spatial) this.#paintSheet(maxWidth);
+    if (this.spatial && this.sheet) this.#paintSheet(maxWidth);
     else if (this.activity.values) this.#paintUnits(maxWidth);
     else fill(this.grid.legend, h("p.notes", "Too many values to draw; the downloads hold them."));
     this.grid.refresh();

@@ -1,6 +1,7 @@
 """`/inspect`, `/compare` and the routes of one layer: an image inside a network."""
 
 from collections.abc import Sequence
+from math import prod
 from typing import Annotated, Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ from app.web.http.disconnect import disconnected
 from app.web.requests.images import read_many, read_one
 from app.web.responses import content_negotiation
 from app.web.responses.inspection import comparison_answer, inspection_answer, unit_answer
-from app.web.responses.json_arrays import rounded_list
+from app.web.responses.json_arrays import check_numbers, rounded_list
 from app.web.responses.layers import layer_name
 from app.web.responses.openapi_errors import image_error_responses
 from app.web.responses.openapi_requests import one_image_body, two_images_body
@@ -147,6 +148,8 @@ async def activations(
         raise InvalidInputError(
             f"'layers' needs the format npz, not {form}; leave 'format' or 'layers' out."
         )
+    if form in ("json", "png"):
+        check_numbers(prod(wanted.shape), f"The output of the layer {wanted.name!r}", "npy")
     image = await read_one(request, service.limits)
 
     def work() -> Response | ActivationsAnswer:

@@ -15,7 +15,7 @@ from app.render import to_png
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.responses import content_negotiation
-from app.web.responses.json_arrays import rounded_list
+from app.web.responses.json_arrays import check_numbers, rounded_list
 from app.web.responses.layers import layer_name, layers_answer, model_name
 from app.web.responses.openapi_errors import error_responses
 from app.web.schemas.layers import LayersAnswer, WeightsAnswer
@@ -88,10 +88,13 @@ async def get_weights(
             valid=[other.name for other in served.network.layers if other.weights],
         )
     form = content_negotiation.choose(request, query.format, ("npz", "json", "png"))
-    if form == "npz":
-        return content_negotiation.npz(wanted.weights)
     size = sum(values.size for values in wanted.weights.values())
     kind = kind_of_work(f"weights {form}", served, size)
+    if form == "npz":
+        return await service.inspection_pool.run_until(
+            disconnected(request), kind, content_negotiation.npz, wanted.weights
+        )
+    check_numbers(size, f"The layer {wanted.name!r}", "npz")
     if form == "png":
         return await service.inspection_pool.run_until(
             disconnected(request), kind, _weights_png, wanted, query.name

@@ -20,7 +20,7 @@ from app.network.geometry import positions
 from app.network.graph import IMAGE, Step
 from app.network.kinds import KINDS, build_operation
 from app.network.network import Layer, Network
-from app.network.operation import Operation, Shapes
+from app.network.operation import ACTIVATIONS_ONLY, Operation, Shapes
 from app.recognise import Options
 from app.samples import sample_png
 from tests.conftest import Digits
@@ -83,7 +83,7 @@ def test_the_zoo_holds_every_kind_that_can_be_computed(models: dict[str, Model])
     held = {layer.kind for layer in _all_layers(models)}
     alike = {"Identity", "Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianDropout"}
     alike |= {type(layer).__name__ for layer in AUGMENTATIONS}
-    unsupported = {name for name, kind in KINDS.items() if kind.limits == "activations only"}
+    unsupported = {name for name, kind in KINDS.items() if kind.limits == ACTIVATIONS_ONLY}
     assert set(KINDS) - held - alike == unsupported
     assert [layer.name for layer in _all_layers(models) if layer.operation is None] == []
 
@@ -196,7 +196,7 @@ def test_receptive_fields_agree_with_traces(models: dict[str, Model], name: str)
             want = (int(top), int(left), *field.size)
             assert (box.y, box.x, box.height, box.width) == want, layer.name
         else:
-            assert abs(box.y + box.bottom - 1 - float(top + bottom)) <= 2, layer.name
+            assert abs(box.y + box.bottom - 1 - float(top + bottom)) <= 4, layer.name
             assert box.height <= math.ceil(field.size[0]), layer.name
 
 

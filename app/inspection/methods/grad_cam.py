@@ -76,6 +76,7 @@ def _resize(coarse: Map, layer: Layer, field: ReceptiveField) -> Array:
     Beyond the outermost units, the map falls to 0 over the distance between neighbouring units.
     Units of an output `[T, C]` see whole rows, so there the map has whole rows, too.
     """
+    field = field.row or field
     if field.stride is None or field.offset is None:
         raise InvalidInputError(
             f"The units of the layer {layer.name!r} have no position on the image; choose a layer"

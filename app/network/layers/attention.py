@@ -3,10 +3,16 @@
 Vaswani et al., 2017, arXiv:1706.03762.
 """
 
-from app.network.operation import Config, LayerKind, SavedLayer, Unsupported, no_weights
+from app.network.operation import (
+    ACTIVATIONS_ONLY,
+    Config,
+    LayerKind,
+    SavedLayer,
+    Unsupported,
+    no_weights,
+)
 
 _REASON = "in attention, the weights of each sum depend on the image"
-LIMITS = "activations only"
 
 
 def _attention(saved: SavedLayer) -> Unsupported:
@@ -30,6 +36,6 @@ def _multi_head_weights(config: Config) -> tuple[str, ...]:
 
 
 KINDS = {
-    "MultiHeadAttention": LayerKind(_multi_head, _multi_head_weights, LIMITS),
-    "Attention": LayerKind(_attention, no_weights, LIMITS),
+    "MultiHeadAttention": LayerKind(_multi_head, _multi_head_weights, ACTIVATIONS_ONLY),
+    "Attention": LayerKind(_attention, no_weights, ACTIVATIONS_ONLY),
 }

@@ -232,7 +232,8 @@ def _layer_normalization(*, centred: bool) -> LayerKind:
         beta = _spread(weights.get("beta"), axes, shape)
         return Standardisation(1, split, gamma, beta, float(config["epsilon"]), centred)
 
-    return LayerKind(build, _affine_weights if centred else _root_weights)
+    names = _affine_weights if centred else _root_weights
+    return LayerKind(build, names, "`axis` with the channels")
 
 
 def _group_normalization(saved: SavedLayer) -> Operation | Unsupported:

@@ -3,10 +3,9 @@
 LSTM: Hochreiter and Schmidhuber, 1997. GRU: Cho et al., 2014, arXiv:1406.1078.
 """
 
-from app.network.operation import Config, LayerKind, SavedLayer, Unsupported
+from app.network.operation import ACTIVATIONS_ONLY, Config, LayerKind, SavedLayer, Unsupported
 
 _REASON = "a recurrent layer keeps a state from row to row"
-LIMITS = "activations only"
 
 
 def _recurrent(saved: SavedLayer) -> Unsupported:
@@ -41,8 +40,8 @@ def _bidirectional_weights(config: Config) -> tuple[str, ...]:
 
 
 KINDS = {
-    "LSTM": LayerKind(_recurrent, _cell_weights, LIMITS),
-    "GRU": LayerKind(_recurrent, _cell_weights, LIMITS),
-    "SimpleRNN": LayerKind(_recurrent, _cell_weights, LIMITS),
-    "Bidirectional": LayerKind(_bidirectional, _bidirectional_weights, LIMITS),
+    "LSTM": LayerKind(_recurrent, _cell_weights, ACTIVATIONS_ONLY),
+    "GRU": LayerKind(_recurrent, _cell_weights, ACTIVATIONS_ONLY),
+    "SimpleRNN": LayerKind(_recurrent, _cell_weights, ACTIVATIONS_ONLY),
+    "Bidirectional": LayerKind(_bidirectional, _bidirectional_weights, ACTIVATIONS_ONLY),
 }

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.boxes import Box
+from app.cancellation import check_cancelled
 from app.inspection.activations import (
     InspectedImage,
     Scale,
@@ -23,7 +24,7 @@ from app.inspection.provenance import Provenance
 from app.network.equation import Equation
 from app.network.network import Layer
 from app.render import to_png
-from app.web.responses.json_arrays import rounded_list
+from app.web.responses.json_arrays import MAX_NUMBERS, rounded_list
 from app.web.responses.layers import input_names, layer_fields, layer_name
 from app.web.responses.predictions import prediction_answer
 from app.web.schemas.inspection import (
@@ -64,6 +65,8 @@ def inspection_answer(inspected: InspectedImage, *, sheets: bool, scale: Scale) 
 
 
 def _layer_activity(layer: Layer, values: Floats, *, sheets: bool, scale: Scale) -> LayerActivity:
+    check_cancelled()
+    fits = values.size <= MAX_NUMBERS
     return LayerActivity(
         **layer_fields(layer),
         shape=list(layer.shape),
@@ -72,7 +75,7 @@ def _layer_activity(layer: Layer, values: Floats, *, sheets: bool, scale: Scale)
         values=rounded_list(values.reshape(-1)) if _lists_values(layer, values) else None,
         dead=dead(values),
         saturated=saturated(layer, values),
-        sheet=sheet_answer(make_sheet(values, scale), layer) if sheets else None,
+        sheet=sheet_answer(make_sheet(values, scale), layer) if sheets and fits else None,
     )
 
 

@@ -4,7 +4,28 @@ from typing import Any
 
 import numpy as np
 
+from app.errors import InvalidInputError
+
 SIGNIFICANT_DIGITS = 7  # of the array's largest number; float32 holds about seven
+MAX_NUMBERS = 1 << 21  # of an array in one JSON or PNG; as Python's lists they take 64 MB
+
+
+def check_numbers(count: int, what: str, exact: str) -> None:
+    """Refuse to write very many numbers as JSON or PNG.
+
+    Args:
+        count: How many numbers.
+        what: What they are, as the subject of a sentence.
+        exact: The format that holds any number of them.
+
+    Raises:
+        InvalidInputError: There are more than `MAX_NUMBERS`.
+    """
+    if count > MAX_NUMBERS:
+        raise InvalidInputError(
+            f"{what} has {count} numbers; JSON and PNG hold at most {MAX_NUMBERS}. Use the format"
+            f" {exact}."
+        )
 
 
 def rounded_list(values: Any) -> Any:

@@ -73,7 +73,9 @@ class LayerActivity(LayerName):
     saturated: list[int] = Field(
         description="Channels of a bounded activation whose values are nearly all at a bound."
     )
-    sheet: SheetAnswer | None = Field(description="Null without `include=sheets`.")
+    sheet: SheetAnswer | None = Field(
+        description="Null without `include=sheets`, and for layers of more than two million values."
+    )
 
 
 class InspectionAnswer(ResponseBody):
