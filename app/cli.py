@@ -127,6 +127,8 @@ def serve(
     host = host or settings.host
     port = settings.port if port is None else port
     _check_address(host, port)
+    if settings.grpc_port:
+        _check_address(host, settings.grpc_port, "the setting DIGITSCOPE_GRPC_PORT")
     from app.web.observability import logs
 
     logs.configure(settings.log_level, settings.log_format)
@@ -136,6 +138,9 @@ def serve(
         opening = executor.submit(load_models if processes == 1 else open_models, settings)
         with gc_frozen_imports():
             from app import server
+
+            if settings.grpc_port:
+                _import_grpc()
     models = _exit_on_bundle_error(opening.result)
     if not server.run(settings, models, host, port, processes):
         raise typer.Exit(1)
@@ -152,8 +157,27 @@ def add_missing_import() -> None:
         raise typer.Exit(2)
 
 
-def _check_address(host: str, port: int) -> None:
+def _import_grpc() -> None:
+    """Import what serves gRPC before the service starts.
+
+    If gRPC is not installed, the program ends with exit code 2 and a message on how to install it.
+    """
+    try:
+        from app.protocols.grpc import server  # noqa: F401 - the application uses it
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("app"):
+            raise
+        fail(
+            "The setting DIGITSCOPE_GRPC_PORT needs gRPC, which is not installed; install the extra"
+            " 'grpc': pip install --editable '.[grpc]'"
+        )
+        raise typer.Exit(2) from error
+
+
+def _check_address(host: str, port: int, option: str = "") -> None:
     """Check that the server can listen on an address before anything is loaded.
+
+    `option` names what sets the port; `--port` by default.
 
     If it cannot, the program ends with exit code 1 and a message that says what to do.
     """
@@ -164,9 +188,10 @@ def _check_address(host: str, port: int) -> None:
             probe.bind((host, port))
         except (OSError, OverflowError, TypeError) as error:  # TypeError: no host name
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+                other = option or f"digitscope serve --port {port + 1}"
                 fail(
                     f"Port {port} is already in use. Stop the program that listens on it, or choose"
-                    f" another port: digitscope serve --port {port + 1}"
+                    f" another port: {other}"
                 )
             else:
                 fail(f"The server cannot listen on {host}, port {port}: {error}.")

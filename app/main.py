@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import multiprocessing
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypedDict
@@ -121,16 +122,17 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
         service = _create_service(settings, registry or load_models(settings), metrics, drain)
         running.append(service)
-        drain.install(asyncio.get_running_loop())
-        exit_with_supervisor()
-        service.registry.watch()
-        warming_up = asyncio.create_task(_warm_up(app))
-        closing_idle = PeriodicTask(
-            "end idle decoder processes",
-            DECODER_IDLE_S / 2,
-            partial(service.decoders.close_idle, DECODER_IDLE_S),
-        )
-        yield {"service": service, "connections": connections}
+        async with _serving_grpc(settings, context, service, connections) as stop_grpc:
+            drain.install(asyncio.get_running_loop(), on_stop=stop_grpc)
+            exit_with_supervisor()
+            service.registry.watch()
+            warming_up = asyncio.create_task(_warm_up(app))
+            closing_idle = PeriodicTask(
+                "end idle decoder processes",
+                DECODER_IDLE_S / 2,
+                partial(service.decoders.close_idle, DECODER_IDLE_S),
+            )
+            yield {"service": service, "connections": connections}
         if limits := await warming_up:
             limits.restore_original_limits()
         closing_idle.close()
@@ -156,6 +158,32 @@ def _routers() -> list[APIRouter]:
 def _route_paths(routers: Iterable[APIRouter]) -> list[str]:
     paths = [getattr(route, "path", "") for router in routers for route in router.routes]
     return [*paths, openapi.PATH, page.DOCS_FILES]
+
+
+@asynccontextmanager
+async def _serving_grpc(
+    settings: Settings, context: RequestContext, service: Service, connections: ConnectionLimits
+) -> AsyncIterator[Callable[[], None]]:
+    """Serve gRPC if a setting says so; yield the function that begins its shutdown."""
+    if not settings.grpc_port:
+        yield lambda: None
+        return
+    from app.protocols.grpc.server import GrpcServer  # an extra, and 14 MB of memory
+
+    server = GrpcServer(
+        context,
+        service,
+        connections,
+        max_connections=settings.max_connections,
+        max_per_client=settings.max_connections_per_client,
+        grace_s=settings.grace_s,
+        is_shared=multiprocessing.parent_process() is not None,
+    )
+    await server.start(settings.host, settings.grpc_port)
+    try:
+        yield server.begin_stop
+    finally:
+        await server.stopped()
 
 
 def _access(settings: Settings) -> Access:

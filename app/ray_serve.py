@@ -80,7 +80,8 @@ def app(scale: Scale) -> serve.Application:
     batching, on as many threads as it has CPUs, and never on its event loop. Ray Serve queues the
     requests.
     """
-    settings = Settings(threads=scale.cpus, max_batch=1, workers=1, quick_below_s=0)
+    # Without gRPC: replicas of a node would share its port, and Ray would not know of the calls.
+    settings = Settings(threads=scale.cpus, max_batch=1, workers=1, quick_below_s=0, grpc_port=0)
 
     def build() -> ASGIApp:
         return _WithState(create_app(settings))

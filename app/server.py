@@ -52,12 +52,14 @@ def run(settings: Settings, registry: Registry, host: str, port: int, processes:
     log_uncaught_errors()
     _check_open_files(settings.max_connections, settings.threads)
     if processes == 1:
+        settings = settings.model_copy(update={"host": host})  # where gRPC listens, too
         uvicorn.run(partial(create_app, settings, registry), **options)
         return True
     config = uvicorn.Config("app.server:create_worker_app", workers=processes, **options)
     # Not for one process: the signal that stops it would leave its folder behind.
     with tempfile.TemporaryDirectory(prefix="digitscope-metrics-") as folder:
         os.environ.setdefault(SHARED_FOLDER, folder)
+        os.environ["DIGITSCOPE_HOST"] = host  # where gRPC of each worker listens
         supervisor = Supervisor(config, [config.bind_socket()])
         supervisor.run()
     return not supervisor.failed

@@ -36,6 +36,17 @@ class Settings(BaseSettings):
     port: int = Field(
         8000, ge=0, le=65535, description="TCP port to listen on. 0 takes any free port."
     )
+    grpc_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description=(
+            "TCP port of the Open Inference Protocol over gRPC, often 8001; it needs the extra"
+            " `grpc`. 0: no gRPC, and nothing of it is loaded. The limits, keys and deadlines of"
+            " HTTP apply. Messages that arrive may take half of DIGITSCOPE_MEMORY_BUDGET_MB in"
+            " addition."
+        ),
+    )
     model_dir: Path = Field(
         REPOSITORY / "model", description="Folder with one model bundle in each subfolder."
     )
@@ -324,6 +335,13 @@ class Settings(BaseSettings):
             raise ValueError(
                 "it is set but empty; unset it, or write 0.0.0.0 to listen on every address"
             )
+        return value
+
+    @field_validator("grpc_port")
+    @classmethod
+    def _check_grpc_port(cls, value: int, info: ValidationInfo) -> int:
+        if value and value == info.data.get("port"):
+            raise ValueError("HTTP uses this port (DIGITSCOPE_PORT); choose another one")
         return value
 
     @field_validator("rate_limit_per_s")

@@ -16,6 +16,7 @@ from app.inference.registry import Registry
 from app.main import create_app
 from app.settings import REPOSITORY, Settings
 from tests.durations import longest_first, register_recorder
+from tests.ports import free_port
 from tests.server.process import Server, serving
 
 # The version of the committed classic model.
@@ -97,7 +98,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
     Its log must have no traceback at the end.
     """
-    with serving(tmp_path_factory.mktemp("server"), admin_token="the admin token") as server:
+    settings = {"admin_token": "the admin token", "grpc_port": free_port()}
+    with serving(tmp_path_factory.mktemp("server"), **settings) as server:
         yield server
         assert "Traceback" not in server.log.read_text()
 

@@ -23,7 +23,8 @@ with TestClient(create_app(Settings())) as client:
         assert client.post(route, files={"file": sample_png(7)}).status_code == 200, route
     for route in ("layers", "layers/conv_1/weights"):
         assert client.get(f"/models/compact/{route}").status_code == 200, route
-loaded = {"tensorflow", "keras", "matplotlib", "ray", "scipy"} & set(sys.modules)
+unwanted = {"tensorflow", "keras", "matplotlib", "ray", "scipy", "grpc", "google.protobuf"}
+loaded = unwanted & set(sys.modules)
 assert not loaded, loaded
 """
 
@@ -43,7 +44,7 @@ def test_imports_point_down() -> None:
 
 @pytest.mark.slow
 def test_service_runs_without_tensorflow() -> None:
-    """Starting, predicting and inspecting do not import TensorFlow, Keras or Ray."""
+    """Starting, predicting and inspecting do not import TensorFlow, Keras, Ray or gRPC."""
     done = subprocess.run(
         [sys.executable, "-c", PROBE], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
     )

@@ -99,6 +99,7 @@ class Server(Client):
     def __init__(self, log: Path, **settings: object) -> None:
         """Start the server on a free port; pass settings as environment variables."""
         super().__init__(free_port())
+        self.grpc_port = settings.get("grpc_port", 0)
         environment = {f"DIGITSCOPE_{name.upper()}": str(value) for name, value in settings.items()}
         self.log = log
         with log.open("w") as lines:

@@ -160,9 +160,17 @@ METRICS = (
     LOG_LINES_LOST,
 )
 LABELS = {
-    "route": Label("Path of the route, such as `/predict`; `other` if there is none.", {}),
-    "method": Label("HTTP method; `other` for unknown ones.", {}),
-    "status": Label("HTTP status; 499 if the client left before the response.", {}),
+    "route": Label(
+        "Path of the route, such as `/predict`, or of the gRPC method, such as"
+        " `/inference.GRPCInferenceService/ModelInfer`; `other` if there is none.",
+        {},
+    ),
+    "method": Label("HTTP method; `gRPC` for messages over gRPC; `other` for unknown ones.", {}),
+    "status": Label(
+        "HTTP status, also of the same error over gRPC; 499 if the client left before the"
+        " response.",
+        {},
+    ),
     "reason": Label(
         "Why there was no regular response.",
         {
