@@ -25,6 +25,7 @@ from app.imaging.polarity import Polarity
 from app.inference.model import Model
 from app.inference.registry import Registry
 from app.models import load_models, open_models
+from app.page_reading import find_several
 from app.process_tuning import gc_frozen_imports
 from app.recognise import Options, Preprocess, recognise
 from app.settings import Settings
@@ -296,7 +297,12 @@ def predict(
         valid = error.fields.get("valid")
         fail(error.detail + (f" Available models: {', '.join(valid)}." if valid else ""))
         raise typer.Exit(1) from error
-    options = Options(preprocess=preprocess, polarity=polarity, max_pixels=values.max_pixels)
+    options = Options(
+        preprocess=preprocess,
+        polarity=polarity,
+        max_pixels=values.max_pixels,
+        find_several=find_several,
+    )
     rows = [_predict_file(path, chosen, options) for path in images]
     if as_json:
         sys.stdout.write("".join(json.dumps(row) + "\n" for row in rows))

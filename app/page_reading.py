@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.boxes import Box
-from app.errors import InvalidInputError
+from app.errors import BlankImageError, InvalidInputError
 from app.imaging.decode import Upload
 from app.imaging.polarity import DetectedPolarity
 from app.imaging.segment import Segment, StrokeGroup, segment
@@ -21,6 +21,9 @@ from app.verdict import Verdict, energy, judge
 # Penalty for each cut, in nats: a reading with one more digit must be e times as likely. Without
 # it a curve cut in two often reads as a passable 1 and another digit.
 CUT_PENALTY = 1.0
+# Height of a second digit in heights of the tallest; lower ones are parts of a broken digit.
+MIN_SEVERAL_HEIGHT, MIN_EQUAL_HEIGHT = 0.6, 0.7
+MAX_WARNED_CHARACTERS = 40  # of the text in a warning
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,56 @@ def read_page(image: ImageInput, model: Model, options: Options) -> Page:
     read = tuple(tuple(line) for line in lines)
     fields = tuple(Field(box, _text_inside(box, read)) for box in found.fields)
     return Page(upload, found.polarity, read, fields, found.warnings)
+
+
+def find_several(upload: Upload, model: Model, options: Options, *, in_doubt: bool) -> str:
+    """Return a sentence that names the digits on an image, or "" if it does not show several.
+
+    Args:
+        upload: The decoded image.
+        model: The network.
+        options: How the image is read.
+        in_doubt: The network may take all strokes for one digit, such as a broken one: only a line
+            of sure digits of about one height are several.
+
+    Raises:
+        WorkCancelled: The client has gone, or its deadline has passed.
+    """
+    try:
+        page = read_page(upload, model, options)
+    except BlankImageError:
+        return ""
+    lines = [[read for read in line if read.verdict != "not-a-digit"] for line in page.lines]
+    digits = [read for line in lines for read in line]
+    if not _are_several(lines) or (in_doubt and not _are_one_line(page.lines)):
+        return ""
+    text = " ".join(page.text.split())
+    if len(text) > MAX_WARNED_CHARACTERS:
+        text = text[:MAX_WARNED_CHARACTERS] + "..."
+    return f'The image seems to show {len(digits)} digits; POST /read reads "{text}".'
+
+
+def _are_several(lines: list[list[PageDigit]]) -> bool:
+    """Return whether there are two tall digits in a line, or three in all.
+
+    Two above each other may be the parts of a broken digit, and a low one may be a part of another.
+    """
+    tallest = max((read.box.height for line in lines for read in line), default=0)
+    counts = [
+        sum(read.box.height >= MIN_SEVERAL_HEIGHT * tallest for read in line) for line in lines
+    ]
+    return max(counts, default=0) >= 2 or sum(counts) >= 3
+
+
+def _are_one_line(lines: tuple[tuple[PageDigit, ...], ...]) -> bool:
+    """Return whether all marks are sure digits of about one height in one line."""
+    marks = [read for line in lines for read in line]
+    heights = [read.box.height for read in marks]
+    return (
+        len(lines) == 1
+        and all(read.verdict == "digit" for read in marks)
+        and min(heights) >= MIN_EQUAL_HEIGHT * max(heights)
+    )
 
 
 def _text_inside(box: Box[int], lines: tuple[tuple[PageDigit, ...], ...]) -> str:

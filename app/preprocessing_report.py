@@ -12,7 +12,7 @@ from app.imaging.prepare import prepare_fully
 from app.imaging.stages import OPTIONAL_STAGES, NetworkInput
 from app.inference.model import Model
 from app.predictions import Prediction, PreparedImage
-from app.recognise import ImageInput, Options, predict, read_image
+from app.recognise import ImageInput, Options, predict, read_image, warn_of_several
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def explain_preparation(image: ImageInput, model: Model, options: Options) -> Pr
     Raises:
         DigitscopeError: What `app.recognise.read_image` raises.
     """
-    read = read_image(image, options, record=True)
+    read = warn_of_several(read_image(image, options, record=True), model, options)
     full = predict([read], model)[0]
     if full.prepared.passthrough or full.prepared is not read.candidates[0]:
         return PreparationReport(full, ())

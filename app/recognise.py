@@ -53,6 +53,14 @@ class Decoder(Protocol):
         ...
 
 
+class SeveralDigitsFinder(Protocol):
+    """Reads an image on which there may be several digits, as `page_reading.find_several` does."""
+
+    def __call__(self, upload: Upload, model: Model, options: "Options", *, in_doubt: bool) -> str:
+        """Return a sentence with the digits, or "" if there are not several."""
+        ...
+
+
 @dataclass(frozen=True)
 class Options:
     """How images are read.
@@ -62,6 +70,7 @@ class Options:
         polarity: Which side is ink; `auto` detects it.
         max_pixels: Largest width times height that is decoded.
         decode: Decodes the files, by default in this thread.
+        find_several: Names the digits on an image that seems to show several; None: is not asked.
         working_memory: Holds so many bytes for the preparation of an image, by default any number.
     """
 
@@ -69,6 +78,7 @@ class Options:
     polarity: Polarity = "auto"
     max_pixels: int = 52_000_000
     decode: Decoder = field(default=decode, repr=False)
+    find_several: SeveralDigitsFinder | None = field(default=None, repr=False)
     working_memory: Callable[[int], AbstractContextManager[None]] = field(
         default=unlimited, repr=False
     )
@@ -126,7 +136,26 @@ def working_bytes(upload: Upload) -> int:
 
 def recognise(image: ImageInput, model: Model, options: Options) -> Prediction:
     """Recognise the digit on one image; raises what `read_image` raises."""
-    return predict([read_image(image, options)], model)[0]
+    return predict([warn_of_several(read_image(image, options), model, options)], model)[0]
+
+
+def warn_of_several(image: PreparedImage, model: Model, options: Options) -> PreparedImage:
+    """Add a warning to an image that shows several digits; costs nothing for most images.
+
+    Only if its strokes may be several digits, and the network does not take them for one, the image
+    is read as a page. Raises what `page_reading.find_several` raises.
+    """
+    find = options.find_several
+    if find is None or not any(candidate.several for candidate in image.candidates):
+        return image
+    verdict = predict([image], model)[0].verdict
+    if verdict == "digit":  # such as a 5 whose bar is detached
+        return image
+    warning = find(image.upload, model, options, in_doubt=verdict == "unsure")
+    if not warning:
+        return image
+    warned = [replace(each, warnings=(warning, *each.warnings)) for each in image.candidates]
+    return replace(image, candidates=tuple(warned))
 
 
 def recognise_passthrough(
@@ -169,7 +198,7 @@ def recognise_many(
     if isinstance(images, np.ndarray):
         with numpy_lock:
             batch = _take_unprepared(images, options)
-    batch = batch or _read_each(images, options)
+    batch = batch or _read_each(images, model, options)
     preparation_s = (time.perf_counter() - began) / max(1, len(batch.counts))
     predictions, chosen = _run(batch.pixels, batch.counts, batch.fallbacks, model, numpy_lock)
     summaries = [batch.summaries[candidate] for candidate in chosen]
@@ -241,9 +270,9 @@ def _take_unprepared(images: Pixels, options: Options) -> _Batch | None:
     return _Batch(images, summaries, [1] * len(images), (), {})
 
 
-def _read_each(images: Images, options: Options) -> _Batch:
+def _read_each(images: Images, model: Model, options: Options) -> _Batch:
     """Decode and prepare images one by one: only one decoded photo is in memory at a time."""
-    read = [_read_or_error(image, options) for image in images]
+    read = [_read_or_error(image, model, options) for image in images]
     plain = [image for image in read if isinstance(image, _Plain)]
     shaped = are_mnist_shaped(_stack([image.pixels for image in plain]))
     passes = iter((shaped & (options.polarity != "dark-on-light")).tolist())
@@ -252,7 +281,9 @@ def _read_each(images: Images, options: Options) -> _Batch:
     errors = dict[int, DigitscopeError]()
     for index, image in enumerate(read):
         if isinstance(image, _Plain):
-            image = image.passed() if next(passes) else _prepare_or_error(image.upload, options)
+            image = (
+                image.passed() if next(passes) else _prepare_or_error(image.upload, model, options)
+            )
         if isinstance(image, DigitscopeError):
             errors[index] = image
             continue
@@ -286,7 +317,7 @@ class _Prepared(NamedTuple):
 
 
 def _read_or_error(
-    image: ImageInput | DigitscopeError, options: Options
+    image: ImageInput | DigitscopeError, model: Model, options: Options
 ) -> "_Plain | _Prepared | DigitscopeError":
     if isinstance(image, DigitscopeError):
         return image
@@ -295,12 +326,14 @@ def _read_or_error(
         upload = ensure_decoded(image, options)
     except DigitscopeError as error:
         return error
-    return _Plain(upload) if is_grey_28x28(upload) else _prepare_or_error(upload, options)
+    return _Plain(upload) if is_grey_28x28(upload) else _prepare_or_error(upload, model, options)
 
 
-def _prepare_or_error(upload: Upload, options: Options) -> "_Prepared | DigitscopeError":
+def _prepare_or_error(
+    upload: Upload, model: Model, options: Options
+) -> "_Prepared | DigitscopeError":
     try:
-        read = read_image(upload, options)
+        read = warn_of_several(read_image(upload, options), model, options)
     except DigitscopeError as error:
         return error
     return _Prepared(

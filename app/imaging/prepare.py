@@ -21,12 +21,11 @@ from app.imaging.ink import Ink, extract_ink, remove_ruled_lines, to_grey
 from app.imaging.mnist_form import to_mnist_form
 from app.imaging.passthrough import SIDE, is_mnist_shaped
 from app.imaging.polarity import BIMODAL, DetectedPolarity, Doubt, Polarity, measure_polarity
+from app.imaging.several import may_be_several
 from app.imaging.sheet import without_desk
 from app.imaging.stages import OPTIONAL_STAGES, NetworkInput, Placement, StageRecorder
 
 IDENTITY = Placement(1.0, 1.0, 0.0, 0.0)  # the placement of an image that was not moved
-# Width of all writing, in heights of its tallest component, above which it may be several digits.
-MAX_SINGLE_WIDTH = 1.8
 MAX_STROKES = 2  # lines; on a photo, more are ruling
 PRINT_REMOVED = "Lines or frames on the image were taken for print and were removed."
 
@@ -204,7 +203,7 @@ def _finish(
 ) -> NetworkInput:
     """Select the writing, and scale and centre it."""
     check_cancelled()
-    writing, dropped, warnings = clean(ink, enabled="clean" not in page.skip)
+    writing, dropped, several = clean(ink, enabled="clean" not in page.skip)
     recorder.add("clean", OPTIONAL_STAGES["clean"], writing, {**parameters, **dropped}, _white(ink))
     pixels, placement = to_mnist_form(
         writing,
@@ -219,8 +218,8 @@ def _finish(
         False,
         placement,
         tuple(recorder.stages),
-        tuple(warnings),
         doubt=page.doubt,
+        several=several,
     )
 
 
@@ -243,7 +242,7 @@ def as_is(upload: Upload, *, polarity: Polarity = "auto") -> NetworkInput:
     return NetworkInput(pixels, assumed, False, IDENTITY)
 
 
-def clean(ink: Ink, *, enabled: bool) -> tuple[Grey, Mapping[str, object], list[str]]:
+def clean(ink: Ink, *, enabled: bool) -> tuple[Grey, Mapping[str, object], bool]:
     """Keep the ink of the writing; remove frames and specks.
 
     Args:
@@ -252,25 +251,17 @@ def clean(ink: Ink, *, enabled: bool) -> tuple[Grey, Mapping[str, object], list[
 
     Returns:
         float32 `[H, W]`, the ink of the writing, 0 elsewhere; what was removed, for the stage
-        report; warnings.
+        report; whether the writing may be several digits.
 
     Raises:
         BlankImageError: No ink is left.
     """
     if not enabled:
-        return np.where(grow(ink.amount > ink.faint), ink.amount, 0), {"skipped": True}, []
+        return np.where(grow(ink.amount > ink.faint), ink.amount, 0), {"skipped": True}, False
     components = find_components(ink, stroke_mask(ink))
     if not len(components):
         raise BlankImageError("No ink is left on the image once what is printed is removed.")
     writing, dropped = select_writing(components)
-    warnings = []
-    if writing.sum() > 1:
-        width = components.right[writing].max() - components.left[writing].min()
-        if width > MAX_SINGLE_WIDTH * components.height[writing].max():
-            warnings.append(
-                "The image seems to show several digits side by side; POST /read reads each of"
-                " them."
-            )
     # One pixel more on each side keeps the grey edges of the strokes.
     mask = grow(components.mask_of(writing))
-    return np.where(mask, ink.amount, 0), dropped, warnings
+    return np.where(mask, ink.amount, 0), dropped, may_be_several(components, writing)

@@ -67,6 +67,7 @@ class NetworkInput:
         stages: The report of every stage, if it was requested.
         warnings: Sentences on what may make the prediction wrong.
         doubt: How likely it is that the upload has the other polarity.
+        several: Whether the writing may be several digits (`app.imaging.several`).
         fallback: Whether this candidate counts only if the others are refused
             (`app.recognise.predict`).
     """
@@ -78,6 +79,7 @@ class NetworkInput:
     stages: tuple[Stage, ...] = ()
     warnings: tuple[str, ...] = ()
     doubt: Doubt = "none"
+    several: bool = False
     fallback: bool = False
 
 

@@ -21,6 +21,7 @@ from app.imaging.png_reader import is_small_png
 from app.inference.model import INT8_BATCH_SIZES, Model
 from app.inference.registry import Registry
 from app.memory_budget import MemoryBudget
+from app.page_reading import find_several
 from app.predictions import BatchResult
 from app.recognise import (
     ImageInput,
@@ -99,6 +100,7 @@ class Service:
         return Options(
             max_pixels=self.max_pixels,
             decode=self.decoders.decode,
+            find_several=find_several,
             working_memory=self.memory.working,
         )
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from app.inference.model import Model
 from app.inference.registry import Registry
+from app.page_reading import find_several
 from app.predictions import PreparedImage
-from app.recognise import Options, predict, read_image, recognise_many
+from app.recognise import Options, predict, read_image, recognise_many, warn_of_several
 from app.web.responses.predictions import prediction_answer, prediction_texts
 from tests.conftest import Digits
 from tests.forms import encode
@@ -33,12 +34,14 @@ def test_texts_say_what_the_schemas_say(registry: Registry, digits: Digits) -> N
     ]
     for name in ("classic", "compact"):
         model = registry.wait_for(name)
-        found = recognise_many(images, model, Options())
-        expected = _expected([read_image(image, Options()) for image in images], model)
+        options = Options(find_several=find_several)
+        found = recognise_many(images, model, options)
+        prepared = [warn_of_several(read_image(image, options), model, options) for image in images]
+        expected = _expected(prepared, model)
         texts = prediction_texts(found, model.bundle)
         assert [_compact(json.loads(text)) for text in texts] == expected
         assert '"warnings":[]' in expected[0]
-        assert "side by side" in expected[-1]
+        assert 'seems to show 3 digits; POST /read reads \\"666\\"' in expected[-1]
 
 
 def test_nothing_that_could_be_read_gives_no_texts(classic: Model) -> None:
