@@ -10,7 +10,6 @@ from functools import partial
 from typing import TypedDict
 
 from fastapi import APIRouter, FastAPI
-from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp, Lifespan
 from threadpoolctl import threadpool_limits
 
@@ -40,6 +39,7 @@ from app.web.http import problem_details
 from app.web.http.auth import Access, Admin
 from app.web.http.client_address import TrustedProxies
 from app.web.http.connection_table import ConnectionTable
+from app.web.http.cors import CrossOrigin
 from app.web.http.fast_routes import Dispatcher
 from app.web.http.http_protocol import ConnectionLimits
 from app.web.http.middleware import RequestContext, RequestMiddleware
@@ -100,6 +100,7 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
         access=_access(settings),
         proxies=TrustedProxies(parse_networks(settings.trusted_proxies)),
         prefix=PathPrefix(settings.root_path, _route_paths(routers)),
+        cors=CrossOrigin(split_keys(settings.cors_origins), credentials=settings.cors_credentials),
         metrics=metrics,
         drain=drain,
         deadline_s=settings.deadline_s,
@@ -157,7 +158,7 @@ def _routers() -> list[APIRouter]:
 
 def _route_paths(routers: Iterable[APIRouter]) -> list[str]:
     paths = [getattr(route, "path", "") for router in routers for route in router.routes]
-    return [*paths, openapi.PATH, page.DOCS_FILES]
+    return [*paths, openapi.PATH]
 
 
 @asynccontextmanager
@@ -200,7 +201,7 @@ def _access(settings: Settings) -> Access:
 
 
 def _create_fastapi(lifespan: Lifespan[FastAPI], *, is_traced: bool) -> FastAPI:
-    app: FastAPI = FastAPIOffline(
+    return FastAPI(
         title="digitscope",
         version=VERSION,
         summary="Handwritten digits, recognised and explained.",
@@ -214,7 +215,6 @@ def _create_fastapi(lifespan: Lifespan[FastAPI], *, is_traced: bool) -> FastAPI:
         telemetry=None if is_traced else {"tracing": False, "metrics": False, "logs": False},
         openapi_tags=TAGS,
     )
-    return app
 
 
 def _wrap_middleware(

@@ -4,6 +4,7 @@ Only the top of the program reads them; everything below gets values as argument
 is generated from the descriptions.
 """
 
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -16,6 +17,7 @@ from app.path_prefix import parse_prefix
 
 MIN_TOKEN_CHARS = 8  # of the admin token
 MIN_RATE_PER_S = 0.001  # requests per second: one in 17 minutes
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -320,6 +322,20 @@ class Settings(BaseSettings):
             " slash."
         ),
     )
+    cors_origins: str = Field(
+        "",
+        description=(
+            "Origins of other web sites whose scripts may call the service, separated by commas,"
+            " such as `https://example.org, http://localhost:3000`; `*` for all. Unset: none."
+        ),
+    )
+    cors_credentials: bool = Field(
+        False,
+        description=(
+            "Whether scripts of DIGITSCOPE_CORS_ORIGINS may send cookies and a browser's own"
+            " logins, for a proxy that needs these. API keys need no such permission. Not with `*`."
+        ),
+    )
     access_log: bool = Field(True, description="Whether each request gets a line in the log.")
     log_format: Literal["text", "json"] = Field(
         "text", description="Form of the log: text for people, or one JSON object per line."
@@ -375,6 +391,27 @@ class Settings(BaseSettings):
     @classmethod
     def _check_prefix(cls, value: str) -> str:
         return parse_prefix(value)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, value: str) -> str:
+        origins = split_keys(value.lower())
+        if "*" in origins and len(origins) > 1:
+            raise ValueError("'*' allows all origins; expected no other next to it")
+        for origin in origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is no origin; expected something like https://example.org, with a"
+                    " port if it is unusual, and without a path"
+                )
+        return ",".join(origins)
+
+    @field_validator("cors_credentials")
+    @classmethod
+    def _check_credentials(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("cors_origins") == "*":
+            raise ValueError("with the origin '*' every web site could use its visitors' logins")
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod

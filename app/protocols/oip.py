@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from fastapi import APIRouter, Request, Response
 
 from app.errors import UndecodableError
-from app.protocols.encoding import json_response, read_content
+from app.protocols.encoding import json_response
 from app.protocols.inference import (
     VERSION_PARAMETER,
     VersionDep,
@@ -28,6 +28,7 @@ from app.protocols.oip_messages import (
 from app.version import VERSION
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
+from app.web.requests.body import read_body
 from app.web.requests.parsing import parse
 from app.web.responses.content_negotiation import BINARY_SCHEMA
 from app.web.responses.openapi_errors import protocol_error_responses
@@ -119,7 +120,7 @@ async def load(request: Request, model: str, service: ServiceDep) -> Response:
     """
     service.admin.check(request.headers)
     await service.reload(model)
-    return json_response(request, {})
+    return json_response({})
 
 
 @router.post(
@@ -258,7 +259,7 @@ async def infer(request: Request, model: str, service: ServiceDep, version: Vers
     inference = await parse(
         request,
         parse_request,
-        await read_content(request, service.limits),
+        await read_body(request, service.limits.max_body_bytes),
         request.headers.get(LENGTH_HEADER),
         service.limits.max_batch_items,
     )
@@ -270,7 +271,7 @@ async def infer(request: Request, model: str, service: ServiceDep, version: Vers
         inference.preprocess,
         disconnected=disconnected(request),
     )
-    return write_response(request, served.bundle.metadata, inference, recognised)
+    return write_response(served.bundle.metadata, inference, recognised)
 
 
 def refuse_unload(service: Service, headers: Mapping[str, str], model: str) -> NoReturn:

@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from starlette.requests import Request
 from starlette.responses import Response
 
 from app.bundle import MAX_CLASSES, Metadata
 from app.errors import UndecodableError
 from app.inference.runtime import Pixels
 from app.protocols import tensors
-from app.protocols.encoding import compressed_response, json_response, read_json, shorten, to_json
+from app.protocols.encoding import json_response, read_json, shorten, to_json
 from app.protocols.inference import Recognised
 from app.protocols.input_options import InputOptions, parse_input_options, parse_parameters
 from app.recognise import Preprocess
@@ -248,7 +247,6 @@ def _parse_outputs(message: Mapping[str, Any], *, binary: bool) -> Sequence[Requ
 
 
 def write_response(
-    request: Request,
     metadata: Metadata,
     inference: ParsedInferRequest,
     recognised: Recognised,
@@ -256,7 +254,6 @@ def write_response(
     """Return the response with the requested outputs, in the order of the request.
 
     Args:
-        request: The HTTP request; it may accept compression.
         metadata: Metadata of the model.
         inference: The inference request.
         recognised: The answers; their warnings become a parameter of the response.
@@ -285,10 +282,10 @@ def write_response(
     if recognised.warnings:
         message["parameters"] = {"warnings": " ".join(recognised.warnings)}
     if not any(output.binary for output in inference.outputs):
-        return json_response(request, message)
+        return json_response(message)
     head = to_json(message)
     headers = {"Content-Type": "application/octet-stream", LENGTH_HEADER: str(len(head))}
-    return compressed_response(request, head + raw, headers)
+    return Response(head + raw, headers=headers)
 
 
 def encode_outputs(

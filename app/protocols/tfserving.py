@@ -11,7 +11,7 @@ from app.errors import UndecodableError
 from app.inference.entries import ModelState
 from app.inference.runtime import Pixels
 from app.protocols import tensors
-from app.protocols.encoding import json_response, read_content, read_json, shorten
+from app.protocols.encoding import json_response, read_json, shorten
 from app.protocols.inference import (
     VERSION_PARAMETER,
     VersionDep,
@@ -22,6 +22,7 @@ from app.protocols.input_options import Scale, parse_input_options, parse_parame
 from app.recognise import Preprocess
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
+from app.web.requests.body import read_body
 from app.web.requests.parsing import parse, without_gc
 from app.web.responses.openapi_errors import protocol_error_responses
 from app.web.responses.openapi_requests import tfserving_body
@@ -106,7 +107,7 @@ async def predict(
     parsed = await parse(
         request,
         parse_request,
-        await read_content(request, service.limits),
+        await read_body(request, service.limits.max_body_bytes),
         service.limits.max_batch_items,
     )
     recognised = await recognise(
@@ -120,7 +121,7 @@ async def predict(
     answer: dict[str, Any] = {parsed.response_key: recognised.probabilities.tolist()}
     if recognised.warnings:
         answer["warnings"] = recognised.warnings
-    return json_response(request, answer)
+    return json_response(answer)
 
 
 @router.get(

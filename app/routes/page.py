@@ -1,12 +1,15 @@
 """`/`, `/page/...` and `/docs`: the web page and Swagger UI, which use public routes only."""
 
+import asyncio
 import base64
 import hashlib
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 
+import fastapi_offline
 from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
@@ -19,7 +22,8 @@ from app.web.responses.static_files import Asset, make_asset, read_assets, serve
 FOLDER = Path(__file__).parents[1] / "page"
 MAX_PREFIXES = 16  # path prefixes for which the page is kept
 _OWN_ADDRESS = re.compile(rb'((?:href|src)=")(?=page/|docs")')
-DOCS_FILES = "/static-offline-docs"  # where fastapi-offline mounts Swagger UI's files
+DOCS_FILES = "static-offline-docs"  # folder of Swagger UI's files
+SWAGGER_FILES = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
 
 
 def _content_security_policy(*extra: str, scripts: Iterable[str] = (), style: str = "") -> str:
@@ -80,9 +84,24 @@ def page_router(folder: Path = FOLDER) -> APIRouter:
 
     router.add_route("/docs", _swagger_ui, include_in_schema=False)
     router.add_route("/docs/", _swagger_ui, include_in_schema=False)
+    router.add_route(f"/{DOCS_FILES}/{{name:path}}", _swagger_file, include_in_schema=False)
     router.add_route("/", home, include_in_schema=False)
     router.add_route("/page/{name:path}", file, include_in_schema=False)
     return router
+
+
+async def _swagger_file(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in SWAGGER_FILES:
+        raise NotFoundError(f"Swagger UI has no file {name!r}.", valid=list(SWAGGER_FILES))
+    # In a thread: to compress the script takes 0.1 s, once.
+    return serve(request, await asyncio.to_thread(_swagger_asset, name))
+
+
+@lru_cache(maxsize=len(SWAGGER_FILES))
+def _swagger_asset(name: str) -> Asset:
+    content = (files(fastapi_offline) / "static" / name).read_bytes()
+    return make_asset(content, Path(name).suffix)
 
 
 async def _swagger_ui(request: Request) -> Response:
@@ -91,9 +110,9 @@ async def _swagger_ui(request: Request) -> Response:
     response = get_swagger_ui_html(
         openapi_url=f"{root}/openapi.json",
         title="digitscope - Swagger UI",
-        swagger_js_url=f"{root}{DOCS_FILES}/swagger-ui-bundle.js",
-        swagger_css_url=f"{root}{DOCS_FILES}/swagger-ui.css",
-        swagger_favicon_url=f"{root}{DOCS_FILES}/favicon.png",
+        swagger_js_url=f"{root}/{DOCS_FILES}/swagger-ui-bundle.js",
+        swagger_css_url=f"{root}/{DOCS_FILES}/swagger-ui.css",
+        swagger_favicon_url=f"{root}/{DOCS_FILES}/favicon.png",
     )
     # Swagger UI sets styles on its elements, and one inline script starts it.
     inline_scripts = re.findall(rb"<script>(.*?)</script>", bytes(response.body), re.DOTALL)

@@ -321,9 +321,24 @@ def heads() -> Iterator[Bent]:
             request("/layers/0/activations", SEVEN, "Accept: \xff;q=9;q=a, ,;"),
         ),
         (
-            "a body in gzip where none is read",
-            400,
+            "an image in gzip",
+            200,
             request("/predict", gzip.compress(SEVEN), "Content-Encoding: gzip"),
+        ),
+        (
+            "an image that is not in gzip",
+            400,
+            request("/predict", SEVEN, "Content-Encoding: gzip"),
+        ),
+        (
+            "an image that is a bomb in gzip",
+            413,
+            request("/predict", gzip.compress(bytes(50_000_000)), "Content-Encoding: gzip"),
+        ),
+        (
+            "an image in another coding",
+            415,
+            request("/predict", SEVEN, "Content-Encoding: br"),
         ),
         (
             "an upgrade that is not made",

@@ -35,7 +35,7 @@ from app.web.http.connection_table import ConnectionTable, Place
 from app.web.http.middleware import MAX_UNCOUNTED_BYTES, RequestContext, request_id
 from app.web.http.problem_details import CLIENT_CLOSED_REQUEST, unexpected
 from app.web.http.request_timer import RequestTimer
-from app.web.requests.body import HELD_PER_BYTE, UNHELD_BYTES
+from app.web.requests.content_decoding import HELD_PER_BYTE, UNHELD_BYTES
 from app.web.service import Service
 
 log = logging.getLogger(__name__)

@@ -13,6 +13,7 @@ from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from app.cancellation import set_seconds_left
@@ -32,10 +33,13 @@ from app.errors import (
 from app.memory_budget import BodyHold
 from app.web.http.auth import OPEN_PATHS, Access, given_keys
 from app.web.http.client_address import TrustedProxies, peer_address
+from app.web.http.compression import compress, is_compressible
+from app.web.http.cors import CrossOrigin
 from app.web.http.fast_routes import Dispatcher
 from app.web.http.http_protocol import SECURITY_HEADERS
 from app.web.http.path_prefix import PathPrefix, route_path
 from app.web.http.problem_details import CLIENT_CLOSED_REQUEST, error_response
+from app.web.http.quality_values import choose_coding
 from app.web.http.request_timer import BodyPace, RequestTimer
 from app.web.http.shutdown import Drain
 from app.web.observability.metrics import Metrics, Rejection
@@ -69,6 +73,7 @@ class RequestContext:
         access: Checks keys and rates.
         proxies: The reverse proxies in front of the service.
         prefix: The path prefix under which they publish it.
+        cors: The origins whose scripts may read responses.
         metrics: The counters of this process.
         drain: Whether the process is shutting down.
         deadline_s: Longest time from the end of a body to the response, in seconds; a client may
@@ -80,6 +85,7 @@ class RequestContext:
     access: Access
     proxies: TrustedProxies
     prefix: PathPrefix
+    cors: CrossOrigin
     metrics: Metrics
     drain: Drain
     deadline_s: float
@@ -147,11 +153,18 @@ class RequestMiddleware:
         is_trusted = self.context.proxies.resolve(scope)
         if is_trusted or self.context.prefix.configured:
             self.context.prefix.apply(scope, is_trusted=is_trusted)
+        if scope["method"] == "HEAD":
+            # Every route that answers to GET also answers to HEAD; the body is dropped at the end.
+            scope = {**scope, "method": "GET"}
+            scope.setdefault("state", {})["is_head"] = True
         exchange = _Exchange(scope, receive, send, self.context)
         error: DigitscopeError | None = None
         try:
-            timer = exchange.start()
-            await self.app(scope, timer.receive, exchange.send)
+            if preflight := exchange.preflight():
+                await preflight(scope, receive, exchange.send)
+            else:
+                timer = exchange.start()
+                await self.app(scope, timer.receive, exchange.send)
         except asyncio.CancelledError:
             if exchange.status:
                 raise
@@ -173,11 +186,11 @@ class RequestMiddleware:
         scope, status = exchange.scope, exchange.status
         # A request that was refused here has not reached its route.
         route = getattr(scope.get("route") or self.app.find(scope), "path", "other")
-        method = scope["method"] if scope["method"] in _METHODS else "other"
+        method = "HEAD" if exchange.is_head else scope["method"]
         self.context.count_rejection(route_path(scope), status, scope["state"].get("refused"))
         self.context.record(
             route,
-            method,
+            method if method in _METHODS else "other",
             # As it arrived, percent-encoded: a line break in a path must not start a log line.
             scope["raw_path"].decode("latin-1"),
             status,
@@ -194,6 +207,7 @@ class _Exchange:
         scope: The request's ASGI scope; its state gets `request_id`, `body_hold` and `timer`.
         status: Status of the response; 0 before it starts.
         started_at: When the request began, by `time.perf_counter`.
+        is_head: Whether the client asks with HEAD; the scope's method is GET then.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, context: RequestContext) -> None:
@@ -202,10 +216,12 @@ class _Exchange:
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._timer: RequestTimer | None = None
         self._lingers = self._is_replaced = False
+        self._held: tuple[Message, str] | None = None  # start of a response to compress, coding
         wanted = self._headers.get(b"x-request-id", b"").decode("latin-1")
         self._id = request_id(wanted)
         state = scope.setdefault("state", {})
         state["request_id"] = self._id
+        self.is_head = state.get("is_head", False)
         self._hold = state["body_hold"] = BodyHold(state["service"].memory)
         # Probes are served even then: an overloaded process need not be restarted.
         self._is_overloaded = (
@@ -231,8 +247,13 @@ class _Exchange:
         set_seconds_left(self._timer.seconds_left)
         return self._timer
 
+    def preflight(self) -> Response | None:
+        """Return the answer to a CORS preflight request, None for other requests."""
+        cors = self._context.cors
+        return cors.preflight(self.scope["method"], self._headers) if cors.is_enabled else None
+
     async def send(self, message: Message) -> None:
-        """Send a part of the response, with this service's headers on its start."""
+        """Send a part of the response: compressed if the client likes, without a body for HEAD."""
         if self._is_replaced:
             return
         if message["type"] == "http.response.start":
@@ -244,14 +265,39 @@ class _Exchange:
                 await response(self.scope, self._receive, self.send)
                 self._is_replaced = True
                 return
-            self.status = message["status"]
-            # From here on, the connection's own timeout applies to slow clients.
-            self._end_timer()
-            headers = message.setdefault("headers", [])
-            headers += [(b"x-request-id", self._id.encode()), *SECURITY_HEADERS]
-            if self._context.drain.started or self._is_overloaded:
-                MutableHeaders(raw=headers)["Connection"] = "close"
-        elif self._leaves_body_unread() and not message.get("more_body"):
+            if is_compressible(message):
+                MutableHeaders(raw=message["headers"]).add_vary_header("Accept-Encoding")
+                accepted = self._headers.get(b"accept-encoding", b"").decode("latin-1")
+                if coding := choose_coding(accepted):
+                    self._held = message, coding
+                    return
+            await self._send_start(message)
+            return
+        if self._held:
+            (start, coding), self._held = self._held, None
+            if not message.get("more_body"):
+                message = {**message, "body": await compress(start, message["body"], coding)}
+            await self._send_start(start)
+        await self._send_body(message)
+
+    async def _send_start(self, message: Message) -> None:
+        """Send the start of the response, with this service's headers."""
+        self.status = message["status"]
+        # From here on, the connection's own timeout applies to slow clients.
+        self._end_timer()
+        headers = message.setdefault("headers", [])
+        headers += [(b"x-request-id", self._id.encode()), *SECURITY_HEADERS]
+        if self._context.cors.is_enabled:
+            origin = self._headers.get(b"origin", b"").decode("latin-1")
+            headers += self._context.cors.headers(origin)
+        if self._context.drain.started or self._is_overloaded:
+            MutableHeaders(raw=headers)["Connection"] = "close"
+        await self._send(message)
+
+    async def _send_body(self, message: Message) -> None:
+        if self.is_head:
+            message = {**message, "body": b""}
+        if self._leaves_body_unread() and not message.get("more_body"):
             self._lingers = True
             message = {**message, "more_body": True}
         elif len(message.get("body", b"")) > MAX_UNCOUNTED_BYTES:

@@ -122,7 +122,10 @@ def _framework_error(request: Request, error: HTTPException) -> Response:
     if error.status_code == 405:
         headers = dict(error.headers or {})
         allowed = headers.get("Allow", "another method")
-        method_error = errors.MethodError(f"{path} accepts {allowed}, not {request.method}.")
+        if "GET" in allowed and "HEAD" not in allowed:
+            allowed = headers["Allow"] = allowed.replace("GET", "GET, HEAD")
+        method = "HEAD" if getattr(request.state, "is_head", False) else request.method
+        method_error = errors.MethodError(f"{path} accepts {allowed}, not {method}.")
         method_error.headers = headers
         return error_response(request, method_error)
     if PROTOCOLS.match(route_path(request.scope)):

@@ -16,10 +16,8 @@ from app.errors import (
 )
 from app.imaging.formats import MEDIA_TYPE_ALIASES
 from app.web.execution.thread_pool import BoundedThreadPool
+from app.web.requests.content_decoding import HELD_PER_BYTE, UNHELD_BYTES, content_coding, expand
 
-UNHELD_BYTES = 1 << 16  # bytes of a body that the memory budget does not count
-# Bytes held for each byte of a body: the body itself, and what is read from it.
-HELD_PER_BYTE = 2
 _URL_ENCODED_TYPE = "application/x-www-form-urlencoded"  # sent by curl's --data-binary
 
 
@@ -73,6 +71,11 @@ def content_length(request: Request) -> int | None:
     return int(value) if value.isdecimal() else None
 
 
+def expanded_length(request: Request) -> int | None:
+    """Return the length of the body that is read, or None if it is compressed or not known."""
+    return None if header(request, b"content-encoding") else content_length(request)
+
+
 def media_type(request: Request, accepted: Collection[str]) -> str:
     """Return the media type of the body, without parameters, in lower case.
 
@@ -109,17 +112,26 @@ def check_wait(request: Request, pool: BoundedThreadPool) -> None:
         pool.check_wait()
 
 
-async def read_chunks(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
-    """Yield the chunks of the body up to the limit, whatever its Content-Length says.
+def read_chunks(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    """Return the chunks of the body up to the limit, expanded if the body is compressed.
 
     The memory budget counts a body of more than `UNHELD_BYTES` as it arrives: what a slow client
     has not sent takes no memory.
 
     Raises:
         TooLargeError: The body is over the limit; the rest of it is not read.
+        UnsupportedMediaTypeError: The Content-Encoding is neither gzip nor deflate.
+        UndecodableError: The body is not compressed as its header says.
         MemoryBudgetError: The service holds too many bodies at present; the rest is not read.
         ClientDisconnect: The client disconnected before the end of the body.
     """
+    chunks = _received_chunks(request, max_bytes)
+    coding = content_coding(header(request, b"content-encoding"))
+    return expand(request, chunks, coding, max_bytes) if coding else chunks
+
+
+async def _received_chunks(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    """Yield the chunks of the body as they arrive, up to the limit."""
     length = content_length(request)
     if length is not None and length > max_bytes:
         raise TooLargeError(f"The body has {length} bytes; at most {max_bytes} are accepted.")
@@ -142,8 +154,7 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     """Return the whole body.
 
     Raises:
-        TooLargeError: The body is over the limit; the rest of it is not read.
-        MemoryBudgetError: The service holds too many bodies at present.
+        DigitscopeError: As in `read_chunks`.
         ClientDisconnect: The client disconnected before the end of the body.
     """
     return b"".join([chunk async for chunk in read_chunks(request, max_bytes)])

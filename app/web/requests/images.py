@@ -15,7 +15,7 @@ from app.imaging.formats import MEDIA_TYPES
 from app.recognise import ImageInput
 from app.web.requests.body import (
     Limits,
-    content_length,
+    expanded_length,
     media_type,
     read_body,
     read_chunks,
@@ -114,7 +114,7 @@ async def begin_many(request: Request, limits: Limits) -> ArrivingImages:
 
 async def _begin_array(request: Request, limits: Limits) -> ArrivingImages:
     """Read the header of an npy file; read the pixels as they arrive if its layout allows that."""
-    chunks, length = read_chunks(request, limits.max_body_bytes), content_length(request)
+    chunks, length = read_chunks(request, limits.max_body_bytes), expanded_length(request)
     head, layout = b"", None
     async for chunk in chunks:
         head += chunk

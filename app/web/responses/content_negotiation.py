@@ -12,6 +12,8 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.web.http.quality_values import parse_weighted
+
 NPY, NPZ, PNG, JSON = "application/x-npy", "application/x-npz", "image/png", "application/json"
 TYPES = {"npy": NPY, "npz": NPZ, "png": PNG, "json": JSON}
 BINARY_SCHEMA = {"type": "string", "format": "binary"}  # OpenAPI schema of a binary body
@@ -30,25 +32,14 @@ def choose(request: Request, requested: str | None, offered: Sequence[str]) -> s
     """
     if requested:
         return requested
-    accepted: list[tuple[float, str]] = []
-    for entry in request.headers.get("accept", "").split(","):
-        media_type, _, parameters = entry.partition(";")
-        accepted.append((_quality(parameters), media_type.strip().lower()))
-    for quality, media_type in sorted(accepted, key=lambda pair: -pair[0]):
+    accepted = parse_weighted(request.headers.get("accept", ""))
+    for media_type, quality in sorted(accepted, key=lambda pair: -pair[1]):
         if media_type == "*/*" or quality == 0:
             continue
         for name in offered:
             if TYPES[name] == media_type:
                 return name
     return offered[0]
-
-
-def _quality(parameters: str) -> float:
-    name, _, value = parameters.strip().partition("=")
-    try:
-        return float(value) if name == "q" else 1.0
-    except ValueError:
-        return 1.0
 
 
 def responses(*names: str) -> dict[int | str, dict[str, Any]]:

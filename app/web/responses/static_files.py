@@ -13,6 +13,8 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.web.http.quality_values import choose_coding
+
 TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -74,15 +76,7 @@ def serve(request: Request, asset: Asset, headers: Mapping[str, str] | None = No
     client_etags = request.headers.get("if-none-match", "")
     if asset.etag in (etag.strip() for etag in client_etags.split(",")):
         return Response(status_code=304, headers=common)
-    if asset.gzipped and _accepts_gzip(request):
+    if asset.gzipped and choose_coding(request.headers.get("accept-encoding", "")) == "gzip":
         common["Content-Encoding"] = "gzip"
         return Response(asset.gzipped, headers=common, media_type=asset.media_type)
     return Response(asset.content, headers=common, media_type=asset.media_type)
-
-
-def _accepts_gzip(request: Request) -> bool:
-    for entry in request.headers.get("accept-encoding", "").split(","):
-        coding, _, parameters = entry.partition(";")
-        if coding.strip().lower() in ("gzip", "*"):
-            return parameters.replace(" ", "").lower() not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    return False

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from starlette.requests import Request
 
-from app.errors import MemoryBudgetError, TooLargeError
-from app.protocols.encoding import read_content
+from app.errors import MemoryBudgetError, TooLargeError, UndecodableError
 from app.web.requests.body import HELD_PER_BYTE, UNHELD_BYTES, Limits, read_body
 from app.web.requests.images import read_many, read_one
 from tests.forms import npy
@@ -21,6 +20,10 @@ FORM = b"multipart/form-data; boundary=b"
 
 def _used(request: Request) -> int:
     return int(request.state.service.memory.used)
+
+
+async def _read_body(request: Request, limits: Limits) -> bytes:
+    return await read_body(request, limits.max_body_bytes)
 
 
 def _form(name: str) -> bytes:
@@ -50,7 +53,7 @@ READERS = [
     (read_many, FORM, _form("files")),
     (read_many, b"application/x-npy", npy(np.zeros((400, 28, 28), np.uint8))),
     (read_many, b"application/json", b'[{"image": "' + b"A" * LARGE + b'"}]'),
-    (read_content, b"application/json", bytes(LARGE)),
+    (_read_body, b"application/json", bytes(LARGE)),
 ]
 
 
@@ -79,7 +82,7 @@ async def test_compressed_body_counts_with_what_it_expands_to(noise: int) -> Non
     content = bytes(LARGE) + np.random.default_rng(0).bytes(noise)
     compressed = gzip.compress(content)
     request = _compressed(compressed)
-    assert await read_content(request, LIMITS) == content
+    assert await read_body(request, LIMITS.max_body_bytes) == content
     assert _used(request) == HELD_PER_BYTE * (len(compressed) + len(content))
 
 
@@ -89,20 +92,46 @@ async def test_compressed_body_that_does_not_fit_is_refused() -> None:
     memory = request.state.service.memory
     memory.hold_body(memory.share - LARGE)
     with pytest.raises(MemoryBudgetError):
-        await read_content(request, LIMITS)
+        await read_body(request, LIMITS.max_body_bytes)
     with pytest.raises(TooLargeError):
-        await read_content(_compressed(gzip.compress(bytes(2_000_000))), LIMITS)
+        await read_body(_compressed(gzip.compress(bytes(2_000_000))), LIMITS.max_body_bytes)
 
 
 async def test_small_compressed_body_is_read_at_once() -> None:
     """It holds nothing, and needs no thread."""
     request = _compressed(gzip.compress(b"[1, 2]"))
     request.state.service.body_parser.close()
-    assert await read_content(request, LIMITS) == b"[1, 2]"
+    assert await read_body(request, LIMITS.max_body_bytes) == b"[1, 2]"
     assert _used(request) == 0
 
 
-def _compressed(body: bytes) -> Request:
-    request = request_in_pieces([body], kind=b"application/json")
+@pytest.mark.parametrize("step", [1, 7, 100_000])
+async def test_compressed_body_is_the_same_in_any_pieces(step: int) -> None:
+    """Wherever the pieces end, several members of gzip give one body."""
+    content = np.random.default_rng(1).bytes(20_000) + bytes(60_000)
+    compressed = gzip.compress(content[:100]) + gzip.compress(content[100:])
+    if step == 1:
+        content, compressed = b"abc", gzip.compress(b"ab") + gzip.compress(b"c")
+    pieces = [compressed[at : at + step] for at in range(0, len(compressed), step)]
+    request = _compressed(*pieces)
+    assert await read_body(request, LIMITS.max_body_bytes) == content
+
+
+@pytest.mark.parametrize("size", [(1 << 14) - 1, 1 << 14, (1 << 14) + 1, 999_999, 1_000_000])
+async def test_limit_of_a_compressed_body_is_exact(size: int) -> None:
+    """A body of any size up to the limit is read whole."""
+    request = _compressed(gzip.compress(bytes(size)))
+    assert len(await read_body(request, LIMITS.max_body_bytes)) == size
+
+
+@pytest.mark.parametrize("tail", [b"more", b"\x1f\x8b\x08"])
+async def test_bytes_after_a_compressed_body_are_refused(tail: bytes) -> None:
+    """What follows the end is another member of gzip, and complete, or an error."""
+    with pytest.raises(UndecodableError, match="no valid gzip"):
+        await read_body(_compressed(gzip.compress(b"[]") + tail), LIMITS.max_body_bytes)
+
+
+def _compressed(*pieces: bytes) -> Request:
+    request = request_in_pieces(list(pieces), kind=b"application/json")
     request.scope["headers"].append((b"content-encoding", b"gzip"))
     return request

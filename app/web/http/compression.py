@@ -1,0 +1,51 @@
+"""Compresses responses that clients accept compressed, the large ones in a thread."""
+
+import asyncio
+import zlib
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import Message
+
+MIN_COMPRESSED_BYTES = 1000  # smaller responses fit into one packet anyway
+MAX_INLINE_BYTES = 1 << 14  # bytes; take 0.3 ms, as long as a round trip to a busy thread
+LEVEL = 4  # of 9; an inspection shrinks to 31 %, in 14 ms for each MB; 9 gives 30 % in 95 ms
+_WINDOW_BITS = {"gzip": 31, "deflate": 15}  # select the format in zlib
+# Other types hardly shrink: images, and arrays of floats. The last one is used by the Open
+# Inference Protocol only.
+_TYPES = (
+    b"application/json",
+    b"application/problem+json",
+    b"text/html",
+    b"text/plain",
+    b"application/octet-stream",
+)
+
+
+def is_compressible(start: Message) -> bool:
+    """Return whether the response that starts so is large and of a type that shrinks."""
+    size, media_type = 0, b""
+    for name, value in start.get("headers", ()):
+        if name == b"content-length":
+            size = int(value)
+        elif name == b"content-type":
+            media_type = value
+        elif name == b"content-encoding":
+            return False
+    return size >= MIN_COMPRESSED_BYTES and media_type.startswith(_TYPES)
+
+
+async def compress(start: Message, body: bytes, coding: str) -> bytes:
+    """Return a response's body in a content coding; change the headers of its start in place."""
+    if len(body) <= MAX_INLINE_BYTES:
+        content = _compress(body, coding)
+    else:
+        content = await asyncio.to_thread(_compress, body, coding)
+    headers = MutableHeaders(raw=start["headers"])
+    headers["Content-Encoding"] = coding
+    headers["Content-Length"] = str(len(content))
+    return content
+
+
+def _compress(body: bytes, coding: str) -> bytes:
+    compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, _WINDOW_BITS[coding])
+    return compressor.compress(body) + compressor.flush()
