@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import BundleError
-from app.inference.keras_runtime import layer_outputs, predict_outputs
+from app.inference.keras_runtime import Lowering, layer_outputs, predict_outputs
 from app.inference.native_logs import without_native_logs
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Largest offset, in units of a convolution's own output, of a batch normalisation that is folded.
 # Subtracting the offset again costs this many float32 rounding errors (6e-8) of precision.
 MAX_FOLDED_OFFSET = 1000
+MIN_LENGTH = 1e-12  # Keras's epsilon: a shorter vector is divided by this
 MAX_REASON = 300  # characters of an error of the converter, which lists every operation's origin
 
 
@@ -44,9 +45,10 @@ def compile_model(model: "keras.Model") -> bytes:
     with without_native_logs():
         import tensorflow as tf
 
+    lowering = Lowering(fold_normalization, substitute)
     signatures = {
-        "predict": lambda image: predict_outputs(model, image, fold=fold_normalization),
-        "inspect": lambda image: layer_outputs(model, image, fold=fold_normalization),
+        "predict": lambda image: predict_outputs(model, image, lowering),
+        "inspect": lambda image: layer_outputs(model, image, lowering),
     }
     with without_native_logs(), tempfile.TemporaryDirectory() as folder:
         save_signatures(model, signatures, folder)
@@ -144,6 +146,27 @@ def fold_normalization(
         product = layer.convolution_op(inputs, kernel)
     normalised = product + (bias + offset).astype(np.float32)
     return (normalised - offset) / scale, normalised
+
+
+def substitute(layer: "keras.layers.Layer", inputs: Any) -> Any | None:
+    """Compute a layer in a way that LiteRT runs as Keras does.
+
+    LiteRT's reciprocal root of 0 is not a number, so a vector of zeros is divided by its length.
+
+    Args:
+        layer: The layer.
+        inputs: Its input.
+
+    Returns:
+        The layer's output, or None for a layer that needs no other way.
+    """
+    import keras
+    from keras import ops
+
+    if not isinstance(layer, keras.layers.UnitNormalization):
+        return None
+    squares = ops.sum(ops.square(inputs), axis=layer.axis, keepdims=True)
+    return inputs / ops.maximum(ops.sqrt(squares), MIN_LENGTH)
 
 
 def _scale_and_offset(normalization: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -28,9 +28,20 @@ from app.network.keras_file import KerasFileError, check_keras_file
 if TYPE_CHECKING:
     import keras
 
-# Computes a layer and the normalisation after it together: takes the layer, its input and the
-# normalisation; returns both outputs, or None if it cannot.
-Fold = Callable[["keras.layers.Layer", Any, "keras.layers.Layer"], tuple[Any, Any] | None]
+
+@dataclass(frozen=True)
+class Lowering:
+    """How a compiler has some layers computed, in place of Keras's own way.
+
+    Attributes:
+        fold: Computes a layer and the normalisation after it together: takes the layer, its input
+            and the normalisation; returns both outputs, or None if it cannot.
+        substitute: Computes a layer in another way: takes the layer and its input; returns its
+            output, or None to leave it to Keras.
+    """
+
+    fold: Callable[["keras.layers.Layer", Any, "keras.layers.Layer"], tuple[Any, Any] | None]
+    substitute: Callable[["keras.layers.Layer", Any], Any | None]
 
 
 def load_keras(content: bytes, max_weights: int | None = None) -> "keras.Model":
@@ -116,13 +127,15 @@ class KerasRuntime:
         return {name: np.asarray(out) for name, out in layer_outputs(self._model, pixels).items()}
 
 
-def predict_outputs(model: "keras.Model", image: Any, fold: Fold | None = None) -> dict[str, Any]:
+def predict_outputs(
+    model: "keras.Model", image: Any, lowering: Lowering | None = None
+) -> dict[str, Any]:
     """Run a model and return the outputs of the signature `predict`.
 
     Args:
         model: Sequential or Functional, with or without models inside it.
         image: Its input, `[N, 28, 28, 1]`.
-        fold: See `layer_outputs`.
+        lowering: See `layer_outputs`.
 
     Returns:
         `probabilities`, `[N, classes]`. `logits`: the input of the final softmax; where the
@@ -134,7 +147,7 @@ def predict_outputs(model: "keras.Model", image: Any, fold: Fold | None = None) 
     from keras import ops
 
     steps, output = read_steps(json.loads(model.to_json()))
-    outputs = layer_outputs(model, image, fold)
+    outputs = layer_outputs(model, image, lowering)
     probabilities = outputs[steps[output].name]
     heads = _softmax_inputs(steps, output)
     if is_softmax(steps[output]):
@@ -165,19 +178,21 @@ def _softmax_inputs(steps: list[Step], at: int) -> list[int]:
     return []
 
 
-def layer_outputs(model: "keras.Model", image: Any, fold: Fold | None = None) -> dict[str, Any]:
+def layer_outputs(
+    model: "keras.Model", image: Any, lowering: Lowering | None = None
+) -> dict[str, Any]:
     """Run a model and return the output of every layer, including layers of models inside it.
 
     Args:
         model: Sequential or Functional, with or without models inside it.
         image: Its input, `[N, 28, 28, 1]`.
-        fold: Computes a layer and the normalisation after it together; None runs each layer.
+        lowering: How some layers are computed; None runs each layer as Keras does.
 
     Returns:
         The outputs by path, as `app.network.graph` names them: `conv_1_1`, `member_1/conv_1_1`. The
         path of a layer's second call ends in `@1`, that of its second output in `:1`.
     """
-    walk = _Walk(fold)
+    walk = _Walk(lowering)
     walk.run(model, "", image)
     return walk.outputs
 
@@ -194,9 +209,9 @@ class _Call:
 class _Walk:
     """Runs a model layer by layer and keeps every output."""
 
-    def __init__(self, fold: Fold | None) -> None:
+    def __init__(self, lowering: Lowering | None) -> None:
         self.outputs: dict[str, Any] = {}
-        self._fold = fold
+        self._lowering = lowering
         self._calls: dict[str, int] = {}  # by path: the number of the layer's last call
         self._sources: dict[int, _Call] = {}  # by id of an output, which `outputs` keeps alive
 
@@ -224,7 +239,7 @@ class _Walk:
         path = f"{path}@{number}" if number else path
         if isinstance(layer, keras.layers.Layer):
             kwargs |= {"training": False} if layer._call_has_training_arg else {}
-        out = self._folded(layer, args)
+        out = self._lowered(layer, args)
         if out is None:
             out = layer(*args, **kwargs)
         first, *others = out if isinstance(out, list | tuple) else [out]
@@ -233,13 +248,13 @@ class _Walk:
         self._sources[id(first)] = _Call(path, layer, args[0] if args else None)
         return out
 
-    def _folded(self, layer: Any, args: tuple[Any, ...]) -> Any | None:
-        """Return a layer's output computed with the layer before it, or None if not foldable."""
-        before = self._sources.get(id(args[0])) if self._fold and args else None
-        if not self._fold or not before:
+    def _lowered(self, layer: Any, args: tuple[Any, ...]) -> Any | None:
+        """Return a layer's output as the compiler has it computed; None if it has no way."""
+        if not self._lowering or not args:
             return None
-        folded = self._fold(before.layer, before.inputs, layer)
-        if not folded:
-            return None
+        before = self._sources.get(id(args[0]))
+        folded = before and self._lowering.fold(before.layer, before.inputs, layer)
+        if not before or not folded:
+            return self._lowering.substitute(layer, args[0])
         self.outputs[before.path], out = folded
         return out

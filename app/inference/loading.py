@@ -78,7 +78,7 @@ def load_model(
             batch_sizes=batch_sizes,
         )
         _check_classes(bundle, runtime)
-        network, embeddings = _read_layers(bundle, runtime), _read_embeddings(bundle)
+        network, embeddings = _read_layers(bundle, runtime), _read_embeddings(bundle, runtime)
         seconds_per_image, event_loop_runtime = _measure(runtime), None
         if seconds_per_image <= options.quick_below_s:
             event_loop_runtime = LiteRtRuntime(
@@ -142,10 +142,18 @@ def _read_layers(bundle: Bundle, runtime: Runtime) -> Network:
         raise BundleError(f"{KERAS_FILE} and {COMPILED_FILE} do not fit: {error}.") from error
 
 
-def _read_embeddings(bundle: Bundle) -> Embeddings | None:
+def _read_embeddings(bundle: Bundle, runtime: Runtime) -> Embeddings | None:
+    """Read the training digits' features, which must be those of the same network."""
     if not bundle.has(EMBEDDINGS_FILE):
         return None
-    return read_embeddings(bundle.read(EMBEDDINGS_FILE))
+    embeddings = read_embeddings(bundle.read(EMBEDDINGS_FILE))
+    size = runtime.predict(np.zeros((1, 28, 28), np.uint8)).features.shape[1]
+    if embeddings.directions.shape[1] != size:
+        raise BundleError(
+            f"{EMBEDDINGS_FILE} holds {embeddings.directions.shape[1]} features of each digit, but"
+            f" the network has {size}."
+        )
+    return embeddings
 
 
 def _measure(runtime: Runtime) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inference.model import Model
+from app.inspection.finite import check_finite
 from app.network.functions import Array
 from app.network.geometry import positions
 from app.network.network import Layer
@@ -100,11 +101,14 @@ def inspect_image(image: ImageInput, model: Model, options: Options) -> Inspecte
     Always runs the float32 model, as equations do not hold in int8.
 
     Raises:
+        UnsupportedLayerError: A layer gives values that are not finite.
         DigitscopeError: An error of `app.recognise.read_image`.
     """
     model = model.in_float32
     prediction = recognise(image, model, options)
     outputs = model.runtime.inspect(prediction.prepared.pixels[None])
+    for layer in model.network.layers:
+        check_finite(outputs[layer.name], layer)
     return InspectedImage(model, prediction, {name: values[0] for name, values in outputs.items()})
 
 

@@ -6,6 +6,7 @@ Walks the network and asks each layer for its footprint (`app.network.geometry`)
 from dataclasses import dataclass
 
 from app.boxes import Box
+from app.cancellation import check_cancelled
 from app.imaging.stages import Placement
 from app.network.geometry import ReceptiveField, Reordered, Shape, Unit, union
 from app.network.graph import IMAGE
@@ -50,6 +51,7 @@ def receptive_fields(network: Network) -> list[ReceptiveField]:
 
 def _measured(network: Network, layer: Layer) -> ReceptiveField:
     """Return the field of a layer whose units have no known position: that of its middle unit."""
+    check_cancelled()
     box = trace(network, layer, tuple(size // 2 for size in layer.shape)).get(IMAGE)
     size = (box.height, box.width) if box else (0, 0)
     return ReceptiveField(size, None, None, lost=True)

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from app.cancellation import check_cancelled
 from app.errors import InvalidInputError
 from app.inference.model import Model
+from app.inspection.finite import check_finite
 from app.network.functions import MIN_PROBABILITY, Array, log_probabilities
 from app.network.graph import IMAGE
-from app.network.network import Network
+from app.network.network import Layer, Network
 
 Map = NDArray[np.float32]  # [28, 28]
 # Scores float32 images [N, 28, 28]; returns float32 [N].
@@ -80,7 +81,7 @@ def network_score(network: Network, question: Question) -> Score:
         outputs = network.forward(images[..., None])
         return np.asarray(logits_of(network, outputs) @ weights)
 
-    return _in_batches(score, batch_size(network))
+    return _in_batches(score, batch_size(network), network.layers[network.scores])
 
 
 def model_score(model: Model, question: Question) -> Score:
@@ -93,7 +94,7 @@ def model_score(model: Model, question: Question) -> Score:
             return np.asarray(log_probabilities(outputs.probabilities) @ weights)
         return np.asarray(outputs.logits @ weights)
 
-    return _in_batches(score, MAX_BATCH)
+    return _in_batches(score, MAX_BATCH, model.network.layers[model.network.scores])
 
 
 def batch_size(network: Network) -> int:
@@ -101,8 +102,8 @@ def batch_size(network: Network) -> int:
     return max(1, min(MAX_BATCH, MAX_VALUES // network.values_per_image))
 
 
-def _in_batches(score: Score, size: int) -> Score:
-    """Return a function that scores `size` images at a time.
+def _in_batches(score: Score, size: int, layer: Layer) -> Score:
+    """Return a function that scores `size` images at a time with the outputs of a layer.
 
     Between batches it checks for cancellation and releases the interpreter to predictions.
     """
@@ -112,7 +113,9 @@ def _in_batches(score: Score, size: int) -> Score:
         for start in range(0, len(images) or 1, size):
             check_cancelled()
             batches.append(score(images[start : start + size]))
-        return np.concatenate(batches).astype(np.float32)
+        scores = np.concatenate(batches).astype(np.float32)
+        check_finite(scores, layer)
+        return scores
 
     return score_all
 
@@ -158,4 +161,6 @@ def input_gradients(network: Network, images: Array, question: Question) -> Arra
         outputs = network.forward(batch)
         gradients = network.gradients(batch, outputs, score_gradient(network, outputs, question))
         batches.append(gradients.get(IMAGE, np.zeros_like(batch))[..., 0])
-    return np.concatenate(batches)
+    found = np.concatenate(batches)
+    check_finite(found, network.layers[network.scores])
+    return found

@@ -185,6 +185,43 @@ FUNCTIONS = {
         "exponential", "exp(x)", lambda x: np.asarray(np.exp(x)), lambda x, y: y
     ),
 }
+FUNCTIONS |= {
+    "hard_tanh": Function(
+        "hard_tanh",
+        "clip(x, -1, 1)",
+        lambda x: np.asarray(np.clip(x, -1, 1)),
+        _clip_slope(-1, 1),
+        Bounds(-1.0, 1.0),
+    ),
+    "log_sigmoid": Function(
+        "log_sigmoid", "-log(1 + exp(-x))", lambda x: -_softplus(-x), lambda x, y: _sigmoid(-x)
+    ),
+    "celu": Function("celu", elu().formula, elu().value, elu().slope),
+    "tanh_shrink": Function(
+        "tanh_shrink",
+        "x - tanh(x)",
+        lambda x: np.asarray(x - np.tanh(x)),
+        lambda x, y: np.asarray(np.tanh(x) ** 2),
+    ),
+    "soft_shrink": Function(
+        "soft_shrink",
+        "x - 1/2 if x > 1/2, x + 1/2 if x < -1/2, else 0",
+        lambda x: np.asarray(np.sign(x) * np.maximum(np.abs(x) - 0.5, 0), x.dtype),
+        lambda x, y: (np.abs(x) > 0.5).astype(x.dtype),
+    ),
+    "hard_shrink": Function(
+        "hard_shrink",
+        "x if |x| > 1/2, else 0",
+        lambda x: np.where(np.abs(x) > 0.5, x, x.dtype.type(0)),
+        lambda x, y: (np.abs(x) > 0.5).astype(x.dtype),
+    ),
+    "squareplus": Function(
+        "squareplus",
+        "(x + sqrt(x^2 + 4)) / 2",
+        lambda x: np.asarray((x + np.sqrt(x * x + 4)) / 2),
+        lambda x, y: np.asarray((1 + x / np.sqrt(x * x + 4)) / 2),
+    ),
+}
 FUNCTIONS["swish"], FUNCTIONS["hard_swish"] = FUNCTIONS["silu"], FUNCTIONS["hard_silu"]
 
 

@@ -158,10 +158,12 @@ class Unsupported:
     Attributes:
         reason: A clause that follows the layer's name, such as `its padding is 'full'`.
         sentence: What the layer does, in plain words.
+        multiply_adds: Multiplications of weights for one image, as far as they are known.
     """
 
     reason: str
     sentence: str
+    multiply_adds: int = 0
 
 
 ACTIVATIONS_ONLY = "activations only"  # the limits of a kind whose arithmetic is not known
@@ -182,6 +184,12 @@ class LayerKind:
     build: Callable[[SavedLayer], Operation | Unsupported]
     weight_names: Callable[[Config], tuple[str, ...]]
     limits: str = ""
+
+
+def matrices_by_row(saved: SavedLayer) -> int:
+    """Count the multiplications of a layer that multiplies each row by all its matrices once."""
+    sizes = (part.size for name, part in saved.weights.items() if not name.endswith("bias"))
+    return saved.shapes.input[0] * sum(sizes)
 
 
 def unsupported(reason: str, saved: SavedLayer) -> Unsupported:

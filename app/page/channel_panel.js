@@ -119,7 +119,7 @@ class Panel {
     const scale = low === high ? { map: "diverging", low: -1, high: 1 } : scaleOf(low, high);
     paintValues(this.map.canvas, low === high ? this.plane.map(() => 0) : this.plane, width, scale);
     this.map.setLayout(height * width, width);
-    this.map.setWidth(width * Math.max(8, Math.floor(300 / width)));
+    this.map.setWidth(width * Math.max(8, Math.floor(300 / Math.max(width, height))));
     fill(this.map.legend, low === high ? h("p.legend", h("span.tag", `constant ${number(low)}`)) : legend(scale));
   }
 

@@ -52,10 +52,15 @@ class WeightsQuery(BaseModel):
     summary="List a model's layers",
     responses=error_responses("unknown-model", "not-ready"),
 )
-async def list_layers(model: str, service: ServiceDep) -> LayersAnswer:
+async def list_layers(request: Request, model: str, service: ServiceDep) -> LayersAnswer:
     """Describe each layer: what it does, its shapes, cost, weights and receptive field."""
     served = await service.model(model)
-    return layers_answer(served, describe_layers(served.network))
+
+    def work() -> LayersAnswer:
+        return layers_answer(served, describe_layers(served.network))
+
+    kind = kind_of_work("layers", served, len(served.network.layers))
+    return await service.inspection_pool.run_until(disconnected(request), kind, work)
 
 
 @router.get(

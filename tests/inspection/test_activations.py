@@ -1,13 +1,19 @@
 """Statistics, dead and saturated channels, and sheets of the layers' activations."""
 
+from pathlib import Path
+
+import keras
 import numpy as np
 import pytest
 
+from app.errors import UnsupportedLayerError
 from app.inference.model import Model
 from app.inspection.activations import dead, inspect_image, make_sheet, saturated, statistics
+from app.inspection.explanation import ExplainRequest, explain
 from app.recognise import Options
 from app.samples import sample_png
 from tests.conftest import Digits
+from tests.inspection.networks import as_model
 
 
 def test_inspected_image_holds_input_and_prediction(classic: Model) -> None:
@@ -86,3 +92,29 @@ def test_sheet_of_a_layer_without_rows_and_columns_is_one_tile(size: int) -> Non
 def test_constant_layer_has_a_black_sheet() -> None:
     """A layer of equal values is drawn black, without a division warning."""
     assert not make_sheet(np.full((3, 3, 2), 4.0, np.float32)).pixels.any()
+
+
+def test_values_that_are_not_finite_are_refused(classic: Model, tmp_path: Path) -> None:
+    """The error names the layer, in place of a response that JSON cannot write."""
+    layers = keras.layers
+    image = keras.Input((28, 28, 1))
+    x = layers.Activation("tanh")(layers.Activation("exponential", name="huge")(image))
+    x = layers.Dense(10, name="logits")(layers.Flatten()(x))
+    model = as_model(keras.Model(image, layers.Softmax()(x)), tmp_path, classic)
+    with pytest.raises(UnsupportedLayerError, match=r"'huge'.* infinite or not a number"):
+        inspect_image(sample_png(8), model, Options())
+    with np.errstate(all="ignore"), pytest.raises(UnsupportedLayerError, match="'logits'"):
+        explain(sample_png(8), model, Options(), ExplainRequest("gradient"))
+
+
+def test_an_output_of_rows_and_channels_is_a_picture_of_rows_and_columns() -> None:
+    """Each row of the picture is a row, each column a channel; ranges may be those of channels."""
+    values = np.array([[0.0, 5.0], [1.0, 7.0], [2.0, 9.0]], np.float32)
+    whole, each = make_sheet(values), make_sheet(values, "channel")
+    assert whole.tile == each.tile == (3, 2)
+    np.testing.assert_array_equal(whole.pixels, np.rint(values / 9 * 255))
+    np.testing.assert_array_equal(each.pixels, [[0, 0], [128, 128], [255, 255]])
+    assert (each.low.tolist(), each.high.tolist()) == ([0.0, 5.0], [2.0, 9.0])
+    figures = statistics(values)
+    np.testing.assert_array_equal(figures.high, [2, 9])
+    np.testing.assert_array_equal(figures.strongest, [[2, 0], [2, 0]])

@@ -79,6 +79,7 @@ def test_descriptions_say_what_the_layers_do_and_why_they_are_not_computed(model
     )
     assert "a recurrent layer keeps a state" in entries["gru"].formula
     assert "with 2 sets of weights" in entries["heads"].sentence
+    assert entries["gru"].multiply_adds == 7 * (4 * 12 + 4 * 12)  # rows, both matrices
     assert not entries["gru"].ablatable
     assert entries["simple"].ablatable
     assert entries["fewer"].receptive_field.size == (4, 28)

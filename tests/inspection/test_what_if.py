@@ -1,5 +1,7 @@
 """Ablations, neighbours and comparisons agree with direct calculations."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from app.inspection.ablation import ablate
 from app.inspection.activations import inspect_image
 from app.inspection.comparison import compare
 from app.inspection.neighbours import find_neighbours
+from app.inspection.score import batch_size
 from app.recognise import Options
 from app.samples import sample_png
 
@@ -152,8 +155,6 @@ def test_two_models_are_compared_by_layer_name(classic: Model, kinds_model: Mode
 
 def test_alignment_ignores_the_order_of_channels(classic: Model) -> None:
     """Shuffling channels changes the cosine but not the alignment."""
-    from dataclasses import replace
-
     inspected = inspect_image(sample_png(4), classic, Options())
     order = np.random.default_rng(4).permutation(32)
     shuffled = {**inspected.outputs, "relu_1_1": inspected.outputs["relu_1_1"][..., order]}
@@ -162,3 +163,13 @@ def test_alignment_ignores_the_order_of_channels(classic: Model) -> None:
     assert one.alignment == pytest.approx(1)
     assert one.cosine is not None
     assert one.cosine < 0.95
+
+
+def test_large_networks_are_computed_in_smaller_batches(classic: Model) -> None:
+    """The activations of a batch stay below a bound; one image at a time is the least."""
+    network = classic.network
+    assert batch_size(network) == 16
+    layer = network.layers[0]
+    for side, expected in ((600, 9), (4000, 1)):
+        shapes = replace(layer.shapes, output=(side, side, 5))
+        assert batch_size(replace(network, layers=(replace(layer, shapes=shapes),))) == expected

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from app.errors import UnsupportedLayerError
+from app.errors import NotFoundError, UnsupportedLayerError
+from app.inference.keras_compiler import compile_model
 from app.inference.keras_runtime import KerasRuntime
+from app.inference.litert_runtime import LiteRtRuntime
 from app.inference.model import Model
 from app.inspection.ablation import ablate
 from app.inspection.activations import inspect_image
 from app.inspection.attribution import attribute
-from app.inspection.provenance import explain_unit
+from app.inspection.provenance import explain_unit, find_unit
 from app.inspection.receptive_field import receptive_fields, trace
 from app.inspection.score import Question, network_score
 from app.network.geometry import positions
@@ -218,6 +220,21 @@ def test_switched_off_channels_agree_with_keras(
     np.testing.assert_allclose(ablation.probabilities, expected, atol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # raised in TensorFlow's LiteRT converter
+@pytest.mark.parametrize("name", ["maps", "rows"])
+def test_compiled_models_give_the_same_activations(
+    keras_models: dict[str, keras.Model], images: np.ndarray, name: str
+) -> None:
+    """LiteRT gives Keras's output of every layer, for digits and for a black image."""
+    compiled = LiteRtRuntime(compile_model(keras_models[name]), interpreters=1)
+    batch = np.concatenate([images, np.zeros_like(images[:1])])[..., 0]
+    got, values = compiled.inspect(batch), KerasRuntime(keras_models[name]).inspect(batch)
+    assert set(got) == set(values)
+    for layer, right in values.items():
+        _close(got[layer], right, 1e-5)
+
+
 def test_grad_cam_marks_whole_rows_of_layers_over_rows(models: dict[str, Model]) -> None:
     """A layer of rows and channels has no columns, so its map is the same in all columns."""
     network, question = models["rows"].network, Question(3, 11)
@@ -234,6 +251,20 @@ def test_grad_cam_marks_whole_rows_of_layers_over_rows(models: dict[str, Model])
     assert found.coarse.shape == (14, 1)
     assert found.values.any()
     np.testing.assert_array_equal(found.values, found.values[:, :1].repeat(28, axis=1))
+
+
+def test_units_of_rows_and_channels_are_addressed_by_row(models: dict[str, Model]) -> None:
+    """The row may be left out; there is only column 0."""
+    model = models["rows"]
+    inspected, layer = inspect_image(sample_png(4), model, Options()), model.network.find("half")
+    values = inspected.of(layer)
+    assert find_unit(inspected, layer, 2, 5, None) == find_unit(inspected, layer, 2, 5, 0) == (5, 2)
+    assert values[find_unit(inspected, layer, 2, None, None)] == values[:, 2].max()
+    with pytest.raises(NotFoundError) as caught:
+        find_unit(inspected, layer, 2, 14, None)
+    assert caught.value.fields["valid"] == ["y 0..13", "channel 0..5"]
+    with pytest.raises(NotFoundError):
+        find_unit(inspected, layer, 2, 5, 1)
 
 
 def test_a_position_that_is_reshaped_and_restored_is_traced(

@@ -99,6 +99,8 @@ def maps() -> keras.Model:
         (1.0 - x) / 4.0,
         x * other - wide,
         keras.ops.relu(other),
+        layers.TimeDistributed(layers.LayerNormalization())(layers.Reshape((8, 28))(x)),
+        layers.TimeDistributed(layers.Conv2D(2, 2))(layers.Reshape((4, 2, 7, 4))(x)),
     ]
     return randomise(keras.Model(image, _head(parts, 11)))
 
@@ -130,6 +132,8 @@ def rows() -> keras.Model:
         layers.BatchNormalization()(x),
         layers.Dense(5, activation="swish")(x),
         layers.Softmax()(x),
+        layers.TimeDistributed(layers.Dense(3, activation="tanh"), name="each_row")(x),
+        layers.TimeDistributed(layers.ReLU())(x),
         layers.PReLU()(x),
         layers.RepeatVector(3)(layers.GlobalMaxPooling1D()(x)),
         layers.Concatenate(axis=1)([x, layers.Activation("tanh")(x)]),

@@ -9,6 +9,7 @@ from app.network.operation import (
     LayerKind,
     SavedLayer,
     Unsupported,
+    matrices_by_row,
     no_weights,
 )
 
@@ -26,6 +27,7 @@ def _multi_head(saved: SavedLayer) -> Unsupported:
         _REASON,
         f"Gives each of {rows} rows weighted means of all rows, with {heads} sets of weights, and"
         " mixes them.",
+        matrices_by_row(saved),
     )
 
 

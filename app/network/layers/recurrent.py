@@ -3,18 +3,27 @@
 LSTM: Hochreiter and Schmidhuber, 1997. GRU: Cho et al., 2014, arXiv:1406.1078.
 """
 
-from app.network.operation import ACTIVATIONS_ONLY, Config, LayerKind, SavedLayer, Unsupported
+from app.network.operation import (
+    ACTIVATIONS_ONLY,
+    Config,
+    LayerKind,
+    SavedLayer,
+    Unsupported,
+    matrices_by_row,
+)
 
 _REASON = "a recurrent layer keeps a state from row to row"
 
 
 def _recurrent(saved: SavedLayer) -> Unsupported:
-    return Unsupported(_REASON, _sentence(saved, saved.config.get("units")))
+    sentence = _sentence(saved, saved.config.get("units"))
+    return Unsupported(_REASON, sentence, matrices_by_row(saved))
 
 
 def _bidirectional(saved: SavedLayer) -> Unsupported:
-    inner = saved.config["layer"]["config"].get("units")
-    return Unsupported(_REASON, _sentence(saved, inner) + " A second one reads from the end.")
+    sentence = _sentence(saved, saved.config["layer"]["config"].get("units"))
+    sentence += " A second one reads from the end."
+    return Unsupported(_REASON, sentence, matrices_by_row(saved))
 
 
 def _sentence(saved: SavedLayer, units: int | None) -> str:
