@@ -22,6 +22,7 @@ MAX_CLASSES = 100
 METADATA = "metadata.json"
 KERAS_FILE = "model.keras"
 COMPILED_FILE = "model.tflite"
+SOURCE_FILE = "source.tflite"  # an imported file that is served as it is
 INT8_FILE = "model.int8.tflite"
 MAX_METADATA_BYTES = 1 << 22  # 90 times those of the largest published model
 MAX_FILE_BYTES = 1 << 27  # of any other file; the largest published one has 21 MB
@@ -170,6 +171,21 @@ class ScaleTrial(_Record):
     accuracy: float = Field(ge=0, le=1)
 
 
+class Adapter(_Record):
+    """How an image becomes the input of a `.tflite` file, and its output becomes probabilities."""
+
+    shape: list[int] = Field(min_length=1, max_length=6, description="Without the batch.")
+    side: int = Field(ge=28, le=40, description="Rows and columns, after padding with 0.")
+    channels: Literal[1, 3] = 1
+    channels_first: bool = False
+    factor: float = Field(description="Factor of a pixel, 0..255.")
+    offset: float = Field(0.0, description="Added after that.")
+    output: Literal["logits", "softmax", "sigmoid", "probabilities"]
+    sources: list[int] = Field(
+        min_length=2, max_length=MAX_CLASSES, description="Output of the file, for each class."
+    )
+
+
 class Imported(_Record):
     """Where a network comes from that was trained elsewhere, and what its import changed."""
 
@@ -273,6 +289,7 @@ class Metadata(_Record):
         None,
         description="For a network that `digitscope import` brought in; its training is unknown.",
     )
+    adapter: Adapter | None = Field(None, description="For a `.tflite` file served as it is.")
     inputs: list[Tensor] = [Tensor(name="image", shape=[-1, 28, 28, 1])]
     outputs: list[Tensor] = []
     files: dict[str, str] = Field(description="SHA-256 of every other file of the bundle.")
@@ -309,6 +326,16 @@ class Bundle:
 
     folder: Path
     metadata: Metadata
+
+    @property
+    def source(self) -> str:
+        """Return the name of the file that holds the network."""
+        return SOURCE_FILE if self.metadata.runtime == "tflite" else KERAS_FILE
+
+    @property
+    def is_compiled(self) -> bool:
+        """Tell whether the network can be served without being compiled first."""
+        return self.metadata.runtime != "litert" or self.has(COMPILED_FILE)
 
     def has(self, name: str) -> bool:
         """Tell whether the bundle lists a file with this name."""
@@ -359,8 +386,11 @@ def open_bundle(folder: Path) -> Bundle:
     name, files = _named(content) if metadata is None else (metadata.name, metadata.files)
     if name not in (None, folder.name):
         faults.append(f"{path} names the model {name!r}, but its folder is {folder.name!r}.")
-    if files is not None and KERAS_FILE not in files:
-        faults.append(f"{path} lists no {KERAS_FILE}; a bundle needs at least that and {METADATA}.")
+    needed = SOURCE_FILE if metadata and metadata.runtime == "tflite" else KERAS_FILE
+    if files is not None and needed not in files:
+        faults.append(f"{path} lists no {needed}; a bundle needs at least that and {METADATA}.")
+    if metadata and metadata.runtime == "tflite" and metadata.adapter is None:
+        faults.append(f"{path} has no adapter, which the runtime 'tflite' needs.")
     faults += _faults_of_files(folder, files or {}, metadata.parameters if metadata else None)
     if faults or metadata is None:
         raise BundleError(_join(faults))

@@ -22,6 +22,7 @@ from app.batch_files import find_images, read_files, write_results
 from app.errors import BundleError, DigitscopeError
 from app.image_files import read_image_file
 from app.imaging.polarity import Polarity
+from app.import_cache import import_into_cache
 from app.inference.model import Model
 from app.inference.registry import Registry
 from app.models import load_models, open_models
@@ -107,6 +108,13 @@ def _exit_on_bundle_error(open_bundles: Callable[[], Registry]) -> Registry:
 
 @cli.command()
 def serve(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A network's file to import and serve: .keras, .h5, .tflite or .onnx.",
+            show_default=False,
+        ),
+    ] = None,
     host: Annotated[
         str | None,
         typer.Option(help="Address to listen on (default: the setting DIGITSCOPE_HOST)."),
@@ -123,7 +131,7 @@ def serve(
     ] = None,
 ) -> None:
     """Serve predictions and the web page over HTTP."""
-    settings = read_settings()
+    settings = read_settings() if file is None else _serve_imported(file)
     processes = workers or settings.workers
     host = host or settings.host
     port = settings.port if port is None else port
@@ -145,6 +153,21 @@ def serve(
     models = _exit_on_bundle_error(opening.result)
     if not server.run(settings, models, host, port, processes):
         raise typer.Exit(1)
+
+
+def _serve_imported(file: Path) -> Settings:
+    """Import a file, and return settings that serve it.
+
+    If it cannot be imported, the program ends with exit code 1.
+    """
+    try:
+        folder, name = import_into_cache(file)
+    except (BundleError, OSError) as error:
+        fail(error.detail if isinstance(error, BundleError) else f"{file}: {error.strerror}.")
+        raise typer.Exit(1) from error
+    # Worker processes read the settings from the environment.
+    os.environ |= {"DIGITSCOPE_MODEL_DIR": str(folder), "DIGITSCOPE_DEFAULT_MODEL": name}
+    return read_settings()
 
 
 def add_missing_import() -> None:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.archives import check_npz
-from app.bundle import Bundle
+from app.bundle import SOURCE_FILE, Bundle
 from app.errors import BundleError
 from app.inference.litert_runtime import check_compiled
+from app.inference.tflite_runtime import open_tflite as check_tflite
 from app.network.keras_file import check_keras_file
 
 
@@ -27,7 +28,8 @@ def check_bundle(bundle: Bundle) -> None:
     }
     faults = []
     for name in bundle.metadata.files:
-        if check := checks.get(Path(name).suffix):
+        check = check_tflite if name == SOURCE_FILE else checks.get(Path(name).suffix)
+        if check:
             try:
                 check(bundle.read(name))
             except (ValueError, BundleError) as error:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from app.bundle import COMPILED_FILE, Bundle
+from app.bundle import Bundle
 from app.errors import BundleError, NotFoundError, NotReadyError
 from app.inference.model import Model
 from app.inference.model_folder import FileStamp
@@ -47,7 +47,7 @@ class Entry:
             return "ready"
         if self.failure or self.bundle is None:
             return "failed"
-        return "ready" if self.bundle.has(COMPILED_FILE) else "compiling"
+        return "ready" if self.bundle.is_compiled else "compiling"
 
     @property
     def version(self) -> int:

@@ -28,6 +28,8 @@ from app.network.keras_file import KerasFileError, check_keras_file
 if TYPE_CHECKING:
     import keras
 
+MAX_ACTIVATION_BYTES = 1 << 28  # of all layers for one image; VGG16 at 224x224 has 110 MB
+
 
 @dataclass(frozen=True)
 class Lowering:
@@ -80,6 +82,32 @@ def load_keras(content: bytes, max_weights: int | None = None) -> "keras.Model":
         except (ValueError, OSError, KeyError, TypeError) as error:
             raise BundleError(f"The .keras file cannot be loaded in safe mode: {error}") from error
     return model
+
+
+def load_small_keras(content: bytes, max_weights: int) -> "keras.Model":
+    """Load a `.keras` file as `load_keras` does, if its activations are small enough to serve it.
+
+    Raises:
+        BundleError: As `load_keras`; or its layers compute more than `MAX_ACTIVATION_BYTES`.
+    """
+    model = load_keras(content, max_weights)
+    check_activations(model)
+    return model
+
+
+def check_activations(model: "keras.Model") -> None:
+    """Raise a `BundleError` if the layers of a model compute too much for one image."""
+    declared = sum(
+        4 * math.prod(size or 28 for size in tensor.shape[1:])
+        for layer in model._flatten_layers(include_self=False)
+        for node in getattr(layer, "_inbound_nodes", [])
+        for tensor in node.output_tensors
+    )
+    if declared > MAX_ACTIVATION_BYTES:
+        raise BundleError(
+            f"The layers compute {declared:,} bytes for one image; at most"
+            f" {MAX_ACTIVATION_BYTES:,} are allowed."
+        )
 
 
 def _check_declared(path: Path, max_weights: int) -> None:

@@ -227,7 +227,7 @@ def _open(content: bytes, signature: str, outputs: tuple[str, ...], threads: int
     except (ValueError, RuntimeError) as error:
         raise BundleError(f"The .tflite file is no LiteRT model: {error}") from error
     _check_signature(interpreter, signature, outputs)
-    declared = _declared_bytes(interpreter)
+    declared = declared_bytes(interpreter)
     if declared > MAX_TENSOR_BYTES:
         raise BundleError(
             f"The .tflite file declares tensors of {declared} bytes; at most {MAX_TENSOR_BYTES} are"
@@ -245,7 +245,7 @@ def check_compiled(content: bytes) -> None:
     _open(content, "predict", PREDICT_OUTPUTS, threads=1)
 
 
-def _declared_bytes(interpreter: Interpreter) -> int:
+def declared_bytes(interpreter: Interpreter) -> int:
     """Return the bytes of all tensors of a model for one image, before they are allocated."""
     return sum(
         math.prod(map(int, tensor["shape"])) * np.dtype(tensor["dtype"]).itemsize

@@ -15,9 +15,11 @@ from app.bundle import COMPILED_FILE, INT8_FILE, KERAS_FILE, Bundle
 from app.embeddings import EMBEDDINGS_FILE, Embeddings, read_embeddings
 from app.errors import BundleError
 from app.inference.batcher import BatchingRuntime
+from app.inference.keras_runtime import KerasRuntime, load_small_keras
 from app.inference.litert_runtime import Float32Runtime, LiteRtRuntime
 from app.inference.model import INT8_BATCH_SIZES, Model
 from app.inference.runtime import Runtime
+from app.inference.tflite_runtime import TfliteRuntime
 from app.network.keras_file import KerasFileError
 from app.network.network import Network, read_network
 from app.samples import sample_pixels
@@ -48,7 +50,7 @@ class LoadOptions:
 
 def load_model(
     bundle: Bundle,
-    compiled: bytes,
+    compiled: bytes | None,
     options: LoadOptions,
     *,
     preloaded: int,
@@ -58,7 +60,8 @@ def load_model(
 
     Args:
         bundle: The bundle.
-        compiled: The compiled model, from the bundle or made from its Keras file.
+        compiled: The compiled model, from the bundle or made from its Keras file; None for a bundle
+            that is served by another runtime.
         options: How the runtimes are built.
         preloaded: Interpreters to load now; the others are loaded on demand.
         on_batch: Called after each run of a joined batch with its number of images.
@@ -68,6 +71,8 @@ def load_model(
         MemoryError: There is not enough memory.
     """
     with _naming(bundle):
+        if compiled is None:
+            return _load_source(bundle, options)
         int8 = bundle.read(INT8_FILE) if bundle.has(INT8_FILE) else None
         batch_sizes = INT8_BATCH_SIZES if int8 else tuple(sorted({options.max_batch, 1})[::-1])
         runtime = LiteRtRuntime(
@@ -93,6 +98,29 @@ def load_model(
             Float32Runtime(runtime) if int8 else None,
             event_loop_runtime,
         )
+
+
+def read_compiled(bundle: Bundle) -> bytes | None:
+    """Return the compiled model of a bundle; None if another runtime serves it.
+
+    Raises:
+        BundleError: The file is missing or damaged.
+    """
+    return bundle.read(COMPILED_FILE) if bundle.metadata.runtime == "litert" else None
+
+
+def _load_source(bundle: Bundle, options: LoadOptions) -> Model:
+    """Build the runtime of a bundle that is served from its source file."""
+    content = bundle.read(bundle.source)
+    runtime: Runtime
+    if bundle.metadata.adapter and bundle.metadata.runtime == "tflite":
+        tflite = TfliteRuntime(content, bundle.metadata.adapter, interpreters=options.interpreters)
+        runtime, network = tflite, tflite.network
+    else:
+        runtime = KerasRuntime(load_small_keras(content, bundle.metadata.parameters))
+        network = _read_layers(bundle, runtime)
+    _check_classes(bundle, runtime)
+    return Model(bundle, runtime, network, _read_embeddings(bundle), _measure(runtime))
 
 
 @contextmanager

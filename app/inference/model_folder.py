@@ -5,6 +5,7 @@ Knows files and their times; knows nothing of what a bundle contains.
 
 import logging
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -22,17 +23,29 @@ TOO_MANY_FILES: FileStamp = (("", 1, 0, 0, 0),)  # of every bundle beyond the li
 MAX_FILES = 2000  # files and folders in a bundle; the largest published one has 23
 MAX_DEPTH = 8  # folders inside each other in a bundle; the published ones have 1
 _CORE_FILES = (METADATA, KERAS_FILE)  # a folder with one of these is a bundle, or a part of one
+_TEACHERS = "teachers"  # networks that training keeps here; they are not served
+_NETWORK_SUFFIXES = (".keras", ".h5", ".hdf5", ".tflite", ".onnx")
+MAX_IGNORED = 100  # files and folders that are no bundles; others are not named
 MAX_NAME_LENGTH = 100  # characters; a name is part of a URL, of a metric and of many messages
+_RENAME = (
+    f"the name of a model has at most {MAX_NAME_LENGTH} characters, which are printable UTF-8;"
+    " rename the folder"
+)
 
 
 class ModelFolder:
-    """A folder with one bundle in each subfolder."""
+    """A folder with one bundle in each subfolder.
+
+    Attributes:
+        ignored: By name, what was found at the last look and is no bundle, with what to do.
+    """
 
     def __init__(self, path: Path) -> None:
         """Take the path of the folder."""
         self.path = path
         self._seen: Mapping[str, FileStamp] = {}  # the files at the last call of `changes`
-        self._ignored: frozenset[str] = frozenset()  # folders with unusable names, already logged
+        self._logged: frozenset[str] = frozenset()  # names of what is no bundle, already logged
+        self.ignored: Mapping[str, str] = {}
 
     def names(self) -> list[str]:
         """Return the names of the bundles, sorted.
@@ -53,7 +66,7 @@ class ModelFolder:
         if not names:
             raise BundleError(
                 f"{self.path} holds no model bundle (no */{METADATA}). Set DIGITSCOPE_MODEL_DIR to"
-                " a folder of bundles, or make one with 'digitscope train'."
+                " a folder of bundles, or make one with 'digitscope train' or 'digitscope import'."
             )
         return names
 
@@ -92,17 +105,14 @@ class ModelFolder:
         return changes
 
     def _usable_names(self) -> list[str]:
-        names = _names(self.path)
+        names, others = _look(self.path)
         usable = [name for name in names if _is_usable(name)]
-        ignored = frozenset(names).difference(usable)
-        for name in sorted(ignored - self._ignored):
-            log.error(
-                "ignored the folder %s: the name of a model has at most %d characters, which are"
-                " printable UTF-8; rename the folder",
-                printable(str(self.path / name)),
-                MAX_NAME_LENGTH,
-            )
-        self._ignored = ignored
+        unusable = {name: _RENAME for name in names if not _is_usable(name)}
+        ignored = {**unusable, **{name: _advice(self.path / name) for name in others}}
+        self.ignored = {printable(name): advice for name, advice in ignored.items()}
+        for name in sorted(ignored.keys() - self._logged):
+            log.error("ignored %s: %s", printable(str(self.path / name)), printable(ignored[name]))
+        self._logged = frozenset(ignored)
         return usable
 
 
@@ -114,12 +124,30 @@ def _is_usable(name: str) -> bool:
     return len(name) <= MAX_NAME_LENGTH and name.isprintable()
 
 
-def _names(folder: Path) -> list[str]:
+def _look(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the names of the bundles, and those of other files and folders, both sorted."""
     with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
-    return [
-        name for name in names if any(os.path.exists(folder / name / file) for file in _CORE_FILES)
+        found = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+    names = [
+        name for name in found if any(os.path.exists(folder / name / file) for file in _CORE_FILES)
     ]
+    others = [name for name in found if name not in set(names) and name != _TEACHERS]
+    return names, others[:MAX_IGNORED]
+
+
+def _advice(path: Path) -> str:
+    """Return what something is that is no bundle, and what to do with it."""
+    shown = shlex.quote(str(path))
+    if path.suffix.lower() in _NETWORK_SUFFIXES and not path.is_dir():
+        return f"it is a network, not a bundle; import it: digitscope import {shown}"
+    if (path / "saved_model.pb").exists():
+        return (
+            "it is a TensorFlow SavedModel, not a bundle; import it, if you trust its code:"
+            f" digitscope import {shown} --trust savedmodel"
+        )
+    if path.is_dir():
+        return f"the folder has no {METADATA}, so it is no bundle; import a network, or remove it"
+    return "it is no bundle and no network; remove it"
 
 
 def _stamp(bundle: Path) -> FileStamp:

@@ -13,14 +13,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from app.bundle import COMPILED_FILE, KERAS_FILE, Bundle, open_bundle
+from app.bundle import KERAS_FILE, Bundle, open_bundle
 from app.errors import BundleError
 from app.inference.bundle_check import check_bundle
 from app.inference.compile_queue import CompileQueue
 from app.inference.entries import Entries, Entry
 from app.inference.keras_compiler import compile_model
 from app.inference.keras_runtime import load_keras
-from app.inference.loading import LoadOptions, check_model, load_model
+from app.inference.loading import LoadOptions, check_model, load_model, read_compiled
 from app.inference.model import Model
 from app.inference.model_folder import (
     MAX_DEPTH,
@@ -106,6 +106,11 @@ class Registry:
         """Return the bundles of the models that could be opened by name, at one moment."""
         return self._entries.bundles
 
+    @property
+    def ignored(self) -> Mapping[str, str]:
+        """Return by name what the folder holds that is no bundle, with what to do."""
+        return self._folder.ignored
+
     def load(self) -> None:
         """Load the default model; compile the models that lack it in a background thread.
 
@@ -116,8 +121,8 @@ class Registry:
             BundleError: The default's compiled model cannot be run.
         """
         entry = self.entries[self.default]
-        if entry.bundle and entry.bundle.has(COMPILED_FILE):
-            model = self._build(entry.bundle, entry.bundle.read(COMPILED_FILE))
+        if entry.bundle and entry.bundle.is_compiled:
+            model = self._build(entry.bundle, read_compiled(entry.bundle))
             self._entries.put(replace(entry, model=model))
         for name, each in self.entries.items():
             if each.state == "compiling":
@@ -347,8 +352,8 @@ class Registry:
             if unless_same and old and old.bundle.metadata == bundle.metadata:
                 self._entries.put(Entry(name, stamp, bundle, old))
                 return old
-            if bundle.has(COMPILED_FILE):
-                return self._load(stamp, bundle, bundle.read(COMPILED_FILE))
+            if bundle.is_compiled:
+                return self._load(stamp, bundle, read_compiled(bundle))
             self._entries.put(Entry(name, stamp, old.bundle if old else bundle, old))
             return None
 
@@ -364,7 +369,7 @@ class Registry:
                     raise BundleError(f"{bundle.folder} changed while its network was compiled.")
                 self._load(stamp, bundle, compiled)
 
-    def _load(self, stamp: FileStamp, bundle: Bundle, compiled: bytes) -> Model:
+    def _load(self, stamp: FileStamp, bundle: Bundle, compiled: bytes | None) -> Model:
         """Put a model in the place of an older one, after checking its answers."""
         fresh = self._build(bundle, compiled)
         check_model(fresh)
@@ -372,7 +377,7 @@ class Registry:
         log.info("the model %s is version %d", bundle.metadata.name, bundle.metadata.version)
         return fresh
 
-    def _build(self, bundle: Bundle, compiled: bytes) -> Model:
+    def _build(self, bundle: Bundle, compiled: bytes | None) -> Model:
         # A model that is rarely asked for starts with one interpreter: each takes about 10 MB, of
         # the ensemble 60 MB.
         is_default = bundle.metadata.name == self.default

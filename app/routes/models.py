@@ -6,7 +6,7 @@ from app.web.dependencies import ServiceDep
 from app.web.responses.models import model_details, model_summary
 from app.web.responses.openapi_errors import error_responses
 from app.web.responses.openapi_requests import ADMIN_SECURITY
-from app.web.schemas.models import ModelDetails, ModelList, ModelSummary
+from app.web.schemas.models import IgnoredFile, ModelDetails, ModelList, ModelSummary
 
 router = APIRouter(tags=["Models"])
 
@@ -15,7 +15,8 @@ router = APIRouter(tags=["Models"])
 async def list_models(service: ServiceDep) -> ModelList:
     """Return every model with its state, version, size and error rate.
 
-    A broken bundle is listed with the state `failed` and the reason.
+    A broken bundle is listed with the state `failed` and the reason. What lies in the folder and
+    is no bundle is listed in `ignored`, with what to do.
     """
     registry = service.registry
     return ModelList(
@@ -23,6 +24,9 @@ async def list_models(service: ServiceDep) -> ModelList:
         models=[
             model_summary(entry, default=name == registry.default)
             for name, entry in registry.entries.items()
+        ],
+        ignored=[
+            IgnoredFile(name=name, reason=reason) for name, reason in registry.ignored.items()
         ],
     )
 

@@ -331,6 +331,34 @@ def test_broken_bundle_fails_alone(small_models: Path, kind: str) -> None:
             assert answer.status_code == 200
 
 
+def test_what_is_no_bundle_is_named_with_what_to_do(
+    small_models: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Networks, folders and other files hinder no model; the log and `GET /models` name each."""
+    (small_models / "my net.keras").write_bytes(b"PK")
+    (small_models / "notes.txt").write_text("x")
+    (small_models / "empty").mkdir()
+    (small_models / "teachers").mkdir()
+    (small_models / ".hidden").write_text("x")
+    (small_models / "saved").mkdir()
+    (small_models / "saved" / "saved_model.pb").write_bytes(b"")
+    registry = Registry(small_models, "default", interpreters=1)
+    _look(registry)
+    with TestClient(
+        create_app(Settings(model_dir=small_models, default_model="default"), registry)
+    ) as client:
+        ignored = {each["name"]: each["reason"] for each in client.get("/models").json()["ignored"]}
+        assert client.post("/predict", content=sample_png(7)).status_code == 200
+    assert set(ignored) == {"my net.keras", "notes.txt", "empty", "saved"}
+    assert f"digitscope import '{small_models}/my net.keras'" in ignored["my net.keras"]
+    assert "--trust savedmodel" in ignored["saved"]
+    assert "remove it" in ignored["notes.txt"]
+    assert sum("ignored" in line and "my net.keras" in line for line in caplog.messages) == 1
+    (small_models / "my net.keras").unlink()
+    _look(registry)
+    assert "my net.keras" not in registry.ignored
+
+
 UNUSABLE_NAMES = (b"bad\xff", b"two\nlines", b"bell\x07", "\u202eright".encode(), b"x" * 101)
 
 

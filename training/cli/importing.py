@@ -1,15 +1,13 @@
 """The command `import`: brings in a network that was trained elsewhere."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from app.cli import read_settings
+from app.import_cache import model_name_of
 from training.cli.options import failures, import_keras
-
-MAX_NAME = 60  # characters of a name that is made of a file's
 
 
 def import_(
@@ -48,13 +46,7 @@ def import_(
     from training.importing.report import print_result
     from training.importing.run import Options, import_file
 
-    options = Options(name or name_of(file), input_, classes, tuple(trust or ()), calibrate)
+    options = Options(name or model_name_of(file), input_, classes, tuple(trust or ()), calibrate)
     with failures():
         result = import_file(file, options, models or settings.model_dir)
         print_result(result, f"http://{settings.host}:{settings.port}/#m={options.name}")
-
-
-def name_of(file: Path) -> str:
-    """Return the name of a model that is made of a file's name."""
-    plain = re.sub(r"[^a-z0-9]+", "-", file.stem.lower()).strip("-")[:MAX_NAME]
-    return plain or "imported"

@@ -10,6 +10,7 @@ from training.importing.proof import Agreement
 FORMS = {
     "file": "the file's own network and the rebuilt one, in Keras",
     "compiled": "the rebuilt network and the runtime that serves it",
+    "interpreter": "the file in a plain interpreter and as it is served",
     "arithmetic": "that runtime and the service's own arithmetic",
 }
 

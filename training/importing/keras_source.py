@@ -8,12 +8,13 @@ from typing import Any
 
 import keras
 
+from app.errors import BundleError
+from app.inference.keras_runtime import check_activations
 from app.inference.native_logs import without_native_logs
 from training.errors import ImportingError
 from training.importing.config_check import LAMBDA, check_safe, read_config
 from training.importing.formats import Source
 
-MAX_ACTIVATION_BYTES = 1 << 28  # of all layers for one image; VGG16 at 224x224 has 110 MB
 MAX_MESSAGE = 300  # characters of an error of Keras
 
 
@@ -82,14 +83,8 @@ def _checked(model: keras.Model) -> keras.Model:
         )
     if not any(weight.shape for weight in model.weights):
         raise ImportingError("The network has no weights; nothing was learned.")
-    declared = 0
-    for layer in model._flatten_layers(include_self=False):
-        for node in getattr(layer, "_inbound_nodes", []):
-            for tensor in node.output_tensors:
-                declared += 4 * math.prod(size or 28 for size in tensor.shape[1:])
-    if declared > MAX_ACTIVATION_BYTES:
-        raise ImportingError(
-            f"The layers compute {declared:,} bytes for one image; at most"
-            f" {MAX_ACTIVATION_BYTES:,} are allowed."
-        )
+    try:
+        check_activations(model)
+    except BundleError as error:
+        raise ImportingError(error.detail) from error
     return model

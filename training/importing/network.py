@@ -13,7 +13,7 @@ from training.compiled import count_multiply_adds
 from training.importing.adapter import SIDE, Fit, InputForm, arrange, find_form
 from training.importing.head import Head, Kind, add_probabilities, find_head
 from training.importing.rebuild import Rebuilder
-from training.importing.scale import Scale, log_probabilities
+from training.importing.scale import CANDIDATES, RAW, Scale, log_probabilities
 
 CHUNK_BYTES = 1 << 27  # of the inputs of one call; 128 MB
 CHUNK = 200  # images of one call, at most
@@ -40,6 +40,11 @@ class Core:
     classes: int
     changes: tuple[str, ...]
     products: int
+
+    @property
+    def scales(self) -> tuple[Scale, ...]:
+        """Return the scales to try."""
+        return (RAW,) if self.form.integers else CANDIDATES
 
     def answer(
         self, images: NDArray[np.float32], fit: Fit, factor: float, offset: float

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -16,6 +16,7 @@ from app.inference.keras_compiler import compile_model
 from app.inference.keras_runtime import KerasRuntime
 from app.inference.litert_runtime import LiteRtRuntime
 from app.inference.runtime import Runtime
+from app.inference.tflite_runtime import TfliteRuntime
 from app.network.keras_file import check_keras_file
 from app.network.network import Network, read_network
 from training.errors import ImportingError
@@ -30,12 +31,16 @@ from training.importing.classes import (
 from training.importing.digits import load_digits
 from training.importing.formats import Source, read_source
 from training.importing.keras_source import load_network
-from training.importing.measure import measure
+from training.importing.measure import MAX_SECONDS, measure
 from training.importing.network import Choice, Core, build, rebuild
 from training.importing.proof import Agreement
-from training.importing.scale import CANDIDATES, MIN_ACCURACY, RAW, Trial, parse_scale, try_scales
+from training.importing.saved_model import convert_saved_model
+from training.importing.scale import MIN_ACCURACY, Trial, parse_scale, try_scales
+from training.importing.tflite_source import TfliteCore, compare_with_interpreter, read_core
 from training.importing.trust import load_trusted
 from training.importing.writing import Written, write_bundle
+
+TFLITE_TOLERANCE = 1e-2  # largest difference of a probability; int8 kernels round differently
 
 
 @dataclass(frozen=True)
@@ -90,17 +95,15 @@ def import_file(path: Path, options: Options, models: Path) -> Result:
     source = read_source(path)
     version = _next_version(models / options.name)
     scale = parse_scale(options.input)
-    trusted = load_trusted(options.trust)
-    original = load_network(source, trusted)
+    core = _read_core(source, options)
     digits = load_digits()
-    core = rebuild(original, digits.scaled.images[:20].astype(np.float32)[..., None])
     names = read_names(options.classes, core.classes)
     trials = try_scales(
         core.answer,
-        core.form,
+        core.form.fits[:1] if isinstance(core, TfliteCore) else core.form.fits,
         core.classes,
         digits.scaled,
-        (scale,) if scale else (RAW,) if core.form.integers else CANDIDATES,
+        (scale,) if scale else core.scales,
         products=core.products,
     )
     best = trials[0]
@@ -114,14 +117,34 @@ def import_file(path: Path, options: Options, models: Path) -> Result:
     sources = order.sources(core.classes) if order.is_permuted else list(range(core.classes))
     classes = _names(names, sources, core.classes)
     choice = Choice(best.scale, best.fit, sources)
-    work = Import(source, options, core, trials, choice, classes)
     models.mkdir(parents=True, exist_ok=True)
     with _workspace(models, options.name) as folder:
-        return work.finish(folder, models, version)
+        if isinstance(core, TfliteCore):
+            work: KerasImport | TfliteImport = TfliteImport(
+                source, options, core, trials, choice, classes
+            )
+        else:
+            work = KerasImport(source, options, core, trials, choice, classes)
+        result = work.finish(folder, version)
+        place = models / options.name
+        if place.exists():
+            shutil.rmtree(place)
+        folder.rename(place)
+    return replace(result, folder=place)
+
+
+def _read_core(source: Source, options: Options) -> Core | TfliteCore:
+    """Read the network of a file up to its scores."""
+    sample = load_digits().scaled.images[:20].astype(np.float32)[..., None]
+    if source.format in ("tflite", "savedmodel"):
+        content = source.content or convert_saved_model(source.path, options.trust)
+        return read_core(content, sample)
+    trusted = load_trusted(options.trust)
+    return rebuild(load_network(source, trusted), sample)
 
 
 @dataclass(frozen=True)
-class Import:
+class KerasImport:
     """An import whose choices have been made."""
 
     source: Source
@@ -131,7 +154,7 @@ class Import:
     choice: Choice
     classes: Sequence[str]
 
-    def finish(self, folder: Path, models: Path, version: int) -> Result:
+    def finish(self, folder: Path, version: int) -> Result:
         """Build, prove, measure and write the network."""
         digits, notes = load_digits(), list[str]()
         network = build(self.core, self.choice)
@@ -158,13 +181,11 @@ class Import:
             self.core.form.describe(choice.fit),
             tuple(self.options.trust),
             agreements,
+            network.count_params(),
+            self.core.products,
         )
-        metadata = write_bundle(folder, self.source, written, measured, network, self.core.products)
-        place = models / self.options.name
-        if place.exists():
-            shutil.rmtree(place)
-        folder.rename(place)
-        return Result(metadata, place, layers, agreements, tuple(notes))
+        metadata = write_bundle(folder, self.source, written, measured, digits)
+        return Result(metadata, folder, layers, agreements, tuple(notes))
 
     def _compile(self, network: keras.Model, notes: list[str]) -> tuple[Runtime, bytes | None]:
         """Compile a network; where LiteRT cannot, return Keras's runtime and note why."""
@@ -242,6 +263,59 @@ class Import:
                 f" {ours.difference:.2g}. Please report this network."
             )
         return found
+
+
+@dataclass(frozen=True)
+class TfliteImport:
+    """An import of a `.tflite` file whose choices have been made."""
+
+    source: Source
+    options: Options
+    core: TfliteCore
+    trials: Sequence[Trial]
+    choice: Choice
+    classes: Sequence[str]
+
+    def finish(self, folder: Path, version: int) -> Result:
+        """Prove, measure and write the file."""
+        if self.options.calibrate:
+            raise ImportingError(
+                "--calibrate changes weights, which a .tflite file does not allow."
+            )
+        adapter = self.core.adapter(self.choice.scale, list(self.choice.sources))
+        (folder / bundle.SOURCE_FILE).write_bytes(self.core.content)
+        runtime = TfliteRuntime(self.core.content, adapter, interpreters=1)
+        digits = load_digits().first(int(MAX_SECONDS / self.core.seconds))
+        agreement = compare_with_interpreter(self.core, runtime, adapter, digits.measured.images)
+        if not agreement.difference <= TFLITE_TOLERANCE:
+            raise ImportingError(
+                "The service answers differently from the file's own interpreter: a probability by"
+                f" {agreement.difference:.2g}. Please report this file."
+            )
+        measured = measure(runtime, digits, self.core.classes)
+        agreements = {"interpreter": agreement}
+        weights = [each for layer in runtime.network.layers for each in layer.weights.values()]
+        written = Written(
+            self.options.name,
+            version,
+            self.classes,
+            "tflite",
+            (),
+            self.trials,
+            self.choice,
+            self.core.form.describe(self.choice.fit),
+            tuple(self.options.trust),
+            agreements,
+            max(1, sum(values.size for values in weights)),
+            0,
+            adapter,
+        )
+        metadata = write_bundle(folder, self.source, written, measured, digits)
+        note = (
+            "A .tflite file is served as it is: activations are shown; equations, gradients and"
+            " ablations need the Keras file."
+        )
+        return Result(metadata, folder, runtime.network, agreements, (note,))
 
 
 def _choose_order(best: Trial, names: Sequence[str] | None, classes: int) -> ClassOrder:

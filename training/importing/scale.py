@@ -16,7 +16,7 @@ from scipy import special
 
 from training.data import Split
 from training.errors import ImportingError
-from training.importing.adapter import Fit, InputForm
+from training.importing.adapter import Fit
 from training.importing.classes import ClassOrder, find_order
 
 MEAN, STD = 0.1307, 0.3081  # of MNIST's pixels, 0..1
@@ -51,6 +51,12 @@ class Scale:
     factor: float
     offset: float = 0.0
     rare: bool = False
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Return the smallest and the largest number that a pixel becomes."""
+        ends = self.offset, 255 * self.factor + self.offset
+        return min(ends), max(ends)
 
 
 def standardised(mean: float, std: float, *, rare: bool = False) -> Scale:
@@ -126,7 +132,7 @@ def parse_scale(text: str) -> Scale | None:
 
 def try_scales(
     answer: Answer,
-    form: InputForm,
+    fits: Sequence[Fit],
     classes: int,
     digits: Split,
     scales: Sequence[Scale],
@@ -137,7 +143,7 @@ def try_scales(
 
     Args:
         answer: The network.
-        form: Its input form.
+        fits: How the image may be brought to size, the most usual way first.
         classes: Number of its classes.
         digits: Labelled digits; the first are used if the network is large.
         scales: The candidates.
@@ -146,20 +152,20 @@ def try_scales(
     Returns:
         The trials, the best first.
     """
-    runs = 2 * len(scales) * len(form.fits)
+    runs = 2 * len(scales) * len(fits)
     count = int(np.clip(MAX_PRODUCTS / max(1, products * runs), MIN_DIGITS, len(digits)))
     used = digits.take(np.arange(count))
     images = used.images.astype(np.float32)[..., None]
     moved = np.roll(images, (SHIFT, -SHIFT), axis=(1, 2))
     both, labels = np.concatenate([images, moved]), np.concatenate([used.labels, used.labels])
     trials = []
-    for fit in form.fits:
+    for fit in fits:
         for scale in scales:
             logs = answer(both, fit, scale.factor, scale.offset)
             logs = np.nan_to_num(np.maximum(logs, MIN_LOG), nan=MIN_LOG)
             order = find_order(logs[:count], labels[:count], classes)
             loss, accuracy = order.measure(logs, labels, count)
-            is_rare = scale.rare or fit != form.fits[0]
+            is_rare = scale.rare or fit != fits[0]
             shown = Scale(scale.name, scale.factor, scale.offset, is_rare)
             trials.append(Trial(shown, fit, loss, accuracy, order))
     needed = max(trial.accuracy for trial in trials) - MAX_LOSS_OF_ACCURACY

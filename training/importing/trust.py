@@ -10,6 +10,7 @@ from typing import Any
 
 from training.errors import ImportingError
 from training.importing.config_check import LAMBDA
+from training.importing.saved_model import SAVED_MODEL
 
 
 def load_trusted(names: Sequence[str]) -> dict[str, Any]:
@@ -26,8 +27,8 @@ def load_trusted(names: Sequence[str]) -> dict[str, Any]:
     """
     objects: dict[str, Any] = {}
     for name in names:
-        if name == LAMBDA:
-            objects[LAMBDA] = None
+        if name in (LAMBDA, SAVED_MODEL):
+            objects[name] = None
             continue
         module = _import(name)
         objects |= {key: value for key, value in vars(module).items() if callable(value)}

@@ -6,14 +6,13 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from app import bundle
-from app.bundle import Imported, Metadata, RuntimeKind, ScaleTrial
+from app.bundle import Adapter, Imported, Metadata, RuntimeKind, ScaleTrial
 from app.embeddings import EMBEDDINGS_FILE
 from training.importing.card import write_card
-from training.importing.digits import load_digits
+from training.importing.digits import Digits
 from training.importing.formats import Source
 from training.importing.measure import Measured
 from training.importing.network import Choice
@@ -39,6 +38,9 @@ class Written:
         form: The input form in words.
         trusted: What was trusted.
         agreements: The proof.
+        parameters: Number of weights.
+        products: Multiplications for one image; 0 if not counted.
+        adapter: For a `.tflite` file that is served as it is.
     """
 
     name: str
@@ -51,18 +53,15 @@ class Written:
     form: str
     trusted: Sequence[str]
     agreements: Mapping[str, Agreement]
+    parameters: int
+    products: int
+    adapter: Adapter | None = None
 
 
 def write_bundle(
-    folder: Path,
-    source: Source,
-    written: Written,
-    measured: Measured,
-    network: keras.Model,
-    products: int,
+    folder: Path, source: Source, written: Written, measured: Measured, digits: Digits
 ) -> Metadata:
     """Add everything but the network to a bundle's folder, and seal it."""
-    digits = load_digits()
     if measured.embeddings:
         (folder / EMBEDDINGS_FILE).write_bytes(measured.embeddings.to_bytes())
     answers = StoredLogits.of(measured.outputs.logits)
@@ -85,8 +84,9 @@ def write_bundle(
         classes=list(written.classes),
         runtime=written.runtime,
         libraries={name: version(name) for name in LIBRARIES},
-        parameters=network.count_params(),
-        multiply_adds=products,
+        parameters=written.parameters,
+        multiply_adds=written.products,
+        adapter=written.adapter,
         microseconds=1e6 * measured.seconds_per_image,
         temperature=written.choice.temperature,
         fitted_temperature=measured.temperature,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.bundle import INT8_FILE, KERAS_FILE, Bundle
+from app.bundle import INT8_FILE, Bundle
 from app.inference.entries import Entry
 from app.web.schemas.models import Metrics, ModelDetails, ModelSummary
 
@@ -65,7 +65,7 @@ def _bundle_fields(bundle: Bundle) -> dict[str, Any]:
         "description": metadata.description,
         "classes": metadata.classes,
         "runtime": metadata.runtime,
-        "sha256": metadata.files[KERAS_FILE],
+        "sha256": metadata.files[bundle.source],
         "parameters": metadata.parameters,
         "multiply_adds": metadata.multiply_adds,
         "precision": "int8" if bundle.has(INT8_FILE) else "float32",

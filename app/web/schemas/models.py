@@ -55,11 +55,21 @@ class ModelSummary(ResponseBody):
     )
 
 
+class IgnoredFile(ResponseBody):
+    """A file or folder in the folder of models that is no model."""
+
+    name: str
+    reason: str = Field(description="What it is, and what to do with it.")
+
+
 class ModelList(ResponseBody):
     """All models of the folder."""
 
     default: str = Field(description="Name of the model for requests that name none.")
     models: list[ModelSummary]
+    ignored: list[IgnoredFile] = Field(
+        description="What else lies in the folder, such as networks that were not imported."
+    )
 
 
 class Metrics(ResponseBody):

@@ -5,6 +5,7 @@ Each function returns a network in the tutorial's own form.
 """
 
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -345,6 +346,27 @@ TUTORIALS: dict[str, Tutorial] = {
     "lstm": Tutorial(_lstm, lambda x: x.astype(np.float32) / 255, epochs=8),
     "zoo": Tutorial(_zoo, epochs=4),
 }
+
+
+def write_tflite(model: keras.Model, path: Path, *, quantised: bool) -> None:
+    """Convert a network for LiteRT, with whole numbers in and out if it is quantised."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.export(folder, verbose=False)
+        path.write_bytes(_convert(folder, quantised=quantised))
+
+
+def _convert(folder: str, *, quantised: bool) -> bytes:
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+    if quantised:
+        images = unit(load_digits().embedded.images[:100])
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([image[None]] for image in images)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.uint8
+    content: bytes = converter.convert()
+    return content
 
 
 def write(name: str, folder: Path) -> tuple[Path, keras.Model]:
