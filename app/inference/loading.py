@@ -120,7 +120,7 @@ def _load_source(bundle: Bundle, options: LoadOptions) -> Model:
         runtime = KerasRuntime(load_small_keras(content, bundle.metadata.parameters))
         network = _read_layers(bundle, runtime)
     _check_classes(bundle, runtime)
-    return Model(bundle, runtime, network, _read_embeddings(bundle), _measure(runtime))
+    return Model(bundle, runtime, network, _read_embeddings(bundle, runtime), _measure(runtime))
 
 
 @contextmanager
