@@ -4,7 +4,7 @@ A frame is one connected piece of ink with straight walls from edge to edge: at 
 horizontal and two vertical ones. Knows how much ink is at each pixel; knows nothing of digits.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -24,6 +24,7 @@ MAX_FILL = 0.7  # share of its bounding box that a frame's ink covers at most
 WALL_SHARE = 0.15  # of the ink's peak, from which a pixel may belong to a wall
 MIN_COVERED = 0.75  # share of a wall's length that must be inked
 MAX_WALL = 0.2  # thickness of a wall, as a share of the frame's shorter side
+MAX_OUTSIDE = 0.45  # share of a wall's length that may be inked next to it, outside the frame
 MAX_OVERHANG = 0.2  # of the frame's length, by which strokes may reach beyond its outer walls
 MAX_SLOPE, SLOPES = 0.06, 13  # pixels per pixel, about 3.5 degrees either way; slopes tried
 DARKER = 1.6  # ink of so many times a wall's level is a stroke on the wall
@@ -76,7 +77,9 @@ def remove_frames(ink: Ink) -> tuple[Ink, tuple[Frame, ...]]:
     Returns:
         The ink, and the frames.
     """
-    components = find_components(ink, ink.amount > max(ink.faint, WALL_SHARE * ink.peak))
+    level = max(ink.faint, WALL_SHARE * ink.peak)
+    # Print that is paler than all writing counts as well.
+    components = find_components(replace(ink, strong=level), ink.amount > level)
     page_height, page_width = ink.amount.shape
     inside = (components.top > 0) & (components.left > 0)
     inside &= (components.bottom < page_height) & (components.right < page_width)
@@ -139,7 +142,26 @@ def _find_walls(mask: Mask) -> _Walls | None:
     highest, lowest = bands[0][0] + int(shift.max()), bands[-1][1] + int(shift.min())
     tolerance = MAX_OVERHANG * height + rise
     is_outer = highest <= tolerance and lowest >= height - tolerance
-    return _Walls(shift, bands) if is_outer else None
+    if not is_outer or not _is_sharp(covered, bands, rise, width):
+        return None
+    return _Walls(shift, bands)
+
+
+def _is_sharp(
+    covered: NDArray[np.float64], bands: list[tuple[int, int]], rise: int, width: int
+) -> bool:
+    """Return whether there is little ink just outside the outer walls, unlike at a curved stroke.
+
+    Args:
+        covered: float64 `[H + 2 rise]`, what `_coverage` returns.
+        bands: The walls.
+        rise: Rows above the mask in `covered`.
+        width: Columns of the mask.
+    """
+    # The walls may slope a little more or less than the nearest slope that was tried.
+    beyond = 2 + round(width * MAX_SLOPE / (SLOPES - 1))
+    outside = (bands[0][0] + rise - beyond, bands[-1][1] - 1 + rise + beyond)
+    return all(covered[row] < MAX_OUTSIDE for row in outside if 0 <= row < len(covered))
 
 
 def _coverage(mask: Mask, shift: NDArray[np.int64]) -> NDArray[np.float64]:
