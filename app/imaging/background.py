@@ -40,6 +40,8 @@ def is_uneven(image: Grey) -> bool:
     left out because stroke edges are blurred.
     """
     image = downscale(image, SURFACE_SIDE)
+    if is_page(image) and _has_wide_shadow(image):
+        return True
     threshold, _ = otsu(image)
     size = max(3, min(image.shape) // 8) | 1
     near_ink = dilate((image > threshold).astype(np.float32), max(3, min(image.shape) // 14) | 1)
@@ -48,6 +50,16 @@ def is_uneven(image: Grey) -> bool:
     mean = box_mean(np.where(background, image, 0), size) / np.maximum(share, 1e-3)
     means = mean[share > 0.3]
     return means.size > 0 and float(np.ptp(np.percentile(means, [2, 98]))) > MAX_EVEN_RANGE
+
+
+def _has_wide_shadow(image: Grey) -> bool:
+    """Return whether an image shows two levels in regions that are wider than any stroke.
+
+    Otsu's threshold takes a wide shadow with a sharp edge for ink.
+    """
+    window = max(3, round(min(image.shape) * WIDE_WINDOW)) | 1
+    levels = opening(box_mean(image, 3), window)
+    return float(np.ptp(np.percentile(levels, [2, 98]))) > MAX_EVEN_RANGE
 
 
 def background_surface(image: Grey) -> Grey:
