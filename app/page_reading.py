@@ -4,7 +4,7 @@ Touching digits are cut apart at several places; the network scores every piece 
 of pieces is the text. Builds on `app.recognise`. Knows images and models; knows nothing of HTTP.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,7 +114,10 @@ def read_page(image: ImageInput, model: Model, options: Options) -> Page:
     for group in groups:
         stop = start + len(group.segments)
         best = _best_chain(group, likelihoods[start:stop], digits[start:stop])
-        lines[group.line] += [digits[start + index] for index in best]
+        read_digits = [digits[start + index] for index in best]
+        if group.is_sign:
+            read_digits = [replace(digit, verdict="not-a-digit") for digit in read_digits]
+        lines[group.line] += read_digits
         start = stop
     read = tuple(tuple(line) for line in lines)
     fields = tuple(Field(box, _text_inside(box, read)) for box in found.fields)

@@ -5,7 +5,7 @@ between two cuts is offered as a segment. Only a network can tell which segments
 `app.page_reading` finds the best path through them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,35 +13,27 @@ from numpy.typing import NDArray
 from app.boxes import Box
 from app.cancellation import check_cancelled
 from app.errors import BlankImageError
-from app.imaging.components import (
-    Components,
-    find_components,
-    is_cut_off,
-    is_frame,
-    stroke_mask,
-)
+from app.imaging.components import Components, find_components, stroke_mask
+from app.imaging.cracks import remove_cracks
 from app.imaging.decode import Upload
 from app.imaging.filters import Grey, Mask
-from app.imaging.frames import Frame, remove_frames
+from app.imaging.frames import remove_frames
 from app.imaging.ink import Ink, extract_ink, remove_ruled_lines, to_grey
 from app.imaging.mnist_form import to_mnist_form
 from app.imaging.polarity import DetectedPolarity, Polarity, measure_polarity
 from app.imaging.sheet import without_desk
+from app.imaging.stroke_groups import StrokeBox, are_signs, find_groups
+from app.imaging.surroundings import without_surroundings
+from app.imaging.text_lines import text_lines
 
-MAX_GROUPS = 400  # stroke groups on a page; handwriting has fewer, a texture more
 MAX_SEGMENTS = 600  # segments on a page, after which groups are no longer cut
 MAX_CUTS = 7  # cuts inside a stroke group
 MAX_INK_SHARE = 0.75  # of a page; a tight crop of one bold digit has 0.55
-# Lengths below are in heights: of the page's digits, or of the stroke group itself.
-MIN_DIGIT_HEIGHT = 0.5  # digit heights; a lower box is a detached stroke
-MAX_STROKE_GAP = 0.25  # heights between a digit and a detached stroke of it
-MIN_LONE_SIZE = 0.3  # digit heights; a smaller box far from any digit is a speck
-MAX_STACK_GAP = 0.12  # heights between strokes one above the other, as in a 5
-MIN_CUT_WIDTH = 0.8  # group heights; a narrower group is one digit
-MIN_PAIR_WIDTH = 1.0  # group heights; a narrower group is most often one digit
-MIN_CUT_DISTANCE = 0.2  # group heights between two cuts
-MIN_SEGMENT_WIDTH, MAX_SEGMENT_WIDTH = 0.12, 1.4  # group heights
-MIN_LINE_OVERLAP = 0.4  # share of the lower box's height by which boxes of a line overlap
+# Lengths below are in heights of the stroke group.
+MIN_CUT_WIDTH = 0.8  # a narrower group is one digit
+MIN_PAIR_WIDTH = 1.0  # a narrower group is most often one digit
+MIN_CUT_DISTANCE = 0.2  # between two cuts
+MIN_SEGMENT_WIDTH, MAX_SEGMENT_WIDTH = 0.12, 1.4
 
 
 @dataclass(frozen=True)
@@ -70,11 +62,13 @@ class StrokeGroup:
         cuts: Number of cuts, both ends included. A reading is a chain of segments from cut 0 to
             the last cut.
         segments: The segments; the whole group is among them.
+        is_sign: Whether it is too low for a digit, as a dash or a comma next to digits.
     """
 
     line: int
     cuts: int
     segments: tuple[Segment, ...]
+    is_sign: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,25 +88,6 @@ class Segmentation:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Box:
-    """A bounding box, in pixels of the page, and the labels of the components in it."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-    labels: tuple[int, ...]
-
-    @property
-    def height(self) -> int:
-        return self.bottom - self.top
-
-    @property
-    def width(self) -> int:
-        return self.right - self.left
-
-
 def segment(upload: Upload, *, polarity: Polarity = "auto") -> Segmentation:
     """Find the stroke groups of a page.
 
@@ -125,7 +100,8 @@ def segment(upload: Upload, *, polarity: Polarity = "auto") -> Segmentation:
     """
     grey, _ = to_grey(upload)
     check_cancelled()
-    grey = without_desk(grey)
+    grey = without_surroundings(without_desk(grey))
+    check_cancelled()
     chosen = measure_polarity(grey).polarity if polarity == "auto" else polarity
     ink, _ = extract_ink(grey, chosen)
     check_cancelled()
@@ -136,17 +112,21 @@ def segment(upload: Upload, *, polarity: Polarity = "auto") -> Segmentation:
     components = find_components(ink, mask)
     if not len(components):
         raise BlankImageError("No ink was found: the image shows nothing but ruled lines or noise.")
-    boxes, left_out = _find_groups(components)
+    cleaned = remove_cracks(ink, components)
+    if cleaned is not ink:
+        ink, mask = cleaned, stroke_mask(cleaned)
+        components = find_components(ink, mask)
+    boxes, left_out = find_groups(components)
     groups: list[StrokeGroup] = []
     segments = uncut = 0
-    for line, line_boxes in enumerate(_text_lines(boxes, frames)):
-        for box in line_boxes:
+    for line, line_boxes in enumerate(text_lines(boxes, frames)):
+        for box, is_sign in zip(line_boxes, are_signs(line_boxes), strict=True):
             check_cancelled()
-            cut = segments < MAX_SEGMENTS
+            cut = segments < MAX_SEGMENTS and not is_sign
             group = _segment_group(box, line, components, ink, upload.factor, cut=cut)
-            groups.append(group)
+            groups.append(replace(group, is_sign=is_sign))
             segments += len(group.segments)
-            uncut += not cut and box.width >= MIN_PAIR_WIDTH * box.height
+            uncut += not cut and not is_sign and box.width >= MIN_PAIR_WIDTH * box.height
     fields = tuple(_on_upload(frame.box, upload.factor) for frame in frames)
     warnings = _warnings(chosen, float(mask.mean()), len(boxes), left_out, uncut)
     return Segmentation(tuple(groups), chosen, fields, warnings)
@@ -188,129 +168,8 @@ def _on_upload(box: Box[int], factor: int) -> Box[int]:
     return Box(box.x * factor, box.y * factor, box.width * factor, box.height * factor)
 
 
-def _find_groups(components: Components) -> tuple[list[_Box], int]:
-    """Return the boxes of the stroke groups with the most ink, and the number of the others."""
-    order = np.argsort(-components.weight, kind="stable")
-    writing = order[~(is_frame(components) | is_cut_off(components))[order]]
-    heavy, light = writing[: 2 * MAX_GROUPS], writing[2 * MAX_GROUPS :]
-    boxes = _component_boxes(components, heavy)
-    groups = _group_strokes(boxes)
-    # Lower ones are specks, or detached strokes of digits.
-    high = components.height[light] >= MIN_DIGIT_HEIGHT * _digit_height(boxes)
-    return groups[:MAX_GROUPS], max(0, len(groups) - MAX_GROUPS) + int(high.sum())
-
-
-def _component_boxes(components: Components, indices: NDArray[np.int64]) -> list[_Box]:
-    """Return the boxes of some components, in the order of their indices."""
-    return [
-        _Box(
-            int(components.top[index]),
-            int(components.bottom[index]),
-            int(components.left[index]),
-            int(components.right[index]),
-            (int(index) + 1,),
-        )
-        for index in indices
-    ]
-
-
-def _group_strokes(boxes: list[_Box]) -> list[_Box]:
-    """Merge detached strokes with the digit they belong to, and drop specks.
-
-    Args:
-        boxes: The boxes of the components.
-
-    Returns:
-        A box for each stroke group.
-    """
-    digit_height = _digit_height(boxes)
-    digits = [box for box in boxes if box.height >= MIN_DIGIT_HEIGHT * digit_height]
-    for small in (box for box in boxes if box.height < MIN_DIGIT_HEIGHT * digit_height):
-        gaps = [_distance(small, digit) for digit in digits]
-        nearest = int(np.argmin(gaps)) if gaps else 0
-        max_gap = MAX_STROKE_GAP * max(digits[nearest].height, 0.6 * digit_height) if gaps else 0.0
-        if gaps and gaps[nearest] <= max_gap:
-            digits[nearest] = _union(digits[nearest], small)
-        elif max(small.height, small.width) >= MIN_LONE_SIZE * digit_height:
-            digits.append(small)
-    return _merge_stacked(digits)
-
-
-def _digit_height(boxes: list[_Box]) -> float:
-    """Return the typical height of a digit: the median of the boxes that are not much lower."""
-    heights = sorted((box.height for box in boxes), reverse=True)
-    tall = max(1, sum(height >= 0.4 * heights[0] for height in heights))
-    return float(np.median(heights[:tall]))
-
-
-def _merge_stacked(boxes: list[_Box]) -> list[_Box]:
-    """Merge boxes that share most of their columns and are close to each other vertically."""
-    merged: list[_Box] = []
-    for box in boxes:
-        for index, other in enumerate(merged):
-            shared = min(box.right, other.right) - max(box.left, other.left)
-            gap = max(box.top, other.top) - min(box.bottom, other.bottom)
-            max_gap = MAX_STACK_GAP * max(box.height, other.height)
-            if shared > 0.6 * min(box.width, other.width) and gap <= max_gap:
-                merged[index] = _union(box, other)
-                break
-        else:
-            merged.append(box)
-    return merged
-
-
-def _distance(first: _Box, second: _Box) -> float:
-    """Return the Euclidean distance between two boxes, in pixels; 0 if they overlap."""
-    vertical = max(0, first.top - second.bottom, second.top - first.bottom)
-    horizontal = max(0, first.left - second.right, second.left - first.right)
-    return float(np.hypot(vertical, horizontal))
-
-
-def _union(first: _Box, second: _Box) -> _Box:
-    """Return the smallest box around two boxes, with the labels of both."""
-    return _Box(
-        min(first.top, second.top),
-        max(first.bottom, second.bottom),
-        min(first.left, second.left),
-        max(first.right, second.right),
-        first.labels + second.labels,
-    )
-
-
-def _text_lines(boxes: list[_Box], frames: tuple[Frame, ...]) -> list[list[_Box]]:
-    """Sort boxes into text lines, from the top, each from the left.
-
-    A box joins the line whose last box it overlaps most vertically, if by at least 40 % of the
-    lower of the two. Comparing with the last box only lets a line slope. A box in a frame counts as
-    as high as its row of cells, because digits stand at any height in a cell.
-    """
-    extents = {box: _extent(box, frames) for box in boxes}
-    lines: list[list[_Box]] = []
-    for box in sorted(boxes, key=lambda box: box.left):
-        best, best_overlap = None, MIN_LINE_OVERLAP
-        for line in lines:
-            (top, bottom), (last_top, last_bottom) = extents[box], extents[line[-1]]
-            shared = min(bottom, last_bottom) - max(top, last_top)
-            overlap = shared / min(bottom - top, last_bottom - last_top)
-            if overlap > best_overlap:
-                best, best_overlap = line, overlap
-        if best is None:
-            lines.append([box])
-        else:
-            best.append(box)
-    return sorted(lines, key=lambda line: float(np.median([box.top + box.bottom for box in line])))
-
-
-def _extent(box: _Box, frames: tuple[Frame, ...]) -> tuple[int, int]:
-    """Return first row and row after the last of a box, or of the row of cells around it."""
-    own = Box(box.left, box.top, box.width, box.height)
-    rows = (row for frame in frames for row in frame.rows if row.contains_middle_of(own))
-    around = next(rows, own)
-    return around.y, around.bottom
-
-
 def _segment_group(
-    box: _Box, line: int, components: Components, ink: Ink, factor: int, *, cut: bool
+    box: StrokeBox, line: int, components: Components, ink: Ink, factor: int, *, cut: bool
 ) -> StrokeGroup:
     """Return the segments of a stroke group; only the whole group if `cut` is False.
 
@@ -344,7 +203,7 @@ def _is_digit_width(width: int, height: int) -> bool:
 
 
 def _make_segment(
-    amount: Grey, box: _Box, left: int, ink: Ink, factor: int
+    amount: Grey, box: StrokeBox, left: int, ink: Ink, factor: int
 ) -> tuple[NDArray[np.uint8], tuple[int, int, int, int]] | None:
     """Return a segment's 28x28 pixels and its box on the upload, or None if it has no ink."""
     inked = amount > ink.faint
@@ -361,7 +220,7 @@ def _make_segment(
     return pixels, upload_box
 
 
-def _cut_columns(amount: Grey, mask: Mask, box: _Box) -> list[int]:
+def _cut_columns(amount: Grey, mask: Mask, box: StrokeBox) -> list[int]:
     """Return the columns at which a stroke group may be cut, both ends included.
 
     Touching digits meet where a column has little ink: the minima of the smoothed vertical
