@@ -104,7 +104,7 @@ def _stroke_widths(core: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     height, width = core.shape
     at, along = _runs(core)
     turned, across = _runs(core.T)
-    vertical = np.zeros(core.size, np.int64)
+    vertical = np.zeros(core.size, np.int32)
     vertical[turned % height * width + turned // height] = across
     return at, np.minimum(along, vertical[at])
 
