@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from app.bundle import KERAS_FILE, Bundle, open_bundle
+from app.cancellation import cancel_scope
 from app.errors import BundleError
 from app.inference.bundle_check import check_bundle
 from app.inference.compile_queue import CompileQueue
@@ -372,7 +373,9 @@ class Registry:
     def _load(self, stamp: FileStamp, bundle: Bundle, compiled: bytes | None) -> Model:
         """Put a model in the place of an older one, after checking its answers."""
         fresh = self._build(bundle, compiled)
-        check_model(fresh)
+        # The model is for all clients: one that leaves must not make it fail for the others.
+        with cancel_scope(threading.Event()):
+            check_model(fresh)
         self._entries.put(Entry(bundle.metadata.name, stamp, bundle, fresh))
         log.info("the model %s is version %d", bundle.metadata.name, bundle.metadata.version)
         return fresh

@@ -18,6 +18,7 @@ from fastapi.testclient import TestClient
 
 import app.inference.registry as registry_module
 from app.bundle import COMPILED_FILE, KERAS_FILE, METADATA, Bundle, open_bundle, seal
+from app.cancellation import cancel_scope
 from app.errors import NotFoundError, NotReadyError
 from app.inference.model_folder import MAX_DEPTH, MAX_FILES
 from app.inference.registry import Registry
@@ -43,6 +44,18 @@ def small_models(tmp_path: Path) -> Path:
     """Return a folder with one small model, `default`, that tests may change."""
     add_bundle(tmp_path / "models", "default")
     return tmp_path / "models"
+
+
+def test_client_that_leaves_while_a_model_is_loaded_breaks_nothing(models: Path) -> None:
+    """The model is loaded for all clients, so that of the first one cannot cancel it."""
+    registry = Registry(models, "classic", interpreters=1)
+    registry.load()
+    gone = Event()
+    gone.set()
+    with cancel_scope(gone):
+        assert registry.get("dropconnect").runtime.predict(BLANK)
+    assert registry.entries["dropconnect"].state == "ready"
+    registry.close()
 
 
 def test_other_models_are_loaded_on_demand(models: Path) -> None:
