@@ -33,6 +33,7 @@ from training.importing.formats import Source, read_source
 from training.importing.keras_source import load_network
 from training.importing.measure import MAX_SECONDS, measure
 from training.importing.network import Choice, Core, build, rebuild
+from training.importing.onnx_source import load_onnx
 from training.importing.proof import Agreement
 from training.importing.saved_model import convert_saved_model
 from training.importing.scale import MIN_ACCURACY, Trial, parse_scale, try_scales
@@ -139,8 +140,9 @@ def _read_core(source: Source, options: Options) -> Core | TfliteCore:
     if source.format in ("tflite", "savedmodel"):
         content = source.content or convert_saved_model(source.path, options.trust)
         return read_core(content, sample)
-    trusted = load_trusted(options.trust)
-    return rebuild(load_network(source, trusted), sample)
+    if source.format == "onnx":
+        return rebuild(load_onnx(source.content), sample)
+    return rebuild(load_network(source, load_trusted(options.trust)), sample)
 
 
 @dataclass(frozen=True)
