@@ -16,7 +16,7 @@ MAX_WORKING_SIDE = 1600
 MAX_DECODED_BYTES = 160_000_000
 # Bytes that Pillow holds for each pixel, conversion to 8 bits and reduction included; measured.
 _BYTES_PER_PIXEL = {"1": 2, "L": 1, "I;16": 4, "P": 5, "RGB": 4}
-_OTHER_BYTES_PER_PIXEL = 8  # CMYK, floats, transparency
+_OTHER_BYTES_PER_PIXEL = 10  # CMYK, floats, transparency
 JPEG_BYTES_PER_PIXEL = 4  # of the reduced image: Pillow holds RGB in 4 bytes
 WEBP_BYTES_PER_PIXEL = 16  # two canvases of its decoder, a copy, and Pillow's image
 HEIC_BYTES_PER_PIXEL = 6  # planes of 12 bits, and RGB
