@@ -111,6 +111,24 @@ class Quantization(_Record):
     test: Flips | None
 
 
+class Reading(_Record):
+    """How a network reads images of a kind that its training does not show, as the service does."""
+
+    group: str = Field(description="`hands`, `geometry`, `damage`, `sealed damage` or `no digit`.")
+    name: str = Field(description="The kind of image.")
+    images: int = Field(ge=1, description="Number of images.")
+    wrong: int = Field(
+        ge=0, description="Digits that are misread; of images without a digit, those called one."
+    )
+    refused: int = Field(
+        ge=0,
+        description="Digits that are read right and called `not-a-digit`; or images so called.",
+    )
+    unsure: int = Field(
+        ge=0, description="Digits that are read right and called `unsure`; or images so called."
+    )
+
+
 class Robustness(_Record):
     """Figures of a network on corrupted digits and on images that show no digit."""
 
@@ -122,6 +140,12 @@ class Robustness(_Record):
     )
     nondigits: dict[str, float] = Field(
         description="AUROC of the energy score against held-out digits, by kind of image."
+    )
+    readings: list[Reading] = Field(
+        [], description="Other hands, slants, scans and damage that training does not show."
+    )
+    damaged_calibration_error: float | None = Field(
+        None, ge=0, le=1, description="Calibration error on the damaged digits among the readings."
     )
 
 
@@ -280,6 +304,14 @@ class Metadata(_Record):
     validation: Evaluation | None = Field(None, description="None for a model not measured.")
     test: Evaluation | None = Field(
         None, description="None for a model that was made without the official test split."
+    )
+    opened_with: int | None = Field(
+        None,
+        ge=1,
+        description=(
+            "The earlier version with which the test split was first opened for these weights, if"
+            " they were only compiled again."
+        ),
     )
     quantization: Quantization | None = Field(
         None, description="For a model that is served in int8; the figures above are those of int8."

@@ -15,7 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.corruptions import CORRUPTIONS
+from training.damage import DAMAGE
+from training.pens import Points
+from training.prepared import prepare_anew
 from training.resample import AXIS, SIDE, Batch, dilate, elastic_field, erode, sample, uniform
+from training.skeletons import redraw, trace
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,11 @@ class Augmentation:
         elastic_sigma: Standard deviation of the Gaussian that smooths the elastic field, pixels.
         thickness: Share of the images whose strokes are made thicker or thinner by up to one pixel.
         corruption: Share of the images that get one corruption, drawn evenly from `CORRUPTIONS`.
+        damage: Share of the images that get one kind of `training.damage`, drawn evenly.
+        prepared: Share of the images that are changed strongly and placed again
+            (`training.prepared`), instead of the changes of geometry above.
+        redrawn: Share of the images that are drawn again from their strokes
+            (`training.skeletons`), instead of the changes of geometry above.
     """
 
     rotation_deg: float = 0.0
@@ -41,27 +50,49 @@ class Augmentation:
     elastic_sigma: float = 4.0
     thickness: float = 0.0
     corruption: float = 0.0
+    damage: float = 0.0
+    prepared: float = 0.0
+    redrawn: float = 0.0
 
 
-def augment(images: NDArray[np.uint8], how: Augmentation, rng: np.random.Generator) -> Batch:
+def augment(
+    images: NDArray[np.uint8],
+    how: Augmentation,
+    rng: np.random.Generator,
+    strokes: Points | None = None,
+) -> Batch:
     """Return augmented copies of `images`.
 
     Args:
         images: uint8 `[N, 28, 28]`, ink high.
         how: The ranges to draw from.
         rng: The source of every random choice.
+        strokes: What `training.skeletons.trace` returns for the images, to save time.
 
     Returns:
         float32 `[N, 28, 28]`, 0..255.
     """
-    batch = deform(images, how, rng)
+    batch = deform(images, how, rng, strokes)
     corrupt(batch, how, rng)
     return batch
 
 
-def deform(images: NDArray[np.uint8], how: Augmentation, rng: np.random.Generator) -> Batch:
+def deform(
+    images: NDArray[np.uint8],
+    how: Augmentation,
+    rng: np.random.Generator,
+    strokes: Points | None = None,
+) -> Batch:
     """Return copies with other geometry and pens, still clean: the first half of `augment`."""
     batch = _warp(images.astype(np.float32), how, rng)
+    if how.prepared or how.redrawn:
+        draw = rng.random(len(batch))
+        rows = np.flatnonzero(draw < how.prepared)
+        if len(rows):
+            batch[rows] = prepare_anew(images[rows], rng)
+        rows = np.flatnonzero((draw >= how.prepared) & (draw < how.prepared + how.redrawn))
+        if len(rows):
+            batch[rows] = redraw(trace(images[rows]) if strokes is None else strokes[rows], rng)
     chosen = np.flatnonzero(rng.random(len(batch)) < how.thickness)
     if len(chosen):
         batch[chosen] = change_thickness(batch[chosen], rng)
@@ -80,6 +111,14 @@ def corrupt(batch: Batch, how: Augmentation, rng: np.random.Generator) -> NDArra
         rows = np.flatnonzero(corrupted & (kinds == index))
         if len(rows):
             batch[rows] = np.clip(corruption(batch[rows], rng), 0, 255)
+    if how.damage:
+        damaged = rng.random(len(batch)) < how.damage
+        kinds = rng.integers(len(DAMAGE), size=len(batch))
+        for index, harm in enumerate(DAMAGE.values()):
+            rows = np.flatnonzero(damaged & (kinds == index))
+            if len(rows):
+                batch[rows] = np.clip(harm(batch[rows], rng), 0, 255)
+        corrupted |= damaged
     return np.flatnonzero(corrupted)
 
 

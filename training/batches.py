@@ -4,24 +4,32 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from training.augment import augment
+from training.augment import augment, corrupt
 from training.data import Split
 from training.distill import Copies
+from training.hands import draw_hands
 from training.outliers import outliers
 from training.recipe import Recipe
 from training.resample import Batch
+from training.skeletons import trace
 
 
-def one_hot(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return float32 `[N, 10]` target distributions for uint8 `[N]` labels."""
-    return np.eye(10, dtype=np.float32)[labels]
+def one_hot(labels: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Return float32 `[N, 10]` target distributions for labels `[N]`."""
+    return np.asarray(np.eye(10, dtype=np.float32)[labels])
 
 
 class Batches(keras.utils.PyDataset):
     """Batches of augmented digits and outliers; the same for the same seed, epoch and index."""
 
     def __init__(
-        self, digits: Split, recipe: Recipe, seed: int, epoch: int, copies: Copies | None = None
+        self,
+        digits: Split,
+        recipe: Recipe,
+        seed: int,
+        epoch: int,
+        copies: Copies | None = None,
+        answers: NDArray[np.float32] | None = None,
     ) -> None:
         """Prepare the batches of one epoch.
 
@@ -31,9 +39,15 @@ class Batches(keras.utils.PyDataset):
             seed: Seed of order, augmentation and outliers.
             epoch: Number of the epoch, from 0. The training loop sets it before each epoch.
             copies: Augmented copies to show instead, with the teachers' answers as targets.
+            answers: The teachers' answers on the unchanged digits, float32 `[N, 10]`, as targets.
         """
         super().__init__(workers=1)
         self.copies = copies
+        targets = one_hot(digits.labels) if answers is None else answers
+        self._targets = (1 - recipe.label_smoothing) * targets + recipe.label_smoothing / 10
+        stages = [stage.augmentation for stage in (recipe, recipe.finish) if stage]
+        redraws = copies is None and any(stage.redrawn for stage in stages)
+        self._strokes = trace(digits.images).astype(np.float16) if redraws else None
         self.digits, self.recipe, self.seed, self.epoch = digits, recipe, seed, epoch
 
     def __len__(self) -> int:
@@ -47,16 +61,23 @@ class Batches(keras.utils.PyDataset):
         rows = order[index * size : (index + 1) * size]
         batch = self.digits.take(rows)
         rng = np.random.default_rng([self.seed, self.epoch, index])
-        augmentation, outlier_share = self.recipe.shown_in(self.epoch)
+        shown_now = self.recipe.shown_in(self.epoch)
         pixels: Batch
         if self.copies:
             shown, targets = self.copies.take(self.epoch, rows)
             pixels = shown.astype(np.float32)
         else:
-            pixels = augment(batch.images, augmentation, rng)
-            smoothing = self.recipe.label_smoothing
-            targets = (1 - smoothing) * one_hot(batch.labels) + np.float32(smoothing / 10)
-        count = round(outlier_share * len(batch))
+            stored = self._strokes
+            strokes = None if stored is None else stored[rows].astype(np.float32)
+            pixels = augment(batch.images, shown_now.augmentation, rng, strokes)
+            targets = self._targets[rows]
+        count = round(shown_now.drawn_share * len(batch))
+        if count:
+            drawn, labels = draw_hands(count, rng)
+            corrupt(drawn, shown_now.augmentation, rng)
+            pixels = np.concatenate([pixels, drawn])
+            targets = np.concatenate([targets, one_hot(labels)])
+        count = round(shown_now.outlier_share * len(batch))
         if count:
             pixels = np.concatenate([pixels, outliers(batch.images[:count], rng)])
             targets = np.concatenate([targets, np.full((count, 10), 0.1, np.float32)])

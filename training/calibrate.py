@@ -13,6 +13,7 @@ from app.verdict import energy
 from training.data import Labels
 
 MAX_FALSE_REFUSALS = 0.005  # share of held-out digits that may be called not-a-digit
+MAX_ACCEPTED = 0.03  # share of the training's kinds of outliers that need not be refused
 MAX_SURE_ERROR = 0.001  # share of the answers that are not unsure that may be wrong
 
 
@@ -42,19 +43,27 @@ def fold_temperature(model: keras.Model, temperature: float) -> None:
     layer.set_weights([weights / temperature for weights in layer.get_weights()])
 
 
-def choose_thresholds(outputs: Outputs, labels: Labels) -> VerdictThresholds:
+def choose_thresholds(
+    outputs: Outputs, labels: Labels, outliers: NDArray[np.float32] | None = None
+) -> VerdictThresholds:
     """Choose the limits between `digit`, `unsure` and `not-a-digit`.
 
     Args:
         outputs: The calibrated network's outputs for held-out digits.
         labels: `[N]`.
+        outliers: Its logits for images without a digit, of training's kinds, `[M, 10]`. Other
+            hands score lower than held-out digits; where a lower limit still refuses nearly all of
+            these images, it is the better one.
 
     Returns:
-        Thresholds that call at most `MAX_FALSE_REFUSALS` of these digits not-a-digit and leave at
-        most `MAX_SURE_ERROR` of the sure answers wrong. A probability below 0.5 is always unsure.
+        Thresholds that call at most `MAX_FALSE_REFUSALS` of these digits not-a-digit, and no more
+        than it takes to refuse all but `MAX_ACCEPTED` of the outliers, and leave at most
+        `MAX_SURE_ERROR` of the sure answers wrong. A probability below 0.5 is always unsure.
     """
     scores, confidence = energy(outputs.logits), outputs.probabilities.max(axis=1)
     floor = float(np.quantile(scores, MAX_FALSE_REFUSALS, method="lower"))
+    if outliers is not None:
+        floor = min(floor, float(np.quantile(energy(outliers), 1 - MAX_ACCEPTED)))
     wrong = outputs.probabilities.argmax(axis=1) != labels
     order = np.argsort(-confidence, kind="stable")
     wrong_above = np.cumsum(wrong[order])  # wrong answers among the n most confident

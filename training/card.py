@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app import bundle
 from app.bundle import Evaluation, Metadata, Quantization, Robustness
-from training import data, plots
+from training import card_readings, data, plots
 from training.card_training import describe_training
 from training.data import Split
 
@@ -105,7 +105,7 @@ and Pearson, and the calibration error has 15 bins. The weights are those of {_w
 {_refitted(metadata)}
 The validation digits chose the temperature and the thresholds, so their figures are slightly too
 good. {_calibrated(metadata)} {metadata.calibration_error_before:.5f}.
-The test split was opened once, after every choice was made.
+{_opened(metadata)}
 
 | size | |
 | --- | --- |
@@ -121,6 +121,18 @@ The test split was opened once, after every choice was made.
 {_misread(metadata.test)}
 
 """
+
+
+def _opened(metadata: Metadata) -> str:
+    """Return how often the test split was opened for these weights."""
+    if not metadata.test:
+        return "The test split was not opened."
+    if metadata.opened_with:
+        return (
+            f"The weights are those of version {metadata.opened_with}, for which the test split was"
+            " opened before;\nthey were only compiled again."
+        )
+    return "The test split was opened once, after every choice was made."
 
 
 def _weights(metadata: Metadata) -> str:
@@ -196,23 +208,31 @@ def _robustness(robustness: Robustness | None) -> str:
     mean = sum(errors.values()) / len(errors)
     corrupted = "\n".join(f"| {kind} | {percent(error)} |" for kind, error in errors.items())
     nondigits = "\n".join(f"| {kind} | {area:.4f} |" for kind, area in areas.items())
+    mean_area = sum(areas.values()) / len(areas)
     return f"""## Robustness
+{card_readings.describe(robustness)}
+### Corruptions of MNIST-C
 
 The same {robustness.digits:,} held-out digits with each corruption of MNIST-C (Mu and Gilmer,
-2019), read by the network without the service's preparation.
+2019), read by the network without the service's preparation. Each kind has a relative among the
+corruptions that most networks here are trained with; impulse noise, light and stripes are stronger
+there.
 
 | corruption | error |
 | --- | --- |
 {corrupted}
 | **mean** | {percent(mean)} |
 
-Images that show no digit, prepared as the service does: Latin letters in fonts that training does
-not show, and Greek letters, drawings and textures, which it does not show at all. AUROC is the
-probability that a held-out digit has the higher energy score.
+### Images that show no digit
+
+Prepared as the service does: Latin letters in fonts that training does not show, and Greek letters,
+drawings and textures, which it does not show at all. AUROC is the probability that a held-out digit
+has the higher energy score.
 
 | kind | AUROC |
 | --- | --- |
 {nondigits}
+| **mean** | {mean_area:.4f} |
 
 """
 

@@ -107,7 +107,9 @@ def rewrite_card(bundle: Bundle, train: Split, test: Split) -> None:
     if not metadata.refitted:  # otherwise these are of a network that the bundle does not hold
         _, validation = hold_out(train, metadata.held_out.digits)
         update["validation"] = measured[0]
-        update["robustness"] = robustness.measure(open_runtime(bundle, threads=2), validation)
+        update["robustness"] = robustness.measure(
+            open_runtime(bundle, threads=2), validation, metadata.verdict
+        )
     metadata = metadata.model_copy(update=update)
     card.write(metadata, bundle.folder, test)
     seal(bundle.folder, metadata)

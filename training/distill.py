@@ -12,7 +12,7 @@ nothing of how the pupil learns.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from training.augment import corrupt, deform
 from training.data import Split
 from training.recipe import Recipe
 from training.resample import Batch
-from training.teachers import load_teacher, open_teacher
+from training.teachers import load_teacher, open_teacher, stored_answers
 
 CHUNK = 500  # digits that are changed and answered together
 
@@ -89,6 +89,39 @@ def _run_keras(network: keras.Model, pixels: Batch) -> NDArray[np.float32]:
     padded[: len(pixels)] = pixels[..., None]
     answers = [network.predict_on_batch(part) for part in np.split(padded, len(padded) // CHUNK)]
     return np.concatenate(answers)[: len(pixels)]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The teachers' answers on unchanged digits.
+
+    Attributes:
+        probabilities: float32 `[N, 10]`, in the order of the digits.
+        teachers: Version of each model, by name.
+    """
+
+    probabilities: NDArray[np.float32]
+    teachers: dict[str, int]
+
+    @classmethod
+    def of(cls, teachers: Sequence[Bundle], digits: Split) -> "Answers":
+        """Return the mean answers of models on training digits that they may teach.
+
+        All 60,000 are answered before the refit of the models, and stored beside the bundles, so
+        that a pupil can learn from a model whose network before the refit is gone.
+
+        Args:
+            teachers: The models.
+            digits: Training digits.
+
+        Raises:
+            BundleError: A file is damaged.
+            PublishError: The answers are neither stored nor can they be computed.
+        """
+        stored = [stored_answers(bundle) for bundle in teachers]
+        mean = np.mean([answers[digits.indices] for answers in stored], axis=0, dtype=np.float32)
+        versions = {bundle.metadata.name: bundle.metadata.version for bundle in teachers}
+        return cls(np.asarray(mean), versions)
 
 
 class Copies:
@@ -172,7 +205,7 @@ class Copies:
     def _make(self, copy: int) -> None:
         recipe = self._recipe
         in_finish = copy >= recipe.copies
-        augmentation, _ = recipe.shown_in(recipe.main_epochs if in_finish else 0)
+        augmentation = recipe.shown_in(recipe.main_epochs if in_finish else 0).augmentation
         pixels, targets = [], []
         for start in range(0, len(self._digits), CHUNK):
             rng = np.random.default_rng([self._seed, copy, start])

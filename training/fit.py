@@ -18,7 +18,7 @@ from training.accelerator import fit_by_epoch
 from training.batches import Batches, one_hot
 from training.checkpoints import Checkpoints, Epoch, best_of
 from training.data import Split
-from training.distill import Copies
+from training.distill import Answers, Copies
 from training.errors import FitError
 from training.layers import DropConnect, fold
 from training.optimizers import Schedule, optimizer_of
@@ -26,6 +26,7 @@ from training.recipe import Recipe
 
 # Batches that give batch normalisation its statistics for averaged weights.
 STATISTICS_BATCHES = 200
+MAX_OUTLIER_TARGET = 0.101  # largest probability in an outlier's target, which is uniform
 VALIDATION_BATCH = 500  # images; bounds the memory of a validation
 
 
@@ -84,6 +85,7 @@ def fit(
     seed: int,
     resume: bool = False,
     copies: Copies | None = None,
+    answers: Answers | None = None,
     start: keras.Model | None = None,
     tensorboard: Path | None = None,
     on_step: Callable[[Step], None] = lambda step: None,
@@ -104,7 +106,8 @@ def fit(
         seed: Seed of initial weights, order, augmentation and dropout. Two runs with the same seed
             on the same machine give the same figures.
         resume: Continue after the last finished epoch in `folder`.
-        copies: The digits to show instead of `train`, for a recipe that names teachers.
+        copies: The digits to show instead of `train`, for a recipe with copies.
+        answers: The teachers' answers on `train`, for a recipe with teachers and without copies.
         start: A network of the same form; the run starts with its weights.
         tensorboard: Folder for TensorBoard's logs: the figures of every epoch and histograms of the
             weights. A resumed run adds to them.
@@ -116,10 +119,10 @@ def fit(
 
     Raises:
         FitError: There is nothing to resume in `folder`, or it holds a run with another recipe or
-            seed; or a recipe with teachers got no copies.
+            seed; or a recipe with teachers got no answers of theirs.
         KeyboardInterrupt: Ctrl-C before the end of the first epoch.
     """
-    if recipe.teachers and not copies:
+    if recipe.teachers and copies is None and answers is None:
         raise FitError(
             f"The recipe {recipe.name!r} learns from {' and '.join(recipe.teachers)};"
             " train it with `digitscope distill`."
@@ -130,11 +133,13 @@ def fit(
         network.set_weights(start.get_weights())
     _set_precision(network, recipe.precision)
     trainee = _compile(network, recipe, steps=-(-len(train) // recipe.batch_size))
-    teachers = copies.teachers if copies else {}
+    taught = copies or answers
+    teachers = taught.teachers if taught else {}
     run = {"recipe": recipe.describe(), "seed": seed, "digits": len(train), "teachers": teachers}
     checkpoints = Checkpoints(folder, run)
     history = checkpoints.restore(trainee) if resume else checkpoints.clear()
-    batches = Batches(train, recipe, seed, epoch=len(history), copies=copies)
+    targets = answers.probabilities if answers else None
+    batches = Batches(train, recipe, seed, epoch=len(history), copies=copies, answers=targets)
     callbacks: list[keras.callbacks.Callback] = [
         _Recorder(checkpoints, batches, history, recipe.epochs, on_step, on_epoch)
     ]
@@ -152,7 +157,8 @@ def fit(
         epoch = best_of(history)
         trainee.load_weights(checkpoints.weights(epoch))
     elif recipe.averaging:
-        _average(trainee, Batches(train, recipe, seed, epoch=recipe.epochs, copies=copies))
+        batches.epoch = recipe.epochs
+        _average(trainee, batches)
     _set_precision(network, "float32")
     return Fitted(fold(network), history, epoch, checkpoints.snapshots, teachers=teachers)
 
@@ -293,13 +299,33 @@ def _compile(network: keras.Sequential, recipe: Recipe, steps: int) -> keras.Mod
     optimizer.build(trainee.trainable_variables)
     trainee.compile(
         optimizer,
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+        loss=loss_of(recipe),
         metrics=[DigitAccuracy()],
         # Under TensorFlow on 2 cores, a step of the classic network takes 2.4 times as long with
         # XLA (measured).
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     return trainee
+
+
+def loss_of(recipe: Recipe) -> Callable[[Any, Any], Any]:
+    """Return the cross-entropy of logits, plus that of the recipe's margin for the score."""
+    cross_entropy: Callable[[Any, Any], Any] = keras.losses.CategoricalCrossentropy(
+        from_logits=True
+    )
+    margin, ops = recipe.margin, keras.ops
+    if not margin:
+        return cross_entropy
+
+    def loss(targets: Any, logits: Any) -> Any:
+        score = ops.logsumexp(logits, axis=-1)
+        is_outlier = ops.max(targets, axis=-1) < MAX_OUTLIER_TARGET
+        lacking = ops.relu(margin.digits - score)
+        excess = ops.relu(score - margin.outliers)
+        beyond = ops.square(ops.where(is_outlier, excess, lacking))
+        return cross_entropy(targets, logits) + margin.weight * ops.mean(beyond)
+
+    return loss
 
 
 def _average(trainee: keras.Model, batches: Batches) -> None:

@@ -2,13 +2,18 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from app import bundle
 from app.bundle import Evaluation, Robustness, VerdictThresholds
 from training import calibrate, quantize, robustness
 from training.compiled import Compiled
 from training.data import Split
 from training.evaluate import evaluate
+from training.outliers import outliers
 from training.predictions import StoredLogits, read_predictions
+
+OUTLIERS, OUTLIER_SEED = 3000, 2028  # images without a digit that the thresholds are chosen by
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,15 @@ def measure_held_out(unrefitted: Compiled, validation: Split, *, refitted: bool)
         refitted: Whether another network, its refit, is published; then the answers are kept.
     """
     outputs = unrefitted.served.predict(validation.images)
+    rng = np.random.default_rng(OUTLIER_SEED)
+    strange = outliers(validation.images[:OUTLIERS], rng)
+    of_strange = unrefitted.served.predict(strange).logits
+    verdict = calibrate.choose_thresholds(outputs, validation.labels, of_strange)
     return HeldOut(
         logits=StoredLogits.of(outputs.logits) if refitted else None,
-        verdict=calibrate.choose_thresholds(outputs, validation.labels),
+        verdict=verdict,
         validation=evaluate(unrefitted.served, validation, "validation"),
-        robustness=robustness.measure(unrefitted.served, validation),
+        robustness=robustness.measure(unrefitted.served, validation, verdict),
         int8=measure_int8(unrefitted, validation),
     )
 

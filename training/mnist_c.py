@@ -6,8 +6,9 @@ the published data set were made is not stated beyond that. What the authors lef
 and ImageMagick follows what those did in 2019. The random choices are our generator's, so single
 images are others than the published ones.
 
-They are not the augmentation of the training, whose corruptions (`training.corruptions`) are
-milder, continuous relatives.
+Each kind has a relative in the training (`training.corruptions`), with random, continuous
+parameters. Impulse noise, light and stripes are stronger there, the others milder or as strong. So
+these corruptions are not out of distribution; `training.unseen` has kinds that are.
 """
 
 from collections.abc import Callable

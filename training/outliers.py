@@ -13,12 +13,24 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from training.augment import Augmentation, augment
-from training.resample import Batch, elastic_field
+from training.hands import draw_signs
+from training.pens import Points
+from training.resample import AXIS, Batch, elastic_field, uniform
+from training.skeletons import redraw, trace
 from training.strokes import draw_segments
 
-# Without the look-alikes of digits (O o Q D I l i j J Z z S s B b q g G T t Y y h r v V U L).
-GLYPHS = "AEFHKMNPRWXaefkmnpuwx&@#%?+*=$€~<>^:;"
-FONTS = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "DejaVuSans-Oblique.ttf")
+Pixels = NDArray[np.uint8]  # (N, 28, 28), ink high
+
+# Without the letters that a hand draws like a digit (O o Q D I l i j J Z z S s B b q g d y).
+GLYPHS = "AEFHKMNPRWXCTULVGYaefkmnpuwxchrvt&@#%?+*=$€~<>^:;"
+FONTS = (
+    "DejaVuSans.ttf",
+    "DejaVuSans-Bold.ttf",
+    "DejaVuSerif.ttf",
+    "DejaVuSans-Oblique.ttf",
+    "DejaVuSerif-Italic.ttf",
+    "DejaVuSansMono.ttf",
+)
 GEOMETRY = Augmentation(
     rotation_deg=15, shift_px=2, scale=0.15, shear_deg=10, elastic_px=1.2, thickness=0.3
 )
@@ -32,16 +44,15 @@ def outliers(digits: NDArray[np.uint8], rng: np.random.Generator) -> Batch:
         rng: The source of every random choice.
 
     Returns:
-        float32 `[N, 28, 28]`, 0..255: letters, scribbles, overlaid digits and textures.
+        float32 `[N, 28, 28]`, 0..255, of the kinds in `KINDS`.
     """
     n = len(digits)
-    kinds = rng.choice(4, size=n, p=[0.4, 0.3, 0.15, 0.15])
+    kinds = rng.choice(len(KINDS), size=n, p=list(KINDS.values()))
     made = np.zeros((n, 28, 28), np.float32)
-    for kind, make in enumerate((letters, scribbles, None, textures)):
+    for kind, make in enumerate(KINDS):
         rows = np.flatnonzero(kinds == kind)
-        if not len(rows):
-            continue
-        made[rows] = make(len(rows), rng) if make else overlays(digits[rows], rng)
+        if len(rows):
+            made[rows] = make(digits[rows], rng)
     return made
 
 
@@ -76,14 +87,26 @@ def _glyph_sheet() -> NDArray[np.uint8]:
     return np.stack(drawn)
 
 
-def letters(n: int, rng: np.random.Generator) -> Batch:
-    """Draw `n` letters and signs with the digits' augmentation."""
+def letters(digits: Pixels, rng: np.random.Generator) -> Batch:
+    """Draw a letter or a sign for each digit, with the digits' augmentation."""
     sheet = _glyph_sheet()
-    return augment(sheet[rng.integers(len(sheet), size=n)], GEOMETRY, rng)
+    return augment(sheet[rng.integers(len(sheet), size=len(digits))], GEOMETRY, rng)
 
 
-def scribbles(n: int, rng: np.random.Generator) -> Batch:
-    """Draw `n` scribbles of four to seven quadratic curves; fewer could form a digit."""
+def written_letters(digits: Pixels, rng: np.random.Generator) -> Batch:
+    """Draw a letter or a sign for each digit again from its strokes, with any pen."""
+    strokes = _glyph_strokes()
+    return redraw(strokes[rng.integers(len(strokes), size=len(digits))], rng)
+
+
+@cache
+def _glyph_strokes() -> Points:
+    return trace(_glyph_sheet())
+
+
+def scribbles(digits: Pixels, rng: np.random.Generator) -> Batch:
+    """Draw scribbles of four to seven quadratic curves; fewer could form a digit."""
+    n = len(digits)
     curves, steps = int(rng.integers(4, 8)), np.linspace(0, 1, 9, dtype=np.float32)
     ends = rng.uniform(2, 26, size=(n, curves, 3, 2)).astype(np.float32)
     joined = rng.random((n, curves)) < 0.7  # most curves start where the previous one ended
@@ -100,15 +123,16 @@ def scribbles(n: int, rng: np.random.Generator) -> Batch:
     return draw_segments(start, stop, rng.uniform(0.6, 1.7, n).astype(np.float32))
 
 
-def overlays(digits: NDArray[np.uint8], rng: np.random.Generator) -> Batch:
+def overlays(digits: Pixels, rng: np.random.Generator) -> Batch:
     """Draw each digit over another one that is rotated by 90 degrees."""
     one = augment(digits, GEOMETRY, rng)
     other = augment(np.rot90(digits[rng.permutation(len(digits))], axes=(1, 2)), GEOMETRY, rng)
     return np.maximum(one, other)
 
 
-def textures(n: int, rng: np.random.Generator) -> Batch:
-    """Draw `n` textures: smooth noise, gratings and white noise."""
+def textures(digits: Pixels, rng: np.random.Generator) -> Batch:
+    """Draw textures: smooth noise, gratings and white noise."""
+    n = len(digits)
     field, _ = elastic_field(n, float(rng.uniform(0.7, 4)), rng)
     y, x = np.mgrid[0:28, 0:28].astype(np.float32)
     angle = rng.uniform(0, np.pi, (n, 1, 1)).astype(np.float32)
@@ -120,3 +144,87 @@ def textures(n: int, rng: np.random.Generator) -> Batch:
     made = np.where(pick == 0, field, np.where(pick == 1, grating + 0.3 * field, noise))
     gain = rng.choice([60.0, 120.0, 1000.0], size=(n, 1, 1))
     return np.clip(gain * made + rng.uniform(0, 160, (n, 1, 1)), 0, 255).astype(np.float32)
+
+
+def signs(digits: Pixels, rng: np.random.Generator) -> Batch:
+    """Draw operators, dashes, hearts and ticks by hand."""
+    return draw_signs(len(digits), rng)
+
+
+def pairs(digits: Pixels, rng: np.random.Generator) -> Batch:
+    """Draw each digit at half its size beside another one."""
+    other = digits[rng.permutation(len(digits))]
+    made = np.zeros(digits.shape, np.float32)
+    for column, images in ((2, digits), (12, other)):
+        small = images.reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4))
+        made[:, 7:21, column : column + 14] = np.maximum(made[:, 7:21, column : column + 14], small)
+    return augment(np.minimum(1.3 * made, 255).astype(np.uint8), GEOMETRY, rng)
+
+
+def frames(digits: Pixels, rng: np.random.Generator) -> Batch:
+    """Draw a frame or a ring around each digit at half its size, or around nothing."""
+    n = len(digits)
+    made = np.zeros(digits.shape, np.float32)
+    made[:, 7:21, 7:21] = digits.reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4))
+    ring = rng.random((n, 1, 1)) < 0.4
+    made *= (rng.random((n, 1, 1)) < 0.7) | ring  # an empty ring is a 0
+    pen = uniform(rng, 0.4, 1.4, n)
+    half_y, half_x = uniform(rng, 8.0, 9.5, n), uniform(rng, 6.5, 9.5, n)
+    y, x = np.abs(AXIS[:, None] - 13.5), np.abs(AXIS[None, :] - 13.5)
+    # Distance to the outline, inside and outside.
+    of_frame = np.abs(np.maximum(y - half_y, x - half_x))
+    of_ring = np.abs(np.hypot(y / half_y, x / half_x) - 1) * np.minimum(half_y, half_x)
+    distance = np.where(ring, of_ring, of_frame)
+    made = np.maximum(made, 255 * np.clip(pen + 0.5 - distance, 0, 1))
+    return augment(made.astype(np.uint8), GEOMETRY, rng)
+
+
+def scenes(digits: Pixels, rng: np.random.Generator) -> Batch:
+    """Draw shaded paper, and heaps of discs of all sizes, whose edges are those of photos.
+
+    Dead leaves: Lee, Mumford and Huang (2001), "Occlusion models for natural images".
+    """
+    n = len(digits)
+    angle = uniform(rng, 0, 2 * np.pi, n)
+    slope = np.cos(angle) * (AXIS[:, None] - 13.5) + np.sin(angle) * (AXIS[None, :] - 13.5)
+    scene = uniform(rng, 0, 200, n) + uniform(rng, 0, 9, n) * slope
+    leaves = int(rng.integers(0, 14))
+    for _ in range(leaves):
+        y, x = uniform(rng, -3, 31, n), uniform(rng, -3, 31, n)
+        radius = 2 / np.sqrt(uniform(rng, 0.02, 1, n))
+        wide = uniform(rng, 0.5, 2, n)
+        inside = np.hypot(AXIS[:, None] - y, (AXIS[None, :] - x) * wide) < radius
+        scene = np.where(inside, uniform(rng, 0, 255, n), scene)
+    noise = rng.standard_normal(scene.shape, dtype=np.float32)
+    return np.asarray(np.clip(scene + uniform(rng, 0, 25, n) * noise, 0, 255), np.float32)
+
+
+def specks(digits: Pixels, rng: np.random.Generator) -> Batch:
+    """Draw what the service's preparation leaves of textures and paper: specks, blots, shadows."""
+    n = len(digits)
+    field, _ = elastic_field(n, float(rng.uniform(0.5, 1.6)), rng)
+    blots = np.clip(3 * (field - uniform(rng, 0.2, 1.8, n)), 0, 1)
+    angle = uniform(rng, 0, 2 * np.pi, n)
+    slope = np.cos(angle) * (AXIS[:, None] - 14) + np.sin(angle) * (AXIS[None, :] - 14)
+    shadow = np.clip(slope / uniform(rng, 2, 14, n) + uniform(rng, -0.5, 0.5, n), 0, 1)
+    grain = 1 + uniform(rng, 0, 0.5, n) * rng.standard_normal(field.shape, dtype=np.float32)
+    made = np.where(rng.random((n, 1, 1)) < 0.7, blots, shadow * grain)
+    half_y, half_x = uniform(rng, 3, 10.5, n), uniform(rng, 3, 10.5, n)
+    y, x = np.abs(AXIS[:, None] - 13.5), np.abs(AXIS[None, :] - 13.5)
+    inside = (y < half_y) & (x < half_x)
+    return np.asarray(np.clip(255 * made * inside, 0, 255), np.float32)
+
+
+# How often each kind is drawn.
+KINDS = {
+    letters: 0.15,
+    written_letters: 0.19,
+    scribbles: 0.13,
+    overlays: 0.07,
+    textures: 0.08,
+    signs: 0.12,
+    pairs: 0.05,
+    frames: 0.06,
+    scenes: 0.05,
+    specks: 0.1,
+}

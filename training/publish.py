@@ -82,12 +82,14 @@ class _Network:
         int8: Whether it is served in int8.
         snapshots: Content of the snapshot files, by name.
         decided: Values of the metadata fields in `DECIDED_BY_TRAINING`.
+        opened_with: The version with which the test split was first opened for these weights.
     """
 
     keras: keras.Model
     int8: bool
     snapshots: Mapping[str, bytes]
     decided: Mapping[str, Any]
+    opened_with: int | None = None
 
 
 def publish(trained: Trained, splits: Splits, folder: Path, *, after_version: int = 0) -> Metadata:
@@ -159,6 +161,7 @@ def recompile(old: bundle.Bundle, splits: Splits, folder: Path) -> Metadata:
         int8=old.has(bundle.INT8_FILE),
         snapshots={Path(name).name: old.read(name) for name in names},
         decided={name: getattr(old.metadata, name) for name in DECIDED_BY_TRAINING},
+        opened_with=old.metadata.opened_with or (old.metadata.version if splits.test else None),
     )
     with _workspace(folder) as workspace:
         served = _compile(network.keras, workspace / folder.name, network, splits)
@@ -247,6 +250,7 @@ def _write(
         validation=held_out.validation,
         test=evaluate(served.served, test, "test") if test else None,
         quantization=quantization,
+        opened_with=network.opened_with,
         robustness=held_out.robustness,
         inputs=[bundle.Tensor(name="image", shape=[-1, 28, 28, 1])],
         outputs=[

@@ -5,7 +5,7 @@ Imports no Keras, so that a command can check a recipe at once.
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from training.augment import Augmentation
 
@@ -25,7 +25,8 @@ class Finish:
         learning_rate: Learning rate at the start; it falls to 0 along a cosine.
         augmentation: How the digits are changed.
         outlier_share: Non-digits per digit in every batch.
-        copies: Number of augmented copies that the teachers answer, for a recipe with teachers.
+        copies: Number of augmented copies that the teachers answer, for a recipe with copies.
+        drawn_share: Digits drawn from strokes (`training.hands`) per digit in every batch.
     """
 
     epochs: int
@@ -33,6 +34,25 @@ class Finish:
     augmentation: Augmentation
     outlier_share: float = 0.0
     copies: int = 0
+    drawn_share: float = 0.0
+
+
+@dataclass(frozen=True)
+class EnergyMargin:
+    """Limits of the score, which is the energy of the logits (Liu et al., 2020, arXiv:2010.03759).
+
+    A digit's loss grows with the square of what its score lacks to `digits`, an outlier's with the
+    square of what it exceeds `outliers` by.
+
+    Attributes:
+        digits: Lowest score of a digit, nats.
+        outliers: Highest score of an outlier, nats.
+        weight: Factor of this loss.
+    """
+
+    digits: float
+    outliers: float
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -64,9 +84,14 @@ class Recipe:
         teachers: Names of published models. The mean of their probabilities is the target of each
             changed digit, instead of its label.
         copies: Number of augmented copies of the digits that the teachers answer; the epochs use
-            them in turn.
+            them in turn. 0: the teachers answer the unchanged digits, which are changed anew in
+            every epoch.
         clean_share: Share of a corrupted digit's target, 0..1, that is the teachers' answer to the
             digit before it was corrupted; the rest is their answer to what the pupil sees.
+        drawn_share: Digits drawn from strokes (`training.hands`) per digit in every batch.
+        margin: Limits of the score of digits and outliers, if any.
+        start: Name of a file in the folder `teachers` beside the models, whose weights the training
+            starts from (`training.snapshots`); None starts from random ones.
         finish: How the last epochs differ from the others.
         refit: Further epochs of the trained network on all 60,000 digits, after the held-out ones
             have decided every choice. The refitted network is published. The learning rate rises to
@@ -96,6 +121,9 @@ class Recipe:
     teachers: tuple[str, ...] = ()
     copies: int = 0
     clean_share: float = 0.0
+    drawn_share: float = 0.0
+    margin: EnergyMargin | None = None
+    start: str | None = None
     finish: Finish | None = None
     refit: Finish | None = None
     precision: str = "float32"
@@ -108,19 +136,21 @@ class Recipe:
             raise ValueError(f"{self.name}: the finish needs fewer epochs than the whole training.")
         stages = {"training": self, "finish": self.finish, "refit": self.refit}
         for name, stage in stages.items():
-            if self.teachers and stage and not stage.copies:
-                raise ValueError(f"{self.name}: the {name} needs copies that the teachers answer.")
+            if self.teachers and stage and bool(stage.copies) != bool(self.copies):
+                raise ValueError(
+                    f"{self.name}: the {name} needs copies that the teachers answer, as the others"
+                    " do, or none of them does."
+                )
 
     @property
     def main_epochs(self) -> int:
         """Number of epochs before the finish."""
         return self.epochs - (self.finish.epochs if self.finish else 0)
 
-    def shown_in(self, epoch: int) -> tuple[Augmentation, float]:
-        """Return the augmentation and the share of outliers of an epoch, counted from 0."""
-        if self.finish and epoch >= self.main_epochs:
-            return self.finish.augmentation, self.finish.outlier_share
-        return self.augmentation, self.outlier_share
+    def shown_in(self, epoch: int) -> "Shown":
+        """Return what an epoch, counted from 0, shows."""
+        stage = self.finish if self.finish and epoch >= self.main_epochs else self
+        return Shown(stage.augmentation, stage.outlier_share, stage.drawn_share)
 
     def refitting(self) -> "Recipe":
         """Return the refit as a recipe of its own, which starts from this recipe's weights."""
@@ -133,6 +163,8 @@ class Recipe:
             augmentation=self.refit.augmentation,
             outlier_share=self.refit.outlier_share,
             copies=self.refit.copies,
+            drawn_share=self.refit.drawn_share,
+            start=None,
             finish=None,
             refit=None,
         )
@@ -149,6 +181,20 @@ class Recipe:
                 del settings[setting.name]
         settings["validation_count"] = self.validation_count  # always used
         return settings
+
+
+class Shown(NamedTuple):
+    """What an epoch shows besides the digits as they are.
+
+    Attributes:
+        augmentation: How the digits are changed.
+        outlier_share: Non-digits per digit.
+        drawn_share: Digits drawn from strokes per digit.
+    """
+
+    augmentation: Augmentation
+    outlier_share: float
+    drawn_share: float
 
 
 @dataclass(frozen=True)

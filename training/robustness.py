@@ -1,4 +1,4 @@
-"""Measures a network on corrupted digits and on images that show no digit.
+"""Measures a network on other hands, on damaged digits and on images that show no digit.
 
 Uses held-out training digits, never the test split.
 """
@@ -8,12 +8,13 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from app.bundle import Robustness
+from app.bundle import Robustness, VerdictThresholds
 from app.errors import BlankImageError
 from app.imaging.decode import decode
 from app.imaging.prepare import prepare
 from app.inference.runtime import Runtime
 from app.verdict import energy
+from training import readings
 from training.data import Split
 from training.mnist_c import CORRUPTIONS
 from training.nondigits import NONDIGITS
@@ -24,16 +25,17 @@ SEED = 2026
 MAX_PIXELS = 1_000_000  # of a drawn image; all are smaller
 
 
-def measure(runtime: Runtime, held_out: Split) -> Robustness:
-    """Read corrupted digits without preparation, and score images that show no digit.
+def measure(runtime: Runtime, held_out: Split, limits: VerdictThresholds) -> Robustness:
+    """Read corrupted digits without preparation, score non-digits, and read what is unseen.
 
     Args:
         runtime: The network as it is served.
         held_out: Digits that the network was not trained on.
+        limits: The thresholds of its verdicts.
 
     Returns:
-        The error on each corruption of MNIST-C, and for each kind of non-digit the AUROC of the
-        energy score against the held-out digits.
+        The error on each corruption of MNIST-C, for each kind of non-digit the AUROC of the energy
+        score against the held-out digits, and the readings of `training.readings`.
     """
     rng = np.random.default_rng(SEED)
     digits = held_out.take(rng.permutation(len(held_out))[:DIGITS])
@@ -46,7 +48,13 @@ def measure(runtime: Runtime, held_out: Split) -> Robustness:
     areas = {}
     for kind in NONDIGITS:
         areas[kind] = auroc(known, energy(runtime.predict(_nondigits(kind)).logits))
-    return Robustness(digits=len(digits), corruptions=errors, nondigits=areas)
+    return Robustness(
+        digits=len(digits),
+        corruptions=errors,
+        nondigits=areas,
+        readings=readings.measure(runtime, held_out, limits),
+        damaged_calibration_error=readings.damaged_calibration_error(runtime, held_out),
+    )
 
 
 @cache

@@ -13,15 +13,18 @@ import typer
 from app.bundle import Bundle, Metadata
 from app.terminal import say
 from training import data as mnist
+from training import snapshots
 from training.checkpoints import REFIT
 from training.data import Split
-from training.distill import Copies, Voting
+from training.distill import Answers, Copies, Voting
 from training.ensemble import join_fitted
+from training.errors import FitError
 from training.fit import Fitted, fit
 from training.progress import ProgressBar
 from training.publish import Splits, Trained, publish
 from training.recipe import Ensemble, Recipe
 from training.target import Target
+from training.teachers import TEACHERS
 
 INTERRUPTED = 130  # exit code of a process that Ctrl-C stopped
 
@@ -65,22 +68,25 @@ def train_and_publish(
 
     Args:
         recipe: The recipe.
-        source: Where the test split is read from. It is not read for a run that stopped early.
+        source: Where the test split is read from. It is read for a finished run that is published.
         digits: MNIST's training split.
         run: The run's folders.
         target: Where the bundle is written.
-        teachers: Bundles of the models that the recipe learns from.
+        teachers: Bundles of the models that the recipe learns from. The folder `teachers` beside
+            them holds the weights that the recipe starts from, if it names any.
     """
     train, validation = mnist.hold_out(digits, recipe.validation_count)
-    unrefitted = Voting(teachers, pupil_digits=train.images) if teachers else None
-    fitted = _fit(recipe, train, validation, run, unrefitted)
+    unrefitted = _ask(recipe, teachers, train, refitted=False)
+    start = _open_start(recipe, teachers)
+    fitted = _fit(recipe, train, validation, run, unrefitted, start)
     finished = len(fitted.history) == recipe.epochs
     if recipe.refit and finished:
-        published = Voting(teachers) if teachers else None
+        published = _ask(recipe, teachers, digits, refitted=True)
         fitted = _refit(recipe, fitted, digits, validation, run, published)
     _stop_without_tensorflow("--resume")
     say("Calibrating, compiling and evaluating ...")
-    splits = Splits(validation, mnist.load(source, "test") if finished else None, train)
+    opens_test = finished and target.published
+    splits = Splits(validation, mnist.load(source, "test") if opens_test else None, train)
     trained = Trained(recipe, run.seed, fitted)
     return publish(trained, splits, target.folder, after_version=target.after_version)
 
@@ -97,7 +103,7 @@ def join_and_publish(
 
     Args:
         ensemble: The ensemble.
-        source: Where the test split is read from.
+        source: Where the test split is read from, if the ensemble is published.
         digits: MNIST's training split.
         runs: Folder of the checkpoints.
         tensorboard: Folder of TensorBoard's logs, or None.
@@ -116,7 +122,8 @@ def join_and_publish(
     _stop_without_tensorflow("the same command")
     say("Joining, calibrating, compiling and evaluating ...")
     trained = Trained(ensemble, None, join_fitted(members, validation))
-    splits = Splits(validation, mnist.load(source, "test"), train)
+    test = mnist.load(source, "test") if target.published else None
+    splits = Splits(validation, test, train)
     return publish(trained, splits, target.folder, after_version=target.after_version)
 
 
@@ -131,13 +138,43 @@ def _stop_without_tensorflow(command: str) -> None:
         raise typer.Exit
 
 
+def _open_start(recipe: Recipe, teachers: Sequence[Bundle]) -> keras.Model | None:
+    """Return a network with the weights that a recipe starts from; None for random ones.
+
+    Raises:
+        FitError: The file does not exist.
+    """
+    if not recipe.start:
+        return None
+    path = teachers[0].folder.parent / TEACHERS / recipe.start
+    if not path.is_file():
+        raise FitError(
+            f"The recipe {recipe.name!r} starts from weights in {path}, which does not exist."
+            " Restore it, or leave out the recipe's `start` and train for longer."
+        )
+    network = recipe.build(**recipe.options)
+    snapshots.restore(network, path)
+    return network
+
+
+def _ask(
+    recipe: Recipe, teachers: Sequence[Bundle], digits: Split, *, refitted: bool
+) -> Voting | Answers | None:
+    """Return the teachers, or their answers on the digits if the recipe has no copies."""
+    if not teachers:
+        return None
+    if not recipe.copies:
+        return Answers.of(teachers, digits)
+    return Voting(teachers) if refitted else Voting(teachers, pupil_digits=digits.images)
+
+
 def _refit(
     recipe: Recipe,
     fitted: Fitted,
     digits: Split,
     validation: Split,
     run: Run,
-    teacher: Voting | None = None,
+    teacher: Voting | Answers | None = None,
 ) -> Fitted:
     """Continue a trained network on all digits, as the recipe says; exit if it is interrupted.
 
@@ -156,12 +193,12 @@ def _fit(
     digits: Split,
     validation: Split,
     run: Run,
-    teacher: Voting | None = None,
+    teacher: Voting | Answers | None = None,
     start: keras.Model | None = None,
 ) -> Fitted:
     """Collect the teachers' answers, then train with a progress bar."""
     copies = None
-    if teacher:
+    if isinstance(teacher, Voting):
         copies = Copies(run.folder / "copies", digits, recipe, teacher, run.seed)
         copies.make(lambda copy: say(f"Asking the teachers: copy {copy + 1}/{copies.count}"))
     action = "resuming" if run.resume else "starting"
@@ -175,6 +212,7 @@ def _fit(
             seed=run.seed,
             resume=run.resume,
             copies=copies,
+            answers=teacher if isinstance(teacher, Answers) else None,
             start=start,
             tensorboard=run.tensorboard,
             on_step=bar.on_step,

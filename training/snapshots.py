@@ -74,3 +74,14 @@ def load(path: Path) -> dict[str, NDArray[np.float32]]:
             for name in stored
             if not name.endswith(SCALE)
         }
+
+
+def restore(network: keras.Model, path: Path) -> None:
+    """Give a network the weights of a snapshot.
+
+    Raises:
+        KeyError: The snapshot lacks one of the network's weights.
+        ValueError: A weight has another shape.
+    """
+    stored = load(path)
+    network.set_weights([stored[variable.path.split("/", 1)[1]] for variable in network.weights])

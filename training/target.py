@@ -11,7 +11,9 @@ class Target:
     Attributes:
         folder: The bundle's folder.
         after_version: The new version number is at least one more than this.
+        published: Whether the bundle replaces a served model. Only then the test split is opened.
     """
 
     folder: Path
     after_version: int = 0
+    published: bool = False

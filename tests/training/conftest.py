@@ -16,10 +16,12 @@ from training.recipes import classic
 
 @pytest.fixture(scope="module", autouse=True)
 def brief_cards() -> Iterator[None]:
-    """Make model cards quickly: draw few misread digits and prepare few non-digits."""
+    """Make model cards quickly: draw few misread digits and prepare few other images."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("training.robustness.NONDIGITS_PER_KIND", 20)
         patch.setattr("training.plots.MAX_DRAWN", 10)
+        for name in ("DRAWN", "DIGITS", "DAMAGED", "OTHERS"):
+            patch.setattr(f"training.readings.{name}", 4)
         yield
 
 

@@ -14,12 +14,13 @@ from app.bundle import INT8_FILE, KERAS_FILE, Bundle, Metadata, open_bundle, sea
 from app.inference.keras_runtime import load_keras
 from digitscope import command
 from training import recipes
+from training.augment import Augmentation
 from training.checkpoints import REFIT, Checkpoints
 from training.data import Split, load
 from training.predictions import PREDICTIONS_FILE, read_predictions
-from training.recipe import Ensemble, Recipe
+from training.recipe import Ensemble, Finish, Recipe
 from training.recipes import ensemble as ensembles
-from training.teachers import load_teacher
+from training.teachers import load_teacher, stored_answers, write_answers
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorFlow's own
 
@@ -146,7 +147,9 @@ def test_recompile_keeps_the_network(
     recompiled = run("recompile", "tiny")
     assert recompiled.exit_code == 0, recompiled.output
     second = open_bundle(first.folder)
-    measured_again = {"version", "created", "microseconds", "files"}
+    assert (first.metadata.opened_with, second.metadata.opened_with) == (None, 1)
+    assert "The weights are those of version 1" in (second.folder / "MODEL_CARD.md").read_text()
+    measured_again = {"version", "created", "microseconds", "files", "opened_with"}
     assert second.metadata.version == 2
     assert second.metadata.model_dump(exclude=measured_again) == first.metadata.model_dump(
         exclude=measured_again
@@ -211,6 +214,32 @@ def test_members_teach_as_they_were_before_their_refit(
     assert table.exit_code == 0, table.output
 
 
+def test_answers_and_weights_are_taken_from_files(
+    run: Callable[..., Result], published: Path, tiny: Recipe, sample_path: Path, tmp_path: Path
+) -> None:
+    """A pupil without copies learns stored answers, and starts from stored weights."""
+    shutil.copytree(published, tmp_path, dirs_exist_ok=True)
+    teacher = open_bundle(tmp_path / "model" / "tiny")
+    refit = Finish(epochs=1, learning_rate=1e-5, augmentation=Augmentation())
+    pupil = replace(tiny, name="pupil", teachers=("tiny",), start="tiny.npz", refit=refit)
+    missing = run("distill", recipe=pupil)
+    assert missing.exit_code == 1
+    assert "its answers on the training digits" in missing.output
+    folder = tmp_path / "model" / "teachers"
+    shutil.copy(teacher.folder / "snapshots" / "epoch-001.npz", folder / "tiny.npz")
+    images = load(sample_path, "train", official=False).images
+    network = load_teacher(teacher)
+    answers = network.predict(images[..., None].astype("float32"), verbose=0)
+    write_answers(teacher, answers)
+    np.testing.assert_allclose(stored_answers(teacher), answers, atol=1e-3)
+    (folder / "tiny.npz").rename(folder / "gone.npz")
+    assert "starts from weights in" in run("distill", recipe=pupil).output
+    (folder / "gone.npz").rename(folder / "tiny.npz")
+    learned = run("distill", recipe=pupil)
+    assert learned.exit_code == 0, learned.output
+    assert open_bundle(tmp_path / "model" / "pupil").metadata.teachers == {"tiny": 1}
+
+
 def test_a_model_is_replaced_only_with_publish(
     run: Callable[..., Result], published: Path, tiny: Recipe, tmp_path: Path
 ) -> None:
@@ -226,6 +255,7 @@ def test_a_model_is_replaced_only_with_publish(
         assert f"Wrote {out}/tiny" in written.output
         assert f"DIGITSCOPE_MODEL_DIR={out} DIGITSCOPE_DEFAULT_MODEL=tiny" in written.output
         assert "--publish" in written.output
+        assert ("test: " in written.output) == (name == "recompile")
     assert open_bundle(tmp_path / "model" / "tiny") == served
     assert open_bundle(tmp_path / "out" / "tiny").metadata.version > served.metadata.version
     refused = run("train", "--out", out, "--publish", recipe=once)

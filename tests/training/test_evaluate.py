@@ -98,6 +98,13 @@ def test_thresholds_keep_their_promises() -> None:
     sure = chances.max(axis=1) >= chosen.unsure_below
     assert (chances.argmax(axis=1) != labels)[sure].mean() <= 0.001
     assert sure.mean() > 0.5
+    far = np.full((1000, 10), -9, np.float32)
+    far[:25] = 100  # 2.5 % that look like digits
+    lower = choose_thresholds(outputs, labels, far)
+    assert lower.not_a_digit_below == pytest.approx(-9 + np.log(10))
+    assert (lower.false_refusals, lower.unsure_below) == (0, chosen.unsure_below)
+    near = np.full((1000, 10), 100, np.float32)
+    assert choose_thresholds(outputs, labels, near) == chosen
 
 
 def test_mcnemar_by_hand(train_digits: Split) -> None:

@@ -11,11 +11,11 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from training.augment import Augmentation
-from training.batches import Batches
+from training.batches import Batches, one_hot
 from training.data import Split
 from training.errors import FitError
-from training.fit import Step, fit
-from training.recipe import Finish, Recipe
+from training.fit import Step, fit, loss_of
+from training.recipe import EnergyMargin, Finish, Recipe
 
 
 def _run(recipe: Recipe, train: Split, held_out: Split, folder: Path, **options):
@@ -177,6 +177,29 @@ def test_smoothed_targets(small: Recipe, train_digits: Split) -> None:
     assert (targets[100:] == np.float32(0.1)).all()
 
 
+def test_drawn_digits_join_the_batch(small: Recipe, train_digits: Split) -> None:
+    """Digits that are drawn from strokes come with their labels, before the outliers."""
+    recipe = replace(small, drawn_share=0.2, outlier_share=0.1)
+    pixels, targets = Batches(train_digits, recipe, seed=1, epoch=0)[0]
+    assert (len(pixels), len(targets)) == (130, 130)
+    assert (targets[:120].max(axis=1) == 1).all()
+    assert (targets[120:] == np.float32(0.1)).all()
+
+
+def test_margin_adds_to_the_loss_what_a_score_lacks_or_exceeds(small: Recipe) -> None:
+    """A digit's score should be above one limit, an outlier's below another."""
+    uniform = np.full(10, 0.1, np.float32)
+    targets = np.stack([one_hot(np.array([3]))[0], one_hot(np.array([3]))[0], uniform, uniform])
+    # Scores: 2 + ln 10, 10 + ln 10 (high enough), -2 + ln 10, -9 + ln 10 (low enough).
+    logits = np.repeat(np.array([[2], [10], [-2], [-9]], np.float32), 10, axis=1)
+    plain, limited = (
+        float(np.mean(loss_of(replace(small, margin=margin))(targets, logits)))
+        for margin in (None, EnergyMargin(digits=8, outliers=-2, weight=0.1))
+    )
+    beyond = (6 - np.log(10)) ** 2 + np.log(10) ** 2
+    assert limited - plain == pytest.approx(0.1 * beyond / 4, rel=1e-4)
+
+
 def test_default_settings_are_not_described(small: Recipe) -> None:
     """A recipe describes only what it uses, so that descriptions of older recipes stay the same."""
     assert {"label_smoothing", "averaging", "warm_up", "cosine"}.isdisjoint(small.describe())
@@ -213,10 +236,10 @@ def test_finish(tiny: Recipe, train_digits: Split, held_out: Split, tmp_path: Pa
     finish = Finish(epochs=2, learning_rate=1e-4, augmentation=Augmentation())
     recipe = replace(tiny, epochs=4, outlier_share=0.1, finish=finish)
     batches = Batches(train_digits, recipe, seed=1, epoch=0)
-    for epoch, outliers, unchanged in ((1, 10, False), (2, 0, True)):
+    for epoch, others, unchanged in ((1, 10, False), (2, 0, True)):
         batches.epoch = epoch
         pixels, targets = batches[0]
-        assert (targets.max(axis=1) < 0.5).sum() == outliers
+        assert (targets.max(axis=1) < 0.5).sum() == others
         known = {image.tobytes() for image in train_digits.images}
         came = {image.astype(np.uint8).tobytes() for image in pixels[:100, ..., 0]}
         assert (came <= known) == unchanged

@@ -16,8 +16,9 @@ from app.settings import REPOSITORY
 from digitscope import command
 from training import card, plots
 from training.architectures import compact
+from training.batches import one_hot
 from training.data import Split
-from training.distill import Copies, Voting
+from training.distill import Answers, Copies, Voting
 from training.fit import fit
 from training.publish import Splits, Trained, publish
 from training.recipe import Recipe
@@ -59,6 +60,8 @@ def test_published_bundle_is_complete(
         assert f"| {kind} | {card.percent(error)} |" in text
     for kind, area in nondigits.items():
         assert f"| {kind} | {area:.4f} |" in text
+    for reading in metadata.robustness.readings:
+        assert f"| {reading.name} | {reading.images} | " in text
     assert publish(trained, Splits(held_out, None), bundle.folder).version == 2
     assert sorted(path.name for path in bundle.folder.parent.iterdir()) == ["tiny"]
 
@@ -147,12 +150,15 @@ def test_every_recipe_runs_a_few_steps(
     finish = RECIPES[name].finish
     shorter = replace(finish, epochs=1) if finish else None
     recipe = replace(RECIPES[name], epochs=2, finish=shorter, batch_size=16)
-    digits, copies = train_digits.take(np.arange(32)), None
-    if recipe.teachers:
+    digits, copies, answers = train_digits.take(np.arange(32)), None, None
+    if recipe.teachers and not recipe.copies:
+        answers = Answers(one_hot(digits.labels), {"classic": 1})
+    elif recipe.teachers:
         copies = Copies(tmp_path / "copies", digits, recipe, Voting([open_bundle(CLASSIC)]), seed=1)
         copies.make()
     few = held_out.take(np.arange(20))
-    history = fit(recipe, digits, few, tmp_path / "run", seed=1, copies=copies).history
+    taught = {"copies": copies, "answers": answers}
+    history = fit(recipe, digits, few, tmp_path / "run", seed=1, **taught).history
     assert len(history) == 2
     assert np.isfinite([epoch.val_loss for epoch in history]).all()
 

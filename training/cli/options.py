@@ -86,7 +86,7 @@ def find_target(name: str, out: Path | None, *, publish: bool, after: int = 0) -
     served = read_settings().model_dir / name
     if (served / METADATA).exists():
         after = max(after, open_bundle(served).metadata.version)
-    return Target(served if publish else (out or DEFAULT_OUT) / name, after)
+    return Target(served if publish else (out or DEFAULT_OUT) / name, after, publish)
 
 
 @contextmanager
