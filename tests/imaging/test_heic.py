@@ -5,16 +5,20 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pillow_heif
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 
+from app.batch_files import find_images
 from app.errors import TooLargeError, UndecodableError
 from app.imaging.decode import decode
 from app.imaging.decoder_pool import DecoderPool
 from app.imaging.file_structure import declared_pixels
+from app.samples import sample_pixels
 from app.settings import REPOSITORY
 from tests.imaging.files import HEIGHT, WIDTH, drawing, saved
 
@@ -211,6 +215,29 @@ def test_image_that_takes_too_much_memory_is_too_large() -> None:
         pool.decode(data, max_pixels=52_000_000)
     assert pool.decode(_drawing(), max_pixels=LIMIT).format == "heic"
     pool.close()
+
+
+@pytest.mark.parametrize("media_type", ["image/heic", "image/heif", "application/octet-stream"])
+def test_service_reads_photos_of_phones(client: TestClient, media_type: str) -> None:
+    """`/predict` and `/read` take HEIC under each of its media types."""
+    digit = Image.fromarray(np.kron(255 - sample_pixels(7), np.ones((8, 8), np.uint8)))
+    data = saved(digit.convert("RGB"), "HEIC", tile_size=64)
+    headers = {"Content-Type": media_type}
+    answer = client.post("/predict", content=data, headers=headers).json()
+    assert (answer["digit"], answer["input"]["format"]) == (7, "heic")
+    assert client.post("/read", content=data, headers=headers).json()["text"] == "7"
+
+
+def test_folders_are_searched_for_heic(tmp_path: Path) -> None:
+    """The commands find the files in folders, whatever the case of their suffix."""
+    for name in ("a.heic", "b.HEIC", "c.heif", "d.hif", "e.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in find_images([tmp_path])] == [
+        "a.heic",
+        "b.HEIC",
+        "c.heif",
+        "d.hif",
+    ]
 
 
 def test_avif_is_refused_plainly() -> None:
