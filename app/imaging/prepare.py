@@ -23,7 +23,7 @@ from app.imaging.passthrough import SIDE, is_mnist_shaped
 from app.imaging.polarity import BIMODAL, DetectedPolarity, Doubt, Polarity, measure_polarity
 from app.imaging.several import may_be_several
 from app.imaging.sheet import without_desk
-from app.imaging.stages import OPTIONAL_STAGES, NetworkInput, Placement, StageRecorder
+from app.imaging.stages import OPTIONAL_STAGES, REMOVALS, NetworkInput, Placement, StageRecorder
 
 IDENTITY = Placement(1.0, 1.0, 0.0, 0.0)  # the placement of an image that was not moved
 MAX_STROKES = 2  # lines; on a photo, more are ruling
@@ -42,7 +42,7 @@ def prepare(
     Args:
         upload: The decoded image.
         polarity: Whether the ink is dark or light; `auto` detects it.
-        skip: Names of stages to skip (`stages.OPTIONAL_STAGES`), to see what they do.
+        skip: Names of stages to skip (`OPTIONAL_STAGES` and `REMOVALS`), to see what they do.
         record: Add a report and a picture of every stage to the result.
 
     Returns:
@@ -119,7 +119,7 @@ def prepare_variants(
         parameters,
     )
     check_cancelled()
-    grey = without_desk(grey)
+    grey = _leave_out_desk(grey, skip, recorder)
     evidence = measure_polarity(grey)
     chosen = evidence.polarity if polarity == "auto" else polarity
     recorder.add(
@@ -137,6 +137,14 @@ def prepare_variants(
         with suppress(BlankImageError):
             even, _ = _extract(grey, chosen, skip | {"background"}, StageRecorder(False))
             yield from _place(page, even, StageRecorder(False))
+
+
+def _leave_out_desk(grey: Grey, skip: AbstractSet[str], recorder: StageRecorder) -> Grey:
+    sheet = grey if "desk" in skip else without_desk(grey)
+    if sheet is not grey:
+        share = round(float((sheet != grey).mean()), 3)
+        recorder.add("desk", REMOVALS["desk"], sheet, {"share_of_image": share})
+    return sheet
 
 
 @dataclass(frozen=True)
@@ -175,6 +183,7 @@ def _place(page: _Page, ink: Ink, recorder: StageRecorder) -> Iterator[NetworkIn
     if "clean" in page.skip:
         yield _finish(page, ink, {"lines": 0}, recorder)
         return
+    before = recorder.copy()
     without, lines = remove_ruled_lines(ink)
     cleaned = _finish(page, without, {"lines": lines}, recorder)
     looks_framed = is_framed(cleaned.pixels)
@@ -185,10 +194,12 @@ def _place(page: _Page, ink: Ink, recorder: StageRecorder) -> Iterator[NetworkIn
         yield kept
     else:
         yield cleaned
-    if looks_framed:
-        unframed, _ = remove_frames(ink)
+    if looks_framed and "frames" not in page.skip:
+        unframed, frames = remove_frames(ink)
+        counts = {"frames": len(frames)}
+        before.add("frames", REMOVALS["frames"], unframed.amount, counts, _white(ink))
         with suppress(BlankImageError):  # an empty frame
-            yield _without_print(_finish(page, unframed, {}, StageRecorder(False)))
+            yield _without_print(_finish(page, unframed, {}, before))
 
 
 def _without_print(prepared: NetworkInput) -> NetworkInput:

@@ -15,6 +15,11 @@ OPTIONAL_STAGES = {
     "stroke": "Brings strokes far thinner or thicker than MNIST's close to MNIST's stroke width.",
     "centre": "Moves the centre of mass to the middle of the 28x28 image.",
 }
+# Stages that can be skipped and are recorded only where they remove something.
+REMOVALS = {
+    "desk": "Replaces the desk around a sheet of paper by the colour of the paper.",
+    "frames": "Removes the frame that is printed around the digit.",
+}
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,10 @@ class StageRecorder:
 
     enabled: bool
     stages: list[Stage] = field(default_factory=list)
+
+    def copy(self) -> "StageRecorder":
+        """Return a recorder with the same reports, to which others can be added."""
+        return StageRecorder(self.enabled, list(self.stages))
 
     def add(
         self,

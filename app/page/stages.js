@@ -5,8 +5,8 @@ import { pngUrl } from "./heatmaps.js";
 import { on, state } from "./state.js";
 
 const TITLES = {
-  input: "Original", grey: "Greyscale", polarity: "White on black", background: "Background removed",
-  clean: "Cleaned", scale: "Scaled", stroke: "Stroke width", centre: "Centred",
+  input: "Original", grey: "Greyscale", desk: "Desk removed", polarity: "White on black",
+  background: "Background removed", frames: "Frame removed", clean: "Cleaned", scale: "Scaled", stroke: "Stroke width", centre: "Centred",
 };
 
 /** Start the section: it shows the stages of each new image. */

@@ -58,6 +58,37 @@ def test_sentence_says_which_digit_a_stage_prevents(client: TestClient) -> None:
     assert clean["changed"]
 
 
+def _framed(digit: int) -> np.ndarray:
+    page = np.full((60, 60), 255, np.uint8)
+    page[2:58, 2:58] = 255 - np.kron(sample_pixels(digit), np.ones((2, 2), np.uint8))
+    page[4:56, [4, 55]] = page[[4, 55], 4:56] = 20
+    return page
+
+
+def test_frame_is_a_stage_with_the_answer_without_it(client: TestClient) -> None:
+    """If a printed frame is removed, the stages show it, and what its ink would be read as."""
+    answer = client.post("/preprocess", files={"file": encode(_framed(4))}).json()
+    assert answer["prediction"]["digit"] == 4
+    (stage,) = [stage for stage in answer["stages"] if stage["name"] == "frames"]
+    assert stage["parameters"] == {"frames": 1}
+    without = {entry["stage"]: entry for entry in answer["without"]}
+    assert list(without) == ["background", "frames", "clean", "stroke", "centre"]
+    assert without["frames"]["changed"]
+    assert without["frames"]["image"] != answer["image"]
+
+
+def test_desk_is_a_stage_with_the_answer_without_it(client: TestClient) -> None:
+    """If the desk around a sheet is left out, the stages show it, and the answer with the desk."""
+    page = np.full((400, 420), 40, np.uint8)
+    page[60:340, 70:350] = 235 - 0.8 * np.kron(sample_pixels(7), np.ones((10, 10)))
+    answer = client.post("/preprocess", files={"file": encode(page)}).json()
+    assert answer["prediction"]["digit"] == 7
+    names = [stage["name"] for stage in answer["stages"]]
+    assert names[:3] == ["grey", "desk", "polarity"]
+    (desk,) = [entry for entry in answer["without"] if entry["stage"] == "desk"]
+    assert desk["image"] != answer["image"]
+
+
 def test_mnist_shaped_image_has_no_stages(client: TestClient) -> None:
     """A MNIST-shaped image is passed through: it has one stage and none can be left out."""
     answer = client.post("/preprocess", files={"file": sample_png(1)}).json()

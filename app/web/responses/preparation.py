@@ -72,6 +72,8 @@ def _without_answer(
     was = classes[full.digit]
     if other.digit != full.digit:
         text = f"Without the stage {without.stage!r} this {was} becomes a {classes[other.digit]}."
+    elif other.verdict == "not-a-digit" != full.verdict:
+        text = f"Without the stage {without.stage!r} this {was} is refused as not a digit."
     else:
         text = (
             f"Without the stage {without.stage!r} it is still read as {was}, with"
