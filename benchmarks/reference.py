@@ -125,7 +125,7 @@ Generated from `app/network` by `python -m benchmarks.reference`; do not edit.
 {table(computed)}
 {_list("Layers that return their input outside training", passthrough.KINDS)}
 
-{_list("Activation functions of these layers", FUNCTIONS)}
+{_list("Activation functions of these layers", [*FUNCTIONS, "softmax"])}
 
 {_list("Operators of two inputs, or of an input and a number", operators.KINDS)}
 

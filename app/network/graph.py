@@ -13,7 +13,7 @@ from typing import Any
 IMAGE = -1  # the index that stands for the network's input
 _NESTED = ("Sequential", "Functional", "Model")
 _Key = tuple[str, int, int]  # of a tensor: the layer's name, the number of its call, the output
-MAX_OUTPUTS = 100  # of one layer; an LSTM has 3
+MAX_OUTPUTS = 8  # of one layer; a bidirectional LSTM has 5
 MAX_CALLS = 2_000  # of layers and of models inside models; the largest published network has 216
 
 

@@ -5,6 +5,7 @@ still be shown; equations, ablations and explanations raise an error that names 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from app.network.graph import Step
 from app.network.layers import (
@@ -27,6 +28,7 @@ from app.network.layers import (
     softmax,
     transposed,
 )
+from app.network.layers.activated import SoftmaxActivated
 from app.network.layers.time_distributed import TimeDistributed
 from app.network.operation import (
     Config,
@@ -117,4 +119,7 @@ def build_operation(step: Step, weights: Weights, shapes: Shapes) -> Operation |
         return unsupported("it is a further output of the layer", saved)
     if step.config.get("data_format") == "channels_first":
         return unsupported("its data_format is channels_first", saved)
+    if step.config.get("activation") == "softmax" and step.kind not in elementwise.KINDS:
+        linear = kind.build(replace(saved, config={**step.config, "activation": "linear"}))
+        return SoftmaxActivated(linear) if isinstance(linear, Operation) else linear
     return kind.build(saved)

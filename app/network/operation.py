@@ -206,7 +206,7 @@ def activation_of(saved: SavedLayer) -> Function | Unsupported:
         return function
     name = saved.config.get("activation")
     name = name.get("class_name") if isinstance(name, Mapping) else name
-    return unsupported(f"its activation is {name!r}; as a layer of its own it would be", saved)
+    return unsupported(f"its activation is {name!r}", saved)
 
 
 def no_weights(config: Config) -> tuple[str, ...]:

@@ -172,7 +172,7 @@ class Card {
   /** Make the table of a layer with few units. For a softmax it shows logits, exponentials and shares. */
   #unitTable() {
     const before = inspection.layers.find((layer) => layer.name === this.layer.inputs[0])?.values;
-    const isSoftmax = this.layer.activation === "softmax" && before;
+    const isSoftmax = ["Softmax", "Activation"].includes(this.layer.type) && this.layer.activation === "softmax" && before;
     const exponentials = isSoftmax ? before.map((logit) => Math.exp(logit)) : [];
     const sum = exponentials.reduce((a, b) => a + b, 0);
     // The response rounds relative to the largest value, so it has few digits of very small shares.

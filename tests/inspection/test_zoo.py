@@ -290,7 +290,7 @@ def test_a_position_that_is_reshaped_and_restored_is_traced(
     [
         (layers.UpSampling2D(2, interpolation="bicubic"), "its interpolation is 'bicubic'"),
         (layers.Resizing(9, 9, crop_to_aspect_ratio=True), "it uses crop_to_aspect_ratio"),
-        (layers.Conv2D(4, 1, activation="softmax"), "its activation is 'softmax'"),
+        (layers.Conv2D(4, 1, activation="log_softmax"), "its activation is 'log_softmax'"),
         (layers.LayerNormalization(axis=1), "it does not normalise over the channels"),
         (layers.BatchNormalization(axis=1), "its axis is not the last"),
         (layers.Flatten(data_format="channels_first"), "its data_format is channels_first"),

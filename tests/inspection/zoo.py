@@ -23,6 +23,7 @@ def convolutions() -> keras.Model:
     x = layers.Conv2D(4, 3, activation="tanh", name="valid")(small)  # 10x8
     parts = [
         layers.Conv2D(2, (3, 2), strides=2, padding="same", activation="silu")(x),
+        layers.Conv2D(3, 2, activation="softmax", name="shares")(x),
         layers.Conv2D(4, 2, dilation_rate=(2, 3), padding="same", use_bias=False)(x),
         layers.Conv2D(4, 3, dilation_rate=2, groups=2, activation="mish")(x),
         layers.DepthwiseConv2D(3, strides=2, depth_multiplier=2, padding="same")(x),
@@ -134,6 +135,7 @@ def rows() -> keras.Model:
         layers.Softmax()(x),
         layers.TimeDistributed(layers.Dense(3, activation="tanh"), name="each_row")(x),
         layers.TimeDistributed(layers.ReLU())(x),
+        layers.Dense(4, activation="softmax", name="choice")(x),
         layers.PReLU()(x),
         layers.RepeatVector(3)(layers.GlobalMaxPooling1D()(x)),
         layers.Concatenate(axis=1)([x, layers.Activation("tanh")(x)]),

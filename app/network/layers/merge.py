@@ -151,7 +151,7 @@ def _summed(grad: Array, shape: Shape) -> Array:
 def _footprint(shape: Shape, output: Shape) -> Footprint:
     """Return what a unit reads of an input that may be smaller than the output."""
     channel_shift = 0 if shape[-1] == output[-1] else None
-    if len(shape) not in (1, len(output)):
+    if len(shape) not in (1, len(output)) or (len(shape) > 3 and shape != output):
         return Everything(keeps_position=True)
     steps = [int(size == whole) for size, whole in zip(shape[:-1], output[:-1], strict=False)]
     down, right = (*steps, 1, 1)[:2]

@@ -125,10 +125,12 @@ class GlobalPooling(Operation):
 
     Attributes:
         reduction: What is computed.
+        axes: Number of axes that the positions have.
         keepdims: Whether the output is `[1, 1, C]` instead of `[C]`.
     """
 
     reduction: Reduction
+    axes: int
     keepdims: bool = False
 
     def forward(self, inputs: Sequence[Array]) -> Array:
@@ -150,7 +152,8 @@ class GlobalPooling(Operation):
     @property
     def formula(self) -> str:
         """Return the reduction over a channel."""
-        return f"y[c] = {_SYMBOLS[self.reduction]} of x[c, i, j] over all positions (i, j)"
+        names = ", ".join("ij"[: self.axes])
+        return f"y[c] = {_SYMBOLS[self.reduction]} of x[c, {names}] over all {names}"
 
     def sentence(self, shapes: Shapes) -> str:
         """Return what is kept."""
@@ -204,9 +207,9 @@ def _pooling(reduction: Reduction, axes: int) -> LayerKind:
     return LayerKind(build, no_weights)
 
 
-def _global_pooling(reduction: Reduction) -> LayerKind:
+def _global_pooling(reduction: Reduction, axes: int) -> LayerKind:
     def build(saved: SavedLayer) -> Operation:
-        return GlobalPooling(reduction, bool(saved.config.get("keepdims")))
+        return GlobalPooling(reduction, axes, bool(saved.config.get("keepdims")))
 
     return LayerKind(build, no_weights)
 
@@ -216,8 +219,8 @@ KINDS = {
     "MaxPooling2D": _pooling("max", 2),
     "AveragePooling1D": _pooling("average", 1),
     "AveragePooling2D": _pooling("average", 2),
-    "GlobalMaxPooling1D": _global_pooling("max"),
-    "GlobalMaxPooling2D": _global_pooling("max"),
-    "GlobalAveragePooling1D": _global_pooling("average"),
-    "GlobalAveragePooling2D": _global_pooling("average"),
+    "GlobalMaxPooling1D": _global_pooling("max", 1),
+    "GlobalMaxPooling2D": _global_pooling("max", 2),
+    "GlobalAveragePooling1D": _global_pooling("average", 1),
+    "GlobalAveragePooling2D": _global_pooling("average", 2),
 }

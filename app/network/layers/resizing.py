@@ -21,6 +21,7 @@ from app.network.operation import (
     unsupported,
 )
 
+MAX_WEIGHTS = 1 << 24  # of one axis, 64 MiB: 4096 rows or columns from as many
 Rule = Literal["nearest", "bilinear"]
 
 
@@ -150,7 +151,9 @@ def _interpolation(saved: SavedLayer) -> Operation | Unsupported:
     used = [name for name in options if saved.config.get(name)]
     if used:
         return unsupported(f"it uses {used[0]}", saved)
-    pairs = zip(saved.shapes.input[:-1], saved.shapes.output[:-1], strict=True)
+    pairs = list(zip(saved.shapes.input[:-1], saved.shapes.output[:-1], strict=True))
+    if any(before * after > MAX_WEIGHTS for before, after in pairs):
+        return unsupported("it resizes more rows or columns than the service does", saved)
     return Interpolation(tuple(_matrix(before, after, rule) for before, after in pairs), rule)
 
 
