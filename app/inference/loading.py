@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.bundle import COMPILED_FILE, INT8_FILE, KERAS_FILE, Bundle
 from app.embeddings import EMBEDDINGS_FILE, Embeddings, read_embeddings
@@ -20,6 +21,7 @@ from app.inference.litert_runtime import Float32Runtime, LiteRtRuntime
 from app.inference.model import INT8_BATCH_SIZES, Model
 from app.inference.runtime import Runtime
 from app.inference.tflite_runtime import TfliteRuntime
+from app.network.graph import IMAGE
 from app.network.keras_file import KerasFileError
 from app.network.network import Network, read_network
 from app.samples import sample_pixels
@@ -197,8 +199,8 @@ def _measure(runtime: Runtime) -> float:
 def check_model(model: Model) -> None:
     """Check that the runtimes and the Keras file give the same answers on the sample digits.
 
-    A network with a layer whose arithmetic is unknown has no answers in NumPy: there int8 is
-    compared with float32.
+    A network with a layer whose arithmetic is unknown has no answers in NumPy: there each other
+    layer is compared on its own, and int8 with float32.
 
     Raises:
         BundleError: They differ, or an answer is not a number.
@@ -207,7 +209,15 @@ def check_model(model: Model) -> None:
     float32 = model.in_float32.runtime.predict(digits).probabilities
     expected, network = float32, model.network
     if all(layer.operation for layer in network.layers):
-        expected = network.forward(digits[..., None].astype(np.float32))[network.output]
+        size, pixels = network.batch_size, digits[..., None].astype(np.float32)
+        expected = np.concatenate(
+            [
+                network.forward(pixels[start : start + size])[network.output]
+                for start in range(0, len(pixels), size)
+            ]
+        )
+    else:
+        _check_layers(model, digits[4:5])
     answers = [(COMPILED_FILE, float32, FLOAT32_TOLERANCE)]
     if model.float32_runtime:
         int8 = model.runtime.predict(digits).probabilities
@@ -218,4 +228,27 @@ def check_model(model: Model) -> None:
             raise BundleError(
                 f"{model.bundle.folder}: {file} and {KERAS_FILE} give different answers (by up to"
                 f" {difference:.3g})."
+            )
+
+
+def _check_layers(model: Model, images: NDArray[np.uint8]) -> None:
+    """Check each layer that can be computed: its output for the compiled model's own inputs.
+
+    Raises:
+        BundleError: A layer gives another output.
+    """
+    network, outputs = model.network, model.in_float32.runtime.inspect(images)
+    pixels = images[..., None].astype(np.float32)
+    for layer in network.layers:
+        if layer.operation is None:
+            continue
+        inputs = [
+            pixels if at == IMAGE else outputs[network.layers[at].name] for at in layer.inputs
+        ]
+        got, right = layer.operation.forward(inputs), outputs[layer.name]
+        difference = float(np.abs(got - right).max())
+        if not difference <= FLOAT32_TOLERANCE * max(1.0, float(np.abs(right).max())):
+            raise BundleError(
+                f"{model.bundle.folder}: {COMPILED_FILE} and {KERAS_FILE} give different values in"
+                f" the layer {layer.name!r} (by up to {difference:.3g})."
             )

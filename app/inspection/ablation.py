@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from app.cancellation import check_cancelled
 from app.errors import InvalidInputError, NotFoundError
 from app.inspection.activations import InspectedImage
-from app.inspection.score import batch_size, logits_of
+from app.inspection.score import logits_of
 from app.network.functions import Array, softmax
 from app.network.network import Layer
 
@@ -61,7 +61,7 @@ def ablate(
             f"The layer {layer.name!r} has no channel {', '.join(map(str, unknown))}.",
             valid=[f"channel 0..{layer.channels - 1}"],
         )
-    batches, size = [], batch_size(inspected.model.network)
+    batches, size = [], inspected.model.network.batch_size
     for start in range(0, len(variants), size):
         check_cancelled()
         batches.append(_masked_logits(inspected, layer, variants[start : start + size]))

@@ -19,14 +19,11 @@ from app.inference.model import Model
 from app.inspection.finite import check_finite
 from app.network.functions import MIN_PROBABILITY, Array, log_probabilities
 from app.network.graph import IMAGE
-from app.network.network import Layer, Network
+from app.network.network import MAX_BATCH, Layer, Network
 
 Map = NDArray[np.float32]  # [28, 28]
 # Scores float32 images [N, 28, 28]; returns float32 [N].
 Score = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-
-MAX_BATCH = 16  # images computed at once; larger batches are no faster
-MAX_VALUES = 1 << 24  # activations of one batch, 64 MiB; their gradients take as much again
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ def network_score(network: Network, question: Question) -> Score:
         outputs = network.forward(images[..., None])
         return np.asarray(logits_of(network, outputs) @ weights)
 
-    return _in_batches(score, batch_size(network), network.layers[network.scores])
+    return _in_batches(score, network.batch_size, network.layers[network.scores])
 
 
 def model_score(model: Model, question: Question) -> Score:
@@ -95,11 +92,6 @@ def model_score(model: Model, question: Question) -> Score:
         return np.asarray(outputs.logits @ weights)
 
     return _in_batches(score, MAX_BATCH, model.network.layers[model.network.scores])
-
-
-def batch_size(network: Network) -> int:
-    """Return how many images to compute at once, so that large networks take no more memory."""
-    return max(1, min(MAX_BATCH, MAX_VALUES // network.values_per_image))
 
 
 def _in_batches(score: Score, size: int, layer: Layer) -> Score:
@@ -154,7 +146,7 @@ def input_gradients(network: Network, images: Array, question: Question) -> Arra
     Raises:
         UnsupportedLayerError: The derivative of a layer is not known.
     """
-    batches, size = [], batch_size(network)
+    batches, size = [], network.batch_size
     for start in range(0, len(images), size):
         check_cancelled()
         batch = images[start : start + size, ..., None]

@@ -23,6 +23,8 @@ from app.network.kinds import build_operation
 from app.network.layers.softmax import Softmax
 from app.network.operation import Operation, Shapes, Unsupported
 
+MAX_BATCH = 16  # images computed at once; larger batches are no faster
+MAX_VALUES = 1 << 24  # activations of one batch, 64 MiB; their gradients take as much again
 _SEED = 2018  # of the permutations: any number does, if it is always the same
 _MAX_INDEX_DIGITS = 6  # of an index in an address; Python refuses to read 4,300 digits or more
 
@@ -165,9 +167,10 @@ class Network:
         )
 
     @cached_property
-    def values_per_image(self) -> int:
-        """Return the number of values in all layers' outputs for one image."""
-        return sum(prod(layer.shape) for layer in self.layers)
+    def batch_size(self) -> int:
+        """Return how many images to compute at once, so that large networks take no more memory."""
+        values = sum(prod(layer.shape) for layer in self.layers)
+        return max(1, min(MAX_BATCH, MAX_VALUES // values))
 
     @cached_property
     def computable(self) -> bool:

@@ -1,13 +1,16 @@
 """Recurrent layers and attention: activations work; what needs arithmetic says what else works."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 
-from app.errors import UnsupportedLayerError
+from app.errors import BundleError, UnsupportedLayerError
 from app.inference.keras_compiler import compile_model
 from app.inference.keras_runtime import KerasRuntime
 from app.inference.litert_runtime import LiteRtRuntime
+from app.inference.loading import check_model
 from app.inference.model import Model
 from app.inspection.ablation import ablate
 from app.inspection.activations import InspectedImage, inspect_image
@@ -140,3 +143,14 @@ def test_the_compiled_model_gives_the_same_activations(
     assert set(got) == set(expected)
     for name, values in expected.items():
         np.testing.assert_allclose(got[name], values, atol=1e-5)
+
+
+def test_a_compiled_model_of_other_weights_is_found(keras_model: keras.Model, model: Model) -> None:
+    """Each layer that can be computed is compared when a bundle is loaded; the message names it."""
+    check_model(model)
+    other = keras.models.clone_model(keras_model)
+    other.set_weights(keras_model.get_weights())
+    other.get_layer("logits").kernel.assign(other.get_layer("logits").kernel * 2)
+    wrong = replace(model, runtime=KerasRuntime(other))
+    with pytest.raises(BundleError, match="different values in the layer 'logits'"):
+        check_model(wrong)

@@ -13,7 +13,6 @@ from app.inspection.ablation import ablate
 from app.inspection.activations import inspect_image
 from app.inspection.comparison import compare
 from app.inspection.neighbours import find_neighbours
-from app.inspection.score import batch_size
 from app.recognise import Options
 from app.samples import sample_png
 
@@ -168,8 +167,9 @@ def test_alignment_ignores_the_order_of_channels(classic: Model) -> None:
 def test_large_networks_are_computed_in_smaller_batches(classic: Model) -> None:
     """The activations of a batch stay below a bound; one image at a time is the least."""
     network = classic.network
-    assert batch_size(network) == 16
+    assert network.batch_size == 16
     layer = network.layers[0]
     for side, expected in ((600, 9), (4000, 1)):
         shapes = replace(layer.shapes, output=(side, side, 5))
-        assert batch_size(replace(network, layers=(replace(layer, shapes=shapes),))) == expected
+        large = replace(network, layers=(replace(layer, shapes=shapes),))
+        assert large.batch_size == expected
