@@ -6,7 +6,7 @@ al., 2019, "Computing Receptive Fields of Convolutional Neural Networks", Distil
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import floor
 from typing import assert_never
@@ -135,11 +135,7 @@ class ReceptiveField:
 
     def _through_patch(self, patch: Patch, image: Shape) -> "ReceptiveField":
         if self.stride is None or self.offset is None:
-            if self.whole or (patch.channel_shift is not None and patch.size == (1, 1)):
-                return self
-            if self.row is not None:
-                return self.row._through_patch(patch, image)
-            return ReceptiveField((image[0], image[1]), None, None, lost=True)
+            return self._through_patch_without_place(patch, image)
         size, centre = self.size, _centre(self)
         if not self.whole:
             size = _pair(
@@ -152,6 +148,14 @@ class ReceptiveField:
         )
         stride = _pair(self.stride[axis] * patch.step[axis] for axis in (0, 1))
         return ReceptiveField(size, stride, _start(middle, size), self.whole)
+
+    def _through_patch_without_place(self, patch: Patch, image: Shape) -> "ReceptiveField":
+        if patch == SAME_UNIT:
+            return self
+        row = self.row and self.row._through_patch(patch, image)
+        if self.whole or (patch.channel_shift is not None and patch.size == (1, 1)):
+            return replace(self, arranged=None, row=row)
+        return row or ReceptiveField((image[0], image[1]), None, None, lost=True)
 
     def _reordered(
         self, footprint: Reordered, image: Shape, shapes: tuple[Shape, Shape]
@@ -180,7 +184,7 @@ def union(fields: Sequence[ReceptiveField]) -> ReceptiveField:
     agree = len({field.stride for field in placed}) == 1
     if not agree or not all(field.whole for field in fields if field.stride is None):
         size = _pair(max(field.size[axis] for field in fields) for axis in (0, 1))
-        return ReceptiveField(size, None, None, whole is not None)
+        return ReceptiveField(size, None, None, whole is not None, lost=whole is None)
     if whole is not None:
         offset = _start(_centre(placed[0]), whole.size)
         return ReceptiveField(whole.size, placed[0].stride, offset, whole=True)

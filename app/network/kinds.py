@@ -41,6 +41,25 @@ from app.network.operation import (
     unsupported,
 )
 
+_INNER = "layer/"  # what Keras writes before the names of a wrapped layer's weights
+
+
+def _time_distributed(saved: SavedLayer) -> Operation | Unsupported:
+    """Make the operation of a layer that is applied to each row."""
+    inner, (shape, *_) = saved.config["layer"], saved.shapes.inputs
+    weights = {name.removeprefix(_INNER): values for name, values in saved.weights.items()}
+    step = Step(inner["config"]["name"], inner["class_name"], inner["config"], (), "")
+    built = build_operation(step, weights, Shapes((shape[1:],), saved.shapes.output[1:]))
+    return TimeDistributed(built) if isinstance(built, Operation) else built
+
+
+def _inner_weight_names(config: Config) -> tuple[str, ...]:
+    """Return the names of a wrapped layer's weights."""
+    kind = KINDS.get(config["layer"]["class_name"])
+    names = kind.weight_names(config["layer"]["config"]) if kind else ()
+    return tuple(f"{_INNER}{name}" for name in names)
+
+
 KINDS: Mapping[str, LayerKind] = {
     **affine.KINDS,
     **attention.KINDS,
@@ -60,28 +79,9 @@ KINDS: Mapping[str, LayerKind] = {
     **softmax.KINDS,
     **transposed.KINDS,
     "TimeDistributed": LayerKind(
-        lambda saved: _time_distributed(saved),
-        lambda config: _inner_weight_names(config),
-        "a layer of this list, not a model",
+        _time_distributed, _inner_weight_names, "a layer of this list, not a model"
     ),
 }
-_INNER = "layer/"  # what Keras writes before the names of a wrapped layer's weights
-
-
-def _time_distributed(saved: SavedLayer) -> Operation | Unsupported:
-    """Make the operation of a layer that is applied to each row."""
-    inner, (shape, *_) = saved.config["layer"], saved.shapes.inputs
-    weights = {name.removeprefix(_INNER): values for name, values in saved.weights.items()}
-    step = Step(inner["config"]["name"], inner["class_name"], inner["config"], (), "")
-    built = build_operation(step, weights, Shapes((shape[1:],), saved.shapes.output[1:]))
-    return TimeDistributed(built) if isinstance(built, Operation) else built
-
-
-def _inner_weight_names(config: Config) -> tuple[str, ...]:
-    """Return the names of a wrapped layer's weights."""
-    kind = KINDS.get(config["layer"]["class_name"])
-    names = kind.weight_names(config["layer"]["config"]) if kind else ()
-    return tuple(f"{_INNER}{name}" for name in names)
 
 
 def _kind(step: Step) -> LayerKind | None:

@@ -248,7 +248,7 @@ def test_grad_cam_marks_whole_rows_of_layers_over_rows(models: dict[str, Model])
         layer=network.find("half"),
     )
     assert found.coarse is not None
-    assert found.coarse.shape == (14, 1)
+    assert found.coarse.shape == (13, 1)
     assert found.values.any()
     np.testing.assert_array_equal(found.values, found.values[:, :1].repeat(28, axis=1))
 
@@ -261,8 +261,8 @@ def test_units_of_rows_and_channels_are_addressed_by_row(models: dict[str, Model
     assert find_unit(inspected, layer, 2, 5, None) == find_unit(inspected, layer, 2, 5, 0) == (5, 2)
     assert values[find_unit(inspected, layer, 2, None, None)] == values[:, 2].max()
     with pytest.raises(NotFoundError) as caught:
-        find_unit(inspected, layer, 2, 14, None)
-    assert caught.value.fields["valid"] == ["y 0..13", "channel 0..5"]
+        find_unit(inspected, layer, 2, 13, None)
+    assert caught.value.fields["valid"] == ["y 0..12", "channel 0..5"]
     with pytest.raises(NotFoundError):
         find_unit(inspected, layer, 2, 5, 1)
 
