@@ -194,9 +194,12 @@ def test_receptive_fields_agree_with_traces(models: dict[str, Model], name: str)
         if min(top, left) < 0 or max(bottom, right) > 27:
             continue
         box = trace(network, layer, unit)[IMAGE]
-        if field.places:
+        if field.places and all(isinstance(step, int) for step in field.stride):
             want = (int(top), int(left), *field.size)
             assert (box.y, box.x, box.height, box.width) == want, layer.name
+        elif field.places:  # behind an enlargement, where some units read fewer positions
+            assert top <= box.y, layer.name
+            assert box.bottom <= bottom + 1, layer.name
         else:
             assert abs(box.y + box.bottom - 1 - float(top + bottom)) <= 4, layer.name
             assert box.height <= math.ceil(field.size[0]), layer.name
