@@ -151,7 +151,8 @@ def input_gradients(network: Network, images: Array, question: Question) -> Arra
         check_cancelled()
         batch = images[start : start + size, ..., None]
         outputs = network.forward(batch)
-        gradients = network.gradients(batch, outputs, score_gradient(network, outputs, question))
+        seed = score_gradient(network, outputs, question)
+        gradients = network.gradients(batch, outputs, seed, wanted=())
         batches.append(gradients.get(IMAGE, np.zeros_like(batch))[..., 0])
     found = np.concatenate(batches)
     check_finite(found, network.layers[network.scores])

@@ -5,7 +5,7 @@ equations, runs that resume at a changed layer, and gradients. Networks never ch
 several threads can share one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -263,7 +263,12 @@ class Network:
         return outputs
 
     def gradients(
-        self, images: Array, outputs: Sequence[Array], seed: Mapping[int, Array]
+        self,
+        images: Array,
+        outputs: Sequence[Array],
+        seed: Mapping[int, Array],
+        *,
+        wanted: Collection[int] | None = None,
     ) -> dict[int, Array]:
         """Differentiate a weighted sum of outputs.
 
@@ -271,6 +276,8 @@ class Network:
             images: `[N, 28, 28, 1]`, 0..255.
             outputs: What `forward` returned for them.
             seed: Weights `[N, ...]` in the sum, by index of the layer.
+            wanted: Indices of the layers whose gradients to keep; None keeps all. The others take
+                memory only until they have been used.
 
         Returns:
             By index, the gradient of each layer's output that the sum depends on; under `IMAGE`
@@ -289,6 +296,8 @@ class Network:
             parts = operation_of(layer).backward(inputs, outputs[layer.index], grads[layer.index])
             for at, part in zip(layer.inputs, parts, strict=True):
                 grads[at] = grads[at] + part if at in grads else part
+            if wanted is not None and layer.index not in wanted:
+                del grads[layer.index]
         return grads
 
     @cached_property

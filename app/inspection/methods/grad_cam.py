@@ -29,7 +29,8 @@ def _compute(request: MapRequest) -> Attribution:
     batch = image[None, ..., None]
     outputs = network.forward(batch)
     seeds = score_gradient(network, outputs, request.question)
-    gradients = network.gradients(batch, outputs, seeds)
+    wanted = [layer.index for layer in layers]
+    gradients = network.gradients(batch, outputs, seeds, wanted=wanted)
     fields, coarse = receptive_fields(network), None
     total: Array = np.zeros_like(image)
     for layer in layers:
