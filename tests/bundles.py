@@ -4,9 +4,13 @@ import io
 import shutil
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.bundle import COMPILED_FILE, KERAS_FILE, METADATA, Metadata, seal
 from app.settings import REPOSITORY
+
+if TYPE_CHECKING:
+    import keras
 
 SMALL = REPOSITORY / "tests" / "data" / "bundles" / "version-0-1"
 
@@ -32,6 +36,23 @@ def add_bundle(models: Path, name: str, version: int = 1, *, compiled: bool = Tr
     shutil.rmtree(place, ignore_errors=True)
     models.mkdir(exist_ok=True)
     fresh.rename(place)
+    return place
+
+
+def add_network(models: Path, name: str, network: "keras.Model", compiled: bytes) -> Path:
+    """Write a bundle of a Keras network and its compiled model, with the metadata of the small one.
+
+    Returns:
+        The bundle's folder.
+    """
+    place = models / name
+    place.mkdir(parents=True)
+    network.save(place / KERAS_FILE)
+    (place / COMPILED_FILE).write_bytes(compiled)
+    metadata = Metadata.model_validate_json((SMALL / METADATA).read_text())
+    classes = [str(index) for index in range(network.output_shape[-1])]
+    changes = {"name": name, "parameters": network.count_params(), "classes": classes}
+    seal(place, metadata.model_copy(update={**changes, "files": {}}))
     return place
 
 
