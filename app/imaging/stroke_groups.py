@@ -24,7 +24,7 @@ MAX_SIGN_GAP = 0.55  # between low strokes one above the other, as in = and :
 MIN_DOT, MAX_DOT_GAP, MAX_DOT_RISE = 0.07, 0.5, 0.3
 # A sign: its height in heights of a digit next to it in its line, and the gap between them.
 MAX_SIGN_HEIGHT, MAX_NEIGHBOUR_GAP = 0.45, 1.0
-MIN_DOT_DARKNESS = 0.7  # mean ink, as a share of the digits'
+MIN_DOT_DARKNESS = 0.5  # mean ink, as a share of the digits'; small marks are blurred
 
 
 @dataclass(frozen=True)
