@@ -5,6 +5,7 @@ ARG BASE=python:3.13-slim-bookworm
 FROM ${BASE} AS dependencies
 # Extras of pyproject.toml, separated by commas: otel sends traces; tensorflow compiles bundles that
 # come without a compiled model (model.tflite). Nothing else needs TensorFlow: explanations are computed in NumPy.
+# gRPC (extra grpc) is always part of the image; it is loaded only if DIGITSCOPE_GRPC_PORT is set.
 ARG EXTRAS=""
 WORKDIR /dependencies
 RUN python3 -m venv --without-pip /venv
@@ -12,7 +13,7 @@ COPY pyproject.toml constraints.txt ./
 # An empty package replaces digitscope here, so that pip installs only the dependencies of pyproject.toml.
 RUN mkdir app && echo 'VERSION = "0"' > app/version.py && touch app/__init__.py digitscope.py README.md \
     && python3 -m pip --python /venv/bin/python install --no-cache-dir --disable-pip-version-check \
-        --constraint constraints.txt ".${EXTRAS:+[$EXTRAS]}" \
+        --constraint constraints.txt ".[grpc${EXTRAS:+,$EXTRAS}]" \
     && python3 -m pip --python /venv/bin/python uninstall --yes digitscope \
     # Not needed to serve on CPUs: LiteRT's accelerator libraries, and the tests of the dependencies.
     && cd /venv/lib/python3*/site-packages \
@@ -37,7 +38,7 @@ ENV PATH=/srv/digitscope/bin:/venv/bin:$PATH PYTHONPATH=/srv/digitscope PYTHONUN
 WORKDIR /srv/digitscope
 # A numeric user, so that Kubernetes can verify that it is not root.
 USER 10001
-EXPOSE 8000
+EXPOSE 8000 8001
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"DIGITSCOPE_PORT\"]}/readyz', timeout=2)"]
 # Exec form without a shell, so that SIGTERM reaches the server and it can finish its requests.

@@ -121,10 +121,10 @@ $(CLIENTS)/.node: tests/clients/package.json
 	npm install --prefix $(CLIENTS) --no-package-lock --no-audit --no-fund
 	touch $@
 
-# Only what the service needs: the packages that `make sbom` lists.
+# Only what the service needs, as in the image: the packages that `make sbom` lists.
 $(VENV)/serving/.installed: $(VENV)/.tested
 	@echo "Installing the service into an environment of its own"
 	$(PYTHON) -m venv --clear --without-pip $(VENV)/serving
 	$(BIN)/python -m pip --python $(VENV)/serving/bin/python --disable-pip-version-check install \
-		--constraint constraints.txt --editable .
+		--constraint constraints.txt --editable '.[grpc]'
 	touch $@

@@ -186,6 +186,8 @@ def _import_grpc() -> None:
 
     If gRPC is not installed, the program ends with exit code 2 and a message on how to install it.
     """
+    # Its core writes what clients do wrong straight to the standard error.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         from app.protocols.grpc import server  # noqa: F401 - the application uses it
     except ModuleNotFoundError as error:

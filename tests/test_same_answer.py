@@ -21,6 +21,7 @@ from app.inference.model import Model
 from app.inference.registry import Registry
 from tests.conftest import Digits
 from tests.forms import encode, npy
+from tests.server.grpc_client import grpc_client, infer_request
 from tests.server.process import Client, Server
 
 pytestmark = pytest.mark.slow
@@ -53,6 +54,8 @@ BOUNDS = {
     "two threads": Bound("one by one", 1e-6),
     "HTTP /predict/batch": Bound("one by one", 1e-6),
     "Open Inference Protocol, JSON": Bound("one by one", 1e-6),
+    "Open Inference Protocol, gRPC": Bound("Open Inference Protocol, JSON", 0),
+    "Open Inference Protocol, gRPC, typed": Bound("Open Inference Protocol, JSON", 0),
     "TensorFlow Serving, rows": Bound("one by one", 1e-6),
     "TensorFlow Serving, columns": Bound("TensorFlow Serving, rows", 0),
     "Open Inference Protocol, binary": Bound("Open Inference Protocol, JSON", 0),
@@ -63,9 +66,10 @@ BOUNDS = {
 def test_interfaces_agree(
     registry: Registry, server: Server, digits: Digits, tmp_path: Path, name: str
 ) -> None:
-    """Keras, LiteRT, int8, HTTP, both protocols and the command line agree."""
+    """Keras, LiteRT, int8, HTTP, gRPC, both protocols and the command line agree."""
     model, images = registry.wait_for(name), digits.images
     answers = dict(_in_process(model, images)) | dict(_over_http(server, name, images))
+    answers |= dict(_over_grpc(server, name, images))
     answers["command line"] = _by_command(name, images, tmp_path)
     assert answers.keys() == {"Keras", *BOUNDS}
     for interface, bound in BOUNDS.items():
@@ -110,6 +114,20 @@ def _over_http(client: Client, name: str, images: Images) -> Iterator[tuple[str,
     for form, sent, got in (("rows", "instances", "predictions"), ("columns", "inputs", "outputs")):
         answers = _by_tensorflow_serving(client, name, images, sent, got)
         yield f"TensorFlow Serving, {form}", answers
+
+
+def _over_grpc(server: Server, name: str, images: Images) -> Iterator[tuple[str, Probabilities]]:
+    raw = infer_request(images, model=name)
+    typed = infer_request(images, model=name)
+    del typed.raw_input_contents[:]
+    typed.inputs[0].contents.uint_contents.extend(images.reshape(-1).tolist())
+    with grpc_client(server) as client:
+        answer = client.infer(raw).message
+        found = np.frombuffer(answer.raw_output_contents[0], "<f4")
+        yield "Open Inference Protocol, gRPC", found.reshape(-1, 10)
+        contents = client.infer(typed).message.outputs[0].contents
+        found = np.array(contents.fp32_contents, np.float32)
+        yield "Open Inference Protocol, gRPC, typed", found.reshape(-1, 10)
 
 
 def _one_by_one(client: Client, name: str, images: Images) -> Probabilities:

@@ -78,6 +78,24 @@ def test_settings_exist_and_are_accepted(monkeypatch: pytest.MonkeyPatch) -> Non
         Settings()
 
 
+def test_grpc_is_reachable() -> None:
+    """The port of gRPC is the same in settings, containers, service, network policy and image."""
+    compose = _load(REPOSITORY / "compose.yaml")["services"]["digitscope"]
+    port = int(compose["environment"]["DIGITSCOPE_GRPC_PORT"])
+    assert f"127.0.0.1:{port}:{port}" in compose["ports"]
+    for pod in _pod_specs():
+        container = pod["containers"][0]
+        values = {one["name"]: one.get("value") for one in container["env"]}
+        ports = {one["name"]: one["containerPort"] for one in container["ports"]}
+        assert int(values["DIGITSCOPE_GRPC_PORT"]) == ports["grpc"] == port
+    published = {one["name"]: one for one in _load(KUBERNETES / "service.yaml")["spec"]["ports"]}
+    assert (published["grpc"]["port"], published["grpc"]["targetPort"]) == (port, "grpc")
+    policy = _load(KUBERNETES / "network-policy.yaml")["spec"]["ingress"][0]["ports"]
+    assert {one["port"] for one in policy} == {"http", "grpc"}
+    exposed = re.search(r"^EXPOSE (.*)$", (REPOSITORY / "Dockerfile").read_text(), re.MULTILINE)
+    assert exposed[1].split() == ["8000", str(port)]
+
+
 def test_probes_and_paths_exist(client: TestClient) -> None:
     """Every path that is probed or scraped answers."""
     paths = [

@@ -15,7 +15,10 @@ from tests.server.process import PATIENCE_S, Server
 
 SERVICE = "inference.GRPCInferenceService"
 DATA, HEADERS, SETTINGS = 0, 1, 4  # frame types of HTTP/2
+RESET, GOAWAY, WINDOW_UPDATE = 3, 7, 8
 END_STREAM, END_HEADERS = 1, 4
+HEAD = 9  # bytes of the head of a frame
+MAX_FRAME, WINDOW = 16_384, 65_535  # bytes: of a frame, and that may be sent unasked
 Metadata = Sequence[tuple[str, str]]
 
 
@@ -106,15 +109,31 @@ def infer_request(
     )
 
 
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """Return a frame of HTTP/2."""
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0)
+
+
 class Http2Client:
     """A connection whose frames are written by hand; it reads only when it is asked to."""
 
-    def __init__(self, port: int) -> None:
-        """Connect, and accept all settings."""
-        self.socket = socket.create_connection(("127.0.0.1", port))
+    def __init__(self, port: int, start: bytes = PREFACE, *, address: str = "127.0.0.1") -> None:
+        """Connect, and send the bytes with which a connection starts."""
+        self.socket = socket.create_connection(("127.0.0.1", port), source_address=(address, 0))
         self.socket.settimeout(PATIENCE_S)
-        self.socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0))
+        self.socket.sendall(start)
         self._stream = -1
+
+    def __enter__(self) -> "Http2Client":
+        """Use the connection until the block ends."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the connection."""
+        self.socket.close()
 
     def begin(self, name: str, *headers: tuple[str, str]) -> int:
         """Begin a call and return the number of its stream."""
@@ -136,10 +155,40 @@ class Http2Client:
         """Send bytes of a stream: a part of a message with its prefix."""
         self.socket.sendall(frame(DATA, END_STREAM if ends else 0, stream, content))
 
+    def send_all(self, stream: int, content: bytes) -> None:
+        """Send a whole message in frames, each when the service has given room for it."""
+        window = {0: WINDOW, stream: WINDOW}
+        sent, received = 0, b""
+        while sent < len(content):
+            size = min(MAX_FRAME, len(content) - sent, *window.values())
+            if size:
+                last = sent + size == len(content)
+                self.send(stream, content[sent : sent + size], ends=last)
+                sent += size
+                window = {number: left - size for number, left in window.items()}
+                continue
+            received += self.socket.recv(65536)
+            while len(received) >= HEAD and len(received) >= (end := HEAD + _length(received)):
+                kind, number = received[3], struct.unpack(">I", received[5:HEAD])[0]
+                if kind == WINDOW_UPDATE and number in window:
+                    window[number] += struct.unpack(">I", received[HEAD:end])[0]
+                assert kind not in (RESET, GOAWAY), received
+                received = received[end:]
 
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """Return a frame of HTTP/2."""
-    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+    def read_until(self, words: bytes, *, at_end: bool = False) -> bytes:
+        """Return what the service sends until some bytes have come, or until it closes."""
+        received = b""
+        while at_end or words not in received:
+            part = self.socket.recv(65536)
+            if at_end and not part:
+                break
+            assert part, received
+            received += part
+        return received
+
+
+def _length(received: bytes) -> int:
+    return int.from_bytes(received[:3], "big")
 
 
 def prefixed(message: bytes, length: int | None = None) -> bytes:

@@ -22,7 +22,6 @@ from app.errors import (
     DeadlineError,
     DigitscopeError,
     NotReadyError,
-    TooLargeError,
     TooManyConnectionsError,
     UndecodableError,
 )
@@ -43,8 +42,10 @@ OK = 200  # the status of a call that succeeded, as metrics and the access log c
 # Messages that arrive may take this part of the memory for bodies, those of open streams as much
 # again; the memory budget does not count them.
 ARRIVAL_PART = 1 / 2
-# Seconds in which gRPC ends a call whose message was too large; the service itself sees no message.
-TOO_LARGE_WITHIN_S = 0.1
+# Seconds in which gRPC cancels a call whose client has gone or whose message is too large. Until
+# then both look like a call without a message. They cannot be told apart: both count as clients
+# that left.
+CANCELLED_WITHIN_S = 0.1
 WATCH_S = 0.5  # seconds between two looks at a response that a client watches
 UNKNOWN_PATH = "unknown"  # stands for the route of an unknown method; it needs a key, as most do
 MAX_PATH_CHARS = 200  # of the name of an unknown method, in the log
@@ -318,7 +319,7 @@ class Calls:
             async with self._arrivals.place(client_group(call.client), exchange.give_up):
                 received = (await timer.receive()).get("body")
             if received is None:
-                await exchange.end_without_message()
+                await asyncio.sleep(CANCELLED_WITHIN_S)
                 raise UndecodableError("The call ended without a message.")
         timer.leave_body()
         if len(received) > UNHELD_BYTES:
@@ -353,7 +354,6 @@ class _Exchange:
         self.call, self.started_at = call, time.perf_counter()
         self.hold = BodyHold(service.memory)
         self.timer: RequestTimer | None = None
-        self._is_too_large = False
 
     def give_up(self) -> None:
         """End a call whose message takes too long while others wait for its place."""
@@ -364,21 +364,12 @@ class _Exchange:
             )
         )
 
-    async def end_without_message(self) -> None:
-        """Wait for gRPC to cancel a call whose message was too large."""
-        self._is_too_large = True
-        await asyncio.sleep(TOO_LARGE_WITHIN_S)
-        self._is_too_large = False
-
     def reason_of_cancellation(self) -> DigitscopeError | None:
         """Return the error for a cancellation by the service or by gRPC; None for any other."""
         if self.call.absorb_cancellation():
             return self.call.reason
         if self.timer and self.timer.absorb_cancellation():
             return self.timer.reason
-        if self._is_too_large:
-            most = self.call.service.limits.max_body_bytes
-            return TooLargeError(f"The message is too large: at most {most} bytes are accepted.")
         left = self.call.context.time_remaining()
         if left is not None and left <= 0:
             return DeadlineError("The deadline of the call has passed.")

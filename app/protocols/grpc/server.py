@@ -44,6 +44,7 @@ class GrpcServer:
             grace_s: Seconds that running calls get at the end.
             is_shared: Whether several processes listen on the port.
         """
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_is_fault)
         self._calls, self._grace_s = Calls(context, service, connections.table), grace_s
         self._stopping: asyncio.Task[None] | None = None
         timeout_ms = max(1, round(1000 * connections.timeout_s))
@@ -111,6 +112,11 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
             await self._calls.serve(method, context)
 
         return grpc.stream_stream_rpc_method_handler(serve)
+
+
+def _is_fault(record: logging.LogRecord) -> bool:
+    """Return whether a line of gRPC's log says more than that a client has gone."""
+    return not (record.exc_info and isinstance(record.exc_info[1], grpc.aio.InternalError))
 
 
 async def _unknown(call: Call, content: bytes) -> bytes:

@@ -15,15 +15,16 @@ _CODES: Mapping[int, grpc.StatusCode] = {
     408: grpc.StatusCode.DEADLINE_EXCEEDED,
     409: grpc.StatusCode.FAILED_PRECONDITION,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    415: grpc.StatusCode.INVALID_ARGUMENT,
     422: grpc.StatusCode.INVALID_ARGUMENT,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     501: grpc.StatusCode.UNIMPLEMENTED,
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
-# Characters of a message. It travels in the metadata, of which clients accept 8 KiB; a character
-# takes up to 12 bytes there.
-MAX_DETAIL_CHARS = 500
+# Bytes of a message on the wire. gRPC drops one of more than 4 KiB, so that the client gets none.
+MAX_DETAIL_BYTES = 3500
+_ESCAPED_BYTES = 3  # that a byte takes which is no printable ASCII
 
 
 def status_code(error: DigitscopeError) -> grpc.StatusCode:
@@ -34,7 +35,13 @@ def status_code(error: DigitscopeError) -> grpc.StatusCode:
 def status_detail(error: DigitscopeError) -> str:
     """Return the message of an error: the `detail` of its problem document, shortened."""
     text = error.detail.encode(errors="replace").decode()
-    return text if len(text) <= MAX_DETAIL_CHARS else f"{text[: MAX_DETAIL_CHARS - 3]}..."
+    size = 0
+    for place, character in enumerate(text):
+        is_plain = character.isascii() and character.isprintable() and character != "%"
+        size += 1 if is_plain else _ESCAPED_BYTES * len(character.encode())
+        if size > MAX_DETAIL_BYTES:
+            return f"{text[:place]}..."
+    return text
 
 
 def retry_metadata(error: DigitscopeError) -> list[tuple[str, str]]:
