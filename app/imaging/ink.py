@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from app.errors import BlankImageError
 from app.imaging.background import background_level, background_surface, denoise, is_uneven
 from app.imaging.decode import Upload
-from app.imaging.filters import Grey, otsu
+from app.imaging.filters import Grey, downscale, grow, otsu
+from app.imaging.page_size import is_page
 from app.imaging.polarity import DetectedPolarity
 from app.imaging.ruled_lines import subtract_lines
 
@@ -29,6 +30,16 @@ MIN_CONTRAST = 12.0  # grey levels between background and ink; an image with les
 # Smallest ratio of ink to the standard deviation of the noise; an image with less is blank.
 MIN_SIGNAL_TO_NOISE = 5.0
 MAD_TO_SIGMA = 1.4826  # standard deviation of normal noise / its median absolute deviation
+MAX_SHADING = 40.0  # grey levels; stronger ink is never taken for shading
+EDGE_SIDE = 160  # longer side, in pixels, of the reduced image in which edges are compared
+EDGE_WIDTH = 5  # pixels there, of which half are on either side of an edge
+MIN_STEP = 0.5  # of the peak, by which ink rises at its edge
+HOLLOW_SIDE = 128  # longer side, in pixels, of the reduced image for hollow strokes
+RIM_WIDTH = 0.1  # of a thick stroke, as a share of the image's shorter side
+MIN_CORE = 0.02  # of the area of strokes that must be more than a rim away from the background
+# Share of that core that the subtraction removes from hollow strokes, and largest share of the rim
+# that it removes, in shares of the core. Photos with shadows have ratios from 0.3.
+MIN_HOLLOW, MAX_RIM_LOSS = 0.4, 0.3
 MIN_BACKGROUND = 32  # grey levels; bounds the gain in deep shadow
 
 
@@ -131,7 +142,7 @@ def _project_on_colour_axis(
 
 
 def extract_ink(
-    grey: Grey, polarity: DetectedPolarity, *, flatten: bool = True
+    grey: Grey, polarity: DetectedPolarity, *, flatten: bool = True, reject_shading: bool = True
 ) -> tuple[Ink, dict[str, object]]:
     """Subtract the background and keep the ink.
 
@@ -140,12 +151,14 @@ def extract_ink(
         polarity: Whether the ink is dark or light.
         flatten: Estimate an uneven background (shadow, vignette, fog). If False, one level is used
             for the whole image.
+        reject_shading: Take faint ink without edges for shading of the paper.
 
     Returns:
         The ink, and the measurements for the stage report.
 
     Raises:
-        BlankImageError: The contrast is too low, or no stronger than the noise.
+        BlankImageError: The contrast is too low, or no stronger than the noise, or there is only
+            shading.
     """
     image = denoise(grey if polarity == "light-on-dark" else 255 - grey)  # ink is bright from here
     uneven = flatten and is_uneven(image)
@@ -161,6 +174,11 @@ def extract_ink(
             f" {ink.peak:.0f} of 255 grey levels, and the noise is {ink.noise:.0f}. The image is"
             " blank or its contrast is too low."
         )
+    if reject_shading and is_page(grey) and ink.peak < MAX_SHADING and _is_shading(ink):
+        raise BlankImageError(
+            "No ink was found: the paper is shaded, but nothing on it has an edge. The image is"
+            " blank or out of focus."
+        )
     return ink, {
         "ground": "uneven" if uneven else "even",
         "ground_level": round(float(np.mean(background)), 1),
@@ -169,6 +187,27 @@ def extract_ink(
         "faint": round(ink.faint, 1),
         "peak": round(ink.peak, 1),
     }
+
+
+def is_hollow(ink: Ink, even: Ink) -> bool:
+    """Return whether a subtracted background has left only the outlines of thick strokes.
+
+    A stroke at the edge of a crop is as wide as the estimated background. The subtraction then
+    removes its core and keeps its rim. It removes a shadow with its rim.
+
+    Args:
+        ink: The ink above the estimated background.
+        even: The ink of the same image above one level.
+    """
+    broad = downscale((even.amount > even.strong).astype(np.float32), HOLLOW_SIDE) > 0.5
+    lost = downscale((ink.amount <= ink.faint).astype(np.float32), HOLLOW_SIDE) > 0.5
+    size = 2 * max(1, round(RIM_WIDTH * min(broad.shape))) + 1
+    core = ~grow(~broad, size)
+    rim = broad & ~core
+    if core.sum() < MIN_CORE * broad.sum() or not rim.any():
+        return False
+    share = float(lost[core].mean())
+    return share >= MIN_HOLLOW and float(lost[rim].mean()) <= MAX_RIM_LOSS * share
 
 
 def remove_ruled_lines(ink: Ink) -> tuple[Ink, int]:
@@ -189,6 +228,22 @@ def remove_ruled_lines(ink: Ink) -> tuple[Ink, int]:
 
 def _has_writing(ink: Ink) -> bool:
     return ink.peak >= MIN_CONTRAST and ink.peak >= MIN_SIGNAL_TO_NOISE * ink.noise
+
+
+def _is_shading(ink: Ink) -> bool:
+    """Return whether the ink rises slowly at its edges, as the light on paper does.
+
+    Compares the amount of ink on both sides of its edges. The step is 0.7 to 0.9 of the peak for
+    faint pencil, also if it is out of focus, and 0.15 to 0.3 for shaded paper.
+    """
+    amount = downscale(ink.amount, EDGE_SIDE)
+    inked = amount > ink.strong
+    inside = inked & grow(~inked, EDGE_WIDTH)
+    outside = grow(inked, EDGE_WIDTH) & ~inked
+    if not inside.any():
+        return False
+    step = float(amount[inside].mean() - amount[outside].mean())
+    return step < MIN_STEP * ink.peak
 
 
 def measure_ink(above: Grey) -> Ink:
