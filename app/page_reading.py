@@ -4,6 +4,7 @@ Touching digits are cut apart at several places; the network scores every piece 
 of pieces is the text. Builds on `app.recognise`. Knows images and models; knows nothing of HTTP.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,9 +14,12 @@ from app.boxes import Box
 from app.errors import BlankImageError, InvalidInputError
 from app.imaging.decode import Upload
 from app.imaging.polarity import DetectedPolarity
+from app.imaging.prepare import IDENTITY
 from app.imaging.segment import Segment, StrokeGroup, segment
+from app.imaging.stages import NetworkInput
 from app.inference.model import Model
 from app.recognise import ImageInput, Options, ensure_decoded, working_bytes
+from app.selection import CandidateBatch, select
 from app.verdict import Verdict, energy, judge
 
 # Penalty for each cut, in nats: a reading with one more digit must be e times as likely. Without
@@ -24,6 +28,8 @@ CUT_PENALTY = 1.0
 # Height of a second digit in heights of the tallest; lower ones are parts of a broken digit.
 MIN_SEVERAL_HEIGHT, MIN_EQUAL_HEIGHT = 0.6, 0.7
 MAX_WARNED_CHARACTERS = 40  # of the text in a warning
+PAGE_VIEWS = ("upright", "turned")  # of pieces that are not sure
+MAX_VIEWED_WIDTH = 1.2  # heights; a wider piece may be two digits or a dash
 
 
 @dataclass(frozen=True)
@@ -105,20 +111,26 @@ def read_page(image: ImageInput, model: Model, options: Options) -> Page:
         )
     upload = ensure_decoded(image, options)
     with options.working_memory(working_bytes(upload)):
-        found = segment(upload, polarity=options.polarity)
+        found = segment(upload, polarity=options.polarity, skip=options.skip)
     groups = found.groups
     pieces = [piece for group in groups for piece in group.segments]
     digits, likelihoods = _read_pieces(pieces, model)
-    lines: list[list[PageDigit]] = [[] for _ in range(max(group.line for group in groups) + 1)]
-    start = 0
+    chains, used, start = list[tuple[int, list[int]]](), list[int](), 0
     for group in groups:
         stop = start + len(group.segments)
         best = _best_chain(group, likelihoods[start:stop], digits[start:stop])
-        read_digits = [digits[start + index] for index in best]
+        chain = [start + index for index in best]
         if group.is_sign:
-            read_digits = [replace(digit, verdict="not-a-digit") for digit in read_digits]
-        lines[group.line] += read_digits
+            for index in chain:
+                digits[index] = replace(digits[index], verdict="not-a-digit")
+        else:
+            used += chain
+        chains.append((group.line, chain))
         start = stop
+    _look_again(used, pieces, digits, model, options)
+    lines: list[list[PageDigit]] = [[] for _ in range(max(group.line for group in groups) + 1)]
+    for line, chain in chains:
+        lines[line] += [digits[index] for index in chain]
     read = tuple(tuple(line) for line in lines)
     fields = tuple(Field(box, _text_inside(box, read)) for box in found.fields)
     return Page(upload, found.polarity, read, fields, found.warnings)
@@ -202,6 +214,48 @@ def _read_pieces(pieces: list[Segment], model: Model) -> tuple[list[PageDigit], 
     digit_like = 1 / (1 + np.exp(np.clip(2 * (thresholds.not_a_digit_below - scores), -50, 50)))
     likelihoods = np.log(confidences * digit_like + 1e-9)
     return digits, [float(likelihood) for likelihood in likelihoods]
+
+
+def _look_again(
+    used: list[int], pieces: list[Segment], digits: list[PageDigit], model: Model, options: Options
+) -> None:
+    """Try other views of the pieces that are read but not sure, and note what is better.
+
+    Wide pieces are left alone, because they may be several digits.
+
+    Args:
+        used: Indices of the pieces that are read, signs left out.
+        pieces: All pieces.
+        digits: The digit on each piece, which changes.
+        model: The network.
+        options: How the page is read.
+    """
+    unsure = [
+        index
+        for index in used
+        if digits[index].verdict != "digit"
+        and digits[index].box.width <= MAX_VIEWED_WIDTH * digits[index].box.height
+    ]
+    views = tuple(name for name in PAGE_VIEWS if name not in options.skip)
+    if not unsure or not views:
+        return
+    inputs = [
+        NetworkInput(pieces[index].pixels, "light-on-dark", False, IDENTITY, views=views)
+        for index in unsure
+    ]
+    pixels = np.stack([each.pixels for each in inputs])
+    batch = CandidateBatch(pixels, [1] * len(inputs), viewable=dict(enumerate(inputs)))
+    selection = select(batch, model, nullcontext())
+    seen = selection.predictions
+    for row in selection.views:
+        digits[unsure[row]] = PageDigit(
+            digit=seen.digits[row],
+            label=model.bundle.metadata.classes[seen.digits[row]],
+            confidence=float(seen.confidences[row]),
+            probabilities=seen.probabilities[row],
+            verdict=seen.verdicts[row],
+            box=digits[unsure[row]].box,
+        )
 
 
 def _best_chain(group: StrokeGroup, likelihoods: list[float], digits: list[PageDigit]) -> list[int]:

@@ -3,13 +3,13 @@
 Builds on `app.recognise`. Knows images and models; knows nothing of HTTP.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.cancellation import check_cancelled
 from app.errors import BlankImageError
 from app.imaging.decode import Upload
 from app.imaging.prepare import prepare_variants
-from app.imaging.stages import OPTIONAL_STAGES, REMOVALS, NetworkInput
+from app.imaging.stages import OPTIONAL_STAGES, REMOVALS
 from app.inference.model import Model
 from app.predictions import Prediction, PreparedImage
 from app.recognise import ImageInput, Options, predict, read_image, warn_of_several
@@ -44,8 +44,9 @@ class PreparationReport:
 def explain_preparation(image: ImageInput, model: Model, options: Options) -> PreparationReport:
     """Prepare an image with a record of every stage, then again without each stage.
 
-    The report has no `without` entries if the image goes to the network unchanged, or if a
-    candidate counts that is neither the prepared one nor the one without the frame.
+    A view that counts is the last stage. The report has no entries in `without` for the other
+    stages if the image goes to the network unchanged, or if a candidate counts that is neither the
+    prepared one nor the one without the frame.
 
     Raises:
         DigitscopeError: What `app.recognise.read_image` raises.
@@ -53,33 +54,41 @@ def explain_preparation(image: ImageInput, model: Model, options: Options) -> Pr
     read = warn_of_several(read_image(image, options, record=True), model, options)
     full = predict([read], model)[0]
     stages = [stage.name for stage in full.prepared.stages]
-    framed = "frames" in stages
-    if full.prepared.passthrough or not (framed or full.prepared is read.candidates[0]):
-        return PreparationReport(full, ())
     variants = {
-        stage: _prepare_without(stage, read.upload, options, all_variants=framed)
+        stage: _prepare_without(stage, read.upload, options, all_variants="frames" in stages)
         for stage in stages
         if stage in OPTIONAL_STAGES or stage in REMOVALS
     }
-    readable = [PreparedImage(read.upload, prepared) for prepared in variants.values() if prepared]
-    predictions = iter(predict(readable, model))
+    view = full.prepared.view
+    if view is not None:
+        variants[view] = _without_view(read, view)
+    predictions = iter(predict([variant for variant in variants.values() if variant], model))
     without = [
-        WithoutStage(stage, next(predictions) if prepared else None)
-        for stage, prepared in variants.items()
+        WithoutStage(stage, next(predictions) if variant else None)
+        for stage, variant in variants.items()
     ]
     return PreparationReport(full, tuple(without))
 
 
 def _prepare_without(
     stage: str, upload: Upload, options: Options, *, all_variants: bool
-) -> tuple[NetworkInput, ...]:
-    """Return the image without a stage, as the first variant or all; empty if it has no ink.
+) -> PreparedImage | None:
+    """Return the image without a stage, as the first variant or all; None if it has no ink.
 
     A frame is removed in another variant than the first, and the network chooses among all.
     """
     check_cancelled()  # a photo takes as long as the first time
     variants = prepare_variants(upload, polarity=options.polarity, skip=frozenset({stage}))
     try:
-        return tuple(variants) if all_variants else (next(variants),)
+        return PreparedImage(upload, tuple(variants) if all_variants else (next(variants),))
     except BlankImageError:
-        return ()
+        return None
+
+
+def _without_view(read: PreparedImage, view: str) -> PreparedImage:
+    """Return the same candidates, of which none is tried in this view."""
+    candidates = tuple(
+        replace(each, views=tuple(name for name in each.views if name != view))
+        for each in read.candidates
+    )
+    return replace(read, candidates=candidates)

@@ -6,6 +6,7 @@ Knows arrays and models; knows nothing of HTTP. Raises the errors of `app.errors
 import math
 import time
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -21,19 +22,19 @@ from app.imaging.decode import Upload, decode, from_pixels
 from app.imaging.passthrough import SIDE, are_mnist_shaped, is_grey_28x28, is_mnist_shaped
 from app.imaging.polarity import DetectedPolarity, Polarity
 from app.imaging.prepare import as_is
-from app.imaging.stages import NetworkInput
+from app.imaging.stages import RULES, NetworkInput, Stage
+from app.imaging.views import View
 from app.inference.model import Model
-from app.inference.runtime import Outputs, Pixels
+from app.inference.runtime import Pixels
 from app.memory_budget import unlimited
 from app.predictions import (
     BatchResult,
     InputSummary,
     Prediction,
-    Predictions,
     PreparedImage,
     Timings,
 )
-from app.verdict import choose, energy, judge
+from app.selection import CandidateBatch, select
 
 Preprocess = Literal["auto", "none"]
 # An image file, uint8 pixels [28, 28] with high ink, or an image that is already decoded.
@@ -69,6 +70,8 @@ class Options:
         preprocess: `auto` prepares an image as MNIST was made; `none` takes a 28x28 as it is.
         polarity: Which side is ink; `auto` detects it.
         max_pixels: Largest width times height that is decoded.
+        skip: Names of stages and rules of the preparation that are left out
+            (`app.imaging.stages`), to measure what they do.
         decode: Decodes the files, by default in this thread.
         find_several: Names the digits on an image that seems to show several; None: is not asked.
         working_memory: Holds so many bytes for the preparation of an image, by default any number.
@@ -77,6 +80,7 @@ class Options:
     preprocess: Preprocess = "auto"
     polarity: Polarity = "auto"
     max_pixels: int = 52_000_000
+    skip: AbstractSet[str] = frozenset()
     decode: Decoder = field(default=decode, repr=False)
     find_several: SeveralDigitsFinder | None = field(default=None, repr=False)
     working_memory: Callable[[int], AbstractContextManager[None]] = field(
@@ -98,7 +102,11 @@ def ensure_decoded(image: ImageInput, options: Options) -> Upload:
 
 def is_passthrough(upload: Upload, options: Options) -> bool:
     """Tell whether an image goes to the network without any preparation or warning."""
-    return options.polarity != "dark-on-light" and is_mnist_shaped(upload)
+    return _may_pass(options) and is_mnist_shaped(upload)
+
+
+def _may_pass(options: Options) -> bool:
+    return options.polarity != "dark-on-light" and "pass-through" not in options.skip
 
 
 def read_image(image: ImageInput, options: Options, *, record: bool = False) -> PreparedImage:
@@ -125,7 +133,9 @@ def read_image(image: ImageInput, options: Options, *, record: bool = False) -> 
         prepared = (unprepared,)
     else:
         with options.working_memory(working_bytes(upload)):
-            prepared = candidates(upload, polarity=options.polarity, record=record)
+            prepared = candidates(
+                upload, polarity=options.polarity, skip=options.skip, record=record
+            )
     return PreparedImage(upload, prepared, time.perf_counter() - began)
 
 
@@ -169,7 +179,7 @@ def recognise_passthrough(
         preparation_s: Mean time in seconds that an image took until now.
     """
     pixels = _stack([upload.pixels for upload in uploads])
-    predictions, _ = _run(pixels, [1] * len(pixels), (), model)
+    predictions = select(CandidateBatch(pixels, [1] * len(pixels)), model, _NO_LOCK).predictions
     summaries = [_summarise(upload, "light-on-dark", ()) for upload in uploads]
     timings = Timings(preparation_s, predictions.seconds_per_image)
     return BatchResult(predictions, summaries, {}, timings)
@@ -199,23 +209,27 @@ def recognise_many(
         with numpy_lock:
             batch = _take_unprepared(images, options)
     batch = batch or _read_each(images, model, options)
-    preparation_s = (time.perf_counter() - began) / max(1, len(batch.counts))
-    predictions, chosen = _run(batch.pixels, batch.counts, batch.fallbacks, model, numpy_lock)
-    summaries = [batch.summaries[candidate] for candidate in chosen]
-    timings = Timings(preparation_s, predictions.seconds_per_image)
-    return BatchResult(predictions, summaries, batch.errors, timings)
+    preparation_s = (time.perf_counter() - began) / max(1, len(batch.candidates.counts))
+    selection = select(batch.candidates, model, numpy_lock)
+    summaries = [batch.summaries[candidate] for candidate in selection.chosen]
+    timings = Timings(preparation_s, selection.predictions.seconds_per_image)
+    return BatchResult(selection.predictions, summaries, batch.errors, timings)
 
 
 def predict(images: Sequence[PreparedImage], model: Model) -> list[Prediction]:
     """Run prepared images through a network in one batch.
 
-    Of an image's candidates one counts (`app.verdict.choose`).
+    Of an image's candidates, or of the views of one of them, one counts (`app.selection`).
     """
     prepared = [candidate for image in images for candidate in image.candidates]
-    counts = [len(image.candidates) for image in images]
-    pixels = _stack([candidate.pixels for candidate in prepared])
-    fallbacks = [index for index, candidate in enumerate(prepared) if candidate.fallback]
-    columns, chosen = _run(pixels, counts, fallbacks, model)
+    batch = CandidateBatch(
+        _stack([candidate.pixels for candidate in prepared]),
+        [len(image.candidates) for image in images],
+        [index for index, candidate in enumerate(prepared) if candidate.fallback],
+        {index: candidate for index, candidate in enumerate(prepared) if candidate.views},
+    )
+    selection = select(batch, model, _NO_LOCK)
+    columns = selection.predictions
     return [
         Prediction(
             probabilities=columns.probabilities[row],
@@ -224,11 +238,25 @@ def predict(images: Sequence[PreparedImage], model: Model) -> list[Prediction]:
             score=columns.scores[row],
             verdict=columns.verdicts[row],
             upload=image.upload,
-            prepared=prepared[chosen[row]],
+            prepared=_as_seen(prepared[selection.chosen[row]], selection.views.get(row)),
             timings=Timings(image.seconds, columns.seconds_per_image),
         )
         for row, image in enumerate(images)
     ]
+
+
+def _as_seen(prepared: NetworkInput, view: View | None) -> NetworkInput:
+    """Return a candidate, or its view if that counts, which is then its last stage."""
+    if view is None:
+        return prepared
+    stage = Stage(view.name, RULES[view.name], view.pixels, view.parameters)
+    return replace(
+        prepared,
+        pixels=view.pixels,
+        placement=prepared.placement.after(view.placement),
+        stages=(*prepared.stages, stage),
+        view=view.name,
+    )
 
 
 _cached_summary = lru_cache(maxsize=256)(InputSummary)
@@ -245,29 +273,25 @@ class _Batch(NamedTuple):
     """Prepared images of which each may have several candidates.
 
     Attributes:
-        pixels: `[C, 28, 28]`, all candidates: those of the first image, of the second, and so on.
+        candidates: The candidates.
         summaries: Properties of the upload, for each candidate.
-        counts: Number of candidates of each image.
-        fallbacks: Indices of the candidates that are fallbacks.
         errors: Errors of the images without candidates, by their index in the batch.
     """
 
-    pixels: Pixels
+    candidates: CandidateBatch
     summaries: list[InputSummary]
-    counts: list[int]
-    fallbacks: Sequence[int]
     errors: dict[int, DigitscopeError]
 
 
 def _take_unprepared(images: Pixels, options: Options) -> _Batch | None:
     """Return a batch of `[N, 28, 28]` as it is, or None if an image must be prepared."""
-    if options.polarity == "dark-on-light":
+    if not _may_pass(options):
         return None
     shaped = are_mnist_shaped(images)
     if options.preprocess == "auto" and not shaped.all():
         return None
     summaries = [_PIXELS_SUMMARY if each else _UNPLACED_SUMMARY for each in shaped.tolist()]
-    return _Batch(images, summaries, [1] * len(images), (), {})
+    return _Batch(CandidateBatch(images, [1] * len(images)), summaries, {})
 
 
 def _read_each(images: Images, model: Model, options: Options) -> _Batch:
@@ -275,9 +299,10 @@ def _read_each(images: Images, model: Model, options: Options) -> _Batch:
     read = [_read_or_error(image, model, options) for image in images]
     plain = [image for image in read if isinstance(image, _Plain)]
     shaped = are_mnist_shaped(_stack([image.pixels for image in plain]))
-    passes = iter((shaped & (options.polarity != "dark-on-light")).tolist())
+    passes = iter((shaped & _may_pass(options)).tolist())
     inputs = list[NDArray[np.uint8]]()
     summaries, counts, fallbacks = list[InputSummary](), list[int](), list[int]()
+    viewable = dict[int, NetworkInput]()
     errors = dict[int, DigitscopeError]()
     for index, image in enumerate(read):
         if isinstance(image, _Plain):
@@ -288,10 +313,11 @@ def _read_each(images: Images, model: Model, options: Options) -> _Batch:
             errors[index] = image
             continue
         fallbacks += [len(inputs) + index for index in image.fallbacks]
+        viewable |= {len(inputs) + index: each for index, each in image.viewable.items()}
         inputs += image.pixels
         counts.append(len(image.pixels))
         summaries += image.summaries
-    return _Batch(_stack(inputs), summaries, counts, fallbacks, errors)
+    return _Batch(CandidateBatch(_stack(inputs), counts, fallbacks, viewable), summaries, errors)
 
 
 class _Plain(NamedTuple):
@@ -305,15 +331,16 @@ class _Plain(NamedTuple):
 
     def passed(self) -> "_Prepared":
         """Return the image as the network's input."""
-        return _Prepared([self.pixels], [_summarise(self.upload, "light-on-dark", ())], [])
+        return _Prepared([self.pixels], [_summarise(self.upload, "light-on-dark", ())], [], {})
 
 
 class _Prepared(NamedTuple):
-    """The candidates of one image, a summary for each, and which of them are fallbacks."""
+    """The candidates of one image, a summary for each, the fallbacks, and those with views."""
 
     pixels: list[NDArray[np.uint8]]
     summaries: list[InputSummary]
     fallbacks: list[int]
+    viewable: dict[int, NetworkInput]
 
 
 def _read_or_error(
@@ -340,6 +367,7 @@ def _prepare_or_error(
         [candidate.pixels for candidate in read.candidates],
         [_summarise(upload, each.polarity, each.warnings) for each in read.candidates],
         [index for index, each in enumerate(read.candidates) if each.fallback],
+        {index: each for index, each in enumerate(read.candidates) if each.views},
     )
 
 
@@ -353,65 +381,3 @@ def _summarise(
 ) -> InputSummary:
     warnings = upload.warnings + warnings
     return _cached_summary(upload.width, upload.height, upload.format, polarity, warnings)
-
-
-def _run(
-    pixels: Pixels,
-    counts: Sequence[int],
-    fallbacks: Sequence[int],
-    model: Model,
-    numpy_lock: AbstractContextManager[object] = _NO_LOCK,
-) -> tuple[Predictions, Sequence[int]]:
-    """Run all candidates of a batch and choose one for each image.
-
-    Args:
-        pixels: The candidates, as in `_Batch`.
-        counts: Number of candidates of each image.
-        fallbacks: Indices of the candidates that are fallbacks.
-        model: The network.
-        numpy_lock: See `recognise_many`.
-
-    Returns:
-        The predictions for the chosen candidates, and their indices in `pixels`.
-    """
-    if not counts:
-        none = np.empty((0, len(model.bundle.metadata.classes)), np.float32)
-        return Predictions(none, [], [], none[:, 0], [], [], 0.0), ()
-    began = time.perf_counter()
-    outputs = model.runtime.predict(pixels)
-    run_s = time.perf_counter() - began
-    with numpy_lock:
-        return _judge(outputs, counts, fallbacks, model, run_s)
-
-
-def _judge(
-    outputs: Outputs,
-    counts: Sequence[int],
-    fallbacks: Sequence[int],
-    model: Model,
-    run_s: float,
-) -> tuple[Predictions, Sequence[int]]:
-    probabilities, scores = outputs.probabilities, energy(outputs.logits)
-    thresholds = model.bundle.metadata.verdict
-    chosen: Sequence[int] = range(len(scores))
-    if len(counts) < len(scores):
-        chosen = choose(scores, counts, fallbacks, thresholds.not_a_digit_below)
-        probabilities, scores = probabilities[chosen], scores[chosen]
-    ranking = (-probabilities).argsort(axis=1, kind="stable")
-    confidences, score_list = probabilities.max(axis=1), scores.tolist()
-    verdicts = judge(
-        score_list,
-        confidences.tolist(),
-        not_a_digit_below=thresholds.not_a_digit_below,
-        unsure_below=thresholds.unsure_below,
-    )
-    predictions = Predictions(
-        probabilities=probabilities,
-        digits=ranking[:, 0].tolist(),
-        runners_up=ranking[:, 1].tolist(),
-        confidences=confidences,
-        scores=score_list,
-        verdicts=verdicts,
-        seconds_per_image=run_s / len(chosen),
-    )
-    return predictions, chosen

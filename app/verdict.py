@@ -14,6 +14,12 @@ Verdict = Literal["digit", "unsure", "not-a-digit"]
 # How far a fallback's score must be above the threshold, and above the best other candidate unless
 # that is refused, in nats.
 FALLBACK_MARGIN, FALLBACK_LEAD = 1.0, 2.0
+# The same for a view of an image that is not sure. Of four turned views of a shape, the best often
+# looks like a digit. A scan that was stretched to a square has only one narrowed view.
+VIEW_MARGINS = {"upright": 2.5, "turned": 3.0, "narrowed": 1.0}
+VIEW_LEAD = 1.0
+# A view is unsure if another digit, seen in another view, is no further behind it than this.
+VIEW_AGREEMENT = 3.0
 
 
 def energy(logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -60,29 +66,71 @@ def judge(
 
 def choose(
     scores: NDArray[np.float64],
+    confidences: NDArray[np.float32],
     counts: Sequence[int],
     fallbacks: Sequence[int],
     not_a_digit_below: float,
 ) -> list[int]:
     """Return the index of the candidate that counts, for each image.
 
-    The candidate with the highest score counts. A fallback competes only if its score clears the
-    threshold by `FALLBACK_MARGIN`, and all others are refused or `FALLBACK_LEAD` behind it.
+    The candidate with the highest score counts. If that is refused, the one with the largest logit
+    counts: a network that knows nothing gives all digits the same logit, and the score of that is
+    higher than the score of many digits. A fallback competes only if its score clears the threshold
+    by `FALLBACK_MARGIN`, and all others are refused or `FALLBACK_LEAD` behind it.
 
     Args:
         scores: float64 `[C]`, of all candidates, image by image.
+        confidences: float32 `[C]`, the largest probability of each candidate.
         counts: Number of candidates of each image.
         fallbacks: Indices of the candidates that are fallbacks. An image has others, too.
         not_a_digit_below: Images with a lower score are refused.
     """
     lowered = scores.copy()
     lowered[np.asarray(fallbacks, np.intp)] = -np.inf
+    largest_logits = lowered + np.log(confidences)
     chosen = []
     for start, count in zip(accumulate(counts, initial=0), counts, strict=False):
-        best = start + int(lowered[start : start + count].argmax())
-        highest = start + int(scores[start : start + count].argmax())
-        lead = 0.0 if scores[best] < not_a_digit_below else FALLBACK_LEAD
-        if scores[highest] >= max(scores[best] + lead, not_a_digit_below + FALLBACK_MARGIN):
-            best = highest
-        chosen.append(best)
+        own = slice(start, start + count)
+        best = start + int(lowered[own].argmax())
+        highest = start + int(scores[own].argmax())
+        needed = not_a_digit_below + FALLBACK_MARGIN
+        if scores[best] < not_a_digit_below:
+            best = start + int(largest_logits[own].argmax())
+        else:
+            needed = max(scores[best] + FALLBACK_LEAD, needed)
+        chosen.append(highest if scores[highest] >= needed else best)
     return chosen
+
+
+def choose_view(
+    score: float,
+    digit: int,
+    views: Sequence[tuple[str, float, int]],
+    not_a_digit_below: float,
+) -> tuple[int, bool] | None:
+    """Return the index of the view that counts instead of an image that is not sure, or None.
+
+    A view counts if its score clears the threshold by its margin and, unless the image is refused,
+    the score of the image by `VIEW_LEAD`. Of several, the one with the highest score counts.
+
+    Args:
+        score: Score of the image.
+        digit: Its most probable digit.
+        views: Name, score and most probable digit of each view.
+        not_a_digit_below: Images with a lower score are refused.
+
+    Returns:
+        The index, and whether all digits that are not far behind agree with the view.
+    """
+    needed = -np.inf if score < not_a_digit_below else score + VIEW_LEAD
+    clear = [
+        index
+        for index, (name, seen, _) in enumerate(views)
+        if seen >= max(needed, not_a_digit_below + VIEW_MARGINS[name])
+    ]
+    if not clear:
+        return None
+    best = max(clear, key=lambda index: views[index][1])
+    _, highest, seen_digit = views[best]
+    rivals = [seen for _, seen, other in (*views, ("", score, digit)) if other != seen_digit]
+    return best, max(rivals, default=-np.inf) <= highest - VIEW_AGREEMENT

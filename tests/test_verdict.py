@@ -6,7 +6,17 @@ import pytest
 from app.errors import BlankImageError
 from app.inference.model import Model
 from app.recognise import Options, recognise
-from app.verdict import FALLBACK_LEAD, FALLBACK_MARGIN, choose, energy, judge
+from app.verdict import (
+    FALLBACK_LEAD,
+    FALLBACK_MARGIN,
+    VIEW_AGREEMENT,
+    VIEW_LEAD,
+    VIEW_MARGINS,
+    choose,
+    choose_view,
+    energy,
+    judge,
+)
 from tests.conftest import Digits
 from tests.forms import encode
 from training.nondigits import NONDIGITS
@@ -16,7 +26,7 @@ from training.nondigits import NONDIGITS
 MIN_REFUSED = {
     "latin letters": 0.95,
     "greek letters": 0.85,
-    "shapes": 0.4,
+    "shapes": 0.35,
     "faces": 0.25,
     "random walks": 0.9,
     "natural textures": 0.9,
@@ -53,9 +63,41 @@ def test_fallback_counts_only_if_the_others_are_far_behind(
 ) -> None:
     """A fallback must clear the threshold and lead; other images keep their best candidate."""
     before, after = (1.0, 5.0), (9.0,)
-    every = np.array([*before, *scores, *after])
-    assert choose(every, (2, 3, 1), [2], not_a_digit_below=2) == [1, 2 + chosen, 5]
-    assert choose(every, (2, 3, 1), [], not_a_digit_below=2) == [1, 2 + int(np.argmax(scores)), 5]
+    every, sure = np.array([*before, *scores, *after]), np.ones(6, np.float32)
+    assert choose(every, sure, (2, 3, 1), [2], not_a_digit_below=2) == [1, 2 + chosen, 5]
+    best = 2 + int(np.argmax(scores))
+    assert choose(every, sure, (2, 3, 1), [], not_a_digit_below=2) == [1, best, 5]
+
+
+def test_the_largest_logit_decides_between_refused_candidates() -> None:
+    """A score that comes from ten equal logits does not beat a lower one from a single digit."""
+    scores, confidences = np.array([np.log(10), 2.0]), np.array([0.1, 0.9], np.float32)
+    assert choose(scores, confidences, (2,), [], not_a_digit_below=2.5) == [1]
+    assert choose(scores, confidences, (2,), [], not_a_digit_below=1.5) == [0]
+
+
+BELOW = 2.0  # the threshold of the examples of views
+CLEAR = BELOW + VIEW_MARGINS["turned"]
+
+
+@pytest.mark.parametrize(
+    ("score", "views", "chosen"),
+    [
+        (1.0, [("turned", CLEAR - 0.1, 3)], None),  # too close to the threshold
+        (1.0, [("narrowed", CLEAR - 0.1, 3)], (0, True)),  # a scan needs less
+        (1.0, [("turned", CLEAR, 3), ("upright", CLEAR + 0.1, 3)], (1, True)),
+        (CLEAR, [("turned", CLEAR + VIEW_LEAD - 0.1, 3)], None),  # hardly better than the image
+        (CLEAR, [("turned", CLEAR + VIEW_LEAD + 0.1, 3)], (0, True)),
+        (CLEAR, [("turned", CLEAR + VIEW_LEAD + 0.1, 8)], (0, False)),  # the image shows a 3
+        (1.0, [("turned", CLEAR, 3), ("upright", CLEAR - VIEW_AGREEMENT + 0.1, 5)], (0, False)),
+        (1.0, [("turned", CLEAR, 3), ("upright", CLEAR - VIEW_AGREEMENT - 0.1, 5)], (0, True)),
+    ],
+)
+def test_view_counts_if_it_is_clearly_better(
+    score: float, views: list[tuple[str, float, int]], chosen: tuple[int, bool] | None
+) -> None:
+    """A view must clear the threshold and lead; it is sure if no other digit is close behind."""
+    assert choose_view(score, 3, views, BELOW) == chosen
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 The network that reads the image chooses among them (`app.recognise`).
 """
 
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from app.errors import BlankImageError
 from app.imaging.decode import Upload
 from app.imaging.passthrough import (
+    MAX_BLACK,
     MAX_LONGER_SIDE,
     MIN_LONGER_SIDE,
     is_centred,
@@ -19,6 +21,7 @@ from app.imaging.passthrough import (
 from app.imaging.polarity import DetectedPolarity, Polarity
 from app.imaging.prepare import as_is, pass_through, prepare_variants
 from app.imaging.stages import NetworkInput
+from app.imaging.views import view_names
 
 # Smallest range of grey levels of a 28x28 image without detected ink that is still offered as it
 # is. Fog may hide a digit from the preprocessing and not from the network.
@@ -26,7 +29,11 @@ MIN_RANGE = 48
 
 
 def candidates(
-    upload: Upload, *, polarity: Polarity = "auto", record: bool = False
+    upload: Upload,
+    *,
+    polarity: Polarity = "auto",
+    skip: AbstractSet[str] = frozenset(),
+    record: bool = False,
 ) -> tuple[NetworkInput, ...]:
     """Return the interpretations of an upload, the preprocessed one first.
 
@@ -41,30 +48,44 @@ def candidates(
     - Every other upload has the preprocessed one, with its variants
       (`app.imaging.prepare.prepare_variants`).
 
+    All but MNIST-shaped uploads name the views of them that are tried if the network is not sure.
+
     Args:
         upload: The decoded image.
         polarity: Whether the ink is dark or light; `auto` detects it.
+        skip: Names of stages and rules to skip (`stages.OPTIONAL_STAGES`, `stages.RULES`).
         record: Add a report of every stage to the preprocessed one.
 
     Raises:
         BlankImageError: There is no ink on the image.
     """
-    if unchanged := pass_through(upload, polarity=polarity, record=record):
+    unchanged = pass_through(upload, polarity=polarity, record=record)
+    if unchanged and "pass-through" not in skip:
         return (unchanged,)
-    grey_28x28 = is_grey_28x28(upload)
+    may_be_as_it_is = is_grey_28x28(upload) and "unprepared" not in skip
     prepared: tuple[NetworkInput, ...] = ()
     try:
-        prepared = tuple(prepare_variants(upload, polarity=polarity, record=record))
+        prepared = tuple(prepare_variants(upload, polarity=polarity, skip=skip, record=record))
     except BlankImageError:
-        if not grey_28x28 or np.ptp(upload.pixels) < MIN_RANGE:
+        if not may_be_as_it_is or np.ptp(upload.pixels) < MIN_RANGE:
             raise
-    if not grey_28x28:
-        return (*prepared, *_other_polarity(upload, prepared[0]))
+    if not may_be_as_it_is:
+        if "other polarity" in skip:
+            return prepared
+        return (*prepared, *_other_polarity(upload, prepared[0], skip))
     polarities: tuple[DetectedPolarity, ...] = (
         ("light-on-dark", "dark-on-light") if polarity == "auto" else (polarity,)
     )
-    unprepared = tuple(as_is(upload, polarity=assumed) for assumed in polarities)
-    return (*(_against(each, unprepared) for each in prepared), *unprepared)
+    unprepared = tuple(_unprepared(upload, assumed, skip) for assumed in polarities)
+    if "prepared last" not in skip:
+        prepared = tuple(_against(each, unprepared) for each in prepared)
+    return (*prepared, *unprepared)
+
+
+def _unprepared(upload: Upload, polarity: DetectedPolarity, skip: AbstractSet[str]) -> NetworkInput:
+    """Return a 28x28 as it is, and its views."""
+    found = as_is(upload, polarity=polarity)
+    return replace(found, views=view_names(found.pixels, MAX_BLACK, skip))
 
 
 def _against(prepared: NetworkInput, unprepared: tuple[NetworkInput, ...]) -> NetworkInput:
@@ -76,14 +97,16 @@ def _against(prepared: NetworkInput, unprepared: tuple[NetworkInput, ...]) -> Ne
     return prepared if misplaced else replace(prepared, fallback=True)
 
 
-def _other_polarity(upload: Upload, prepared: NetworkInput) -> tuple[NetworkInput, ...]:
+def _other_polarity(
+    upload: Upload, prepared: NetworkInput, skip: AbstractSet[str]
+) -> tuple[NetworkInput, ...]:
     """Return the upload preprocessed in the other polarity if the first one is in doubt."""
     if prepared.doubt == "none":
         return ()
     light = prepared.polarity == "light-on-dark"
     try:
         polarity: DetectedPolarity = "dark-on-light" if light else "light-on-dark"
-        others = tuple(prepare_variants(upload, polarity=polarity))
+        others = tuple(prepare_variants(upload, polarity=polarity, skip=skip))
     except BlankImageError:
         return ()
     weak = prepared.doubt == "weak"

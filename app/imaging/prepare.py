@@ -17,13 +17,14 @@ from app.imaging.components import find_components, select_writing, stroke_mask
 from app.imaging.decode import Upload
 from app.imaging.filters import Grey, grow
 from app.imaging.frames import is_framed, remove_frames
-from app.imaging.ink import Ink, extract_ink, remove_ruled_lines, to_grey
+from app.imaging.ink import Ink, extract_ink, is_hollow, remove_ruled_lines, to_grey
 from app.imaging.mnist_form import to_mnist_form
 from app.imaging.passthrough import SIDE, is_mnist_shaped
 from app.imaging.polarity import BIMODAL, DetectedPolarity, Doubt, Polarity, measure_polarity
 from app.imaging.several import may_be_several
 from app.imaging.sheet import without_desk
 from app.imaging.stages import OPTIONAL_STAGES, REMOVALS, NetworkInput, Placement, StageRecorder
+from app.imaging.views import view_names
 
 IDENTITY = Placement(1.0, 1.0, 0.0, 0.0)  # the placement of an image that was not moved
 MAX_STROKES = 2  # lines; on a photo, more are ruling
@@ -42,7 +43,8 @@ def prepare(
     Args:
         upload: The decoded image.
         polarity: Whether the ink is dark or light; `auto` detects it.
-        skip: Names of stages to skip (`OPTIONAL_STAGES` and `REMOVALS`), to see what they do.
+        skip: Names of stages and rules to skip (`OPTIONAL_STAGES`, `REMOVALS` and `RULES` of
+            `app.imaging.stages`), to see what they do.
         record: Add a report and a picture of every stage to the result.
 
     Returns:
@@ -120,7 +122,7 @@ def prepare_variants(
     )
     check_cancelled()
     grey = _leave_out_desk(grey, skip, recorder)
-    evidence = measure_polarity(grey)
+    evidence = measure_polarity(grey, corners="corners" not in skip)
     chosen = evidence.polarity if polarity == "auto" else polarity
     recorder.add(
         "polarity",
@@ -131,12 +133,11 @@ def prepare_variants(
     two_levels = evidence.explained >= BIMODAL
     doubt = evidence.doubt if polarity == "auto" else "none"
     page = _Page(upload, chosen, doubt, two_levels, skip)
-    ink, uneven = _extract(grey, chosen, skip, recorder)
+    ink, measured, even = _extract(grey, page)
+    recorder.add("background", OPTIONAL_STAGES["background"], ink.amount, measured, _white(ink))
     yield from _place(page, ink, recorder)
-    if uneven and two_levels:
-        with suppress(BlankImageError):
-            even, _ = _extract(grey, chosen, skip | {"background"}, StageRecorder(False))
-            yield from _place(page, even, StageRecorder(False))
+    if even and "even background" not in skip:
+        yield from _place(page, even, StageRecorder(False))
 
 
 def _leave_out_desk(grey: Grey, skip: AbstractSet[str], recorder: StageRecorder) -> Grey:
@@ -158,15 +159,25 @@ class _Page:
     skip: AbstractSet[str]
 
 
-def _extract(
-    grey: Grey, polarity: DetectedPolarity, skip: AbstractSet[str], recorder: StageRecorder
-) -> tuple[Ink, bool]:
-    """Return the ink, and whether the background was uneven."""
+def _extract(grey: Grey, page: _Page) -> tuple[Ink, Mapping[str, object], Ink | None]:
+    """Return the ink, its measurements, and the ink above an even background if that may be it."""
     check_cancelled()
-    ink, parameters = extract_ink(grey, polarity, flatten="background" not in skip)
-    recorder.add("background", OPTIONAL_STAGES["background"], ink.amount, parameters, _white(ink))
+    ink, parameters = extract_ink(
+        grey,
+        page.polarity,
+        flatten="background" not in page.skip,
+        reject_shading="shading" not in page.skip,
+    )
     check_cancelled()
-    return ink, parameters["ground"] == "uneven"
+    if parameters["ground"] == "even" or not page.two_levels:
+        return ink, parameters, None
+    try:
+        even, even_parameters = extract_ink(grey, page.polarity, flatten=False)
+    except BlankImageError:
+        return ink, parameters, None
+    if "hollow" not in page.skip and is_hollow(ink, even):
+        return even, {**even_parameters, "hollow": True}, None
+    return ink, parameters, even
 
 
 def _white(ink: Ink) -> float:
@@ -184,10 +195,11 @@ def _place(page: _Page, ink: Ink, recorder: StageRecorder) -> Iterator[NetworkIn
         yield _finish(page, ink, {"lines": 0}, recorder)
         return
     before = recorder.copy()
-    without, lines = remove_ruled_lines(ink)
+    without, lines = remove_ruled_lines(ink) if "lines" not in page.skip else (ink, 0)
     cleaned = _finish(page, without, {"lines": lines}, recorder)
     looks_framed = is_framed(cleaned.pixels)
-    if lines > 0 and (page.two_levels or lines <= MAX_STROKES):
+    may_be_strokes = page.two_levels or lines <= MAX_STROKES
+    if lines > 0 and may_be_strokes and "kept lines" not in page.skip:
         yield _without_print(cleaned)
         kept = _finish(page, ink, {}, StageRecorder(False))
         looks_framed |= is_framed(kept.pixels)
@@ -216,9 +228,10 @@ def _finish(
     check_cancelled()
     writing, dropped, several = clean(ink, enabled="clean" not in page.skip)
     recorder.add("clean", OPTIONAL_STAGES["clean"], writing, {**parameters, **dropped}, _white(ink))
+    min_ink = max(2.0, ink.box_threshold)
     pixels, placement = to_mnist_form(
         writing,
-        max(2.0, ink.box_threshold),
+        min_ink,
         page.upload.factor,
         skip=page.skip,
         recorder=recorder,
@@ -231,6 +244,7 @@ def _finish(
         tuple(recorder.stages),
         doubt=page.doubt,
         several=several,
+        views=view_names(writing, min_ink, page.skip),
     )
 
 

@@ -5,6 +5,7 @@ between two cuts is offered as a segment. Only a network can tell which segments
 `app.page_reading` finds the best path through them.
 """
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -88,31 +89,39 @@ class Segmentation:
     warnings: tuple[str, ...] = ()
 
 
-def segment(upload: Upload, *, polarity: Polarity = "auto") -> Segmentation:
+def segment(
+    upload: Upload, *, polarity: Polarity = "auto", skip: AbstractSet[str] = frozenset()
+) -> Segmentation:
     """Find the stroke groups of a page.
 
     Args:
         upload: The decoded image.
         polarity: Whether the ink is dark or light; `auto` detects it.
+        skip: Names of rules to skip (`app.imaging.stages.RULES`).
 
     Raises:
         BlankImageError: There is no ink on the image.
     """
     grey, _ = to_grey(upload)
     check_cancelled()
-    grey = without_surroundings(without_desk(grey))
+    if "desk" not in skip:
+        grey = without_desk(grey)
+    if "surroundings" not in skip:
+        grey = without_surroundings(grey)
     check_cancelled()
-    chosen = measure_polarity(grey).polarity if polarity == "auto" else polarity
-    ink, _ = extract_ink(grey, chosen)
+    evidence = measure_polarity(grey, corners="corners" not in skip)
+    chosen = evidence.polarity if polarity == "auto" else polarity
+    ink, _ = extract_ink(grey, chosen, reject_shading="shading" not in skip)
     check_cancelled()
-    ink, frames = remove_frames(ink)
-    ink, _ = remove_ruled_lines(ink)
+    ink, frames = remove_frames(ink) if "frames" not in skip else (ink, ())
+    if "lines" not in skip:
+        ink, _ = remove_ruled_lines(ink)
     check_cancelled()
     mask = stroke_mask(ink)
     components = find_components(ink, mask)
     if not len(components):
         raise BlankImageError("No ink was found: the image shows nothing but ruled lines or noise.")
-    cleaned = remove_cracks(ink, components)
+    cleaned = remove_cracks(ink, components) if "cracks" not in skip else ink
     if cleaned is not ink:
         ink, mask = cleaned, stroke_mask(cleaned)
         components = find_components(ink, mask)

@@ -20,6 +20,24 @@ REMOVALS = {
     "desk": "Replaces the desk around a sheet of paper by the colour of the paper.",
     "frames": "Removes the frame that is printed around the digit.",
 }
+# The other rules that can be skipped, to measure what each of them does (benchmarks/rules.py).
+RULES = {
+    "pass-through": "A 28x28 in MNIST's form goes to the network unchanged.",
+    "unprepared": "Another grey 28x28 is also a candidate as it is, in both polarities.",
+    "prepared last": "Of a 28x28 whose ink reaches far, the prepared candidate is the fallback.",
+    "surroundings": "On a page, what lies around the paper takes the colour of the paper.",
+    "cracks": "On a page, long thin cracks are removed.",
+    "corners": "Three corners of one level are background in an image of two levels.",
+    "other polarity": "An image of doubtful polarity is a candidate in both.",
+    "shading": "A page with nothing but faint ink without edges is blank.",
+    "lines": "Ruled lines are removed.",
+    "kept lines": "Few lines, or lines in an image of two levels, stay in another candidate.",
+    "even background": "An image of two levels is also a candidate with an even background.",
+    "hollow": "A background that leaves only the outlines of thick strokes is taken as even.",
+    "upright": "A digit that is not sure is also tried sheared upright.",
+    "turned": "A digit that is not sure is also tried turned by 15 and 22 degrees either way.",
+    "narrowed": "A digit that fills a square and is not sure is also tried at 0.6 of its width.",
+}
 
 
 @dataclass(frozen=True)
@@ -42,22 +60,38 @@ class Stage:
 
 @dataclass(frozen=True)
 class Placement:
-    """The map from the 28x28 image to the upload: a scale and an offset per axis, no rotation.
+    """The affine map from the 28x28 image to the upload.
 
-    The centre of pixel (y, x) of the 28x28 image is at (`offset_y + scale_y * y`, `offset_x +
-    scale_x * x`) in the upload's pixels. (0, 0) is the centre of the upload's first pixel.
+    The centre of pixel (y, x) of the 28x28 image is at (`offset_y + scale_y * y + shear_y * x`,
+    `offset_x + scale_x * x + shear_x * y`) in the upload's pixels. (0, 0) is the centre of the
+    upload's first pixel.
 
     Attributes:
         scale_y: Rows of the upload per row of the 28x28 image.
         scale_x: Columns of the upload per column of the 28x28 image.
         offset_y: Row of the upload at the centre of row 0.
         offset_x: Column of the upload at the centre of column 0.
+        shear_y: Rows of the upload per column of the 28x28 image; 0 unless the digit was turned.
+        shear_x: Columns of the upload per row; 0 unless the digit was turned or sheared.
     """
 
     scale_y: float
     scale_x: float
     offset_y: float
     offset_x: float
+    shear_y: float = 0.0
+    shear_x: float = 0.0
+
+    def after(self, inner: "Placement") -> "Placement":
+        """Return the map that applies `inner` first: from another 28x28 to this one."""
+        return Placement(
+            scale_y=self.scale_y * inner.scale_y + self.shear_y * inner.shear_x,
+            scale_x=self.scale_x * inner.scale_x + self.shear_x * inner.shear_y,
+            offset_y=self.offset_y + self.scale_y * inner.offset_y + self.shear_y * inner.offset_x,
+            offset_x=self.offset_x + self.scale_x * inner.offset_x + self.shear_x * inner.offset_y,
+            shear_y=self.scale_y * inner.shear_y + self.shear_y * inner.scale_x,
+            shear_x=self.scale_x * inner.shear_x + self.shear_x * inner.scale_y,
+        )
 
 
 @dataclass(frozen=True)
@@ -75,6 +109,8 @@ class NetworkInput:
         several: Whether the writing may be several digits (`app.imaging.several`).
         fallback: Whether this candidate counts only if the others are refused
             (`app.recognise.predict`).
+        views: Names of the views that are tried if the network is not sure (`app.imaging.views`).
+        view: Name of the view that this is, if it is one.
     """
 
     pixels: NDArray[np.uint8]
@@ -86,6 +122,8 @@ class NetworkInput:
     doubt: Doubt = "none"
     several: bool = False
     fallback: bool = False
+    views: tuple[str, ...] = ()
+    view: str | None = None
 
 
 @dataclass

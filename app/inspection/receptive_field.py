@@ -103,12 +103,17 @@ def _parts_read(layer: Layer, part: _Part) -> list[tuple[int, _Part]]:
 def on_upload(box: Box[int], placement: Placement) -> Box[float]:
     """Return where a box of the 28x28 image lies on the upload, in the upload's pixels.
 
-    `Placement` maps pixel centres to pixel centres; the result extends to the pixels' edges. It may
-    extend past the upload's border where the preparation added a margin.
+    `Placement` maps pixel centres to pixel centres; the result extends to the pixels' edges. If the
+    digit was turned or sheared, it is the smallest upright box around the place. It may extend past
+    the upload's border where the preparation added a margin.
     """
+    left, top = box.x - 0.5, box.y - 0.5
+    turned_x, turned_y = placement.shear_x * box.height, placement.shear_y * box.width
+    x = placement.offset_x + placement.scale_x * left + placement.shear_x * top
+    y = placement.offset_y + placement.scale_y * top + placement.shear_y * left
     return Box(
-        x=placement.offset_x + placement.scale_x * (box.x - 0.5) + 0.5,
-        y=placement.offset_y + placement.scale_y * (box.y - 0.5) + 0.5,
-        width=placement.scale_x * box.width,
-        height=placement.scale_y * box.height,
+        x=x + min(0.0, turned_x) + 0.5,
+        y=y + min(0.0, turned_y) + 0.5,
+        width=placement.scale_x * box.width + abs(turned_x),
+        height=placement.scale_y * box.height + abs(turned_y),
     )

@@ -7,6 +7,7 @@ import { on, state } from "./state.js";
 const TITLES = {
   input: "Original", grey: "Greyscale", desk: "Desk removed", polarity: "White on black",
   background: "Background removed", frames: "Frame removed", clean: "Cleaned", scale: "Scaled", stroke: "Stroke width", centre: "Centred",
+  upright: "Upright", turned: "Turned", narrowed: "Narrowed",
 };
 
 /** Start the section: it shows the stages of each new image. */

@@ -4,18 +4,29 @@ from dataclasses import astuple
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from app.errors import BlankImageError
 from app.imaging.candidates import candidates
 from app.imaging.decode import decode, from_pixels
+from app.imaging.polarity import measure_polarity
 from app.imaging.prepare import PRINT_REMOVED, prepare
+from app.imaging.segment import segment
 from app.inference.model import Model
 from app.inference.registry import Registry
 from app.page_reading import read_page
-from app.recognise import Options, recognise
+from app.recognise import Options, recognise, recognise_many
 from tests.conftest import Digits
-from tests.imaging.samples import KINDS, encode, enlarge, photographed, sheet, tight
+from tests.imaging.samples import (
+    KINDS,
+    Pixels,
+    encode,
+    enlarge,
+    photographed,
+    sheet,
+    smooth_noise,
+    tight,
+)
 
 
 @pytest.mark.slow
@@ -129,6 +140,68 @@ def test_cropped_digits_are_read_in_both_polarities(classic: Model, digits: Digi
         for page in (ink, 255 - ink):
             wrong += recognise(encode(page), classic, Options()).digit != digits.labels[at]
     assert wrong <= 2
+
+
+def _felt_pen(digit: Pixels, widened: int) -> Pixels:
+    """Draw a digit with strokes widened by some pixels of the 28x28 on either side, cropped."""
+    ink = Image.fromarray(np.pad(digit, 6)).filter(ImageFilter.MaxFilter(2 * widened + 1))
+    crop = Image.fromarray(
+        np.round(255 * tight(np.asarray(ink, np.float32) / 255)).astype(np.uint8)
+    )
+    return np.asarray(
+        crop.resize((crop.width * 6, crop.height * 6), Image.Resampling.BICUBIC), np.uint8
+    )
+
+
+@pytest.mark.parametrize("widened", [1, 2])
+def test_thick_crops_keep_their_polarity(widened: int, digits: Digits) -> None:
+    """The corners tell what is ink, however thick the strokes are: of 60, one may be wrong."""
+    wrong = 0
+    for image in digits.images[:30]:
+        light = _felt_pen(image, widened)
+        for page, expected in ((light, "light-on-dark"), (255 - light, "dark-on-light")):
+            wrong += measure_polarity(page.astype(np.float32)).polarity != expected
+    assert wrong <= 1
+
+
+def test_thick_strokes_are_not_hollowed(classic: Model, digits: Digits) -> None:
+    """Of 40 very thick digits at the edge, at most one is a sure wrong answer."""
+    uploads = [from_pixels(255 - _felt_pen(image, 2)) for image in digits.images[:40]]
+    found = recognise_many(uploads, classic, Options()).predictions
+    rows = zip(found.digits, found.verdicts, digits.labels.tolist(), strict=False)
+    assert sum(verdict == "digit" and digit != label for digit, verdict, label in rows) <= 1
+
+
+def test_shaded_paper_is_blank() -> None:
+    """Uneven light on paper is no ink, though it is stronger than the grain; faint pencil is."""
+    rng, refused = np.random.default_rng(6), 0
+    for cells in (2, 3, 4, 5, 6, 8) * 2:
+        page = 205 + rng.uniform(4, 9) * smooth_noise((400, 600), cells, rng)
+        page += rng.normal(0, 1, page.shape)
+        data = encode(np.clip(page, 0, 255).astype(np.uint8), "JPEG", quality=85)
+        for read in (candidates, segment):
+            try:
+                read(decode(data, max_pixels=1_000_000))
+            except BlankImageError:
+                refused += 1
+    assert refused == 24
+
+
+@pytest.mark.parametrize("blur", [0, 2.5])
+def test_faint_pencil_is_no_shading(blur: float, digits: Digits) -> None:
+    """A digit that is 16 grey levels darker than the paper is ink, also if it is out of focus."""
+    for image in digits.images[:10]:
+        page = np.full((300, 400), 215.0)
+        page[60:200, 100:240] -= 16 * enlarge(image, 140)
+        photo = Image.fromarray(page.astype(np.uint8)).filter(ImageFilter.GaussianBlur(blur))
+        assert candidates(from_pixels(np.asarray(photo)))[0].pixels.max() > 200
+
+
+def test_a_drawn_square_is_no_error(classic: Model) -> None:
+    """A square without anything in it is read without its removal as a frame."""
+    page = Image.new("L", (200, 200), 255)
+    ImageDraw.Draw(page).polygon([(45, 45), (155, 40), (160, 150), (50, 155)], outline=0, width=18)
+    assert recognise(encode(np.asarray(page)), classic, Options()).prepared.warnings == ()
 
 
 def test_pale_pencil_in_noise_is_found(classic: Model, digits: Digits) -> None:

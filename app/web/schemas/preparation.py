@@ -40,14 +40,16 @@ class WithoutAnswer(ResponseBody):
 class PlacementAnswer(ResponseBody):
     """Where the 28x28 image lies on the uploaded image.
 
-    The centre of its pixel (y, x) is at row `offset_y + scale_y * y` and column
-    `offset_x + scale_x * x` of the upload, in pixels.
+    The centre of its pixel (y, x) is at row `offset_y + scale_y * y + shear_y * x` and column
+    `offset_x + scale_x * x + shear_x * y` of the upload, in pixels.
     """
 
     scale_y: float
     scale_x: float
     offset_y: float
     offset_x: float
+    shear_y: float = Field(description="0 unless the digit was turned.")
+    shear_x: float = Field(description="0 unless the digit was turned or sheared upright.")
 
 
 class PreparationAnswer(ResponseBody):
