@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
+from training.mnist_c import CORRUPTIONS
+
 Pixels = NDArray[np.uint8]
 
 
@@ -158,6 +160,91 @@ def blackboard(image: Pixels, rng: np.random.Generator) -> bytes:
     return _jpeg(values, 80)
 
 
+def turned(image: Pixels, rng: np.random.Generator) -> bytes:
+    """A canvas on which the digit is turned by 15 to 30 degrees either way."""
+    angle = rng.choice([-1, 1]) * rng.uniform(15, 30)
+    ink = ndimage.rotate(np.pad(_enlarged(image, 160), 60), angle, reshape=False, order=1)
+    return _png(255 * (1 - np.clip(ink, 0, 1)))
+
+
+def slanted(image: Pixels, rng: np.random.Generator) -> bytes:
+    """An old hand: a nib, slanted by 10 to 30 degrees to the right, on grained paper."""
+    ink = np.pad(_pen(image, rng, -rng.uniform(0.2, 0.4)), 60)
+    slope = np.tan(np.deg2rad(rng.uniform(10, 30)))
+    middle = (len(ink) - 1) / 2
+    matrix = [[1, 0], [slope, 1]]
+    ink = ndimage.affine_transform(ink, matrix, [0, -slope * middle], order=1)
+    small = _small(_cropped(np.clip(ink, 0, 1)), int(rng.integers(60, 120)))
+    page = np.pad(small, int(rng.integers(3, 16)))
+    paper = 200 + 32 * ndimage.gaussian_filter(rng.normal(0, 1, page.shape), 2)
+    values = paper * (1 - page) + rng.uniform(50, 110) * page
+    values = ndimage.gaussian_filter(values, rng.uniform(0.4, 1)) + rng.normal(0, 3, page.shape)
+    return _jpeg(values, 80)
+
+
+def stretched_scan(image: Pixels, rng: np.random.Generator) -> bytes:
+    """Black and white pixels, 16x16, that the digit fills, whatever its width."""
+    crop = Image.fromarray(_cropped(_enlarged(image, 112)).astype(np.float32))
+    ink = np.asarray(crop.resize((16, 16), Image.Resampling.BOX)) > rng.uniform(0.3, 0.6)
+    return _png(np.where(ink, 255, 0) if rng.random() < 0.5 else np.where(ink, 0, 255))
+
+
+def tight_crop(image: Pixels, rng: np.random.Generator) -> bytes:
+    """A digit cropped to its ink, 100 to 250 px, with strokes thinner or wider than MNIST's."""
+    ink = _cropped(np.pad(_pen(image, rng, rng.uniform(-0.5, 0.8)), 20))
+    values = 255 * _small(ink, int(rng.integers(100, 250)))
+    return _png(values if rng.random() < 0.5 else 255 - values)
+
+
+def thick_crop(image: Pixels, rng: np.random.Generator) -> bytes:
+    """A digit in felt pen cropped to its ink: strokes 2 or 4 pixels of the 28x28 wider."""
+    wide = Image.fromarray(np.pad(image, 6)).filter(ImageFilter.MaxFilter(int(rng.choice([3, 5]))))
+    crop = Image.fromarray(_cropped(np.asarray(wide) / 255).astype(np.float32))
+    scale = int(rng.integers(4, 8))
+    size = (crop.width * scale, crop.height * scale)
+    ink = np.clip(np.asarray(crop.resize(size, Image.Resampling.BICUBIC)), 0, 1)
+    return _png(20 + 215 * (ink if rng.random() < 0.5 else 1 - ink))
+
+
+def _cropped(ink: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Crop to the ink."""
+    rows, columns = np.flatnonzero(ink.max(1) > 0.3), np.flatnonzero(ink.max(0) > 0.3)
+    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _small(ink: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    """Reduce to a longer side of `side` pixels."""
+    height, width = (max(2, round(side / max(ink.shape) * length)) for length in ink.shape)
+    small = Image.fromarray(ink.astype(np.float32)).resize((width, height), Image.Resampling.BOX)
+    return np.asarray(small, np.float64)
+
+
+def mnist(image: Pixels, rng: np.random.Generator) -> bytes:
+    """The digit itself."""
+    return _png(image)
+
+
+def small_in_28x28(image: Pixels, rng: np.random.Generator) -> bytes:
+    """A canvas scaled down: 8 to 16 px, anywhere in 28x28."""
+    return _png(placed(image, rng, int(rng.integers(8, 17)), centred=False))
+
+
+def off_centre_in_28x28(image: Pixels, rng: np.random.Generator) -> bytes:
+    """A digit of MNIST's size, anywhere in 28x28."""
+    return _png(placed(image, rng, 20, centred=False))
+
+
+def large_in_28x28(image: Pixels, rng: np.random.Generator) -> bytes:
+    """A digit that nearly fills 28x28."""
+    return _png(placed(image, rng, int(rng.integers(24, 29)), centred=True))
+
+
+def corrupted(image: Pixels, rng: np.random.Generator) -> bytes:
+    """One of the 15 corruptions of MNIST-C."""
+    kinds = list(CORRUPTIONS.values())
+    return _png(kinds[rng.integers(len(kinds))](image, rng))
+
+
 SOURCES: dict[str, Callable[[Pixels, np.random.Generator], bytes]] = {
     made.__name__.replace("_", " "): made
     for made in (
@@ -171,4 +258,24 @@ SOURCES: dict[str, Callable[[Pixels, np.random.Generator], bytes]] = {
         grid_paper,
         blackboard,
     )
+}
+
+# The sources of the table of rules: those above, and others that one or another rule is for.
+RULE_SOURCES = {
+    **SOURCES,
+    **{
+        made.__name__.replace("_", " "): made
+        for made in (
+            mnist,
+            small_in_28x28,
+            off_centre_in_28x28,
+            large_in_28x28,
+            corrupted,
+            tight_crop,
+            thick_crop,
+            stretched_scan,
+            turned,
+            slanted,
+        )
+    },
 }
