@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from app.errors import BlankImageError
-from app.imaging.stages import OPTIONAL_STAGES, RULES
+from app.imaging.stages import OPTIONAL_STAGES, REMOVALS, RULES
 from app.inference.model import Model
 from app.inference.registry import Registry
 from app.page_reading import read_page
@@ -32,7 +32,7 @@ from training.nondigits import NONDIGITS
 PAGE = REPOSITORY / "docs" / "imaging.md"
 DIGITS_PER_FORM = 6
 SEED = 2026
-DESCRIPTIONS = {**RULES, **OPTIONAL_STAGES}
+DESCRIPTIONS = {**RULES, **REMOVALS, **OPTIONAL_STAGES}
 HEADER = ["rule", "gain", "cost", "no error changes", "errors prevented", "refused"]
 
 Answer = tuple[tuple[str, str], ...]  # digit and verdict of each digit on an image
