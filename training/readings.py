@@ -68,7 +68,8 @@ def read(
     """Return the digit, the verdict and the score of each image."""
     outputs = runtime.predict(images.pixels)
     scores = energy(outputs.logits)
-    chosen = choose(scores, images.counts, images.fallbacks, limits.not_a_digit_below)
+    confidences = outputs.probabilities.max(axis=1)
+    chosen = choose(scores, confidences, images.counts, images.fallbacks, limits.not_a_digit_below)
     probabilities = outputs.probabilities[chosen]
     verdicts = judge(
         scores[chosen],
