@@ -176,6 +176,7 @@ def _best_view(
     found = choose_view(
         float(answers.scores[row]),
         int(answers.probabilities[row].argmax()),
+        float(answers.probabilities[row].max()),
         list(zip(names, scores.tolist(), digits, strict=True)),
         thresholds.not_a_digit_below,
     )

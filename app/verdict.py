@@ -20,6 +20,9 @@ VIEW_MARGINS = {"upright": 2.5, "turned": 3.0, "narrowed": 1.0}
 VIEW_LEAD = 1.0
 # A view is unsure if another digit, seen in another view, is no further behind it than this.
 VIEW_AGREEMENT = 3.0
+# So is a view of an image that is no better than this between two digits: turning decides between a
+# 1 with a flag and a 7, but does not know.
+VIEW_CONFIDENCE = 0.7
 
 
 def energy(logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -105,6 +108,7 @@ def choose(
 def choose_view(
     score: float,
     digit: int,
+    confidence: float,
     views: Sequence[tuple[str, float, int]],
     not_a_digit_below: float,
 ) -> tuple[int, bool] | None:
@@ -116,11 +120,13 @@ def choose_view(
     Args:
         score: Score of the image.
         digit: Its most probable digit.
+        confidence: Probability of that digit.
         views: Name, score and most probable digit of each view.
         not_a_digit_below: Images with a lower score are refused.
 
     Returns:
-        The index, and whether all digits that are not far behind agree with the view.
+        The index, and whether all digits that are not far behind agree with the view, the second
+        digit of the image among them.
     """
     needed = -np.inf if score < not_a_digit_below else score + VIEW_LEAD
     clear = [
@@ -133,4 +139,5 @@ def choose_view(
     best = max(clear, key=lambda index: views[index][1])
     _, highest, seen_digit = views[best]
     rivals = [seen for _, seen, other in (*views, ("", score, digit)) if other != seen_digit]
-    return best, max(rivals, default=-np.inf) <= highest - VIEW_AGREEMENT
+    is_torn = score >= not_a_digit_below and confidence < VIEW_CONFIDENCE
+    return best, not is_torn and max(rivals, default=-np.inf) <= highest - VIEW_AGREEMENT

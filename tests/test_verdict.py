@@ -97,7 +97,14 @@ def test_view_counts_if_it_is_clearly_better(
     score: float, views: list[tuple[str, float, int]], chosen: tuple[int, bool] | None
 ) -> None:
     """A view must clear the threshold and lead; it is sure if no other digit is close behind."""
-    assert choose_view(score, 3, views, BELOW) == chosen
+    assert choose_view(score, 3, 0.9, views, BELOW) == chosen
+
+
+def test_view_does_not_decide_between_two_digits() -> None:
+    """An image that may be two digits is unsure in every view, unless it was refused."""
+    views = [("turned", CLEAR + VIEW_LEAD + 1, 3)]
+    assert choose_view(BELOW + 0.5, 3, 0.55, views, BELOW) == (0, False)
+    assert choose_view(BELOW - 0.5, 3, 0.55, views, BELOW) == (0, True)
 
 
 @pytest.mark.slow
