@@ -23,7 +23,6 @@ _KINDS: dict[str, Kind] = {
     "sigmoid": "sigmoid",
 }
 _CHANGES = {
-    "softmax": "The softmax became a layer of its own, so that there are logits.",
     "log_softmax": "The log-softmax became a softmax.",
     "sigmoid": "The sigmoids of the classes were divided by their sum, as probabilities are.",
 }

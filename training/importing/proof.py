@@ -23,7 +23,7 @@ from training.importing.scale import log_probabilities
 TOLERANCE = 1e-4  # largest difference of a probability
 HALF_TOLERANCE = 2e-2  # for a file that computes in half precision
 LAYER_TOLERANCE = 1e-3  # largest difference of a layer's output, relative to its largest value
-MAX_PRODUCTS = 2e10  # multiplications for our arithmetic; about 4 s on one core
+MAX_PRODUCTS = 1e10  # multiplications for our arithmetic; about 2 s on one core
 MIN_DIGITS = 10
 
 

@@ -17,6 +17,7 @@ from keras import layers
 from training.errors import ImportingError
 
 MAX_UNROLLED = 64  # steps of a recurrent layer that is unrolled; LiteRT has no operation for loops
+RESERVED = ("image", "features")  # names that have a meaning for the compiled model
 MAX_MESSAGE = 200  # characters of an error of Keras
 _AUGMENTATION = ("RandAugment", "AugMix", "CutMix", "MixUp")
 _FLOATS = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16", "float64")
@@ -37,12 +38,14 @@ class Rebuilder:
         changes: What was changed, in sentences, each once.
         names: Names that are taken.
         copies: The copy of each layer, by the id of the layer.
+        softmaxes: The softmax that was a part of a layer, by the layer's name.
         permuted: What a permutation to channels first was made of, by the permutation's name.
     """
 
     changes: list[str] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
     copies: dict[int, Any] = field(default_factory=dict)
+    softmaxes: dict[str, Any] = field(default_factory=dict)
     permuted: dict[str, Any] = field(default_factory=dict)
 
     def run(self, model: keras.Model, values: Any, prefix: str = "") -> Any:
@@ -82,7 +85,21 @@ class Rebuilder:
         copy = self.copies[id(layer)]
         if _channels_first(layer, args):
             return self._in_channels_last(copy, args[0])
-        return copy(*args, **kwargs)
+        out = copy(*args, **kwargs)
+        return self.softmaxes[copy.name](out) if self._has_softmax(copy) else out
+
+    def _has_softmax(self, copy: Any) -> bool:
+        """Tell whether a copied layer is followed by a softmax, which is split off if need be."""
+        if copy.name in self.softmaxes:
+            return True
+        if not isinstance(copy, layers.Dense | layers.Conv1D | layers.Conv2D):
+            return False
+        if copy.activation is not keras.activations.softmax:
+            return False
+        copy.activation = keras.activations.linear
+        self.softmaxes[copy.name] = layers.Softmax(name=self.take(f"{copy.name}_softmax"))
+        self._note("The softmax became a layer of its own, so that there are logits.")
+        return True
 
     def _copy(self, layer: Any, prefix: str, args: tuple[Any, ...]) -> Any:
         name, kind = self.take(prefix + layer.name), type(layer).__name__
@@ -163,7 +180,7 @@ class Rebuilder:
         """Return a name that is free and that every file format can carry."""
         plain = re.sub(r"[^A-Za-z0-9_]", "_", name).lstrip("_") or "layer"
         free, number = plain, 0
-        while free in self.names or free == "image":
+        while free in self.names or free in RESERVED:
             number += 1
             free = f"{plain}_{number}"
         self.names.add(free)

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ from training.importing.classes import (
     order_of_names,
     read_names,
 )
-from training.importing.digits import load_digits
+from training.importing.digits import Digits, load_digits
 from training.importing.formats import Source, read_source
 from training.importing.keras_source import load_network
 from training.importing.measure import MAX_SECONDS, measure
@@ -36,11 +37,14 @@ from training.importing.network import Choice, Core, build, rebuild
 from training.importing.onnx_source import load_onnx
 from training.importing.proof import Agreement
 from training.importing.saved_model import convert_saved_model
-from training.importing.scale import MIN_ACCURACY, Trial, parse_scale, try_scales
+from training.importing.scale import MIN_ACCURACY, RAW, Trial, parse_scale, try_scales
 from training.importing.tflite_source import TfliteCore, compare_with_interpreter, read_core
 from training.importing.trust import load_trusted
 from training.importing.writing import Written, write_bundle
 
+COMPILED_DIGITS = 100  # digits that tell whether the compiled model can serve; the proof reads all
+TIMED_DIGITS = 20
+MIN_MEASURED = 100  # digits that even a slow network reads
 TFLITE_TOLERANCE = 1e-2  # largest difference of a probability; int8 kernels round differently
 
 
@@ -97,6 +101,8 @@ def import_file(path: Path, options: Options, models: Path) -> Result:
     version = _next_version(models / options.name)
     scale = parse_scale(options.input)
     core = _read_core(source, options)
+    if scale and core.form.integers and scale is not RAW:
+        raise ImportingError("The network takes whole numbers from 0 to 255; leave out --input.")
     digits = load_digits()
     names = read_names(options.classes, core.classes)
     trials = try_scales(
@@ -105,7 +111,6 @@ def import_file(path: Path, options: Options, models: Path) -> Result:
         core.classes,
         digits.scaled,
         (scale,) if scale else core.scales,
-        products=core.products,
     )
     best = trials[0]
     order = _choose_order(best, names, core.classes)
@@ -158,9 +163,10 @@ class KerasImport:
 
     def finish(self, folder: Path, version: int) -> Result:
         """Build, prove, measure and write the network."""
-        digits, notes = load_digits(), list[str]()
+        notes = list[str]()
         network = build(self.core, self.choice)
         runtime, compiled = self._compile(network, notes)
+        digits = load_digits().first(_affordable(runtime))
         measured = measure(runtime, digits, self.core.classes)
         choice = self.choice
         if self.options.calibrate and measured.temperature:
@@ -171,7 +177,7 @@ class KerasImport:
         layers = self._save(network, folder, runtime)
         if compiled:
             (folder / bundle.COMPILED_FILE).write_bytes(compiled)
-        agreements = self._prove(network, runtime, layers, choice, notes)
+        agreements = self._prove(network, compiled, runtime, layers, choice, digits, notes)
         written = Written(
             self.options.name,
             version,
@@ -191,7 +197,7 @@ class KerasImport:
 
     def _compile(self, network: keras.Model, notes: list[str]) -> tuple[Runtime, bytes | None]:
         """Compile a network; where LiteRT cannot, return Keras's runtime and note why."""
-        digits = load_digits().measured.images
+        digits = load_digits().measured.images[:COMPILED_DIGITS]
         reason = ""
         try:
             compiled = compile_model(network)
@@ -228,13 +234,15 @@ class KerasImport:
     def _prove(
         self,
         network: keras.Model,
+        compiled: bytes | None,
         runtime: Runtime,
         layers: Network,
         choice: Choice,
+        digits: Digits,
         notes: list[str],
     ) -> dict[str, Agreement]:
         """Compare all forms of the network on the measured digits."""
-        images = load_digits().measured.images
+        images = digits.measured.images
         found: dict[str, Agreement] = {}
         if choice.temperature == 1.0:
             try:
@@ -248,7 +256,8 @@ class KerasImport:
                 "The rebuilt network answers differently from the file's own: a probability by"
                 f" {found['file'].difference:.2g}. Please report this network."
             )
-        found["compiled"] = proof.compare_compiled(network, runtime, images[:200])
+        if compiled:
+            found["compiled"] = proof.compare_compiled(network, runtime, images)
         unknown = [layer for layer in layers.layers if layer.operation is None]
         if unknown:
             names = ", ".join(sorted({layer.kind for layer in unknown}))
@@ -287,7 +296,7 @@ class TfliteImport:
         adapter = self.core.adapter(self.choice.scale, list(self.choice.sources))
         (folder / bundle.SOURCE_FILE).write_bytes(self.core.content)
         runtime = TfliteRuntime(self.core.content, adapter, interpreters=1)
-        digits = load_digits().first(int(MAX_SECONDS / self.core.seconds))
+        digits = load_digits().first(max(MIN_MEASURED, int(MAX_SECONDS / self.core.seconds)))
         agreement = compare_with_interpreter(self.core, runtime, adapter, digits.measured.images)
         if not agreement.difference <= TFLITE_TOLERANCE:
             raise ImportingError(
@@ -318,6 +327,16 @@ class TfliteImport:
             " ablations need the Keras file."
         )
         return Result(metadata, folder, runtime.network, agreements, (note,))
+
+
+def _affordable(runtime: Runtime) -> int:
+    """Return how many digits a runtime can read in some seconds."""
+    images = load_digits().measured.images[:TIMED_DIGITS]
+    runtime.predict(images)
+    began = time.perf_counter()
+    runtime.predict(images)
+    seconds = (time.perf_counter() - began) / len(images)
+    return max(MIN_MEASURED, int(MAX_SECONDS / seconds))
 
 
 def _choose_order(best: Trial, names: Sequence[str] | None, classes: int) -> ClassOrder:

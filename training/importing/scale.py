@@ -7,6 +7,7 @@ have learned the digits by heart, and then only mistakes tell how sure it should
 that reads clearly fewer digits than another is out.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,8 @@ MARGIN, RELATIVE_MARGIN = 0.02, 0.1
 MAX_LOSS_OF_ACCURACY = 0.05
 MIN_ACCURACY = 0.3  # of the digits as they are; below, no candidate is believed
 MIN_LOG = -100.0  # nats; keeps a mean finite
-MIN_DIGITS, MAX_PRODUCTS = 30, 2e10  # so that a large network is tried within seconds
+MIN_DIGITS = 30
+MAX_SECONDS = 4.0  # of all trials; a large network reads fewer digits
 
 # Takes images [N, 28, 28, 1] as float32 0..255, a fit, a factor and an offset; returns [N, classes]
 # logarithms of probabilities.
@@ -136,8 +138,6 @@ def try_scales(
     classes: int,
     digits: Split,
     scales: Sequence[Scale],
-    *,
-    products: int,
 ) -> list[Trial]:
     """Try every scale, and every way to bring the image to size, on labelled digits.
 
@@ -147,13 +147,11 @@ def try_scales(
         classes: Number of its classes.
         digits: Labelled digits; the first are used if the network is large.
         scales: The candidates.
-        products: Multiplications of the network for one image.
 
     Returns:
         The trials, the best first.
     """
-    runs = 2 * len(scales) * len(fits)
-    count = int(np.clip(MAX_PRODUCTS / max(1, products * runs), MIN_DIGITS, len(digits)))
+    count = _affordable(answer, digits, fits[0], runs=2 * len(scales) * len(fits))
     used = digits.take(np.arange(count))
     images = used.images.astype(np.float32)[..., None]
     moved = np.roll(images, (SHIFT, -SHIFT), axis=(1, 2))
@@ -170,6 +168,15 @@ def try_scales(
             trials.append(Trial(shown, fit, loss, accuracy, order))
     needed = max(trial.accuracy for trial in trials) - MAX_LOSS_OF_ACCURACY
     return sorted(trials, key=lambda trial: (trial.accuracy < needed, trial.handicapped_loss))
+
+
+def _affordable(answer: Answer, digits: Split, fit: Fit, *, runs: int) -> int:
+    """Return how many digits can be read `runs` times in some seconds."""
+    images = digits.images[:MIN_DIGITS].astype(np.float32)[..., None]
+    began = time.perf_counter()
+    answer(images, fit, 1.0, 0.0)
+    seconds = (time.perf_counter() - began) / len(images)
+    return int(np.clip(MAX_SECONDS / (seconds * runs), MIN_DIGITS, len(digits)))
 
 
 def log_probabilities(scores: NDArray[np.float32], kind: str) -> NDArray[np.float32]:

@@ -18,7 +18,6 @@ from training.importing.head import MAX_CLASSES, Kind
 from training.importing.proof import Agreement
 from training.importing.scale import CANDIDATES, RAW, Scale, log_probabilities
 
-PRODUCTS_PER_S = 7e9  # of the multiplications that bound a trial; a trial then takes about 3 s
 RANGE_TOLERANCE = 0.05  # of the range of a quantised input
 PROVEN = 100  # digits that are compared with a plain interpreter
 
@@ -59,11 +58,6 @@ class TfliteCore:
             if np.allclose(scale.limits, (low, high), atol=RANGE_TOLERANCE * (high - low))
         )
         return fitting or CANDIDATES
-
-    @property
-    def products(self) -> int:
-        """Return a number of multiplications that takes as long."""
-        return int(self.seconds * PRODUCTS_PER_S)
 
     def adapter(self, scale: Scale, sources: list[int]) -> Adapter:
         """Return how an image becomes the input of the file."""
