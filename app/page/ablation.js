@@ -22,8 +22,9 @@ export function startAblation() {
     h("div.columns", h("div", list), h("div", h("table.bars", h("caption", "Probabilities with these channels off; the mark shows where each bar was before"), body), summary)), order);
   onNetwork(({ layers, classes }) => {
     bars = probabilityBars(body, classes, { before: true });
-    fill(layer, layers.filter((entry) => entry.ablatable && entry.changes_values && entry.output_shape.at(-1) > classes.length).map((entry) => h("option", { value: entry.name }, `${entry.name} (${entry.output_shape.at(-1)})`)));
-    const preferred = layers.find((entry) => entry.activation && entry.output_shape.length === 3);
+    const usable = layers.filter((entry) => entry.ablatable && entry.changes_values && entry.output_shape.at(-1) > classes.length);
+    fill(layer, usable.map((entry) => h("option", { value: entry.name }, `${entry.name} (${entry.output_shape.at(-1)})`)));
+    const preferred = usable.find((entry) => entry.activation && entry.output_shape.length > 1);
     if (preferred) layer.value = preferred.name;
     switchedOff.clear();
   });

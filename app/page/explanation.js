@@ -33,6 +33,7 @@ export function startExplanation() {
   const map = new Grid({ label: "Attribution of each pixel", describe: (at) => `${position(Math.floor(at / 28), at % 28)}: ${number(explanation?.map.flat()[at])}` });
   const show = updateWhenVisible(result, async (signal) => {
     methods ??= await listMethods(method, signal);
+    chooseUsable(method);
     const { description, limits } = methods.get(method.value);
     fill(about, `${description} ${limits}`);
     const answer = await send("explain", { method: method.value, target: target.value || null, contrast: contrast.value || null }, signal);
@@ -52,6 +53,13 @@ async function listMethods(select, signal) {
   fill(select, answer.methods.map(({ name, title }) => h("option", { value: name }, title)));
   select.value = answer.default;
   return new Map(answer.methods.map((method) => [method.name, method]));
+}
+
+/** Allow only methods that work for the network; choose one if the chosen one does not. */
+function chooseUsable(select) {
+  const isComputed = state.network.layers.every((layer) => layer.computable);
+  for (const option of select.options) option.disabled = !isComputed && methods.get(option.value).needs_gradients;
+  if (select.selectedOptions[0].disabled) select.value = [...select.options].find((option) => !option.disabled).value;
 }
 
 /** Paint the attribution map. */

@@ -114,5 +114,6 @@ GRAD_CAM = Method(
     parameters=("layer",),
     response_fields=("layer", "coarse"),
     ranks_by_magnitude=False,
+    needs_gradients=True,
     compute=_compute,
 )

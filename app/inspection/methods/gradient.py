@@ -20,5 +20,6 @@ GRADIENT = Method(
     parameters=(),
     response_fields=(),
     ranks_by_magnitude=True,
+    needs_gradients=True,
     compute=_compute,
 )

@@ -38,5 +38,6 @@ INTEGRATED_GRADIENTS = Method(
     parameters=("steps",),
     response_fields=("completeness",),
     ranks_by_magnitude=False,
+    needs_gradients=True,
     compute=_compute,
 )

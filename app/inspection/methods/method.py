@@ -90,6 +90,8 @@ class Method:
         response_fields: The optional response fields that it fills.
         ranks_by_magnitude: Whether pixels are ranked by magnitude in the deletion check. True for
             gradients, whose sign says whether a pixel should become lighter or darker.
+        needs_gradients: Whether it differentiates the network, which the service must be able to
+            compute for that.
         compute: Returns the map of a request.
     """
 
@@ -103,6 +105,7 @@ class Method:
     parameters: tuple[Parameter, ...]
     response_fields: tuple[ResponseField, ...]
     ranks_by_magnitude: bool
+    needs_gradients: bool
     compute: Callable[[MapRequest], Attribution]
 
     def ranking(self, values: Map) -> Map:

@@ -60,5 +60,6 @@ OCCLUSION = Method(
     parameters=(),
     response_fields=(),
     ranks_by_magnitude=False,
+    needs_gradients=False,
     compute=_compute,
 )

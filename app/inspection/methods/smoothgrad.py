@@ -27,5 +27,6 @@ SMOOTHGRAD = Method(
     parameters=(),
     response_fields=(),
     ranks_by_magnitude=True,
+    needs_gradients=True,
     compute=_compute,
 )

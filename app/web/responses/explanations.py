@@ -46,6 +46,7 @@ def methods_answer() -> MethodsAnswer:
                 reference=method.reference,
                 unit=method.unit,
                 parameters=list(method.parameters),
+                needs_gradients=method.needs_gradients,
             )
             for method in METHODS.values()
         ],

@@ -23,6 +23,12 @@ class MethodAnswer(ResponseBody):
     reference: str = Field(description="The paper.")
     unit: str = Field(description="Unit of the map's values.")
     parameters: list[Parameter] = Field(description="The optional parameters that it uses.")
+    needs_gradients: bool = Field(
+        description=(
+            "Whether it works only for networks that the service can compute itself: those whose"
+            " layers up to the logits are all `computable`."
+        )
+    )
 
 
 class MethodsAnswer(ResponseBody):
