@@ -68,7 +68,7 @@ export async function permalink() {
 }
 
 /**
- * Read the 28x28 and the model from a link.
+ * Read the 28x28 and the model from a link; each is null if the link does not have it.
  *
  * @param {string} hash The link's part after the `#`, with or without the `#`.
  * @returns {Promise<{pixels: number[][]|null, model: string|null}>}
@@ -76,10 +76,11 @@ export async function permalink() {
 export async function readLink(hash) {
   const parameters = new URLSearchParams(hash.replace(/^#/, ""));
   const text = parameters.get("d");
-  if (!text) return { pixels: null, model: null };
+  const model = parameters.get("m");
+  if (!text) return { pixels: null, model };
   const values = await pipeThrough(new DecompressionStream("deflate-raw"), decodeBase64(text.replaceAll("-", "+").replaceAll("_", "/")));
   if (values.length !== 784) throw new Error("The link is damaged: it does not contain 28 × 28 pixels.");
-  return { pixels: Array.from({ length: 28 }, (_, y) => Array.from(values.subarray(28 * y, 28 * y + 28))), model: parameters.get("m") };
+  return { pixels: Array.from({ length: 28 }, (_, y) => Array.from(values.subarray(28 * y, 28 * y + 28))), model };
 }
 
 /** Send bytes through a compression or decompression stream. */

@@ -249,6 +249,17 @@ def test_permalink_in_a_new_tab(page: Page, context: BrowserContext, site: Runni
     assert not [url for url in asked if link.split("#d=")[1][:20] in url.split("#")[0]]
 
 
+def test_link_with_a_model_alone_chooses_it(
+    page: Page, context: BrowserContext, site: Running
+) -> None:
+    """`digitscope import` ends with such a link; the bars have the names of the model's classes."""
+    tab = context.new_page()
+    tab.goto(f"{site.address}/#m=classic")
+    expect(tab.locator("#model")).to_have_value("classic")
+    expect(tab.locator("#bars tbody tr")).to_have_count(10)
+    expect(tab.locator("#bars tbody th").nth(3)).to_have_text("3")
+
+
 def test_damaged_link_is_reported(page: Page, site: Running) -> None:
     """A truncated link is reported and leaves the first drawing."""
     page.goto(f"{site.address}/#d=AAAA")
