@@ -23,7 +23,7 @@ def load_network(source: Source, trusted: Mapping[str, Any]) -> keras.Model:
 
     Args:
         source: The file.
-        trusted: What `training.importing.trust` returns.
+        trusted: What `training.importing.trust` returns; its scope is open.
 
     Returns:
         A Sequential or Functional model, built.
@@ -32,7 +32,6 @@ def load_network(source: Source, trusted: Mapping[str, Any]) -> keras.Model:
         ImportingError: The file is damaged, needs trust, or holds another kind of model.
     """
     config, stored = read_config(source.content, source.format)
-    check_safe(config, trusted)
     kind = config.get("class_name")
     if kind not in ("Sequential", "Functional", "Model"):
         raise ImportingError(
@@ -40,9 +39,9 @@ def load_network(source: Source, trusted: Mapping[str, Any]) -> keras.Model:
             " Functional models are in the file. Build the network with keras.Model(inputs,"
             " outputs) and save it again."
         )
-    objects = {name: value for name, value in trusted.items() if name != LAMBDA}
+    check_safe(config, trusted)
     safe_mode = LAMBDA not in trusted
-    with tempfile.TemporaryDirectory() as folder, keras.saving.custom_object_scope(objects):
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"model.{source.format}"
         path.write_bytes(source.content)
         try:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -97,10 +98,17 @@ def import_file(path: Path, options: Options, models: Path) -> Result:
     Raises:
         ImportingError: The file cannot be imported; a sentence says why and what to do.
     """
+    trusted = load_trusted(options.trust)
+    objects = {name: value for name, value in trusted.items() if value is not None}
+    with keras.saving.custom_object_scope(objects):
+        return _import(path, options, models, trusted)
+
+
+def _import(path: Path, options: Options, models: Path, trusted: Mapping[str, Any]) -> Result:
     source = read_source(path)
     version = _next_version(models / options.name)
     scale = parse_scale(options.input)
-    core = _read_core(source, options)
+    core = _read_core(source, options, trusted)
     if scale and core.form.integers and scale is not RAW:
         raise ImportingError("The network takes whole numbers from 0 to 255; leave out --input.")
     digits = load_digits()
@@ -139,7 +147,7 @@ def import_file(path: Path, options: Options, models: Path) -> Result:
     return replace(result, folder=place)
 
 
-def _read_core(source: Source, options: Options) -> Core | TfliteCore:
+def _read_core(source: Source, options: Options, trusted: Mapping[str, Any]) -> Core | TfliteCore:
     """Read the network of a file up to its scores."""
     sample = load_digits().scaled.images[:20].astype(np.float32)[..., None]
     if source.format in ("tflite", "savedmodel"):
@@ -147,7 +155,7 @@ def _read_core(source: Source, options: Options) -> Core | TfliteCore:
         return read_core(content, sample)
     if source.format == "onnx":
         return rebuild(load_onnx(source.content), sample)
-    return rebuild(load_network(source, load_trusted(options.trust)), sample)
+    return rebuild(load_network(source, trusted), sample)
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,25 @@ def _external(path: Path) -> Path:
     return file
 
 
+class Subclassed(keras.Model):
+    """A model whose layers are in its code, not in its file."""
+
+    def __init__(self, **options):
+        """Make a layer."""
+        super().__init__(**options)
+        self.dense = layers.Dense(10)
+
+    def call(self, values):
+        """Call it."""
+        return self.dense(values)
+
+
+def _subclassed(path: Path) -> Path:
+    model = Subclassed()
+    model(keras.ops.zeros((1, 784)))
+    return _save(model, path)
+
+
 def _torch(path: Path) -> Path:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
@@ -141,6 +160,7 @@ def _tflite(path: Path) -> Path:
 BROKEN: dict[str, tuple[Callable[[Path], Path], str]] = {
     "Lambda": (_lambda, "layer 'scaling' .*layers.1.* holds Python code.*--trust lambda"),
     "custom class": (_custom, "layer 'doubled' .*needs 'Doubled'.*--trust MODULE"),
+    "subclassed model": (_subclassed, "holds a subclassed model .Subclassed.*keras.Model"),
     "another module": (_other_module, "needs 'system', which is no part of Keras"),
     "weights only": (_weights_only, "holds weights but no network.*model.save"),
     "two images": (_two_images, r"takes 2 inputs \(left, right\)"),

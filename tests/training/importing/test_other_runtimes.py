@@ -3,6 +3,7 @@
 Most run with `make test-all` only.
 """
 
+import importlib
 from pathlib import Path
 
 import keras
@@ -165,3 +166,43 @@ def test_a_model_that_was_trained_here_is_not_replaced(
     run.bundle.seal(models / "net", metadata)
     with pytest.raises(ImportingError, match="choose another --name"):
         import_file(tmp_path / "net.keras", Options("net"), models)
+
+
+MODULE = """
+import keras
+
+class Doubled(keras.layers.Layer):
+    def call(self, values):
+        return 2 * values
+
+def halved_relu(values):
+    return keras.ops.relu(values) / 2
+"""
+
+
+@pytest.mark.tutorials
+def test_trusted_module_defines_layers_and_functions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --trust and its module, a class and a function that Keras lacks are imported."""
+    (tmp_path / "mine.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    mine = importlib.import_module("mine")
+    network = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            mine.Doubled(),
+            layers.Flatten(),
+            layers.Dense(16, activation=mine.halved_relu),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+    for name in ("net.keras", "net.h5"):
+        network.save(tmp_path / name)
+        with pytest.raises(ImportingError, match="--trust MODULE"):
+            import_file(tmp_path / name, Options("net"), tmp_path / "models")
+        options = Options("net", input="0..1", trust=(str(tmp_path / "mine.py"),))
+        import_file(tmp_path / name, options, tmp_path / "models")
+        answers = load(tmp_path / "models", "net").runtime.predict(IMAGES).probabilities
+        expected = network.predict(unit(IMAGES), verbose=0)
+        np.testing.assert_allclose(answers, expected, atol=1e-5)
