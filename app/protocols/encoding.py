@@ -1,17 +1,21 @@
 """Reads and writes the JSON of the inference protocols, within limits."""
 
 import reprlib
+from collections.abc import Mapping
 from typing import Any
 
 import pydantic_core
+from starlette.requests import Request
 from starlette.responses import Response
 
 from app.errors import TooLargeError, UndecodableError
+from app.web.requests.body import read_body
 
 # Lists allowed in JSON besides two for each comma. A tensor of images has about one list for each
 # comma at most, when there is a list around each value.
 MAX_EXTRA_LISTS = 1000
 # Names allowed in JSON for each image, as in `{"image": {"b64": ...}}`, and besides.
+MAX_CONTROL_BYTES = 1 << 16  # body of a request that lists or loads models
 MAX_NAMES_PER_IMAGE, MAX_EXTRA_NAMES = 2, 1000
 
 
@@ -47,6 +51,30 @@ def read_json(content: bytes, max_images: int) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise UndecodableError("The body is no JSON object.")
     return parsed
+
+
+async def read_control(request: Request, fields: Mapping[str, type]) -> dict[str, Any]:
+    """Return the JSON of a control request, whose fields are all known; no body is the same as {}.
+
+    Args:
+        request: The request.
+        fields: The names that are allowed, with the types of their values; null is allowed, too.
+
+    Raises:
+        UndecodableError: The body is no such object.
+        TooLargeError: The body is larger than any control request.
+    """
+    body = await read_body(request, MAX_CONTROL_BYTES)
+    message = read_json(body, 0) if body.strip() else {}
+    for name, value in message.items():
+        if name not in fields:
+            raise UndecodableError(
+                f"The request has a field {shorten(name)}; expected"
+                f" {', '.join(map(repr, fields))}, or no body."
+            )
+        if value is not None and not isinstance(value, fields[name]):
+            raise UndecodableError(f"The field {name!r} is {shorten(value)}.")
+    return message
 
 
 def shorten(value: Any) -> str:

@@ -9,7 +9,19 @@ from app.protocols.encoding import shorten
 from app.recognise import Preprocess
 
 Scale = Literal["auto", "model"]
-SHARED_MEMORY = "shared_memory_region"  # parameter of a tensor in Triton's extension
+# Parameters of Triton's extensions that ask for something the service does not do. Their values
+# when a client does not ask for it are 0, false and "".
+_UNSUPPORTED = (
+    "priority",
+    "sequence_end",
+    "sequence_id",
+    "sequence_start",
+    "shared_memory_region",
+    "shared_memory_byte_size",
+    "shared_memory_offset",
+    "timeout",
+)
+_FLAGS = ("binary_data", "binary_data_output")
 
 
 @dataclass(frozen=True)
@@ -30,15 +42,22 @@ def parse_parameters(value: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the `parameters` of a message or of one of its parts; null is the same as none.
 
     Raises:
-        UndecodableError: They are no object, or refer to shared memory.
+        UndecodableError: They are no object, or ask for something that the service does not do.
     """
     parameters = value.get("parameters")
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
         raise UndecodableError("'parameters' must be an object.")
-    if SHARED_MEMORY in parameters:
-        raise UndecodableError("Shared memory is not supported; send tensors in the message.")
+    for name in _UNSUPPORTED:
+        if parameters.get(name):
+            raise UndecodableError(
+                f"The parameter {name!r} is not supported. Shared memory, sequences and priorities"
+                " do not exist here; for a time limit send the header X-Request-Timeout."
+            )
+    for name in _FLAGS:
+        if not isinstance(parameters.get(name, False), bool | None):
+            raise UndecodableError(f"The parameter {name!r} must be true or false.")
     return parameters
 
 

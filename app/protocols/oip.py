@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from fastapi import APIRouter, Request, Response
 
 from app.errors import UndecodableError
-from app.protocols.encoding import json_response
+from app.protocols.encoding import json_response, read_control
 from app.protocols.inference import (
     VERSION_PARAMETER,
     VersionDep,
@@ -32,7 +32,7 @@ from app.web.requests.body import read_body
 from app.web.requests.parsing import parse
 from app.web.responses.content_negotiation import BINARY_SCHEMA
 from app.web.responses.openapi_errors import protocol_error_responses
-from app.web.responses.openapi_requests import ADMIN_SECURITY, oip_body
+from app.web.responses.openapi_requests import ADMIN_SECURITY, control_body, oip_body
 from app.web.schemas.protocols import (
     InferenceResponse,
     InputMetadata,
@@ -92,9 +92,19 @@ async def list_models(service: ServiceDep) -> ModelNames:
     return ModelNames(models=list(service.registry.entries))
 
 
-@router.post("/repository/index", operation_id="oip_index", summary="List the repository")
-async def index(service: ServiceDep) -> list[RepositoryEntry]:
-    """Return every model with its version, its state `READY` or `UNAVAILABLE`, and the reason."""
+@router.post(
+    "/repository/index",
+    operation_id="oip_index",
+    summary="List the repository",
+    responses=protocol_error_responses(400, 413),
+    openapi_extra=control_body("IndexRequest"),
+)
+async def index(request: Request, service: ServiceDep) -> list[RepositoryEntry]:
+    """Return every model with its version, its state `READY` or `UNAVAILABLE`, and the reason.
+
+    The body may be `{"ready": true}`, for the models that are ready.
+    """
+    ready_only = (await read_control(request, {"ready": bool})).get("ready", False)
     return [
         RepositoryEntry(
             name=name,
@@ -103,6 +113,7 @@ async def index(service: ServiceDep) -> list[RepositoryEntry]:
             reason="being compiled" if entry.state == "compiling" else entry.failure,
         )
         for name, entry in service.registry.entries.items()
+        if entry.state == "ready" or not ready_only
     ]
 
 
@@ -110,15 +121,20 @@ async def index(service: ServiceDep) -> list[RepositoryEntry]:
     "/repository/models/{model}/load",
     operation_id="oip_load",
     summary="Reload a model",
-    responses=protocol_error_responses(401, 404, 409, 503),
-    openapi_extra=ADMIN_SECURITY,
+    responses=protocol_error_responses(400, 401, 404, 409, 413, 503),
+    openapi_extra={**ADMIN_SECURITY, **control_body("LoadRequest")},
 )
 async def load(request: Request, model: str, service: ServiceDep) -> Response:
     """Read the model's bundle from disk and serve it from then on; return `{}`.
 
-    Needs the admin token. Does the same as `POST /models/{model}/reload`.
+    Needs the admin token. Does the same as `POST /models/{model}/reload`. A body with `parameters`,
+    such as another configuration or files, is refused.
     """
     service.admin.check(request.headers)
+    if (await read_control(request, {"parameters": dict})).get("parameters"):
+        raise UndecodableError(
+            "A model is loaded as it is on disk, without parameters; expected no body, or {}."
+        )
     await service.reload(model)
     return json_response({})
 
@@ -248,9 +264,10 @@ async def model_ready(model: str, service: ServiceDep, version: VersionDep) -> M
 async def infer(request: Request, model: str, service: ServiceDep, version: VersionDep) -> Response:
     """Take one tensor `image`; return the tensors `probabilities`, `digit` and `label`.
 
-    - `UINT8` or `FP32` of shape `[-1, 28, 28, 1]`, `[-1, 28, 28]` or `[-1, 784]`: pixels, 0..255 or
-      0..1, ink high. They are not prepared, unless the parameter `preprocess` is `auto`. With the
-      parameter `scale` `model`, numbers of any range go to the network as they are.
+    - Integers or floats (`UINT8`, `FP32`, `INT64` and others) of shape `[-1, 28, 28, 1]`,
+      `[-1, 28, 28]` or `[-1, 784]`: pixels, 0..255 or 0..1, ink high. They are not prepared, unless
+      the parameter `preprocess` is `auto`. With the parameter `scale` `model`, numbers of any range
+      go to the network as they are.
     - `BYTES` of shape `[-1]`: image files, as base64 in JSON. They are prepared as by `/predict`.
 
     Tensors may be JSON or binary, in the request and in the response.

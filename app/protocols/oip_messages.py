@@ -109,7 +109,7 @@ def parse_request(content: bytes, length_header: str | None, max_files: int) -> 
     """
     length = _parse_length(length_header, len(content))
     if length == 0:  # no JSON: the whole body is one tensor of one image
-        return ParsedInferRequest(None, *_parse_raw_image(content), _all_outputs(binary=False))
+        return ParsedInferRequest(None, *_parse_raw_image(content), _all_outputs(binary=True))
     return parse_message(read_json(content[:length], max_files), content[length:], max_files)
 
 
@@ -153,8 +153,8 @@ def _parse_length(header: str | None, body_length: int) -> int:
 
 def _parse_raw_image(content: bytes) -> tuple[Pixels | None, Sequence[bytes]]:
     """Return pixels if the length is that of a 28x28 in one of the datatypes, else a file."""
-    for datatype, dtype in tensors.PIXEL_TYPES.items():
-        if len(content) == tensors.SIDE * tensors.SIDE * dtype.itemsize:
+    for datatype in tensors.RAW_TYPES:
+        if len(content) == tensors.SIDE**2 * tensors.PIXEL_TYPES[datatype].itemsize:
             return tensors.to_pixels(tensors.from_bytes(content, datatype, [1, 28, 28])), ()
     return None, [content]
 
@@ -171,7 +171,7 @@ def _parse_input(
         )
     shape = _parse_shape(shape)
     size = parse_parameters(tensor).get("binary_data_size")
-    if (size is None) == ("data" not in tensor):
+    if (size is None) == (tensor.get("data") is None):
         raise UndecodableError("Expected either 'data' or the parameter 'binary_data_size'.")
     if size is None:
         return _parse_data(tensor["data"], datatype, shape, max_files, options)
@@ -201,12 +201,8 @@ def _parse_data(
 ) -> tuple[Pixels | None, Sequence[bytes]]:
     if datatype != "BYTES":
         values = tensors.from_lists(data, shape)
-        if datatype == "UINT8":
-            if values.dtype.kind == "f" or (
-                values.size and not 0 <= values.min() <= values.max() <= 255
-            ):
-                raise UndecodableError("UINT8 data must be integers from 0 to 255.")
-            values = values.astype(np.uint8)
+        if tensors.PIXEL_TYPES[datatype].kind in "iu":
+            values = tensors.check_integers(values, datatype)
         return tensors.to_pixels(values, options.scale), ()
     count = tensors.count_files(shape, max_files)
     if not isinstance(data, list) or len(data) != count:

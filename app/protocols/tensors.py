@@ -21,7 +21,22 @@ from app.protocols.input_options import Scale
 
 SIDE = 28
 # Datatypes of pixels: names of the Open Inference Protocol, and NumPy's dtypes, little-endian.
-PIXEL_TYPES: Mapping[str, np.dtype[Any]] = {"UINT8": np.dtype("u1"), "FP32": np.dtype("<f4")}
+# The network computes in float32: other types than the first two are converted.
+PIXEL_TYPES: Mapping[str, np.dtype[Any]] = {
+    "UINT8": np.dtype("u1"),
+    "FP32": np.dtype("<f4"),
+    "FP16": np.dtype("<f2"),
+    "FP64": np.dtype("<f8"),
+    "INT8": np.dtype("i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "UINT64": np.dtype("<u8"),
+}
+RAW_TYPES = ("UINT8", "FP32")  # of a body that is one tensor without a description
+MAX_EXACT_INTEGER = 1 << 24  # float32 holds every integer up to this one
 MAX_DIMENSIONS = 4  # [N, 28, 28, 1], the deepest shape of a batch of digits
 # Pixels of 0..1 are often computed as x/255, so that their maximum may be above 1 by rounding.
 MAX_SCALED = 1.001
@@ -40,7 +55,8 @@ def to_pixels(values: NDArray[np.generic], scale: Scale = "auto") -> Pixels:
         scale: With `model`, the numbers stay as they are.
 
     Raises:
-        UndecodableError: The shape is another, N is 0, or the numbers have neither scale.
+        UndecodableError: The shape is another, N is 0, the numbers have neither scale, or float32
+            does not hold them.
     """
     shape = values.shape
     if len(shape) < 2 or shape[1:] not in ((SIDE, SIDE, 1), (SIDE, SIDE), (SIDE * SIDE,)):
@@ -52,10 +68,27 @@ def to_pixels(values: NDArray[np.generic], scale: Scale = "auto") -> Pixels:
     if values.dtype.kind not in "iuf":
         raise UndecodableError("Expected numbers from 0 to 255, or from 0 to 1.")
     pixels = np.ascontiguousarray(values.reshape(-1, SIDE, SIDE))
-    pixels = pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
+    pixels = pixels if pixels.dtype == np.uint8 else _to_float32(pixels)
     factor = _factor(pixels, scale)
     # At most MAX_SCALED before: clipped, the result is at most 255.
     return pixels if factor == 1 else np.minimum(pixels, 1) * pixels.dtype.type(factor)
+
+
+def _to_float32(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Return numbers in float32; fractions are rounded, and too large ones become infinite.
+
+    Raises:
+        UndecodableError: An integer is too large to be exact.
+    """
+    if values.dtype.kind in "iu" and values.dtype.itemsize > 2:
+        low, high = int(values.min()), int(values.max())
+        if not -MAX_EXACT_INTEGER <= low <= high <= MAX_EXACT_INTEGER:
+            raise UndecodableError(
+                f"The network computes in float32, which does not hold all integers from {low} to"
+                f" {high}; at most {MAX_EXACT_INTEGER} is exact."
+            )
+    with np.errstate(over="ignore"):  # `_factor` refuses infinite numbers
+        return values.astype(np.float32)
 
 
 def _factor(pixels: Pixels, scale: Scale) -> int:
@@ -117,6 +150,22 @@ def _flatten(data: Any) -> tuple[NDArray[np.generic], list[int]]:
     if values.dtype.kind == "O":
         raise UndecodableError("The data contains integers of more than 64 bits.")
     return values, shape
+
+
+def check_integers(values: NDArray[np.generic], datatype: str) -> NDArray[np.generic]:
+    """Return numbers from JSON as integers of a datatype.
+
+    Raises:
+        UndecodableError: They are no integers, or one is out of the range of the datatype.
+    """
+    dtype = PIXEL_TYPES[datatype]
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    is_empty = not values.size
+    if values.dtype.kind == "f" or not (
+        is_empty or low <= int(values.min()) <= int(values.max()) <= high
+    ):
+        raise UndecodableError(f"{datatype} data must be integers from {low} to {high}.")
+    return values.astype(dtype)
 
 
 def from_bytes(content: bytes, datatype: str, shape: Sequence[int]) -> NDArray[np.generic]:

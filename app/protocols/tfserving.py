@@ -1,15 +1,17 @@
 """Routes of TensorFlow Serving's REST API, with the additions of KServe's V1 protocol."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from app.errors import UndecodableError
 from app.inference.entries import ModelState
 from app.inference.runtime import Pixels
+from app.inspection.explanation import ExplainRequest, explain
 from app.protocols import tensors
 from app.protocols.encoding import json_response, read_json, shorten
 from app.protocols.inference import (
@@ -19,15 +21,17 @@ from app.protocols.inference import (
     recognise,
 )
 from app.protocols.input_options import Scale, parse_input_options, parse_parameters
-from app.recognise import Preprocess
+from app.recognise import ImageInput, Preprocess
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.requests.body import read_body
 from app.web.requests.parsing import parse, without_gc
+from app.web.responses.explanations import explanation_answer
 from app.web.responses.openapi_errors import protocol_error_responses
 from app.web.responses.openapi_requests import tfserving_body
 from app.web.schemas.protocols import (
     Dimension,
+    ExplanationsAnswer,
     ModelNames,
     ModelSignatures,
     ModelSpec,
@@ -41,9 +45,11 @@ from app.web.schemas.protocols import (
     VersionError,
     VersionStatus,
 )
+from app.web.service import kind_of_work
 
 router = APIRouter(prefix="/v1", tags=["TensorFlow Serving"])
 INPUT, OUTPUT, SIGNATURE = "image", "probabilities", "serving_default"
+MAX_EXPLAINED = 16  # images of one `:explain`; each takes about 0.3 s
 _VERSION_PATH = "/models/{model}/versions/{version}"
 _VERSION_EXTRA = {"parameters": [VERSION_PARAMETER]}
 _STATES: dict[ModelState, str] = {"ready": "AVAILABLE", "compiling": "LOADING", "failed": "END"}
@@ -122,6 +128,53 @@ async def predict(
     if recognised.warnings:
         answer["warnings"] = recognised.warnings
     return json_response(answer)
+
+
+@router.post(
+    "/models/{model}:explain",
+    operation_id="tfs_explain",
+    summary="Show which pixels mattered",
+    responses=_PREDICT_ERRORS,
+    openapi_extra=tfserving_body(),
+)
+async def explain_images(request: Request, model: str, service: ServiceDep) -> ExplanationsAnswer:
+    """Take at most 16 images as `:predict` does; return for each what `/explain` answers.
+
+    An operation of KServe's V1 protocol.
+    """
+    served = await find_model(service, model, None)
+    parsed = await parse(
+        request,
+        parse_request,
+        await read_body(request, service.limits.max_body_bytes),
+        MAX_EXPLAINED,
+    )
+    images: list[ImageInput] = list(parsed.files)
+    options = service.file_options
+    if parsed.pixels is not None:
+        tensors.check_file_count(len(parsed.pixels), MAX_EXPLAINED)
+        images = list(np.rint(parsed.pixels).astype(np.uint8))
+        options = replace(options, preprocess=parsed.preprocess)
+
+    def work() -> ExplanationsAnswer:
+        explained = (explain(image, served, options, ExplainRequest()) for image in images)
+        return ExplanationsAnswer(
+            explanations=[explanation_answer(one, served) for one in explained]
+        )
+
+    return await service.inspection_pool.run_until(
+        disconnected(request), kind_of_work("explain many", served, len(images)), work
+    )
+
+
+@router.post("/models/{model}:{method}", include_in_schema=False)
+@router.post(f"{_VERSION_PATH}:{{method}}", include_in_schema=False)
+async def refuse_method(model: str, method: str) -> Response:
+    """Refuse `:classify`, `:regress` and unknown methods with 400, as TensorFlow Serving does."""
+    raise UndecodableError(
+        f"The model {model!r} has no method {method[:40]!r}; expected :predict, or :explain of"
+        " KServe's protocol."
+    )
 
 
 @router.get(
@@ -210,14 +263,14 @@ def parse_request(content: bytes, max_files: int) -> ParsedPredictRequest:
         TooLargeError: There are more than `max_files` files.
     """
     message = read_json(content, max_files)
-    signature = message.get("signature_name", SIGNATURE)
-    if signature not in ("", SIGNATURE):
+    signature = message.get("signature_name")
+    if signature not in (None, "", SIGNATURE):
         raise UndecodableError(
             f"There is no signature {shorten(signature)}; expected {SIGNATURE!r}."
         )
-    if ("instances" in message) == ("inputs" in message):
+    if (message.get("instances") is None) == (message.get("inputs") is None):
         raise UndecodableError("Expected exactly one of 'instances' and 'inputs'.")
-    if "instances" in message:
+    if message.get("instances") is not None:
         key, images = "predictions", _row_images(message["instances"])
     else:
         key, images = "outputs", _column_images(message["inputs"])

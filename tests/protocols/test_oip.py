@@ -15,7 +15,7 @@ from app.inference.model import Model
 from app.samples import sample_png
 from app.settings import Settings
 from tests.conftest import PUBLISHED, Digits
-from tests.server.process import Server
+from tests.server.process import Answer, Server
 
 
 @pytest.fixture
@@ -148,9 +148,10 @@ def test_classification_names_the_most_probable_classes(
 @pytest.mark.parametrize(
     ("model", "values", "kind", "message"),
     [
-        ("nope", np.zeros((1, 28, 28), np.uint8), "UINT8", "no model 'nope'"),
+        ("nope", np.zeros((1, 28, 28), np.uint8), "UINT8", "no model 'nope'. Expected one of c"),
         ("classic", np.zeros((1, 27, 28), np.uint8), "UINT8", "[-1, 28, 28, 1]"),
-        ("classic", np.zeros((1, 28, 28), np.int64), "INT64", "datatype 'INT64'"),
+        ("classic", np.zeros((1, 28, 28), bool), "BOOL", "datatype 'BOOL'"),
+        ("classic", np.full((1, 28, 28), 300, np.int64), "INT64", "0 to 255"),
         ("classic", np.full((1, 28, 28), -1, np.float32), "FP32", "0 to 255"),
         ("classic", np.full((1, 28, 28), np.nan, np.float32), "FP32", "0 to 255"),
         ("classic", np.zeros((0, 28, 28), np.uint8), "UINT8", "no image"),
@@ -219,10 +220,112 @@ LENGTH = "Inference-Header-Content-Length"
 def test_raw_body_is_one_image(server: Server, digits: Digits) -> None:
     """With a JSON length of 0 the whole body is the pixels or the file of one image."""
     for body in (digits.images[0].tobytes(), digits.images[0].astype("<f4").tobytes()):
-        answer = server.ask(INFER, body, **{LENGTH: "0"})
-        assert answer.json["outputs"][1]["data"] == [int(digits.labels[0])]
-    answer = server.ask(INFER, sample_png(5), **{LENGTH: "0"})
-    assert answer.json["outputs"][1]["data"] == [5]
+        assert _raw_digit(server.ask(INFER, body, **{LENGTH: "0"})) == digits.labels[0]
+    assert _raw_digit(server.ask(INFER, sample_png(5), **{LENGTH: "0"})) == 5
+
+
+def _raw_digit(answer: Answer) -> int:
+    """Return the digit of a response with binary tensors."""
+    length = int(answer.headers[LENGTH.lower()])
+    head, raw = json.loads(answer.content[:length]), answer.content[length:]
+    sizes = [output["parameters"]["binary_data_size"] for output in head["outputs"]]
+    assert sum(sizes) == len(raw)
+    assert [output["name"] for output in head["outputs"]][:2] == ["probabilities", "digit"]
+    return int(np.frombuffer(raw[sizes[0] : sizes[0] + sizes[1]], "<i8")[0])
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [
+        ("FP16", np.float16),
+        ("FP64", np.float64),
+        ("INT8", np.int8),
+        ("INT16", np.int16),
+        ("INT32", np.int32),
+        ("INT64", np.int64),
+        ("UINT16", np.uint16),
+        ("UINT32", np.uint32),
+        ("UINT64", np.uint64),
+    ],
+)
+def test_other_numbers_are_converted(
+    client: triton.InferenceServerClient, digits: Digits, kind: str, dtype: type
+) -> None:
+    """The same numbers in another type give the same answer, in binary and in JSON."""
+    images = digits.images[:3] // 2  # fits into INT8
+    expected = client.infer("classic", [_input(images, "UINT8")]).as_numpy("probabilities")
+    for binary in (True, False):
+        if kind == "FP16" and not binary:
+            continue  # the client sends it in binary only
+        tensor = triton.InferInput("image", list(images.shape), kind)
+        tensor.set_data_from_numpy(images.astype(dtype), binary_data=binary)
+        got = client.infer("classic", [tensor]).as_numpy("probabilities")
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_null_is_the_same_as_nothing(server: Server, digits: Digits) -> None:
+    """KServe's and MLServer's models send every field, those without a value as null."""
+    tensor = {"name": "image", "shape": [1, 784], "datatype": "UINT8", "parameters": None}
+    message = {"id": None, "parameters": None, "outputs": None}
+    data = digits.images[0].ravel().tolist()
+    full = {**message, "inputs": [{**tensor, "data": data}]}
+    named = {**full, "outputs": [{"name": "digit", "parameters": None}]}
+    for sent in (full, named):
+        answer = server.ask(INFER, json.dumps(sent).encode())
+        found = {output["name"]: output["data"] for output in answer.json["outputs"]}
+        assert found["digit"] == [int(digits.labels[0])]
+    tensor |= {"data": None, "parameters": {"binary_data_size": 784}}
+    head = json.dumps({**message, "inputs": [tensor]}).encode()
+    answer = server.ask(INFER, head + digits.images[0].tobytes(), **{LENGTH: str(len(head))})
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"shared_memory_region": "r", "shared_memory_byte_size": 784},
+        {"sequence_id": 7},
+        {"sequence_id": "a"},
+        {"sequence_start": True},
+        {"priority": 1},
+        {"timeout": 1000},
+        {"binary_data_output": "yes"},
+    ],
+)
+def test_unsupported_options_are_refused(
+    server: Server, digits: Digits, parameters: dict[str, object]
+) -> None:
+    """They are never ignored; the message names the option. Their empty values ask for nothing."""
+    tensor = {"name": "image", "shape": [1, 784], "datatype": "UINT8"}
+    tensor["data"] = digits.images[0].ravel().tolist()
+    message = {"inputs": [tensor], "parameters": parameters}
+    answer = server.ask(INFER, json.dumps(message).encode())
+    assert answer.status == 400
+    assert next(iter(parameters)) in answer.json["error"]
+    nothing = {name: type(value)() for name, value in parameters.items() if value != "yes"}
+    message["parameters"] = nothing
+    assert server.ask(INFER, json.dumps(message).encode()).status == 200
+
+
+def test_control_requests_have_known_fields_only(server: Server) -> None:
+    """`ready` filters the index; another configuration, files and unknown fields are refused."""
+    token = {"Authorization": "Bearer the admin token"}
+    index, load = "/v2/repository/index", "/v2/repository/models/classic/load"
+    names = [entry["name"] for entry in server.ask(index, b'{"ready": true}').json]
+    assert "classic" in names
+    for body in (b"", b"{}", b'{"ready": null}', b'{"ready": false}'):
+        assert len(server.ask(index, body).json) >= len(names)
+    for body in (b'{"repository_name": "x"}', b'{"ready": "yes"}', b"[]", b"rubbish"):
+        assert server.ask(index, body).status == 400, body
+    for body in (
+        b'{"parameters": {"config": "{}"}}',
+        b'{"parameters": {"file:1/model.keras": "AAAA"}}',
+        b'{"parameters": []}',
+        b'{"version": "1"}',
+    ):
+        assert server.ask(load, body, **token).status == 400, body
+    for body in (b"", b"{}", b'{"parameters": null}', b'{"parameters": {}}'):
+        assert server.ask(load, body, **token).status == 200, body
 
 
 @pytest.mark.parametrize("length", ["-1", "ten", "1e3", "99999999", ""])

@@ -155,3 +155,14 @@ def test_garbage_collector_pauses_while_json_is_parsed(wrong: bool) -> None:
     assert (error is not None) == wrong
     assert held < 1_000_000  # the lists take 6 MB
     assert gc.isenabled()
+
+
+def test_large_integers_that_float32_does_not_hold_are_refused() -> None:
+    """With the scale `model`, integers pass as they are or not at all."""
+    exact = np.full((1, 28, 28), 1 << 24, np.int64)
+    assert tensors.to_pixels(exact, "model").max() == 1 << 24
+    for value in ((1 << 24) + 1, -(1 << 40)):
+        with pytest.raises(UndecodableError, match="float32"):
+            tensors.to_pixels(np.full((1, 28, 28), value, np.int64), "model")
+    with pytest.raises(UndecodableError, match="finite"):
+        tensors.to_pixels(np.full((1, 28, 28), 1e300), "model")

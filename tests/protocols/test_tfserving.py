@@ -80,14 +80,33 @@ def test_documented_curl_command_works(server: Server, digits: Digits) -> None:
     assert np.argmax(row) == digits.labels[0]
 
 
-@pytest.mark.parametrize("verb", ["classify", "regress"])
+@pytest.mark.parametrize("verb", ["classify", "regress", "predictions"])
 def test_other_verbs_are_refused(server: Server, verb: str) -> None:
     """`classify` and `regress` give an error in the protocol's form."""
     message = {"examples": [{"image": 0.0}]}
     for path in (f"/v1/models/classic:{verb}", f"{VERSION}:{verb}"):
         answer = _predict(server, message, path)
-        assert answer.status in (404, 405), answer
-        assert list(answer.json) == ["error"]
+        assert (answer.status, list(answer.json)) == (400, ["error"]), answer
+        assert repr(verb) in answer.json["error"]
+
+
+def test_images_are_explained(server: Server, digits: Digits) -> None:
+    """KServe's `:explain` answers for each image as `/explain` does, for pixels and for files."""
+    pixels = digits.images[:2].tolist()
+    explained = _predict(server, {"instances": pixels}, "/v1/models/classic:explain").json
+    assert list(explained) == ["explanations"]
+    for image, got in zip(pixels, explained["explanations"], strict=True):
+        body = json.dumps({"pixels": image}).encode()
+        url = "/explain?model=classic&preprocess=none"
+        assert got == server.ask(url, body, Content_Type="application/json").json
+    file = {"b64": base64.b64encode(sample_png(7)).decode()}
+    (got,) = _predict(server, {"instances": [file]}, "/v1/models/classic:explain").json[
+        "explanations"
+    ]
+    assert got["prediction"]["digit"] == 7
+    for instances in (digits.images[:17].tolist(), [file] * 17):
+        message = {"instances": instances}
+        assert _predict(server, message, "/v1/models/classic:explain").status == 413
 
 
 def test_limits_have_the_protocol_s_form(server: Server) -> None:
@@ -177,3 +196,4 @@ def test_invalid_json_gives_400_and_unknown_models_404(server: Server) -> None:
     for path in ("/v1/models/nope:predict", "/v1/models/classic/versions/99:predict"):
         answer = _predict(server, {"instances": [ROW]}, path)
         assert (answer.status, list(answer.json)) == (404, ["error"])
+    assert "Expected one of classic, compact" in server.get("/v1/models/nope").json["error"]

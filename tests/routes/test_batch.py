@@ -103,3 +103,20 @@ def test_too_many_images_give_413(client: TestClient) -> None:
     assert client.post("/predict/batch", content=npy(many), headers=NPY).status_code == 413
     assert client.post("/predict/batch", json=[{}] * 1025).status_code == 413
     assert client.post("/predict/batch", files=files).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("files", "data", "said"),
+    [
+        ([("file", sample_png(7))], {}, "no field 'files'; it has 'file'."),
+        ([("image", sample_png(7)), ("x", b"")], {}, "no field 'files'; it has 'image', 'x'."),
+        ([("file", sample_png(7))], {"files": "text"}, "The field 'files' is text"),
+    ],
+)
+def test_wrong_field_names_are_named(
+    client: TestClient, files: list[tuple[str, bytes]], data: dict[str, str], said: str
+) -> None:
+    """A form whose files have another name gets an error that says which names came."""
+    answer = client.post("/predict/batch", files=files, data=data)
+    assert answer.status_code == 422
+    assert said in answer.json()["detail"]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import grpc
 
 from app.errors import DigitscopeError
+from app.web.http.problem_details import protocol_message
 
 # By the HTTP status of the error.
 _CODES: Mapping[int, grpc.StatusCode] = {
@@ -33,8 +34,8 @@ def status_code(error: DigitscopeError) -> grpc.StatusCode:
 
 
 def status_detail(error: DigitscopeError) -> str:
-    """Return the message of an error: the `detail` of its problem document, shortened."""
-    text = error.detail.encode(errors="replace").decode()
+    """Return the message of an error: that of HTTP, shortened."""
+    text = protocol_message(error).encode(errors="replace").decode()
     size = 0
     for place, character in enumerate(text):
         is_plain = character.isascii() and character.isprintable() and character != "%"

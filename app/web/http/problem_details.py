@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 PROTOCOLS = re.compile(r"/v[12](/|$)")  # paths of the protocols, which have their own error form
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that left before its response
+MAX_NAMED = 20  # names that a protocol's message lists
 MAX_ERRORS = 20  # invalid parameters that a problem document lists
 
 
@@ -57,13 +58,23 @@ def error_response(request: Request, error: errors.DigitscopeError) -> Response:
     """
     request.state.refused = type(error)
     if PROTOCOLS.match(route_path(request.scope)):
-        return ErrorDocument({"error": error.detail}, error.status, headers=dict(error.headers))
+        message = {"error": protocol_message(error)}
+        return ErrorDocument(message, error.status, headers=dict(error.headers))
     return ErrorDocument(
         problem_members(request, error),
         error.status,
         headers=dict(error.headers),
         media_type=MEDIA_TYPE,
     )
+
+
+def protocol_message(error: errors.DigitscopeError) -> str:
+    """Return the message of an error for a protocol without further members: with what exists."""
+    valid = error.fields.get("valid")
+    if not valid or not isinstance(error, errors.NotFoundError):
+        return error.detail
+    more = f" and {len(valid) - MAX_NAMED} more" if len(valid) > MAX_NAMED else ""
+    return f"{error.detail} Expected one of {', '.join(map(str, valid[:MAX_NAMED]))}{more}."
 
 
 def exception_response(request: Request, error: Exception) -> Response:

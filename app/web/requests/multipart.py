@@ -90,6 +90,8 @@ async def stream_files(
         while (count := await counts.get()) != _END:
             yield count
         await task  # raises the exception of the parser
+        if not files:
+            _check_names(parser)
         limits.check_count(len(files))
     finally:
         task.cancel()
@@ -111,6 +113,26 @@ class _Parser(MultiPartParser):
         """Close all files, including incomplete ones."""
         for file in self._files_to_close_on_error:
             file.close()
+
+
+def _check_names(parser: _Parser) -> None:
+    """Raise if a form without files of the right name has other fields, and name these.
+
+    Raises:
+        InvalidInputError: It has.
+    """
+    names = list(dict.fromkeys(name for name, _ in parser.items))
+    if "files" in names:
+        raise InvalidInputError(
+            "The field 'files' is text; expected files (parts with a filename).",
+            errors=[{"loc": ["body", "files"], "msg": "Expected files"}],
+        )
+    if names:
+        given = ", ".join(repr(name[:40]) for name in names)
+        raise InvalidInputError(
+            f"The form has no field 'files'; it has {given}.",
+            errors=[{"loc": ["body", "files"], "msg": "Field required"}],
+        )
 
 
 def _check_charset(request: Request) -> None:

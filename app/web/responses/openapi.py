@@ -38,7 +38,13 @@ from app.web.responses.openapi_requests import (
 from app.web.responses.static_files import Asset, make_asset, serve
 from app.web.schemas.models import Precision
 from app.web.schemas.problem import Problem
-from app.web.schemas.protocols import InferenceRequest, PredictRequest, ProtocolError
+from app.web.schemas.protocols import (
+    IndexRequest,
+    InferenceRequest,
+    LoadRequest,
+    PredictRequest,
+    ProtocolError,
+)
 
 PATH = "/openapi.json"
 MAX_PREFIXES = 16  # path prefixes for which the document is kept
@@ -56,7 +62,15 @@ _CHOICE_SCHEMAS: Mapping[tuple[str, ...], str] = {
     get_args(RuntimeKind): "RuntimeKind",
 }
 # FastAPI cannot see these: routes read them by hand, or the middleware answers with them.
-_HIDDEN_MODELS = (ImageJson, Problem, ProtocolError, InferenceRequest, PredictRequest)
+_HIDDEN_MODELS = (
+    ImageJson,
+    Problem,
+    ProtocolError,
+    IndexRequest,
+    InferenceRequest,
+    LoadRequest,
+    PredictRequest,
+)
 
 
 # Names of the security schemes for an API key; either header is enough.

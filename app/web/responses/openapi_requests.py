@@ -110,6 +110,12 @@ def oip_body(*parameters: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def control_body(schema: str) -> dict[str, Any]:
+    """Return the optional request body of a control request of the Open Inference Protocol."""
+    content = {JSON_TYPE: {"schema": schema_ref(schema), "example": {}}}
+    return {"requestBody": {"required": False, "content": content}}
+
+
 def tfserving_body(*parameters: dict[str, Any]) -> dict[str, Any]:
     """Return the request of TensorFlow Serving in row format, with an image file as its example.
 

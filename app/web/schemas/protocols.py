@@ -5,7 +5,9 @@ The request schemas are documentation: `oip_messages` and `tfserving` parse requ
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.web.schemas.explanations import ExplanationAnswer
 
 # Description of the parameters that `app.protocols.input_options` reads.
 INPUT_OPTIONS = (
@@ -67,6 +69,24 @@ class RepositoryEntry(BaseModel):
     )
 
 
+class IndexRequest(BaseModel):
+    """Which models of the repository to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ready: bool | None = Field(None, description="Whether to list only models that are ready.")
+
+
+class LoadRequest(BaseModel):
+    """How to load a model: as it is on disk."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    parameters: dict[str, str] | None = Field(
+        None, max_length=0, description="Empty, or left out: nothing can be overridden."
+    )
+
+
 class TensorMetadata(BaseModel):
     """An input or output of a model."""
 
@@ -115,7 +135,12 @@ class InputTensor(BaseModel):
 
     name: str = Field(description="`image`.")
     shape: list[int]
-    datatype: str = Field(description="`UINT8`, `FP32` or `BYTES`.")
+    datatype: str = Field(
+        description=(
+            "`UINT8`, `FP32`, another type of integers or floats whose numbers float32 holds, or"
+            " `BYTES`."
+        )
+    )
     parameters: dict[str, Any] | None = Field(
         None,
         description=(
@@ -257,6 +282,12 @@ class ModelSignatures(BaseModel):
 
     model_spec: ModelSpec
     metadata: SignatureMetadata
+
+
+class ExplanationsAnswer(BaseModel):
+    """An explanation of each image."""
+
+    explanations: list[ExplanationAnswer]
 
 
 class PredictRequest(BaseModel):
