@@ -104,7 +104,12 @@ async def index(request: Request, service: ServiceDep) -> list[RepositoryEntry]:
 
     The body may be `{"ready": true}`, for the models that are ready.
     """
-    ready_only = (await read_control(request, {"ready": bool})).get("ready", False)
+    control = await read_control(request, {"ready": bool})
+    return repository_index(service, ready_only=control.get("ready") is True)
+
+
+def repository_index(service: Service, *, ready_only: bool) -> list[RepositoryEntry]:
+    """Return every model, or those that are ready, with their states."""
     return [
         RepositoryEntry(
             name=name,

@@ -289,7 +289,9 @@ def heads() -> Iterator[Bent]:
     """Give requests whose lines and headers are odd, but HTTP."""
     asked = "X-Request-Timeout: "
     for name, status, content in (
-        ("no host", 200, request("/predict", SEVEN, host="")),
+        ("no host", 400, request("/predict", SEVEN, host="")),
+        ("two hosts", 400, request("/predict", SEVEN, "Host: x")),
+        ("a long target", 414, request("/predict?" + "a" * 20_000, SEVEN)),
         ("a host that is no name", 400, request("/predict", b"", host="Host: [")),
         ("a host that is not ASCII", 400, request("/predict", b"", host="Host: \xff\xfe")),
         ("a whole URL", 200, request("http://x/predict", SEVEN)),

@@ -65,6 +65,29 @@ def test_files_are_compressed_and_revalidated(client: TestClient, name: str, kin
     assert (again.status_code, again.content) == (304, b"")
 
 
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        ("{etag}", 304),
+        ("{strong}", 304),
+        ('"other", {etag}', 304),
+        ('"a,b" , {strong}', 304),
+        ("*", 304),
+        ('"other"', 200),
+        ("{opaque}", 200),
+        ('"{opaque}x"', 200),
+        ("", 200),
+    ],
+)
+def test_entity_tags_are_compared_weakly(client: TestClient, header: str, status: int) -> None:
+    """A tag matches with or without the mark of a weak one, and `*` matches every tag."""
+    etag = client.get("/page/main.js").headers["etag"]
+    strong = etag.removeprefix("W/")
+    header = header.format(etag=etag, strong=strong, opaque=strong.strip('"'))
+    answer = client.get("/page/main.js", headers={"If-None-Match": header})
+    assert answer.status_code == status
+
+
 def test_samples_are_served_and_unknown_files_give_404(client: TestClient) -> None:
     """The sample digits are files of the page; the 404 of another name lists the files."""
     assert client.get("/page/samples/3.png").content == sample_png(3)

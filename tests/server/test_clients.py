@@ -111,6 +111,34 @@ def test_head_that_is_too_large_is_refused(server: Server, part: bytes) -> None:
     assert received.startswith(b"HTTP/1.1 431 ")
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /version HTTP/1.1\r\n", 400),
+        (b"GET /version HTTP/1.1\r\nHost: a\r\nHost: a\r\n", 400),
+        (b"GET /version HTTP/1.1\r\nhost: a\r\nHOST: b\r\n", 400),
+        (b"GET /version HTTP/1.0\r\nHost: a\r\nHost: b\r\n", 400),
+        (b"GET /version HTTP/1.0\r\n", 200),
+        (b"GET /version HTTP/1.1\r\nHost:\r\n", 200),
+        (b"GET /version HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n", 400),
+        (b"GET /version?" + b"a" * 16_000 + b" HTTP/1.1\r\nHost: a\r\n", 200),
+        (b"GET /version?" + b"a" * 17_000 + b" HTTP/1.1\r\nHost: a\r\n", 414),
+        (b"GET /" + b"a" * 500_000, 414),
+    ],
+)
+def test_host_and_length_of_the_target(server: Server, head: bytes, status: int) -> None:
+    """One header Host, and a target of at most 16 KiB; refusals are problem documents."""
+    with _connect(server) as connection:
+        sent = threading.Thread(target=_send_all, args=(connection, head + b"\r\n"))
+        sent.start()
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        body = json.loads(response.read())
+        sent.join()
+    assert response.status == status
+    assert status == 200 or (body["status"], bool(body["request_id"])) == (status, True)
+
+
 def _send_all(connection: socket.socket, content: bytes) -> None:
     with suppress(OSError):  # the service may refuse before it has everything
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: 1" + content)
@@ -195,7 +223,11 @@ def test_client_that_reads_no_response_is_disconnected(server: Server) -> None:
 
 def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
     """Thousands of requests sent in one go are all answered, whatever lies between them."""
-    digits = (HEAD % len(PNG) + PNG, b"GET /livez HTTP/1.1\r\n\r\n", HEAD % 4 + b"\r\n\r\n")
+    digits = (
+        HEAD % len(PNG) + PNG,
+        b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n",
+        HEAD % 4 + b"\r\n\r\n",
+    )
     last = b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     replies = exchange(server.port, b"".join(digits) * 1000 + last)
     assert [one.status for one in replies] == [200, 200, 400] * 1000 + [200]
@@ -211,7 +243,7 @@ def test_crowd_of_pipelined_requests_takes_little_memory(tmp_path: Path) -> None
             connection = crowd.enter_context(_connect(server))
             connection.sendall(first)
             assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
-            connection.sendall(b"x" + b"GET / HTTP/1.1\r\n\r\n" * 14_000)
+            connection.sendall(b"x" + b"GET / HTTP/1.1\r\nHost:\r\n\r\n" * 14_000)
         assert server.ask(body=PNG).json["digit"] == 3
         assert peak_mb(server) - before < 60  # 500 if all are parsed at once
 
@@ -277,7 +309,7 @@ def test_bodies_that_do_not_fit_in_memory_are_refused(tmp_path: Path) -> None:
         assert refused.json["type"] == "urn:digitscope:problem:memory-budget"
         assert server.metric("digitscope_rejections_total", reason="memory") >= 2
         with _connect(server) as connection:  # the refusal reaches a client that still sends
-            connection.sendall(HEAD.replace(b"Host: x", b"Connection: close") % LARGE)
+            connection.sendall(HEAD.replace(b"Host: x", b"Host: x\r\nConnection: close") % LARGE)
             connection.sendall(bytes(LARGE))
             assert _rest(connection).startswith(b"HTTP/1.1 503 ")
         bomb = server.ask(

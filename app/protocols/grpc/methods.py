@@ -144,8 +144,7 @@ async def _index(call: Call, request: pb.RepositoryIndexRequest) -> pb.Repositor
     return pb.RepositoryIndexResponse(
         models=[
             pb.RepositoryIndexResponse.ModelIndex(**entry.model_dump())
-            for entry in await oip.index(call.service)
-            if entry.state == "READY" or not request.ready
+            for entry in oip.repository_index(call.service, ready_only=request.ready)
         ]
     )
 

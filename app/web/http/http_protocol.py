@@ -28,6 +28,8 @@ from app.web.schemas.problem import Problem
 
 # Bytes that a client may send without a part of a body; a browser's request head has about 1 kB.
 MAX_HEAD_BYTES = 64 * 1024
+# Of these, bytes of the target: path and query. RFC 9110 recommends at least 8,000.
+MAX_TARGET_BYTES = 16 * 1024
 # Requests of a connection that wait behind the one being served; httptools parses what it gets to
 # the end, so it gets pieces with one head, or with the few that fit into `MIN_PIECE_BYTES`.
 MAX_PIPELINED = 4
@@ -57,6 +59,15 @@ class ConnectionLimits:
     timeout_s: float
     table: ConnectionTable
     on_refused: Callable[[int, str, str], None] = lambda status, request_id, client: None
+
+
+class HeadError(Exception):
+    """The head of a request is refused before it becomes a request."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        """Create the error with the status and the sentence of its response."""
+        super().__init__(detail)
+        self.status, self.detail = HTTPStatus(status), detail
 
 
 class HoldableFlow(FlowControl):
@@ -116,8 +127,11 @@ class Connection(HttpToolsProtocol):
                 end = end if end >= len(HEAD_END) else len(data)
                 self._feed(memoryview(data)[start:end])
                 start = end
-        except httptools.HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
+        except httptools.HttpParserError as error:
+            if isinstance(error.__context__, HeadError):
+                self._refuse(error.__context__.status, error.__context__.detail)
+            else:
+                self.send_400_response("Invalid HTTP request received.")
             start = len(data)
         self._unparsed = data[start:]
         self.flow.is_held = bool(self._unparsed)
@@ -139,7 +153,7 @@ class Connection(HttpToolsProtocol):
         without the question, and what follows is its body (RFC 9110, section 7.8).
 
         Raises:
-            httptools.HttpParserError: The bytes are no HTTP.
+            httptools.HttpParserError: The bytes are no HTTP, or their head is refused.
         """
         self._bytes_without_body += len(data)
         rest = data
@@ -171,11 +185,28 @@ class Connection(HttpToolsProtocol):
             + b"\r\n"
         )
 
+    def on_url(self, url: bytes) -> None:
+        """Receive a part of the target.
+
+        Raises:
+            HeadError: It is too long.
+        """
+        self.url += url
+        if len(self.url) > MAX_TARGET_BYTES:
+            raise HeadError(
+                414, f"The target of the request is longer than {MAX_TARGET_BYTES} bytes."
+            )
+
     def on_headers_complete(self) -> None:
-        """Start the request; note in its state whether the connection is beyond the limits."""
+        """Start the request; note in its state whether the connection is beyond the limits.
+
+        Raises:
+            HeadError: It has no header Host, or several.
+        """
         self._bytes_without_body = 0
         if self._asks_for_upgrade():
             return  # `_feed` parses this head again
+        self._check_host()
         if self._head_timer:
             self._head_timer.cancel()
             self._head_timer = None
@@ -185,6 +216,17 @@ class Connection(HttpToolsProtocol):
             self._place.is_within_limits or self._limits.table.admit(self._place)
         )
         super().on_headers_complete()
+
+    def _check_host(self) -> None:
+        """Raise unless there is one header Host; HTTP/1.0 may have none (RFC 9112, 3.2)."""
+        hosts = 0
+        for name, _ in self.headers:
+            if name == b"host":
+                hosts += 1
+        if hosts > 1:
+            raise HeadError(400, f"The request has {hosts} headers Host; expected one.")
+        if not hosts and self.parser.get_http_version() == "1.1":
+            raise HeadError(400, "The request has no header Host, which HTTP/1.1 needs.")
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._serving = cycle

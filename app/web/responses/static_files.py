@@ -6,6 +6,7 @@ page always belong together, and a new version of the service needs no cache to 
 
 import gzip
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ TYPES = {
     ".png": "image/png",
     ".svg": "image/svg+xml",
 }
+_OPAQUE_TAG = re.compile(r'(?:W/)?("[^"]*")')  # of an entity tag, without its mark for weakness
 _GZIPPED_SUFFIXES = (".css", ".html", ".js", ".json", ".svg")  # PNG is compressed already
 
 
@@ -73,10 +75,16 @@ def serve(request: Request, asset: Asset, headers: Mapping[str, str] | None = No
         "Vary": "Accept-Encoding",
         **(headers or {}),
     }
-    client_etags = request.headers.get("if-none-match", "")
-    if asset.etag in (etag.strip() for etag in client_etags.split(",")):
+    if _has_etag(request.headers.get("if-none-match", ""), asset.etag):
         return Response(status_code=304, headers=common)
     if asset.gzipped and choose_coding(request.headers.get("accept-encoding", "")) == "gzip":
         common["Content-Encoding"] = "gzip"
         return Response(asset.gzipped, headers=common, media_type=asset.media_type)
     return Response(asset.content, headers=common, media_type=asset.media_type)
+
+
+def _has_etag(if_none_match: str, etag: str) -> bool:
+    """Return whether If-None-Match names an entity tag, by the weak comparison of RFC 9110."""
+    if if_none_match.strip() == "*":
+        return True
+    return etag.removeprefix("W/") in _OPAQUE_TAG.findall(if_none_match)
