@@ -52,6 +52,7 @@ LABEL org.opencontainers.image.title="digitscope" \
       org.opencontainers.image.description="Handwritten digits, recognised and explained" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.base.name="${BASE}" \
+      io.digitscope.platforms="linux/amd64,linux/arm64" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}"

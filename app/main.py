@@ -5,7 +5,7 @@ import logging
 import multiprocessing
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import TypedDict
 
@@ -48,6 +48,7 @@ from app.web.http.request_timer import BodyPace
 from app.web.http.shutdown import Drain, exit_with_supervisor
 from app.web.observability import logs
 from app.web.observability.metrics import Lane, Metrics
+from app.web.observability.tracing import stage, start_queue_span, trace_field
 from app.web.requests.body import Limits
 from app.web.requests.parsing import BodyParser
 from app.web.responses import openapi
@@ -56,6 +57,7 @@ from app.web.service import Service
 
 log = logging.getLogger(__name__)
 DECODER_IDLE_S = 30.0  # seconds without an image file, after which a decoder process ends
+GAUGES_EVERY_S = 1.0  # between updates of the gauges that other workers read
 TRIM_AFTER_S = 2.0  # idle seconds after which a thread pool returns its freed memory
 
 DESCRIPTION = """
@@ -95,6 +97,7 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     log_writer = logs.configure(settings.log_level, settings.log_format)
     metrics, drain = Metrics(), Drain(delay_s=settings.drain_delay_s)
     routers = _routers()
+    is_traced = os.environ.get("FASTAPI_OTEL_AUTO_CONFIGURE", "").lower() == "true"
     log_writer.on_lost = metrics.count_lost_log_lines
     context = RequestContext(
         access=_access(settings),
@@ -106,6 +109,7 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
         deadline_s=settings.deadline_s,
         pace=BodyPace(settings.body_timeout_s, settings.body_bytes_per_s),
         access_log=settings.access_log,
+        trace=trace_field if is_traced else dict,
     )
     connections = ConnectionLimits(
         settings.client_timeout_s,
@@ -121,13 +125,16 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
-        service = _create_service(settings, registry or load_models(settings), metrics, drain)
+        service = _create_service(
+            settings, registry or load_models(settings), metrics, drain, is_traced=is_traced
+        )
         running.append(service)
         async with _serving_grpc(settings, context, service, connections) as stop_grpc:
             drain.install(asyncio.get_running_loop(), on_stop=stop_grpc)
             exit_with_supervisor()
             service.registry.watch()
             warming_up = asyncio.create_task(_warm_up(app))
+            gauges = PeriodicTask("update gauges", GAUGES_EVERY_S, metrics.update_gauges)
             closing_idle = PeriodicTask(
                 "end idle decoder processes",
                 DECODER_IDLE_S / 2,
@@ -137,11 +144,11 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
         if limits := await warming_up:
             limits.restore_original_limits()
         closing_idle.close()
+        gauges.close()
         running.clear()
         service.close()
         log_writer.waits = True  # uvicorn ends the process by a signal after its last lines
 
-    is_traced = os.environ.get("FASTAPI_OTEL_AUTO_CONFIGURE", "").lower() == "true"
     app = _create_fastapi(lifespan, is_traced=is_traced)
     for router in routers:
         app.include_router(router)
@@ -231,7 +238,12 @@ def _wrap_middleware(
 
 
 def _create_service(
-    settings: Settings, registry: Registry, metrics: Metrics, drain: Drain
+    settings: Settings,
+    registry: Registry,
+    metrics: Metrics,
+    drain: Drain,
+    *,
+    is_traced: bool,
 ) -> Service:
     registry.on_batch = metrics.count_batch
     registry.observe_versions(metrics.set_model_version)
@@ -239,14 +251,23 @@ def _create_service(
     def pool(
         lane: Lane, threads: int, max_queue: int, trim_after_s: float | None = TRIM_AFTER_S
     ) -> BoundedThreadPool:
-        return BoundedThreadPool(
+        made = BoundedThreadPool(
             threads=threads,
             max_queue=max_queue,
             on_wait=metrics.wait_observer(lane),
+            on_queue=start_queue_span if is_traced else None,
             trim_after_s=trim_after_s,
         )
+        metrics.watch_queue(lane, lambda: made.queued)
+        return made
 
     memory = MemoryBudget(settings.memory_budget_mb << 20)
+    micro_batcher = MicroBatcher(
+        prediction_texts,
+        on_wait=metrics.waits_observer("quick"),
+        on_run=metrics.count_predictions,
+    )
+    metrics.watch_queue("quick", lambda: micro_batcher.queued)
     return Service(
         registry=registry,
         prediction_pool=pool("fast", settings.threads, settings.max_queue),
@@ -254,11 +275,7 @@ def _create_service(
         reload_pool=pool("reloads", 1, settings.slow_max_queue),
         body_parser=BodyParser(pool("parsing", 1, settings.max_queue), memory.working),
         metrics_pool=pool("scrapes", 1, settings.slow_max_queue, trim_after_s=None),
-        micro_batcher=MicroBatcher(
-            prediction_texts,
-            on_wait=metrics.waits_observer("quick"),
-            on_run=metrics.count_predictions,
-        ),
+        micro_batcher=micro_batcher,
         limits=Limits(
             max_body_bytes=settings.max_body_bytes,
             max_image_bytes=settings.max_image_bytes,
@@ -276,6 +293,7 @@ def _create_service(
         drain=drain,
         admin=Admin(settings.admin_token),
         quick_below_s=settings.quick_below_s,
+        stage=stage if is_traced else nullcontext,
     )
 
 

@@ -75,6 +75,7 @@ class Options:
         decode: Decodes the files, by default in this thread.
         find_several: Names the digits on an image that seems to show several; None: is not asked.
         working_memory: Holds so many bytes for the preparation of an image, by default any number.
+        stage: Opens a span of a trace for a stage, by default none.
     """
 
     preprocess: Preprocess = "auto"
@@ -86,6 +87,7 @@ class Options:
     working_memory: Callable[[int], AbstractContextManager[None]] = field(
         default=unlimited, repr=False
     )
+    stage: Callable[[str], AbstractContextManager[object]] = field(default=nullcontext, repr=False)
 
 
 def ensure_decoded(image: ImageInput, options: Options) -> Upload:
@@ -205,12 +207,14 @@ def recognise_many(
     """
     began = time.perf_counter()
     batch = None
-    if isinstance(images, np.ndarray):
-        with numpy_lock:
-            batch = _take_unprepared(images, options)
-    batch = batch or _read_each(images, model, options)
+    with options.stage("preparation"):
+        if isinstance(images, np.ndarray):
+            with numpy_lock:
+                batch = _take_unprepared(images, options)
+        batch = batch or _read_each(images, model, options)
     preparation_s = (time.perf_counter() - began) / max(1, len(batch.candidates.counts))
-    selection = select(batch.candidates, model, numpy_lock)
+    with options.stage("inference"):
+        selection = select(batch.candidates, model, numpy_lock)
     summaries = [batch.summaries[candidate] for candidate in selection.chosen]
     timings = Timings(preparation_s, selection.predictions.seconds_per_image)
     return BatchResult(selection.predictions, summaries, batch.errors, timings)

@@ -92,7 +92,11 @@ def _metrics_page() -> str:
         "`/metrics` returns these in Prometheus's text format, summed over all worker"
         " processes.\n\n"
         "Generated from `app/web/observability/metrics.py` by `python -m benchmarks.reference`; do"
-        " not edit.\n\n" + table(metrics) + "\n## Labels\n\n" + table(labels)
+        " not edit.\n\n"
+        + table(metrics)
+        + "\nOn Linux, prometheus_client adds `process_*`: processor"
+        " seconds, memory and open files of the worker processes together, and the start of the"
+        " first.\n\n## Labels\n\n" + table(labels)
     )
 
 

@@ -8,6 +8,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
@@ -70,6 +71,7 @@ class Service:
         admin: Checks the admin token.
         quick_below_s: A network that takes at most so many seconds for an image is fast enough for
             the micro-batcher.
+        stage: Opens a span of a trace for a stage of a prediction.
         numpy_lock: Lets only one thread of a batch work with NumPy at a time (`recognise_many`).
     """
 
@@ -88,6 +90,7 @@ class Service:
     drain: Drain
     admin: Admin
     quick_below_s: float
+    stage: Callable[[str], AbstractContextManager[object]] = nullcontext
     numpy_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def options(self, query: ImageQuery) -> Options:
@@ -102,6 +105,7 @@ class Service:
             decode=self.decoders.decode,
             find_several=find_several,
             working_memory=self.memory.working,
+            stage=self.stage,
         )
 
     def close(self) -> None:
@@ -175,10 +179,12 @@ class Service:
         is_fast = model.seconds_per_image <= self.quick_below_s
         if is_fast and (not isinstance(image, bytes) or is_small_png(image)):
             began = time.perf_counter()
-            image = ensure_decoded(image, options)
+            with self.stage("preparation"):
+                image = ensure_decoded(image, options)
             if is_passthrough(image, options):
                 decode_s = time.perf_counter() - began
-                return await self.micro_batcher.run(image, model, client, decode_s)
+                with self.stage("inference"):
+                    return await self.micro_batcher.run(image, model, client, decode_s)
 
         def work() -> tuple[BatchResult, list[str]]:
             result = recognise_many([image], model, options)

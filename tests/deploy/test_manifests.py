@@ -136,6 +136,14 @@ def test_probes_tolerate_a_busy_second() -> None:
     assert int(options.get("retries", 3)) >= 3
 
 
+def test_autoscaler_sets_the_replicas() -> None:
+    """The deployment has none, so that applying it again does not undo the autoscaler."""
+    deployment = _load(KUBERNETES / "deployment.yaml")
+    assert "replicas" not in deployment["spec"]
+    target = _load(KUBERNETES / "autoscaler.yaml")["spec"]["scaleTargetRef"]
+    assert target["name"] == deployment["metadata"]["name"]
+
+
 def test_time_to_stop_is_enough() -> None:
     """Kubernetes and Docker wait longer than the drain and the grace period together."""
     for pod in _pod_specs():

@@ -44,3 +44,12 @@ def test_probes_do_not_count_as_rejections() -> None:
         for probe in ("/readyz", "/v2/health/ready"):
             assert client.get(probe).status_code == 503
         assert metric(client.get("/metrics").text, "digitscope_rejections_total") == 0
+
+
+def test_metrics_count_the_request_that_asks(client: TestClient) -> None:
+    """One request is in flight, the scrape itself; the process has its own metrics."""
+    for _ in range(2):
+        text = client.get("/metrics").text
+        assert metric(text, "digitscope_requests_in_flight") == 1
+        assert metric(text, "digitscope_queued") == 0
+    assert metric(text, "process_resident_memory_bytes") > 10_000_000

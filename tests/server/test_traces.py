@@ -1,11 +1,14 @@
 """OpenTelemetry: with a collector set, every request leaves a trace."""
 
+import io
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from app.samples import sample_png
 from tests.server.process import eventually, serving
@@ -45,6 +48,13 @@ def collector() -> Iterator[Collector]:
     running.server_close()
 
 
+def photo() -> bytes:
+    """Return a digit that must be prepared."""
+    stream = io.BytesIO()
+    Image.open(io.BytesIO(sample_png(2))).resize((280, 280)).save(stream, "PNG")
+    return stream.getvalue()
+
+
 def test_requests_leave_traces(
     tmp_path: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,7 +67,7 @@ def test_requests_leave_traces(
         "OTEL_BSP_SCHEDULE_DELAY": "50",
     }.items():
         monkeypatch.setenv(name, value)
-    with serving(tmp_path) as server:
+    with serving(tmp_path, log_format="json") as server:
         assert server.ask(body=sample_png(2)).status == 200
         assert server.get("/models").status == 200
 
@@ -68,4 +78,12 @@ def test_requests_leave_traces(
         assert b"digitscope-test" in spans()
         for name in (b"POST /predict", b"GET /models"):
             assert name in spans()
+        assert server.ask(body=photo()).status == 200  # in a thread of a pool
+        eventually(lambda: b"queue" in spans())
+        for name in (b"preparation", b"inference"):
+            assert name in spans()
+        lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+        traces = {line["trace_id"] for line in lines if line.get("path") == "/predict"}
+        assert len(traces) == 2
+        assert all(bytes.fromhex(trace) in spans() for trace in traces)
         assert spans().count(b"http.route") >= 2

@@ -108,6 +108,11 @@ class MicroBatcher:
         self._schedule(loop)
         return await call.text
 
+    @property
+    def queued(self) -> int:
+        """Return the number of images that wait."""
+        return len(self._waiting)
+
     def stalled_for(self) -> float:
         """Return the seconds since the thread began its current run; 0 if it is idle."""
         return time.monotonic() - self._thread_run_since if self._thread_run_since else 0.0

@@ -37,6 +37,7 @@ class BoundedThreadPool:
         threads: int,
         max_queue: int,
         on_wait: Callable[[float], None] = lambda seconds: None,
+        on_queue: Callable[[], Callable[[], object]] | None = None,
         trim_after_s: float | None = None,
     ) -> None:
         """Create the pool; it starts its threads when they are needed.
@@ -45,12 +46,15 @@ class BoundedThreadPool:
             threads: Number of calls that run at once.
             max_queue: Number of calls that may wait for a thread.
             on_wait: Called in the thread before each call, with the seconds that the call waited.
+            on_queue: Called when a call is queued; what it returns is called in the thread before
+                the call, as for a trace. None: nothing is.
             trim_after_s: Idle seconds after which the threads return freed memory to the operating
                 system (`app.process_tuning`); None if the work allocates little.
         """
         self.threads = threads
         self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="work")
         self._max_pending, self._pending, self._on_wait = threads + max_queue, 0, on_wait
+        self._on_queue = on_queue
         self._workload, self._retry_times = Workload(threads), RetryTimes()
         self._last_progress = time.monotonic()
         self._trim_after_s = trim_after_s
@@ -88,6 +92,11 @@ class BoundedThreadPool:
         if not wait or excess <= 0 or (excess <= work and not self._workload.has(kind)):
             return
         raise self._too_late(wait, excess, work)
+
+    @property
+    def queued(self) -> int:
+        """Return the number of calls that wait for a thread."""
+        return max(0, self._pending - self.threads)
 
     @property
     def has_queue(self) -> bool:
@@ -152,6 +161,8 @@ class BoundedThreadPool:
         raises `DeadlineError` or `ExpectedWaitError`.
         """
         loop = asyncio.get_running_loop()
+        if self._on_queue:
+            call = partial(_after, self._on_queue(), call)
         if not self._pending:
             self._last_progress = time.monotonic()
         self._pending += 1
@@ -247,6 +258,11 @@ class _Limits(NamedTuple):
 
     queued_at: float
     seconds: float
+
+
+def _after(first: Callable[[], object], call: Callable[[], T]) -> T:
+    first()
+    return call()
 
 
 async def wait_until(disconnected: Disconnected, futures: Sequence["asyncio.Future[T]"]) -> list[T]:

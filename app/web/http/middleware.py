@@ -8,6 +8,7 @@ import logging
 import random
 import re
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -80,6 +81,7 @@ class RequestContext:
             ask for less.
         pace: How fast a body must arrive.
         access_log: Whether each request gets a line in the log.
+        trace: Returns the field of the log that names the current trace, if there is one.
     """
 
     access: Access
@@ -91,6 +93,7 @@ class RequestContext:
     deadline_s: float
     pace: BodyPace
     access_log: bool
+    trace: Callable[[], Mapping[str, str]] = dict
 
     def count_rejection(
         self, path: str, status: int, refused: type[DigitscopeError] | None
@@ -127,7 +130,15 @@ class RequestContext:
                 method,
                 path,
                 status,
-                extra={"request_id": request_id, "ms": round(1000 * seconds, 3), "client": client},
+                extra={
+                    "method": method,
+                    "path": path,
+                    "status": status,
+                    "request_id": request_id,
+                    "ms": round(1000 * seconds, 3),
+                    "client": client,
+                    **self.trace(),
+                },
             )
 
     def record_refused_connection(self, status: int, request_id: str, client: str) -> None:
@@ -158,6 +169,16 @@ class RequestMiddleware:
             scope = {**scope, "method": "GET"}
             scope.setdefault("state", {})["is_head"] = True
         exchange = _Exchange(scope, receive, send, self.context)
+        metrics = self.context.metrics
+        metrics.in_flight += 1
+        try:
+            await self._serve(exchange, receive)
+        finally:
+            metrics.in_flight -= 1
+
+    async def _serve(self, exchange: "_Exchange", receive: Receive) -> None:
+        """Serve one request and count it."""
+        scope = exchange.scope
         error: DigitscopeError | None = None
         try:
             if preflight := exchange.preflight():

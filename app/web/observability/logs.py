@@ -5,6 +5,7 @@ Whatever a line says, it is one line: text of clients and files is escaped (`app
 
 import json
 import logging
+import time
 from typing import Literal
 
 from app.printable import INDENT, printable, printable_lines
@@ -14,26 +15,41 @@ from app.web.observability.log_writer import LogWriter, copy_of_stderr
 # Below ERROR this one logs what it finds in forms; `app.imaging.pillow` silences Pillow.
 _LOGS_UPLOADS = ("python_multipart",)
 _EXTRA_FIELDS = ("request_id", "ms", "client")
+# Fields of the JSON form only: in the text form, the message has them.
+_JSON_FIELDS = ("method", "path", "status", "trace_id")
 
 
-class JsonFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    """Writes times in UTC as RFC 3339 has them."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        """Return the time of a record, such as `2026-11-30T12:00:00.123Z`."""
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        return f"{seconds}.{int(record.msecs):03d}Z"
+
+
+class JsonFormatter(_Formatter):
     """Formats a record as one JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line: ASCII, with everything else as JSON's escape sequences."""
         fields = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "time": self.formatTime(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **{name: getattr(record, name) for name in _EXTRA_FIELDS if hasattr(record, name)},
+            **{
+                name: getattr(record, name)
+                for name in (*_JSON_FIELDS, *_EXTRA_FIELDS)
+                if hasattr(record, name)
+            },
         }
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         return json.dumps(fields).replace("\x7f", "\\u007f")
 
 
-class TextFormatter(logging.Formatter):
+class TextFormatter(_Formatter):
     """Formats a record as a line of text that ends with the request's fields.
 
     The lines of a traceback follow, indented.

@@ -14,7 +14,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 
 from app.inference.model import Model
 from app.predictions import BatchResult
@@ -145,7 +152,20 @@ LOG_LINES_LOST = Metric(
     "counter",
     "Log lines that were lost, because nobody read the log or because it could not be written.",
 )
+IN_FLIGHT = Metric(
+    "digitscope_requests_in_flight",
+    "gauge",
+    "Requests that are being answered; with several workers, up to a second old.",
+)
+QUEUED = Metric(
+    "digitscope_queued",
+    "gauge",
+    "Work that waits in a queue; with several workers, up to a second old.",
+    ("lane",),
+)
 METRICS = (
+    IN_FLIGHT,
+    QUEUED,
     REQUESTS,
     REQUEST_SECONDS,
     REJECTIONS,
@@ -231,14 +251,23 @@ class _Histogram(Histogram):
 
 
 class Metrics:
-    """The metrics of one application in one process."""
+    """The metrics of one application in one process.
+
+    Attributes:
+        in_flight: Requests that are being answered; changed on the event loop.
+    """
 
     def __init__(self) -> None:
         """Start at zero."""
+        self.in_flight = 0
+        self._queues: dict[Lane, Callable[[], int]] = {}
         folder = os.environ.get(SHARED_FOLDER)
         self._shared = SharedMetrics(Path(folder)) if folder else None
         self._is_shared = True  # whether the last response had the metrics of all workers
         self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._in_flight = self._gauge(IN_FLIGHT, "livesum")
+        self._queued = self._gauge(QUEUED, "livesum")
         requests, request_seconds = self._counter(REQUESTS), self._histogram(REQUEST_SECONDS)
         self._rejections = self._counter(REJECTIONS)
         self._closed_connections = self._counter(CLOSED_CONNECTIONS)
@@ -289,6 +318,16 @@ class Metrics:
         """Return a function that counts the seconds that each of several calls waited."""
         return self._queue_seconds.labels(lane).observe_all
 
+    def watch_queue(self, lane: Lane, length: Callable[[], int]) -> None:
+        """Ask `length` for the number of waiting calls of a queue, whenever gauges are updated."""
+        self._queues[lane] = length
+
+    def update_gauges(self) -> None:
+        """Set the gauges of requests and queues to what they are now."""
+        self._in_flight.set(self.in_flight)
+        for lane, length in self._queues.items():
+            self._queued.labels(lane).set(length())
+
     def count_batch(self, images: int) -> None:
         """Count the size of one batch."""
         self._batch_size.observe(images)
@@ -332,6 +371,7 @@ class Metrics:
 
         If the shared files cannot be used, which is logged, those of this worker.
         """
+        self.update_gauges()
         if self._shared is None:
             return generate_latest(self._registry)
         try:
@@ -346,7 +386,7 @@ class Metrics:
         self._is_shared = True
         return text
 
-    def _gauge(self, metric: Metric, mode: Literal["livemin", "livemax"]) -> Gauge:
+    def _gauge(self, metric: Metric, mode: Literal["livemin", "livemax", "livesum"]) -> Gauge:
         return Gauge(
             metric.name,
             metric.meaning,

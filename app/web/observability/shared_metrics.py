@@ -9,12 +9,22 @@ import logging
 import mmap
 import os
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, generate_latest, multiprocess, values
+from prometheus_client import (
+    CollectorRegistry,
+    ProcessCollector,
+    generate_latest,
+    multiprocess,
+    values,
+)
+from prometheus_client.metrics_core import Metric
 from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.registry import Collector
 
 log = logging.getLogger(__name__)
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # environment variable of prometheus_client
@@ -23,6 +33,7 @@ _FILE_BYTES = {
     "counter": 1 << 18,
     "gauge_livemin": 1 << 16,
     "gauge_livemax": 1 << 16,
+    "gauge_livesum": 1 << 16,
     "histogram": 1 << 20,
 }
 
@@ -53,6 +64,7 @@ class SharedMetrics:
             file.restore()
         _delete_gauges_of_dead_workers(self._folder)
         registry = CollectorRegistry()
+        registry.register(_Workers(self._folder))
         multiprocess.MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
         return generate_latest(registry)
 
@@ -91,6 +103,29 @@ class _SharedFile(MmapedDict):
             part.rename(path)
             deleted.close()
         log.warning("%s was deleted while it was used; it is written again", path)
+
+
+class _Workers(Collector):
+    """The metrics `process_*` of all workers together: sums, but the earliest start."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics; none where the system has no /proc."""
+        workers = [
+            ProcessCollector(pid=partial(int, path.stem.rpartition("_")[2]), registry=None)
+            for path in self._folder.glob("gauge_livesum_*.db")
+        ]
+        families = [list(worker.collect()) for worker in workers]
+        for same in zip(*filter(None, families), strict=False):
+            values = [sample.value for family in same for sample in family.samples]
+            first = same[0]
+            for sample in first.samples:
+                value = min(values) if "start_time" in sample.name else sum(values)
+                total = Metric(first.name, first.documentation, first.type, first.unit)
+                total.add_sample(sample.name, sample.labels, value)
+                yield total
 
 
 def _delete_gauges_of_dead_workers(folder: Path) -> None:

@@ -37,6 +37,24 @@ def test_json_is_one_ascii_line() -> None:
     assert json.loads(text)["message"] == json.loads(text)["client"] == EVIL
 
 
+def test_times_are_those_of_rfc_3339() -> None:
+    """Both forms give the time in UTC with milliseconds."""
+    record = _record("said")
+    record.created, record.msecs = 1_780_000_000.25, 250.0
+    expected = "2026-05-28T20:26:40.250Z"
+    assert json.loads(JsonFormatter().format(record))["time"] == expected
+    assert TextFormatter("%(asctime)s %(message)s").format(record) == f"{expected} said"
+
+
+def test_json_has_the_fields_of_a_request() -> None:
+    """Method, path, status and trace are fields of the JSON form; the text has them once."""
+    record = _record("GET /a 200", method="GET", path="/a", status=200, trace_id="ab", ms=1.5)
+    line = json.loads(JsonFormatter().format(record))
+    assert (line["method"], line["path"], line["status"]) == ("GET", "/a", 200)
+    assert (line["trace_id"], line["ms"]) == ("ab", 1.5)
+    assert TextFormatter("%(message)s").format(record) == "GET /a 200 ms=1.5"
+
+
 def test_traceback_is_indented_and_escaped() -> None:
     """The text of an exception cannot look like another line of the log."""
     try:

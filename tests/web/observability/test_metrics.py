@@ -65,3 +65,16 @@ def test_every_metric_is_defined_with_its_labels() -> None:
     assert LABELS["lane"].values.keys() == set(get_args(Lane))
     assert LABELS["reason"].values.keys() == set(get_args(Rejection))
     assert LABELS["verdict"].values.keys() == set(get_args(Verdict))
+
+
+def test_gauges_are_those_of_the_moment() -> None:
+    """Requests in flight and queues are looked at when metrics are written."""
+    metrics = Metrics()
+    waiting = [3]
+    metrics.in_flight = 2
+    metrics.watch_queue("fast", lambda: waiting[0])
+    text = metrics.text().decode()
+    assert metric(text, "digitscope_requests_in_flight") == 2
+    assert metric(text, "digitscope_queued", lane="fast") == 3
+    waiting[0] = 0
+    assert metric(metrics.text().decode(), "digitscope_queued", lane="fast") == 0
