@@ -82,8 +82,11 @@ def test_requests_leave_traces(
         eventually(lambda: b"queue" in spans())
         for name in (b"preparation", b"inference"):
             assert name in spans()
-        lines = [json.loads(line) for line in server.log.read_text().splitlines()]
-        traces = {line["trace_id"] for line in lines if line.get("path") == "/predict"}
-        assert len(traces) == 2
-        assert all(bytes.fromhex(trace) in spans() for trace in traces)
+
+        def traces() -> set[str]:
+            lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+            return {line["trace_id"] for line in lines if line.get("path") == "/predict"}
+
+        eventually(lambda: len(traces()) == 2)  # a thread writes the log
+        eventually(lambda: all(bytes.fromhex(trace) in spans() for trace in traces()))
         assert spans().count(b"http.route") >= 2
