@@ -15,10 +15,12 @@ from contextlib import contextmanager
 from app.printable import printable
 
 log = logging.getLogger(__name__)
-# Information, warnings, and the error of a machine without a GPU; other errors pass.
+# Information, warnings, the error of a machine without a GPU, and an attribute that an older library
+# ignores; other errors pass.
 LOG_LINE = re.compile(
     rb"[IW]\d{4} \d\d:\d\d:|WARNING: All log messages before absl::"
     rb"|INFO: Created TensorFlow Lite|E\d{4} \d\d:\d\d:.*failed call to cuInit"
+    rb"|E\d{4} \d\d:\d\d:.*Unknown attributes will be ignored"
     rb"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IW] |fully_quantize: \d"
 )
 STDERR = 2
