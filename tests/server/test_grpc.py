@@ -192,6 +192,15 @@ def test_calls_are_counted_and_logged(calls: GrpcClient, server: Server) -> None
     assert server.metric("digitscope_requests_total", route="other", method="gRPC") >= 1
 
 
+def test_calls_in_flight_are_shown(server: Server) -> None:
+    """A call whose message has not arrived is in flight until its client leaves."""
+    before = server.metric("digitscope_requests_in_flight")
+    with Http2Client(server.grpc_port) as client:
+        client.begin("ModelInfer")
+        eventually(lambda: server.metric("digitscope_requests_in_flight") == before + 1)
+    eventually(lambda: server.metric("digitscope_requests_in_flight") == before)
+
+
 def test_calls_without_an_answer_are_counted(server: Server) -> None:
     """A client that leaves before the response, and a deadline that passes, are counted as such."""
     for reason, headers in (("client-gone", []), ("deadline", [("grpc-timeout", "100m")])):

@@ -286,6 +286,7 @@ class Calls:
         """
         exchange = _Exchange(call, self._service)
         status, error = CLIENT_CLOSED_REQUEST, refusal
+        self._context.metrics.in_flight += 1
         try:
             if error is None or call.method.path in OPEN_PATHS:
                 error = None
@@ -304,6 +305,7 @@ class Calls:
         except Exception as fault:  # noqa: BLE001 - `unexpected` logs it
             error = unexpected(fault, call.id)
         finally:
+            self._context.metrics.in_flight -= 1
             exchange.close()
             self._record(exchange, error.status if error else status, error)
         return error
