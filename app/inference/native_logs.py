@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from app.printable import printable
 
 log = logging.getLogger(__name__)
-# Information, warnings, the error of a machine without a GPU, and an attribute that an older library
+# Information, warnings, the error of a machine without a GPU, and attributes that an older library
 # ignores; other errors pass.
 LOG_LINE = re.compile(
     rb"[IW]\d{4} \d\d:\d\d:|WARNING: All log messages before absl::"

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from app.bundle import DIGITS
 from training.data import Split
 from training.errors import ImportingError
 from training.importing.adapter import Fit
@@ -106,7 +107,7 @@ class Trial:
     @property
     def handicapped_loss(self) -> float:
         """Return the loss by which the trials are ordered."""
-        return self.loss * (1 + RELATIVE_MARGIN * self.rare) + MARGIN * self.rare
+        return self.loss + self.rare * (RELATIVE_MARGIN * abs(self.loss) + MARGIN)
 
 
 def parse_scale(text: str) -> Scale | None:
@@ -167,6 +168,8 @@ def try_scales(
             shown = Scale(scale.name, scale.factor, scale.offset, is_rare)
             trials.append(Trial(shown, fit, loss, accuracy, order))
     needed = max(trial.accuracy for trial in trials) - MAX_LOSS_OF_ACCURACY
+    if classes < len(DIGITS):
+        needed = 0.0  # which class is right is not known
     return sorted(trials, key=lambda trial: (trial.accuracy < needed, trial.handicapped_loss))
 
 

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from keras import layers
 
 from app.main import create_app
-from app.samples import sample_png
+from app.samples import sample_pixels, sample_png
 from app.settings import Settings
 from tests.training.importing.conftest import load
 from tests.training.importing.networks import Tutorial, _many, unit, write_tflite
@@ -206,3 +206,31 @@ def test_trusted_module_defines_layers_and_functions(
         answers = load(tmp_path / "models", "net").runtime.predict(IMAGES).probabilities
         expected = network.predict(unit(IMAGES), verbose=0)
         np.testing.assert_allclose(answers, expected, atol=1e-5)
+
+
+@pytest.mark.tutorials
+def test_two_classes_are_named_and_their_scale_is_found(tmp_path: Path) -> None:
+    """A network that tells odd from even digits is served with its own two names."""
+
+    def build() -> keras.Model:
+        dense = [layers.Dense(32, activation="relu"), layers.Dense(2, activation="softmax")]
+        return keras.Sequential([keras.Input((28, 28, 1)), layers.Flatten(), *dense])
+
+    network = Tutorial(build, labels=lambda labels: labels.astype(int) % 2).train()
+    network.save(tmp_path / "odd.keras")
+    (tmp_path / "names.txt").write_text("even\nodd\n")
+    options = Options("odd", classes=tmp_path / "names.txt")
+    metadata = import_file(tmp_path / "odd.keras", options, tmp_path / "models").metadata
+    assert metadata.imported is not None
+    assert metadata.imported.scale == "0..1"
+    assert metadata.validation is None
+    settings = Settings(model_dir=tmp_path / "models", default_model="odd")
+    with TestClient(create_app(settings)) as client:
+        for digit in range(10):
+            answer = client.post("/predict", content=sample_png(digit)).json()
+            (expected,) = network.predict(unit(sample_pixels(digit)[None]), verbose=0)
+            assert answer["probabilities"] == pytest.approx(expected.tolist(), abs=1e-5)
+            assert answer["label"] == ("even", "odd")[expected.argmax()]
+        outputs = client.get("/v2/models/odd").json()["outputs"]
+        assert outputs[0]["shape"] == [-1, 2]
+        assert client.post("/explain?target=2", content=sample_png(7)).status_code == 422
