@@ -14,7 +14,8 @@ from training.data import Labels
 
 MAX_FALSE_REFUSALS = 0.005  # share of held-out digits that may be called not-a-digit
 MAX_ACCEPTED = 0.03  # share of the training's kinds of outliers that need not be refused
-MAX_SURE_ERROR = 0.001  # share of the answers that are not unsure that may be wrong
+MAX_SURE_ERROR = 0.0015  # share of the answers that are not unsure that may be wrong
+MAX_SURE_OUTLIERS = 0.001  # share of the outliers that may be called a digit
 
 
 def fit_temperature(logits: Sequence[NDArray[np.float32]], labels: Labels) -> float:
@@ -44,33 +45,44 @@ def fold_temperature(model: keras.Model, temperature: float) -> None:
 
 
 def choose_thresholds(
-    outputs: Outputs, labels: Labels, outliers: NDArray[np.float32] | None = None
+    outputs: Outputs, labels: Labels, outliers: Outputs | None = None
 ) -> VerdictThresholds:
     """Choose the limits between `digit`, `unsure` and `not-a-digit`.
 
     Args:
         outputs: The calibrated network's outputs for held-out digits.
         labels: `[N]`.
-        outliers: Its logits for images without a digit, of training's kinds, `[M, 10]`. Other
-            hands score lower than held-out digits; where a lower limit still refuses nearly all of
-            these images, it is the better one.
+        outliers: Its outputs for images without a digit, of training's kinds. Other hands score
+            lower than held-out digits; where a lower limit still refuses nearly all of these
+            images, it is the better one.
 
     Returns:
         Thresholds that call at most `MAX_FALSE_REFUSALS` of these digits not-a-digit, and no more
-        than it takes to refuse all but `MAX_ACCEPTED` of the outliers, and leave at most
-        `MAX_SURE_ERROR` of the sure answers wrong. A probability below 0.5 is always unsure.
+        than it takes to refuse all but `MAX_ACCEPTED` of the outliers; and that leave at most
+        `MAX_SURE_ERROR` of the sure answers wrong, and call at most `MAX_SURE_OUTLIERS` of the
+        outliers a digit. A probability below 0.5 is always unsure.
     """
     scores, confidence = energy(outputs.logits), outputs.probabilities.max(axis=1)
     floor = float(np.quantile(scores, MAX_FALSE_REFUSALS, method="lower"))
     if outliers is not None:
-        floor = min(floor, float(np.quantile(energy(outliers), 1 - MAX_ACCEPTED)))
+        floor = min(floor, float(np.quantile(energy(outliers.logits), 1 - MAX_ACCEPTED)))
     wrong = outputs.probabilities.argmax(axis=1) != labels
     order = np.argsort(-confidence, kind="stable")
     wrong_above = np.cumsum(wrong[order])  # wrong answers among the n most confident
     within = np.flatnonzero(wrong_above <= MAX_SURE_ERROR * np.arange(1, len(order) + 1))
     unsure = float(confidence[order[within[-1]]]) if len(within) else 1.0
+    if outliers is not None:
+        unsure = max(unsure, _above_outliers(outliers, floor))
     return VerdictThresholds(
         not_a_digit_below=floor,
         unsure_below=max(0.5, unsure),
         false_refusals=float((scores < floor).mean()),
     )
+
+
+def _above_outliers(outliers: Outputs, floor: float) -> float:
+    """Return the lowest confidence that at most `MAX_SURE_OUTLIERS` of the outliers exceed."""
+    confidence = outliers.probabilities.max(axis=1)
+    allowed = int(MAX_SURE_OUTLIERS * len(confidence))
+    accepted = np.sort(confidence[energy(outliers.logits) >= floor])[::-1]
+    return float(np.nextafter(accepted[allowed], 1)) if len(accepted) > allowed else 0.0

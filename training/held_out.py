@@ -46,7 +46,7 @@ def measure_held_out(unrefitted: Compiled, validation: Split, *, refitted: bool)
     outputs = unrefitted.served.predict(validation.images)
     rng = np.random.default_rng(OUTLIER_SEED)
     strange = outliers(validation.images[:OUTLIERS], rng)
-    of_strange = unrefitted.served.predict(strange).logits
+    of_strange = unrefitted.served.predict(strange)
     verdict = calibrate.choose_thresholds(outputs, validation.labels, of_strange)
     return HeldOut(
         logits=StoredLogits.of(outputs.logits) if refitted else None,
