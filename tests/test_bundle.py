@@ -16,7 +16,7 @@ from app.inference.registry import Registry
 from app.main import create_app
 from app.settings import REPOSITORY, Settings
 
-MAX_MODEL_BYTES = 115_000_000
+MAX_MODEL_BYTES = 95_000_000
 
 
 @pytest.fixture
@@ -223,7 +223,7 @@ def test_bundle_of_version_0_1_still_loads() -> None:
 
 
 def test_the_committed_models_are_small() -> None:
-    """All files in `model/` take at most 115 MB; the history of the repository never shrinks."""
+    """All files in `model/` take at most 95 MB; the history of the repository never shrinks."""
     files = [path for path in (REPOSITORY / "model").rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= MAX_MODEL_BYTES
 

@@ -31,8 +31,23 @@ with a peak learning rate of {recipe["learning_rate"]:g}, seed {recipe.get("seed
 {_augmentation(recipe)}
 
 For each digit, {recipe["outlier_share"]:g} images that show no digit were added, with uniform
-targets.
+targets.{_hands(recipe)}
 {finish}{refit}"""
+
+
+def _hands(recipe: dict[str, Any]) -> str:
+    """Return what else the training showed and demanded, for a recipe that says so."""
+    text = ""
+    if recipe.get("drawn_share"):
+        text += f"\nFor each digit, {recipe['drawn_share']:g} digits of other hands were drawn."
+    if margin := recipe.get("margin"):
+        text += (
+            f"\nScores of digits below {margin['digits']:g} and of other images above"
+            f" {margin['outliers']:g} cost their squared distance times {margin['weight']:g}."
+        )
+    if recipe.get("start"):
+        text += f"\nThe training started from the weights in `model/teachers/{recipe['start']}`."
+    return text
 
 
 def _teachers(recipe: dict[str, Any], metadata: Metadata) -> str:

@@ -4,7 +4,7 @@ Command: `digitscope distill --recipe compact --data mnist.npz`
 Cost: an hour on one core, if `model/teachers` has the ensemble's answers (10 ms a digit) and the
 weights that the training starts from, those of version 5 before its refit. 8.8 million
 multiply-adds.
-Result: not published yet.
+Result: 29 of 10,000 test digits misread in int8 (version 7, docs/training-log.md).
 """
 
 from dataclasses import replace
