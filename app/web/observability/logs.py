@@ -6,6 +6,7 @@ Whatever a line says, it is one line: text of clients and files is escaped (`app
 import json
 import logging
 import time
+from functools import lru_cache
 from typing import Literal
 
 from app.printable import INDENT, printable, printable_lines
@@ -24,8 +25,13 @@ class _Formatter(logging.Formatter):
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         """Return the time of a record, such as `2026-11-30T12:00:00.123Z`."""
-        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        return f"{seconds}.{int(record.msecs):03d}Z"
+        return f"{_in_utc(int(record.created))}.{int(record.msecs):03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _in_utc(seconds: int) -> str:
+    """Return a time of the system's clock; cached, because a busy second has many lines."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 class JsonFormatter(_Formatter):
