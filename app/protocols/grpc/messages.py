@@ -93,34 +93,37 @@ def parse_infer_request(content: bytes, max_files: int) -> InferMessage:
             " numbers packed or in raw_input_contents."
         )
     message = parse(pb.ModelInferRequest, content)
-    parameters = _parameters(message.parameters)
-    raw = _raw_input(message)
-    inputs = [
-        {
-            "name": tensor.name,
-            "datatype": tensor.datatype,
-            "shape": list(tensor.shape[:MAX_SHOWN_DIMENSIONS]),
-            "parameters": {**_parameters(tensor.parameters), "binary_data_size": len(raw)},
-        }
-        for tensor in message.inputs[:2]  # more than one is refused
-    ]
-    outputs = [
-        {"name": output.name, "parameters": _parameters(output.parameters)}
-        for output in message.outputs
-    ]
-    fields = {"id": message.id or None, "parameters": parameters, "inputs": inputs}
-    request = parse_message(
-        {**fields, "outputs": outputs},
-        raw,
-        max_files,
-        binary_output=bool(message.raw_input_contents),
-    )
+    raw, fields = _raw_input(message), _fields(message)
+    for tensor in fields["inputs"]:
+        tensor["parameters"]["binary_data_size"] = len(raw)
+    is_raw = bool(message.raw_input_contents)
     return InferMessage(
         message.model_name,
         message.model_version or None,
-        request,
-        parameters.get("triton_enable_empty_final_response") is True,
+        parse_message(fields, raw, max_files, binary_output=is_raw),
+        fields["parameters"].get("triton_enable_empty_final_response") is True,
     )
+
+
+def _fields(message: pb.ModelInferRequest) -> dict[str, Any]:
+    """Return the fields of a request as those of JSON, without the elements of its tensors."""
+    return {
+        "id": message.id or None,
+        "parameters": _parameters(message.parameters),
+        "inputs": [
+            {
+                "name": tensor.name,
+                "datatype": tensor.datatype,
+                "shape": list(tensor.shape[:MAX_SHOWN_DIMENSIONS]),
+                "parameters": _parameters(tensor.parameters),
+            }
+            for tensor in message.inputs[:2]  # more than one is refused
+        ],
+        "outputs": [
+            {"name": output.name, "parameters": _parameters(output.parameters)}
+            for output in message.outputs
+        ],
+    }
 
 
 def _parameters(values: Mapping[str, Any]) -> dict[str, Any]:

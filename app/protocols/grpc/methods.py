@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from app.errors import DigitscopeError, NotFoundError, TooLargeError, UndecodableError
 from app.protocols import oip
 from app.protocols.grpc import inference_pb2 as pb
-from app.protocols.grpc.calls import Call, Method
+from app.protocols.grpc.call import Call, Method
 from app.protocols.grpc.messages import InferMessage, infer_response, parse, parse_infer_request
 from app.protocols.inference import find_model, recognise
 from app.web.requests.parsing import MAX_INLINE_BYTES

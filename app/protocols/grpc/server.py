@@ -7,7 +7,8 @@ import grpc.aio
 
 from app.errors import MethodError
 from app.protocols.grpc import methods, standard_services
-from app.protocols.grpc.calls import UNKNOWN_PATH, Call, Calls, Method
+from app.protocols.grpc.call import Call, Method
+from app.protocols.grpc.calls import UNKNOWN_PATH, Calls
 from app.web.http.http_protocol import ConnectionLimits
 from app.web.http.middleware import RequestContext
 from app.web.service import Service

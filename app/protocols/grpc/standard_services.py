@@ -7,7 +7,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection import aio
 
 from app.errors import NotFoundError
-from app.protocols.grpc.calls import Call, Method
+from app.protocols.grpc.call import Call, Method
 from app.protocols.grpc.methods import SERVICE, control_answer, is_ready
 
 HEALTH = "grpc.health.v1.Health"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.errors import DeadlineError
-from app.protocols.grpc.calls import Call, Method
+from app.protocols.grpc.call import Call, Method
 from app.web.http.auth import given_keys
 from app.web.http.client_address import TrustedProxies
 
