@@ -43,8 +43,9 @@ def import_(
     """
     settings = read_settings()
     import_keras()
+    from training.importing.options import Options
     from training.importing.report import print_result
-    from training.importing.run import Options, import_file
+    from training.importing.run import import_file
 
     options = Options(name or model_name_of(file), input_, classes, tuple(trust or ()), calibrate)
     with failures():

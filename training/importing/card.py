@@ -77,7 +77,7 @@ Chosen by the negative log-likelihood of labelled digits, as they are and moved:
 def _figures(metadata: Metadata) -> str:
     validation = metadata.validation
     if validation is None:
-        return "Not measured: the classes are not the ten digits."
+        return "Not measured: the classes are not the ten digits, or few digits are read."
     applied = "It is applied." if metadata.temperature != 1 else "It is not applied."
     fitted = f"{metadata.fitted_temperature:.3f}" if metadata.fitted_temperature else "unknown"
     return f"""Measured on {validation.digits:,} training digits of MNIST, which our own recipes

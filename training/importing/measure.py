@@ -14,7 +14,8 @@ from training.importing.digits import Digits
 
 MAX_EMBEDDING_BYTES = 6_000_000  # of the directions in the file; the published files have 5.6 MB
 MIN_EMBEDDED = 200  # digits; fewer are no use
-MAX_SECONDS = 3.0  # for the embeddings
+MAX_SECONDS = 3.0  # for the embeddings, and for the measured digits
+MIN_MEASURED = 100  # digits that even a slow network reads
 TIMED_CALLS = 30
 
 
@@ -39,18 +40,18 @@ class Measured:
     seconds_per_image: float
 
 
-def measure(runtime: Runtime, digits: Digits, classes: int) -> Measured:
+def measure(runtime: Runtime, digits: Digits, *, are_digits: bool) -> Measured:
     """Measure a network as it is served.
 
     Args:
         runtime: The network.
         digits: The shipped digits.
-        classes: Number of classes; with fewer than ten, they are not the digits.
+        are_digits: Whether the first ten classes are the digits.
     """
     outputs = runtime.predict(digits.measured.images)
     seconds = _seconds_per_image(runtime)
     embedded = _embed(runtime, digits, outputs, seconds)
-    if classes < 10:
+    if not are_digits:
         return Measured(outputs, None, None, None, embedded, seconds)
     labels = digits.measured.labels
     return Measured(

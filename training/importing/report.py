@@ -3,7 +3,7 @@
 from app.network.network import Layer, Network
 from app.terminal import cell, say
 from training.importing.card import FORMS
-from training.importing.run import Result
+from training.importing.options import Result
 
 
 def print_result(result: Result, url: str) -> None:

@@ -10,7 +10,8 @@ import pytest
 from app.inference.model import Model
 from app.inference.registry import Registry
 from tests.training.importing.networks import TUTORIALS, Tutorial, write
-from training.importing.run import Options, Result, import_file
+from training.importing.options import Options, Result
+from training.importing.run import import_file
 
 
 @dataclass(frozen=True)

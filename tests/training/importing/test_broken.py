@@ -15,7 +15,8 @@ from keras import layers
 
 from app.samples import sample_png
 from training.errors import ImportingError
-from training.importing.run import Options, import_file
+from training.importing.options import Options
+from training.importing.run import import_file
 
 
 def _network(*inner: keras.layers.Layer, shape: tuple[int, ...] = (28, 28, 1)) -> keras.Model:

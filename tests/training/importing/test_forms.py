@@ -15,7 +15,8 @@ from training.errors import ImportingError
 from training.importing.adapter import form_of
 from training.importing.classes import IDENTITY, find_order, order_of_names
 from training.importing.digits import load_digits
-from training.importing.run import Options, import_file
+from training.importing.options import Options
+from training.importing.run import import_file
 from training.importing.scale import CANDIDATES, parse_scale
 
 IMAGES = load_digits().measured.images[:50]

@@ -22,7 +22,8 @@ from tests.training.importing.onnx_networks import (
 from training.errors import ImportingError
 from training.importing.digits import load_digits
 from training.importing.onnx_source import load_onnx
-from training.importing.run import Options, import_file
+from training.importing.options import Options
+from training.importing.run import import_file
 
 IMAGES = load_digits().measured.images[:100]
 

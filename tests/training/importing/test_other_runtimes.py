@@ -21,7 +21,8 @@ from tests.training.importing.networks import Tutorial, _many, unit, write_tflit
 from training.errors import ImportingError
 from training.importing import run
 from training.importing.digits import load_digits
-from training.importing.run import Options, import_file
+from training.importing.options import Options
+from training.importing.run import import_file
 
 IMAGES = load_digits().measured.images[:100]
 

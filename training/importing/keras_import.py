@@ -1,0 +1,167 @@
+"""Finishes the import of a network that Keras can build: compile, prove, measure, write."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from app import bundle
+from app.errors import BundleError
+from app.inference.keras_compiler import compile_model
+from app.inference.keras_runtime import KerasRuntime
+from app.inference.litert_runtime import LiteRtRuntime
+from app.inference.runtime import Runtime
+from app.network.keras_file import check_keras_file
+from app.network.network import Network, read_network
+from training.errors import ImportingError
+from training.importing import proof
+from training.importing.digits import Digits, load_digits
+from training.importing.formats import Source
+from training.importing.measure import MAX_SECONDS, MIN_MEASURED, measure
+from training.importing.network import Choice, Core, build
+from training.importing.options import Decisions, Options, Result
+from training.importing.proof import Agreement
+from training.importing.writing import Written, write_bundle
+
+COMPILED_DIGITS = 100  # digits that tell whether the compiled model can serve; the proof reads all
+TIMED_DIGITS = 20
+
+
+@dataclass(frozen=True)
+class KerasImport:
+    """An import whose choices have been made."""
+
+    source: Source
+    options: Options
+    core: Core
+    decisions: Decisions
+
+    def finish(self, folder: Path, version: int) -> Result:
+        """Build, prove, measure and write the network."""
+        notes = list[str]()
+        network = build(self.core, self.decisions.choice)
+        runtime, compiled = self._compile(network, notes)
+        digits = load_digits().first(_affordable(runtime))
+        measured = measure(runtime, digits, are_digits=self.decisions.are_digits)
+        choice = self.decisions.choice
+        if self.options.calibrate and measured.temperature:
+            choice = Choice(choice.scale, choice.fit, choice.sources, measured.temperature)
+            network = build(self.core, choice)
+            runtime, compiled = self._compile(network, notes)
+            measured = measure(runtime, digits, are_digits=self.decisions.are_digits)
+        layers = self._save(network, folder, runtime)
+        if compiled:
+            (folder / bundle.COMPILED_FILE).write_bytes(compiled)
+        agreements = self._prove(network, compiled, runtime, layers, choice, digits, notes)
+        written = Written(
+            self.options.name,
+            version,
+            self.decisions.classes,
+            "litert" if compiled else "keras",
+            self.core.changes,
+            self.decisions.trials,
+            choice,
+            self.core.form.describe(choice.fit),
+            tuple(self.options.trust),
+            agreements,
+            network.count_params(),
+            self.core.products,
+        )
+        metadata = write_bundle(folder, self.source, written, measured, digits)
+        return Result(metadata, folder, layers, agreements, tuple(notes))
+
+    def _compile(self, network: keras.Model, notes: list[str]) -> tuple[Runtime, bytes | None]:
+        """Compile a network; where LiteRT cannot, return Keras's runtime and note why."""
+        digits = load_digits().measured.images[:COMPILED_DIGITS]
+        reason = ""
+        try:
+            compiled = compile_model(network)
+            runtime = LiteRtRuntime(compiled, interpreters=1, threads=2)
+            agreement = proof.compare_compiled(network, runtime, digits)
+            if agreement.holds:
+                return runtime, compiled
+            reason = (
+                f"LiteRT computes the layer {agreement.layer!r} differently (a probability by"
+                f" {agreement.difference:.2g})"
+            )
+        except BundleError as error:
+            reason = error.detail.rstrip(".")
+        if self.options.trust:
+            raise ImportingError(
+                f"{reason}. Keras would have to serve this network, but a service runs no code of"
+                " an imported file. Replace the layers that needed --trust by layers of Keras."
+            )
+        note = f"{reason}. Keras serves this network instead, which is slower and needs its extra."
+        if note not in notes:
+            notes.append(note)
+        return KerasRuntime(network), None
+
+    def _save(self, network: keras.Model, folder: Path, runtime: Runtime) -> Network:
+        """Write the Keras file and read it as the service does."""
+        path = folder / bundle.KERAS_FILE
+        network.save(path)
+        content = path.read_bytes()
+        check_keras_file(content)
+        outputs = runtime.inspect(np.zeros((1, 28, 28), np.uint8))
+        shapes = {name: values.shape[1:] for name, values in outputs.items()}
+        return read_network(content, shapes, (28, 28, 1))
+
+    def _prove(
+        self,
+        network: keras.Model,
+        compiled: bytes | None,
+        runtime: Runtime,
+        layers: Network,
+        choice: Choice,
+        digits: Digits,
+        notes: list[str],
+    ) -> dict[str, Agreement]:
+        """Compare all forms of the network on the measured digits."""
+        images = digits.measured.images
+        found: dict[str, Agreement] = {}
+        if choice.temperature == 1.0:
+            try:
+                found["file"] = proof.compare_with_file(self.core, choice, network, images)
+            except Exception as error:  # noqa: BLE001 - what the file's own network cannot do here
+                notes.append(f"The file's own network does not run here: {_short(error)}")
+        half = any("precision" in change for change in self.core.changes)
+        limit = proof.HALF_TOLERANCE if half else proof.TOLERANCE
+        if "file" in found and not found["file"].difference <= limit:
+            raise ImportingError(
+                "The rebuilt network answers differently from the file's own: a probability by"
+                f" {found['file'].difference:.2g}. Please report this network."
+            )
+        if compiled:
+            found["compiled"] = proof.compare_compiled(network, runtime, images)
+        unknown = [layer for layer in layers.layers if layer.operation is None]
+        if unknown:
+            names = ", ".join(sorted({layer.kind for layer in unknown}))
+            notes.append(
+                f"The service has no arithmetic for {names}: activations are shown, equations,"
+                " gradients and ablations through them are not."
+            )
+            return found
+        ours = proof.compare_arithmetic(layers, runtime, images, self.core.products)
+        found["arithmetic"] = ours
+        if not ours.holds:
+            raise ImportingError(
+                f"The service computes the layer {ours.layer} differently: a probability by"
+                f" {ours.difference:.2g}. Please report this network."
+            )
+        return found
+
+
+def _affordable(runtime: Runtime) -> int:
+    """Return how many digits a runtime can read in some seconds."""
+    images = load_digits().measured.images[:TIMED_DIGITS]
+    runtime.predict(images)
+    began = time.perf_counter()
+    runtime.predict(images)
+    seconds = (time.perf_counter() - began) / len(images)
+    return max(MIN_MEASURED, int(MAX_SECONDS / seconds))
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
