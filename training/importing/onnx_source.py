@@ -10,6 +10,7 @@ from training.importing.adapter import InputForm, arrange, form_of
 from training.importing.digits import load_digits
 from training.importing.onnx_file import OnnxFile, read_onnx
 from training.importing.onnx_network import OnnxBuilder
+from training.importing.onnx_operators import OPERATORS
 
 COMPARED = 20  # digits
 TOLERANCE = 1e-4  # largest difference of an output, relative to the largest output
@@ -24,7 +25,7 @@ def load_onnx(content: bytes) -> keras.Model:
     """
     file = read_onnx(content)
     form = form_of(file.shape, name=file.input, integers=file.integers)
-    model = OnnxBuilder(file).build(form.shape)
+    model = OnnxBuilder(file, OPERATORS).build(form.shape)
     _compare(model, content, file, form)
     return model
 
