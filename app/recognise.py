@@ -41,6 +41,8 @@ Preprocess = Literal["auto", "none"]
 ImageInput = bytes | NDArray[np.uint8] | Upload
 # A list of images, in which an unreadable one is its error, or the pixels of all, [N, 28, 28].
 Images = Sequence[ImageInput | DigitscopeError] | Pixels
+INK = 60  # grey value of a stroke
+MAX_DIGIT_WIDTH = 2.0  # heights; wider strokes are several digits, or none
 _NO_LOCK = nullcontext()
 # Bytes that the preparation holds for each pixel of a decoded image, and for any image; measured.
 WORKING_BYTES_PER_PIXEL, WORKING_BYTES = 32, 1 << 20
@@ -154,20 +156,28 @@ def recognise(image: ImageInput, model: Model, options: Options) -> Prediction:
 def warn_of_several(image: PreparedImage, model: Model, options: Options) -> PreparedImage:
     """Add a warning to an image that shows several digits; costs nothing for most images.
 
-    Only if its strokes may be several digits, and the network does not take them for one, the image
-    is read as a page. Raises what `page_reading.find_several` raises.
+    Only if its strokes may be several digits, and the network does not take them for one or they are
+    too wide for one, the image is read as a page. Raises what `page_reading.find_several` raises.
     """
     find = options.find_several
     if find is None or not any(candidate.several for candidate in image.candidates):
         return image
     verdict = predict([image], model)[0].verdict
-    if verdict == "digit":  # such as a 5 whose bar is detached
+    is_wide = any(_is_wide(candidate.pixels) for candidate in image.candidates)
+    if verdict == "digit" and not is_wide:  # such as a 5 whose bar is detached
         return image
-    warning = find(image.upload, model, options, in_doubt=verdict == "unsure")
+    in_doubt = verdict == "unsure" and not is_wide
+    warning = find(image.upload, model, options, in_doubt=in_doubt)
     if not warning:
         return image
     warned = [replace(each, warnings=(warning, *each.warnings)) for each in image.candidates]
     return replace(image, candidates=tuple(warned))
+
+
+def _is_wide(pixels: NDArray[np.uint8]) -> bool:
+    """Return whether the ink of a prepared image, `[28, 28]`, is too wide for one digit."""
+    inked = pixels > INK
+    return bool(inked.any(axis=0).sum() > MAX_DIGIT_WIDTH * inked.any(axis=1).sum())
 
 
 def recognise_passthrough(
