@@ -156,8 +156,8 @@ def recognise(image: ImageInput, model: Model, options: Options) -> Prediction:
 def warn_of_several(image: PreparedImage, model: Model, options: Options) -> PreparedImage:
     """Add a warning to an image that shows several digits; costs nothing for most images.
 
-    Only if its strokes may be several digits, and the network does not take them for one or they are
-    too wide for one, the image is read as a page. Raises what `page_reading.find_several` raises.
+    The image is read as a page only if its strokes may be several digits, and the network does not
+    take them for one or they are too wide for one. Raises what `page_reading.find_several` raises.
     """
     find = options.find_several
     if find is None or not any(candidate.several for candidate in image.candidates):
