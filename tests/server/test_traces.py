@@ -79,9 +79,8 @@ def test_requests_leave_traces(
         for name in (b"POST /predict", b"GET /models"):
             assert name in spans()
         assert server.ask(body=photo()).status == 200  # in a thread of a pool
-        eventually(lambda: b"queue" in spans())
-        for name in (b"preparation", b"inference"):
-            assert name in spans()
+        stages = (b"queue", b"preparation", b"inference")
+        eventually(lambda: all(name in spans() for name in stages))
 
         def traces() -> set[str]:
             lines = [json.loads(line) for line in server.log.read_text().splitlines()]

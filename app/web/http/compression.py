@@ -22,16 +22,14 @@ _TYPES = (
 
 
 def is_compressible(start: Message) -> bool:
-    """Return whether the response that starts so is large and of a type that shrinks."""
-    size, media_type = 0, b""
+    """Return whether the response that starts so is of a type that shrinks."""
+    media_type = b""
     for name, value in start.get("headers", ()):
-        if name == b"content-length":
-            size = int(value)
-        elif name == b"content-type":
+        if name == b"content-type":
             media_type = value
         elif name == b"content-encoding":
             return False
-    return size >= MIN_COMPRESSED_BYTES and media_type.startswith(_TYPES)
+    return media_type.startswith(_TYPES)
 
 
 async def compress(start: Message, body: bytes, coding: str) -> bytes:

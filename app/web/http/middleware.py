@@ -34,7 +34,7 @@ from app.errors import (
 from app.memory_budget import BodyHold
 from app.web.http.auth import OPEN_PATHS, Access, given_keys
 from app.web.http.client_address import TrustedProxies, peer_address
-from app.web.http.compression import compress, is_compressible
+from app.web.http.compression import MIN_COMPRESSED_BYTES, compress, is_compressible
 from app.web.http.cors import CrossOrigin
 from app.web.http.fast_routes import Dispatcher
 from app.web.http.http_protocol import SECURITY_HEADERS
@@ -169,19 +169,10 @@ class RequestMiddleware:
             scope = {**scope, "method": "GET"}
             scope.setdefault("state", {})["is_head"] = True
         exchange = _Exchange(scope, receive, send, self.context)
-        metrics = self.context.metrics
-        metrics.in_flight += 1
-        try:
-            await self._serve(exchange, receive)
-        finally:
-            metrics.in_flight -= 1
-
-    async def _serve(self, exchange: "_Exchange", receive: Receive) -> None:
-        """Serve one request and count it."""
-        scope = exchange.scope
+        self.context.metrics.in_flight += 1
         error: DigitscopeError | None = None
         try:
-            if preflight := exchange.preflight():
+            if self.context.cors.is_enabled and (preflight := exchange.preflight()):
                 await preflight(scope, receive, exchange.send)
             else:
                 timer = exchange.start()
@@ -195,6 +186,7 @@ class RequestMiddleware:
         except DigitscopeError as refusal:
             error = refusal
         finally:
+            self.context.metrics.in_flight -= 1
             exchange.end()
             if error is None:
                 self._count(exchange)
@@ -208,7 +200,9 @@ class RequestMiddleware:
         # A request that was refused here has not reached its route.
         route = getattr(scope.get("route") or self.app.find(scope), "path", "other")
         method = "HEAD" if exchange.is_head else scope["method"]
-        self.context.count_rejection(route_path(scope), status, scope["state"].get("refused"))
+        refused = scope["state"].get("refused")
+        if refused or status == CLIENT_CLOSED_REQUEST:
+            self.context.count_rejection(route_path(scope), status, refused)
         self.context.record(
             route,
             method if method in _METHODS else "other",
@@ -270,8 +264,7 @@ class _Exchange:
 
     def preflight(self) -> Response | None:
         """Return the answer to a CORS preflight request, None for other requests."""
-        cors = self._context.cors
-        return cors.preflight(self.scope["method"], self._headers) if cors.is_enabled else None
+        return self._context.cors.preflight(self.scope["method"], self._headers)
 
     async def send(self, message: Message) -> None:
         """Send a part of the response: compressed if the client likes, without a body for HEAD."""
@@ -279,14 +272,14 @@ class _Exchange:
             return
         if message["type"] == "http.response.start":
             try:
-                self._count_response(message)
+                size = self._count_response(message)
             except MemoryBudgetError as error:
                 # Not raised: FastAPI takes the response for started.
                 response = error_response(Request(self.scope), error)
                 await response(self.scope, self._receive, self.send)
                 self._is_replaced = True
                 return
-            if is_compressible(message):
+            if size >= MIN_COMPRESSED_BYTES and is_compressible(message):
                 MutableHeaders(raw=message["headers"]).add_vary_header("Accept-Encoding")
                 accepted = self._headers.get(b"accept-encoding", b"").decode("latin-1")
                 if coding := choose_coding(accepted):
@@ -325,15 +318,19 @@ class _Exchange:
             message = await self._send_parts(message)
         await self._send(message)
 
-    def _count_response(self, start: Message) -> None:
-        """Count a large response in the memory budget, until `end`.
+    def _count_response(self, start: Message) -> int:
+        """Count a large response in the memory budget, until `end`; return its length.
 
         Raises:
             MemoryBudgetError: It does not fit at present.
         """
+        size = 0
         for name, value in start.get("headers", ()):
-            if name.lower() == b"content-length" and int(value) > MAX_UNCOUNTED_BYTES:
-                self._hold.add(int(value))
+            if name.lower() == b"content-length":
+                size = int(value)
+        if size > MAX_UNCOUNTED_BYTES:
+            self._hold.add(size)
+        return size
 
     async def _send_parts(self, message: Message) -> Message:
         """Send a large body in parts, and return what remains to be sent."""

@@ -126,8 +126,10 @@ def read_chunks(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]
         ClientDisconnect: The client disconnected before the end of the body.
     """
     chunks = _received_chunks(request, max_bytes)
-    coding = content_coding(header(request, b"content-encoding"))
-    return expand(request, chunks, coding, max_bytes) if coding else chunks
+    if value := header(request, b"content-encoding"):
+        coding = content_coding(value)
+        return expand(request, chunks, coding, max_bytes) if coding else chunks
+    return chunks
 
 
 async def _received_chunks(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
