@@ -13,7 +13,7 @@ from app.verdict import energy
 from training.data import Labels
 
 MAX_FALSE_REFUSALS = 0.005  # share of held-out digits that may be called not-a-digit
-MAX_ACCEPTED = 0.03  # share of the training's kinds of outliers that need not be refused
+MAX_ACCEPTED = 0.005  # share of the training's kinds of outliers that need not be refused
 MAX_SURE_ERROR = 0.0015  # share of the answers that are not unsure that may be wrong
 MAX_SURE_OUTLIERS = 0.001  # share of the outliers that may be called a digit
 
