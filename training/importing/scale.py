@@ -47,7 +47,7 @@ class Scale:
         name: Range of the numbers.
         factor: Factor of a pixel.
         offset: Added after that.
-        rare: Whether few networks expect it.
+        rare: Whether it is less usual than 0..1.
     """
 
     name: str
@@ -67,7 +67,7 @@ def standardised(mean: float, std: float, *, rare: bool = False) -> Scale:
     return Scale(f"{mean:g},{std:g}", 1 / (255 * std), -mean / std, rare)
 
 
-UNIT, RAW = Scale("0..1", 1 / 255), Scale("0..255", 1.0)
+UNIT, RAW = Scale("0..1", 1 / 255), Scale("0..255", 1.0, rare=True)
 SIGNED = Scale("-1..1", 2 / 255, -1.0, rare=True)
 INVERTED = Scale("inverted", -1 / 255, 1.0, rare=True)
 CANDIDATES = (
