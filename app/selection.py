@@ -182,9 +182,9 @@ def _best_view(
     )
     if found is None:
         return None
-    best, agreed = found
+    best, may_be_sure = found
     answers.probabilities[row], answers.scores[row] = probabilities[best], scores[best]
-    is_sure = agreed and float(probabilities[best].max()) >= thresholds.unsure_below
+    is_sure = may_be_sure and float(probabilities[best].max()) >= thresholds.unsure_below
     answers.verdicts[row] = "digit" if is_sure else "unsure"
     return best
 

@@ -115,7 +115,8 @@ def choose_view(
     """Return the index of the view that counts instead of an image that is not sure, or None.
 
     A view counts if its score clears the threshold by its margin and, unless the image is refused,
-    the score of the image by `VIEW_LEAD`. Of several, the one with the highest score counts.
+    the score of the image by `VIEW_LEAD`. Of several, the one with the highest score counts. A
+    refused image is never sure: one of six views of a sign or a shape often looks like a digit.
 
     Args:
         score: Score of the image.
@@ -125,8 +126,8 @@ def choose_view(
         not_a_digit_below: Images with a lower score are refused.
 
     Returns:
-        The index, and whether all digits that are not far behind agree with the view, the second
-        digit of the image among them.
+        The index, and whether the view may be sure: all digits that are not far behind agree with
+        it, and the image itself is neither refused nor torn between two digits.
     """
     needed = -np.inf if score < not_a_digit_below else score + VIEW_LEAD
     clear = [
@@ -139,5 +140,5 @@ def choose_view(
     best = max(clear, key=lambda index: views[index][1])
     _, highest, seen_digit = views[best]
     rivals = [seen for _, seen, other in (*views, ("", score, digit)) if other != seen_digit]
-    is_torn = score >= not_a_digit_below and confidence < VIEW_CONFIDENCE
-    return best, not is_torn and max(rivals, default=-np.inf) <= highest - VIEW_AGREEMENT
+    is_readable = score >= not_a_digit_below and confidence >= VIEW_CONFIDENCE
+    return best, is_readable and max(rivals, default=-np.inf) <= highest - VIEW_AGREEMENT

@@ -83,14 +83,14 @@ CLEAR = BELOW + VIEW_MARGINS["turned"]
 @pytest.mark.parametrize(
     ("score", "views", "chosen"),
     [
-        (1.0, [("turned", CLEAR - 0.1, 3)], None),  # too close to the threshold
-        (1.0, [("narrowed", CLEAR - 0.1, 3)], (0, True)),  # a scan needs less
-        (1.0, [("turned", CLEAR, 3), ("upright", CLEAR + 0.1, 3)], (1, True)),
+        (BELOW, [("turned", CLEAR - 0.1, 3)], None),  # too close to the threshold
+        (BELOW, [("narrowed", CLEAR - 0.1, 3)], (0, True)),  # a scan needs less
+        (BELOW, [("turned", CLEAR, 3), ("upright", CLEAR + 0.1, 3)], (1, True)),
         (CLEAR, [("turned", CLEAR + VIEW_LEAD - 0.1, 3)], None),  # hardly better than the image
         (CLEAR, [("turned", CLEAR + VIEW_LEAD + 0.1, 3)], (0, True)),
         (CLEAR, [("turned", CLEAR + VIEW_LEAD + 0.1, 8)], (0, False)),  # the image shows a 3
-        (1.0, [("turned", CLEAR, 3), ("upright", CLEAR - VIEW_AGREEMENT + 0.1, 5)], (0, False)),
-        (1.0, [("turned", CLEAR, 3), ("upright", CLEAR - VIEW_AGREEMENT - 0.1, 5)], (0, True)),
+        (BELOW, [("turned", CLEAR, 3), ("upright", CLEAR - VIEW_AGREEMENT + 0.1, 5)], (0, False)),
+        (BELOW, [("turned", CLEAR, 3), ("upright", CLEAR - VIEW_AGREEMENT - 0.1, 5)], (0, True)),
     ],
 )
 def test_view_counts_if_it_is_clearly_better(
@@ -100,11 +100,12 @@ def test_view_counts_if_it_is_clearly_better(
     assert choose_view(score, 3, 0.9, views, BELOW) == chosen
 
 
-def test_view_does_not_decide_between_two_digits() -> None:
-    """An image that may be two digits is unsure in every view, unless it was refused."""
+def test_view_makes_no_refused_or_torn_image_sure() -> None:
+    """An image that is refused, or may be two digits, is unsure in every view."""
     views = [("turned", CLEAR + VIEW_LEAD + 1, 3)]
+    assert choose_view(BELOW + 0.5, 3, 0.75, views, BELOW) == (0, True)
     assert choose_view(BELOW + 0.5, 3, 0.55, views, BELOW) == (0, False)
-    assert choose_view(BELOW - 0.5, 3, 0.55, views, BELOW) == (0, True)
+    assert choose_view(BELOW - 0.5, 3, 0.75, views, BELOW) == (0, False)
 
 
 @pytest.mark.slow
