@@ -133,7 +133,16 @@ def read_page(image: ImageInput, model: Model, options: Options) -> Page:
         lines[line] += [digits[index] for index in chain]
     read = tuple(tuple(line) for line in lines)
     fields = tuple(Field(box, _text_inside(box, read)) for box in found.fields)
-    return Page(upload, found.polarity, read, fields, found.warnings)
+    return Page(upload, found.polarity, read, fields, (*found.warnings, *_warn_of_unsure(read)))
+
+
+def _warn_of_unsure(lines: tuple[tuple[PageDigit, ...], ...]) -> list[str]:
+    """Return a warning if digits of the text are unsure; the text itself does not show that."""
+    digits = [read for line in lines for read in line if read.verdict != "not-a-digit"]
+    unsure = sum(read.verdict == "unsure" for read in digits)
+    if not unsure:
+        return []
+    return [f"{unsure} of {len(digits)} digits are unsure: see the verdict of each."]
 
 
 def find_several(upload: Upload, model: Model, options: Options, *, in_doubt: bool) -> str:

@@ -4,8 +4,10 @@ Opens only the formats of `app.imaging.formats`. Knows files and colour modes; k
 """
 
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +33,10 @@ _OTHER_FILES = (
     (b"{", "JSON (send it as application/json)"),
 )
 _SEVERAL_IMAGES = "The file contains several images; only the first was read."
+_STRETCHED = (
+    "The file says that its pixels are not square, as in a fax; the image was stretched until they"
+    " are. Positions count the pixels of the stretched image."
+)
 _EXIF_ORIENTATION = 0x0112
 # How to turn an image upright, by its EXIF orientation.
 _TO_UPRIGHT: Mapping[int, Image.Transpose] = {
@@ -43,6 +49,9 @@ _TO_UPRIGHT: Mapping[int, Image.Transpose] = {
     8: Image.Transpose.ROTATE_90,
 }
 _SWAPS_SIDES = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+# Ratios of the resolutions of both axes at which an image is stretched. Faxes have 204 x 98 pixels
+# an inch; a ratio that is hardly different from 1 changes nothing, a larger one is an error.
+MIN_STRETCH, MAX_STRETCH = 1.2, 3.0
 
 
 @dataclass(frozen=True)
@@ -54,8 +63,9 @@ class Upload:
             `factor`.
         alpha: uint8 `[H, W]`, 255 is opaque; None if every pixel is opaque.
         format: Format in lower case (`png`, `jpeg`, ...), or `pixels` for numbers.
-        width: Width of the whole image after EXIF orientation, in pixels.
-        height: Height of the whole image after EXIF orientation, in pixels.
+        width: Width of the whole image after EXIF orientation, in pixels. If the file says that
+            its pixels are not square, the image is stretched until they are.
+        height: Height of the whole image in the same way, in pixels.
         factor: Reduction: each of `pixels` is the mean of `factor` x `factor` pixels of the file.
         warnings: Sentences about oddities that do not prevent decoding.
     """
@@ -116,19 +126,42 @@ def _read(image: Image.Image, data: bytes) -> Upload:
     # `n_frames` would read the whole file: 30 s for a TIFF of 5 MB.
     if getattr(image, "is_animated", False):
         warnings.append(_SEVERAL_IMAGES)
-    width, height = image.size
+    full_size = image.size
     orientation = _load(image, name, data, warnings)
+    wider, higher = _stretch(image.info.get("dpi"))
     image = to_8_bit(image, warnings)
-    draft_factor = max(1, round(width / image.width))
-    factor = max(1, -(-max(image.size) // MAX_WORKING_SIDE))
+    draft_factor = max(1, round(full_size[0] / image.width))
+    factor = max(1, math.ceil(max(image.width * wider, image.height * higher) / MAX_WORKING_SIDE))
     if factor > 1:
         image = image.reduce(factor)
+    if wider > 1 or higher > 1:
+        image = image.resize(
+            (round(image.width * wider), round(image.height * higher)), Image.Resampling.BILINEAR
+        )
+        warnings.append(_STRETCHED)
+    width, height = round(full_size[0] * wider), round(full_size[1] * higher)
     if orientation in _TO_UPRIGHT:
         image = image.transpose(_TO_UPRIGHT[orientation])
     if orientation in _SWAPS_SIDES:
         width, height = height, width
     pixels, alpha = _split_alpha(image)
     return Upload(pixels, alpha, name, width, height, factor * draft_factor, tuple(warnings))
+
+
+def _stretch(resolution: Any) -> tuple[float, float]:
+    """Return the factors for width and height that make pixels square, one of them 1.
+
+    Args:
+        resolution: Pixels an inch along x and y, as Pillow found them in the file, if at all.
+    """
+    try:
+        x, y = resolution
+        wider, higher = float(y) / float(x), float(x) / float(y)
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError):
+        return 1.0, 1.0
+    if MIN_STRETCH <= wider <= MAX_STRETCH:
+        return wider, 1.0
+    return 1.0, higher if MIN_STRETCH <= higher <= MAX_STRETCH else 1.0
 
 
 def _read_heif(data: bytes, max_pixels: int) -> Upload:

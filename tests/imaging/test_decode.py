@@ -71,6 +71,36 @@ def test_large_image_is_reduced() -> None:
         assert upload.factor * upload.pixels.shape[1] == pytest.approx(6000, rel=0.01)
 
 
+@pytest.mark.parametrize("file_format", ["TIFF", "PNG", "JPEG"])
+@pytest.mark.parametrize(
+    ("resolution", "size"),
+    [
+        ((204, 98), (100, 250)),
+        ((98, 204), (208, 120)),
+        ((204, 196), (100, 120)),
+        ((1, 9), (100, 120)),
+    ],
+)
+def test_pixels_that_are_not_square_are_stretched(
+    file_format: str, resolution: tuple[int, int], size: tuple[int, int]
+) -> None:
+    """A fax with fewer lines than columns an inch is read in its true proportions."""
+    drawn = Image.new("L", (100, 120), 255)
+    upload = decode(saved(drawn, file_format, dpi=resolution), max_pixels=LIMIT)
+    assert (upload.width, upload.height) == pytest.approx(size, abs=2)
+    assert upload.pixels.shape == pytest.approx((upload.height, upload.width), abs=2)
+    assert any("not square" in warning for warning in upload.warnings) == (size != (100, 120))
+
+
+def test_long_fax_is_reduced_in_its_true_proportions() -> None:
+    """The stretched image is no larger than other images."""
+    page = Image.new("L", (1728, 1100), 255)
+    upload = decode(saved(page, "TIFF", dpi=(204, 98)), max_pixels=2_000_000)
+    assert max(upload.pixels.shape) <= MAX_WORKING_SIDE
+    height, width = upload.pixels.shape
+    assert width / height == pytest.approx(1728 / (1100 * 204 / 98), rel=0.02)
+
+
 @pytest.mark.parametrize("file_format", MODES)
 def test_pixels_are_counted_before_decoding(file_format: str) -> None:
     """An image at the pixel limit is read; one pixel more is refused with the numbers."""

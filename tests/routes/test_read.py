@@ -138,6 +138,21 @@ def test_touching_digits_that_are_not_cut_apart_carry_a_warning(
     assert "wide marks were not cut apart" in warning
 
 
+def test_unsure_digits_carry_a_warning(client: TestClient, digits: Digits) -> None:
+    """The text does not show which digits are unsure, so the answer counts them."""
+    page, _ = _page([_some(digits, "268")], factor=4)
+    noisy = np.random.default_rng(3).normal(0, 90, page.shape)
+    answer = client.post(
+        "/read", files={"file": encode(np.clip(page + noisy, 0, 255).astype(np.uint8))}
+    ).json()
+    read = [digit for line in answer["lines"] for digit in line["digits"]]
+    unsure = [digit for digit in read if digit["verdict"] == "unsure"]
+    known = [digit for digit in read if digit["verdict"] != "not-a-digit"]
+    expected = f"{len(unsure)} of {len(known)} digits are unsure: see the verdict of each."
+    assert (expected in answer["input"]["warnings"]) == bool(unsure)
+    assert unsure
+
+
 def test_background_taken_for_ink_carries_a_warning(client: TestClient, digits: Digits) -> None:
     """Ink on most of a page is rather its background; the warning names the other polarity."""
     page, _ = _page([_some(digits, "268")], factor=4)
