@@ -115,7 +115,7 @@ class _Reading:
         # Keras's Sequential stores no weights group for its InputLayer.
         layers = [layer for layer in config["layers"] if layer["class_name"] != "InputLayer"]
         for layer, group in zip(layers, _groups(layers), strict=True):
-            name = layer["config"]["name"]
+            name = _name(layer)
             inputs = self.add(prefix + name, _Call(layer), inputs, f"{store}layers/{group}")
         return inputs
 
@@ -139,7 +139,7 @@ class _Reading:
                 break
             pending = [entry for entry in pending if any(key not in made for key in entry[4])]
             for layer, group, number, node, keys in ready:
-                name = layer["config"]["name"]
+                name = _name(layer)
                 outputs = self.add(
                     prefix + name,
                     _Call(layer, used.get((name, number), 1), _operands(layer, node)),
@@ -173,6 +173,20 @@ def read_steps(config: Mapping[str, Any]) -> tuple[list[Step], int]:
     if len(outputs) != 1:
         raise ValueError(f"expected a model with one output, got {len(outputs)}")
     return reading.steps, outputs[0]
+
+
+def _name(layer: Mapping[str, Any]) -> str:
+    """Return the name of a layer: its configuration's, else that of its entry in the model.
+
+    A class of one's own without `get_config` has no name in its configuration.
+    """
+    name = layer["config"].get("name") or layer.get("name")
+    if not name:
+        raise ValueError(
+            f"a layer of the class {layer['class_name']} has no name; let its get_config return"
+            " what super().get_config() does"
+        )
+    return str(name)
 
 
 def _groups(layers: list[Mapping[str, Any]]) -> list[str]:
