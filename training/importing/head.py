@@ -4,6 +4,7 @@ The service needs logits: gradients of a softmax vanish where it is sure, and th
 digits from other images is computed from them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from training.errors import ImportingError
 from training.importing.rebuild import Rebuilder
 
 MAX_CLASSES = 100
+DIGITS = 10  # classes of the output that is preferred
 # How an output becomes probabilities: `probabilities` are there already.
 Kind = Literal["logits", "softmax", "log_softmax", "sigmoid", "probabilities"]
 
@@ -36,42 +38,69 @@ class Head:
         scores: Symbolic output `[N, classes]` of the layer before the softmax, or the output.
         kind: What the file's own output is.
         classes: Number of classes.
+        output: Which of the network's outputs it is, from 0.
     """
 
     scores: Any
     kind: Kind
     classes: int
+    output: int = 0
 
 
-def find_head(outputs: Any, rebuilder: Rebuilder) -> Head:
+def find_head(outputs: Any, rebuilder: Rebuilder, names: Sequence[str] = ()) -> Head:
     """Split the output of a rebuilt network.
 
     Args:
         outputs: What the rebuilt network returned: a symbolic tensor, or several.
         rebuilder: Gets notes on what was changed.
+        names: Names of the outputs, in order.
 
     Raises:
         ImportingError: The output is not one row of 2 to 100 classes.
     """
     found = keras.tree.flatten(outputs)
+    nth = 0
     if len(found) > 1:
+        nth = next((at for at, each in enumerate(found) if _classes(each) == DIGITS), 0)
+        name = names[nth] if len(names) == len(found) else f"number {nth + 1}"
         rebuilder.changes.append(
-            f"The network has {len(found)} outputs; the first is served, the others are left out."
+            f"The network has {len(found)} outputs; {name!r} is served, with {_classes(found[nth])}"
+            " classes, the others are left out."
         )
-    output = found[0]
-    sizes = [size for size in output.shape[1:] if size != 1]
-    if len(sizes) > 1 or None in sizes or not 2 <= (sizes[0] if sizes else 1) <= MAX_CLASSES:
-        shape = "x".join("?" if size is None else str(size) for size in output.shape[1:])
-        raise ImportingError(
-            f"The network's output has the shape {shape}; expected 2 to {MAX_CLASSES} classes, one"
-            " number for each, such as the 10 digits."
-        )
+    output = found[nth]
+    classes = _classes(output)
+    if not 2 <= classes <= MAX_CLASSES:
+        raise ImportingError(_refusal(output))
     scores, kind = _split(output)
     if kind in _CHANGES:
         rebuilder.changes.append(_CHANGES[kind])
     if len(scores.shape) > 2:
         scores = layers.Flatten(name=rebuilder.take("output_shape"))(scores)
-    return Head(scores, kind, int(sizes[0]))
+    return Head(scores, kind, classes, nth)
+
+
+def _classes(output: Any) -> int:
+    """Return the number of classes of an output; 0 if it is no row of numbers."""
+    sizes = [size for size in output.shape[1:] if size != 1]
+    return 0 if len(sizes) > 1 or None in sizes else int(sizes[0] if sizes else 1)
+
+
+def _refusal(output: Any) -> str:
+    """Return the sentence that refuses an output, with what to do about it."""
+    shape = "x".join("?" if size is None else str(size) for size in output.shape[1:])
+    found = f"has the shape {shape}" if shape else "is a single number without a shape"
+    advice = ""
+    if not shape:
+        advice = " If it is the number of the class, leave out the argmax at the end."
+    elif _classes(output) == 1:
+        advice = (
+            " One output tells two classes apart: train it with Dense(2, activation='softmax') at"
+            " the end, and name them with --classes."
+        )
+    return (
+        f"The network's output {found}; expected 2 to {MAX_CLASSES} classes, one number for each,"
+        f" such as the 10 digits.{advice}"
+    )
 
 
 def _split(output: Any) -> tuple[Any, Kind]:

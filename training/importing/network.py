@@ -1,7 +1,7 @@
 """Builds the network of a bundle: input adapter, the file's own layers, logits and softmax."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -31,6 +31,7 @@ class Core:
         classes: Number of classes.
         changes: What was changed, in sentences.
         products: Multiplications for one image.
+        output: Which of the file's outputs is served, from 0.
     """
 
     original: keras.Model
@@ -40,6 +41,7 @@ class Core:
     classes: int
     changes: tuple[str, ...]
     products: int
+    output: int = 0
 
     @property
     def scales(self) -> tuple[Scale, ...]:
@@ -78,7 +80,8 @@ def rebuild(model: keras.Model, sample: NDArray[np.float32]) -> Core:
     """
     form, rebuilder = find_form(model), Rebuilder()
     raw = keras.Input(form.shape, name="image_in_its_form")
-    head = find_head(rebuilder.run(model, raw), rebuilder)
+    names = getattr(model, "output_names", ())
+    head = find_head(rebuilder.run(model, raw), rebuilder, names)
     core = keras.Model(raw, head.scores)
     kind = head.kind
     found = Core(model, form, core, kind, head.classes, (), count_multiply_adds(core))
@@ -89,7 +92,7 @@ def rebuild(model: keras.Model, sample: NDArray[np.float32]) -> Core:
             kind = "probabilities"
         else:
             rebuilder.changes.append("A softmax was added after the logits.")
-    return Core(model, form, core, kind, head.classes, tuple(rebuilder.changes), found.products)
+    return replace(found, kind=kind, changes=tuple(rebuilder.changes), output=head.output)
 
 
 @dataclass(frozen=True)

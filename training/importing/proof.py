@@ -56,7 +56,7 @@ def compare_with_file(
     rows = []
     for part in core.inputs(pixels, choice.fit, scale.factor, scale.offset):
         values = keras.tree.pack_sequence_as(input_structure(core.original), [part])
-        output = keras.tree.flatten(core.original(values, training=False))[0]
+        output = keras.tree.flatten(core.original(values, training=False))[core.output]
         rows.append(np.asarray(output, np.float32).reshape(len(part), core.classes))
     expected = _to_probabilities(np.concatenate(rows), core.kind)[:, list(choice.sources)]
     actual = KerasRuntime(network).predict(images).probabilities
@@ -70,6 +70,45 @@ def _to_probabilities(output: NDArray[np.float32], kind: str) -> NDArray[np.floa
     if kind == "sigmoid":
         return np.asarray(output / np.maximum(output.sum(axis=1, keepdims=True), 1e-30))
     return np.asarray(np.exp(log_probabilities(output, "logits")))
+
+
+def differing_from_file(
+    core: Core, choice: Choice, network: keras.Model, images: Images, tolerance: float
+) -> str:
+    """Return the first layer whose output differs from that of the file's own network.
+
+    Args:
+        core: The network of the file.
+        choice: What was decided about it.
+        network: The rebuilt network.
+        images: A few digits.
+        tolerance: Largest difference, relative to the largest value of the layer.
+
+    Returns:
+        Name and kind of the layer; an empty text if none of those in both networks differs.
+    """
+    ours = KerasRuntime(network).inspect(images)
+    layers = [
+        layer
+        for layer in core.original.layers
+        if layer.name in ours
+        and len(layer._inbound_nodes) == 1
+        and isinstance(layer.output, keras.KerasTensor)
+        and _activation(layer) == _activation(network.get_layer(layer.name))
+    ]
+    model = keras.Model(core.original.inputs, [layer.output for layer in layers])
+    pixels = images.astype(np.float32)[..., None]
+    (part,) = core.inputs(pixels, choice.fit, choice.scale.factor, choice.scale.offset)
+    theirs = [np.asarray(each) for each in keras.tree.flatten(model([part], training=False))]
+    for layer, values in zip(layers, theirs, strict=True):
+        same = ours[layer.name].shape == values.shape  # channels may have moved
+        if same and _differ(values, ours[layer.name], tolerance):
+            return f"{layer.name} ({type(layer).__name__})"
+    return ""
+
+
+def _activation(layer: Any) -> str:
+    return str(getattr(getattr(layer, "activation", None), "__name__", ""))
 
 
 def compare_compiled(network: keras.Model, compiled: Runtime, images: Images) -> Agreement:
@@ -123,6 +162,6 @@ def _differing_layer(network: Network, runtime: Runtime, images: Images) -> str:
     return "the last layer"
 
 
-def _differ(first: Any, second: Any) -> bool:
+def _differ(first: Any, second: Any, tolerance: float = LAYER_TOLERANCE) -> bool:
     scale = max(float(np.abs(first).max()), 1e-6)
-    return not float(np.abs(np.asarray(first) - second).max()) <= LAYER_TOLERANCE * scale
+    return not float(np.abs(np.asarray(first) - second).max()) <= tolerance * scale
