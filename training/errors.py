@@ -1,5 +1,17 @@
 """Errors of the training commands; each message is a sentence for the user."""
 
+_MARK = "Exception encountered:"  # what Keras writes before the reason, the innermost one last
+
+
+def short_reason(error: Exception, length: int) -> str:
+    """Return the reason in an error of Keras, on one line of at most `length` characters.
+
+    Keras may write a whole configuration before the reason.
+    """
+    text = " ".join(str(error).split()).rpartition(_MARK)[2].strip() or type(error).__name__
+    half = (length - 5) // 2
+    return text if len(text) <= length else f"{text[:half]} ... {text[-half:]}"
+
 
 class TrainingError(Exception):
     """A training command cannot go on."""

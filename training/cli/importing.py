@@ -11,7 +11,10 @@ from training.cli.options import failures, import_keras
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="A .keras, .h5, .tflite or .onnx file.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="A .keras, .h5, .tflite or .onnx file, or the folder of a SavedModel."),
+    ],
     name: Annotated[
         str | None, typer.Option(help="Name of the model (default: that of the file).")
     ] = None,
@@ -28,7 +31,10 @@ def import_(
     ] = None,
     trust: Annotated[
         list[str] | None,
-        typer.Option(help="A Python module whose code may run, or `lambda`; may be repeated."),
+        typer.Option(
+            help="A Python module whose code may run, `lambda` for the code in Lambda layers, or"
+            " `savedmodel` for the program in a SavedModel; may be repeated."
+        ),
     ] = None,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Apply the temperature that fits.")

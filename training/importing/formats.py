@@ -62,7 +62,7 @@ def read_source(path: Path) -> Source:
             raise ImportingError(
                 f"{path} has {status.st_size:,} bytes; a network may have at most"
                 f" {MAX_FILE_BYTES:,}. Save it without the optimizer:"
-                " model.save(path, include_optimizer=False)."
+                " keras.models.load_model(path, compile=False).save('model.keras')."
             )
         content = path.read_bytes()
     except FileNotFoundError as error:

@@ -11,7 +11,7 @@ import keras
 from app.errors import BundleError
 from app.inference.keras_runtime import check_activations
 from app.inference.native_logs import without_native_logs
-from training.errors import ImportingError
+from training.errors import ImportingError, short_reason
 from training.importing.config_check import LAMBDA, check_safe, read_config
 from training.importing.formats import Source
 
@@ -55,7 +55,7 @@ def load_network(source: Source, trusted: Mapping[str, Any]) -> keras.Model:
             raise
         # Keras raises errors of many kinds for damaged files and unknown options.
         except Exception as error:
-            reason = " ".join(str(error).split())[:MAX_MESSAGE]
+            reason = short_reason(error, MAX_MESSAGE)
             raise ImportingError(
                 f"Keras {keras.__version__} cannot load the file: {reason}"
             ) from error

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from training.errors import ImportingError
+from training.errors import ImportingError, short_reason
 
 MAX_UNROLLED = 64  # steps of a recurrent layer that is unrolled; LiteRT has no operation for loops
 RESERVED = ("image", "features")  # names that have a meaning for the compiled model
@@ -40,6 +40,7 @@ class Rebuilder:
         copies: The copy of each layer, by the id of the layer.
         softmaxes: The softmax that was a part of a layer, by the layer's name.
         permuted: What a permutation to channels first was made of, by the permutation's name.
+        masks: Whether a layer so far makes a mask, which an unrolled layer treats differently.
     """
 
     changes: list[str] = field(default_factory=list)
@@ -47,6 +48,7 @@ class Rebuilder:
     copies: dict[int, Any] = field(default_factory=dict)
     softmaxes: dict[str, Any] = field(default_factory=dict)
     permuted: dict[str, Any] = field(default_factory=dict)
+    masks: bool = False
 
     def run(self, model: keras.Model, values: Any, prefix: str = "") -> Any:
         """Call all layers of a model on a symbolic tensor; return its outputs."""
@@ -70,7 +72,7 @@ class Rebuilder:
         except ImportingError:
             raise
         except Exception as error:
-            reason = " ".join(str(error).split())[:MAX_MESSAGE]
+            reason = short_reason(error, MAX_MESSAGE)
             raise ImportingError(
                 f"The layer {layer.name!r} ({type(layer).__name__}) cannot be built again: {reason}"
             ) from error
@@ -111,7 +113,8 @@ class Rebuilder:
         if config != _plain(before):
             self._note("Mixed precision became float32.")
         config["name"] = name
-        if self._unroll(config, args):
+        self.masks |= isinstance(layer, layers.Masking) or bool(config.get("mask_zero"))
+        if not self.masks and self._unroll(config, args):
             self._note("Recurrent layers were unrolled, because LiteRT has no loops.")
         if _channels_first(layer, args):
             self._note("Layers with channels first compute with channels last.")
