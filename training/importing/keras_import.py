@@ -51,7 +51,7 @@ class KerasImport:
             network = build(self.core, choice)
             runtime, compiled = self._compile(network, notes)
             measured = measure(runtime, digits, are_digits=self.decisions.are_digits)
-        layers = self._save(network, folder, runtime)
+        layers, stored = self._save(network, folder, runtime)
         if compiled:
             (folder / bundle.COMPILED_FILE).write_bytes(compiled)
         agreements = self._prove(network, compiled, runtime, layers, choice, digits, notes)
@@ -66,7 +66,7 @@ class KerasImport:
             self.core.form.describe(choice.fit),
             tuple(self.options.trust),
             agreements,
-            network.count_params(),
+            max(stored, network.count_params()),  # some layers store a weight twice
             self.core.products,
         )
         metadata = write_bundle(folder, self.source, written, measured, digits)
@@ -98,15 +98,15 @@ class KerasImport:
             notes.append(note)
         return KerasRuntime(network), None
 
-    def _save(self, network: keras.Model, folder: Path, runtime: Runtime) -> Network:
-        """Write the Keras file and read it as the service does."""
+    def _save(self, network: keras.Model, folder: Path, runtime: Runtime) -> tuple[Network, int]:
+        """Write the Keras file and read it as the service does; count the weights in it."""
         path = folder / bundle.KERAS_FILE
         network.save(path)
         content = path.read_bytes()
-        check_keras_file(content)
+        stored = check_keras_file(content)
         outputs = runtime.inspect(np.zeros((1, 28, 28), np.uint8))
         shapes = {name: values.shape[1:] for name, values in outputs.items()}
-        return read_network(content, shapes, (28, 28, 1))
+        return read_network(content, shapes, (28, 28, 1)), stored
 
     def _prove(
         self,
@@ -129,9 +129,13 @@ class KerasImport:
         half = any("precision" in change for change in self.core.changes)
         limit = proof.HALF_TOLERANCE if half else proof.TOLERANCE
         if "file" in found and not found["file"].difference <= limit:
+            layer = proof.differing_from_file(
+                self.core, choice, network, images[:5], max(proof.LAYER_TOLERANCE, limit)
+            )
+            place = f", first in the layer {layer}" if layer else ""
             raise ImportingError(
                 "The rebuilt network answers differently from the file's own: a probability by"
-                f" {found['file'].difference:.2g}. Please report this network."
+                f" {found['file'].difference:.2g}{place}. Please report this network."
             )
         if compiled:
             found["compiled"] = proof.compare_compiled(network, runtime, images)

@@ -29,6 +29,7 @@ from training.importing.onnx_source import load_onnx
 from training.importing.options import Decisions, Options, Result
 from training.importing.saved_model import convert_saved_model
 from training.importing.scale import MIN_ACCURACY, RAW, Scale, Trial, parse_scale, try_scales
+from training.importing.served import check_served
 from training.importing.tflite_import import TfliteImport
 from training.importing.tflite_source import TfliteCore, read_core
 from training.importing.trust import load_trusted
@@ -65,6 +66,7 @@ def _import(path: Path, options: Options, models: Path, trusted: Mapping[str, An
             result = TfliteImport(source, options, core, decisions).finish(folder, version)
         else:
             result = KerasImport(source, options, core, decisions).finish(folder, version)
+        check_served(folder)
         place = models / options.name
         if place.exists():
             shutil.rmtree(place)
