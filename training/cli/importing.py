@@ -22,7 +22,10 @@ def import_(
         str,
         typer.Option(
             "--input",
-            help="Range of the pixels: auto, 0..255, 0..1, -1..1, MEAN,STD or inverted.",
+            help=(
+                "Range of the pixels: auto, 0..255, 0..1, -1..1, MEAN,STD, inverted or"
+                " 'inverted MEAN,STD'."
+            ),
         ),
     ] = "auto",
     classes: Annotated[

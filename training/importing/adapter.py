@@ -12,7 +12,7 @@ from training.errors import ImportingError
 
 SIDE = 28
 MAX_PADDED = 40  # rows; larger images than this are usually made by resizing
-Fit = Literal["same", "padded", "resized"]
+Fit = Literal["same", "padded", "resized", "transposed"]
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,19 @@ class InputForm:
             return ("padded", "resized")
         return ("resized",)
 
+    @property
+    def rare_fits(self) -> tuple[Fit, ...]:
+        """Return what is tried if the digits are not read: rows and columns exchanged."""
+        return ("transposed",) if self.side == SIDE else ()
+
     def describe(self, fit: Fit) -> str:
         """Return the form in words."""
         parts = ["x".join(map(str, self.shape)) if len(self.shape) > 1 else f"flat {self.shape[0]}"]
         if self.name:
             parts.append(f"named {self.name!r}")
-        if fit != "same":
+        if fit == "transposed":
+            parts.append("rows and columns exchanged")
+        elif fit != "same":
             parts.append(f"{fit} from 28x28")
         if self.channels == 3:
             parts.append("grey repeated in three channels")
@@ -168,6 +175,8 @@ def arrange(form: InputForm, fit: Fit) -> Callable[[Any], Any]:
             image = layers.ZeroPadding2D((margin, margin), name="input_padding")(image)
         elif fit == "resized":
             image = layers.Resizing(form.side, form.side, name="input_resizing")(image)
+        elif fit == "transposed":
+            image = layers.Permute((2, 1, 3), name="input_transposed")(image)
         if form.channels > 1:
             image = layers.Concatenate(name="input_channels")([image] * form.channels)
         if form.channels_first and form.channels > 1:

@@ -24,22 +24,24 @@ class ClassOrder:
         digit_classes: Class of each digit, 0..9. A network with fewer than ten classes gives some
             digits the same class.
         is_permuted: Whether a class is another digit than its number says.
+        are_digits: Whether the classes are digits, so that one of them is right.
     """
 
     digit_classes: tuple[int, ...]
     is_permuted: bool
+    are_digits: bool = True
 
     def measure(
         self, logs: NDArray[np.float32], labels: NDArray[np.uint8], count: int
     ) -> tuple[float, float]:
         """Return the mean negative log-likelihood of all rows, and the accuracy of the first.
 
-        With fewer than ten classes, the entropy of the answers is subtracted: a network that gives
+        If the classes are no digits, the entropy of the answers is subtracted: a network that gives
         every image the same class would be right about the class that each digit has.
         """
         right = np.array(self.digit_classes)[labels]
         loss = -float(logs[np.arange(len(labels)), right].mean())
-        if logs.shape[1] < len(DIGITS):
+        if not self.are_digits:
             shares = np.exp(logs).mean(axis=0)
             loss -= float(special.entr(shares).sum())
         accuracy = float((logs[:count].argmax(axis=1) == right[:count]).mean())
@@ -54,19 +56,23 @@ class ClassOrder:
 IDENTITY = ClassOrder(tuple(range(10)), is_permuted=False)
 
 
-def find_order(logs: NDArray[np.float32], labels: NDArray[np.uint8], classes: int) -> ClassOrder:
+def find_order(
+    logs: NDArray[np.float32], labels: NDArray[np.uint8], classes: int, are_digits: bool = True
+) -> ClassOrder:
     """Find which class is which digit by the confusion on labelled digits.
 
     Args:
         logs: Logarithms of probabilities, `[N, classes]`.
         labels: `[N]`.
         classes: Number of classes.
+        are_digits: Whether ten of them may be the digits.
     """
     answers = logs.argmax(axis=1)
     confusion = np.zeros((10, classes))
     np.add.at(confusion, (labels, answers), 1)
-    if classes < 10:
-        return ClassOrder(tuple(confusion.argmax(axis=1).tolist()), is_permuted=True)
+    if classes < 10 or not are_digits:
+        likely = tuple(confusion.argmax(axis=1).tolist())
+        return ClassOrder(likely, is_permuted=True, are_digits=False)
     _, assigned = optimize.linear_sum_assignment(-confusion)
     permuted = confusion[np.arange(10), assigned].sum() / len(labels)
     plain = float((answers == labels).mean())
@@ -111,11 +117,21 @@ def read_names(path: Path | None, classes: int) -> list[str] | None:
     return names
 
 
-def default_names(classes: int) -> list[str]:
-    """Return names for classes without names: the digits, then numbers."""
-    if classes < len(DIGITS):
-        return [f"class {number}" for number in range(classes)]
-    return [
-        *DIGITS,
-        *(f"class {number}" for number in range(len(DIGITS), min(classes, MAX_CLASSES))),
-    ]
+def default_names(sources: Sequence[int]) -> list[str]:
+    """Return names for classes without names: the digits, then numbers of outputs in the file.
+
+    Args:
+        sources: Old number of each class, in the new order.
+    """
+    first = len(DIGITS) if len(sources) >= len(DIGITS) else 0
+    return [*DIGITS[:first], *(f"class {number}" for number in sources[first:MAX_CLASSES])]
+
+
+def describe_order(sources: Sequence[int]) -> str:
+    """Return a sentence on the order of the classes; empty if it is that of the file."""
+    if list(sources) == list(range(len(sources))):
+        return ""
+    moved = ", ".join(f"{new} is {old}" for new, old in enumerate(sources) if new != old)
+    return (
+        f"The classes were brought into another order (new number is output of the file): {moved}."
+    )

@@ -58,9 +58,11 @@ class Decisions:
         choice: Scale, size and order of the classes.
         classes: Names of the classes.
         are_digits: Whether the first ten classes are the digits, so that errors can be measured.
+        changes: What was changed for that, and warnings, in sentences.
     """
 
     trials: Sequence[Trial]
     choice: Choice
     classes: Sequence[str]
     are_digits: bool
+    changes: tuple[str, ...] = ()

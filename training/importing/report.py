@@ -5,6 +5,8 @@ from app.terminal import cell, say
 from training.importing.card import FORMS
 from training.importing.options import Result
 
+LOGIT_TEMPERATURES = 0.3, 5.0  # that fit; outside, the outputs are hardly logits
+
 
 def print_result(result: Result, url: str) -> None:
     """Print the result of an import.
@@ -32,6 +34,16 @@ def print_result(result: Result, url: str) -> None:
             f" ({100 * figures.error_rate:.1f} %), which it may have learned from. The temperature"
             f" that fits is {metadata.fitted_temperature:.2f}"
             + (", and is applied." if metadata.temperature != 1 else "; --calibrate applies it.")
+        )
+        if not LOGIT_TEMPERATURES[0] <= (metadata.fitted_temperature or 1) <= LOGIT_TEMPERATURES[1]:
+            way = "use --calibrate"
+            if metadata.runtime == "tflite":
+                way = "import its Keras file with --calibrate"
+            say(f"The outputs look like scores, not logits: {way}, or expect poor probabilities.")
+    else:
+        say(
+            "Figures cannot be measured: the classes are not the ten digits, or few digits are"
+            " read. The temperature is 1, and the thresholds are not chosen by digits."
         )
     _print_layers(result.network)
     say(f"Wrote {result.folder} (version {metadata.version}).", f"See it at {url}")

@@ -13,10 +13,13 @@ import numpy as np
 
 from app import bundle
 from training.errors import ImportingError
+from training.importing.adapter import Fit
 from training.importing.classes import (
     IDENTITY,
+    MIN_GAIN,
     ClassOrder,
     default_names,
+    describe_order,
     order_of_names,
     read_names,
 )
@@ -28,7 +31,16 @@ from training.importing.network import Choice, Core, rebuild
 from training.importing.onnx_source import load_onnx
 from training.importing.options import Decisions, Options, Result
 from training.importing.saved_model import convert_saved_model
-from training.importing.scale import MIN_ACCURACY, RAW, Scale, Trial, parse_scale, try_scales
+from training.importing.scale import (
+    GOOD_ACCURACY,
+    MIN_ACCURACY,
+    RAW,
+    Scale,
+    Trial,
+    parse_scale,
+    rank,
+    try_scales,
+)
 from training.importing.served import check_served
 from training.importing.tflite_import import TfliteImport
 from training.importing.tflite_source import TfliteCore, read_core
@@ -65,6 +77,7 @@ def _import(path: Path, options: Options, models: Path, trusted: Mapping[str, An
         if isinstance(core, TfliteCore):
             result = TfliteImport(source, options, core, decisions).finish(folder, version)
         else:
+            core = replace(core, changes=(*core.changes, *decisions.changes))
             result = KerasImport(source, options, core, decisions).finish(folder, version)
         check_served(folder)
         place = models / options.name
@@ -77,25 +90,65 @@ def _import(path: Path, options: Options, models: Path, trusted: Mapping[str, An
 def _decide(core: Core | TfliteCore, scale: Scale | None, options: Options) -> Decisions:
     """Find scale, size and order of the classes, as far as the user did not give them."""
     names = read_names(options.classes, core.classes)
-    trials = try_scales(
-        core.answer,
-        core.form.fits[:1] if isinstance(core, TfliteCore) else core.form.fits,
-        core.classes,
-        load_digits().scaled,
-        (scale,) if scale else core.scales,
-    )
+    named = order_of_names(names) if names is not None else None
+    have_digits = core.classes >= len(bundle.DIGITS) and (names is None or named is not None)
+    trials = _try(core, scale, named, have_digits)
     best = trials[0]
-    are_read = core.classes >= len(bundle.DIGITS) and best.accuracy >= MIN_ACCURACY
-    if scale is None and not are_read and core.classes >= len(bundle.DIGITS):
+    are_read = have_digits and best.accuracy >= MIN_ACCURACY
+    if scale is None and have_digits and not are_read:
         raise ImportingError(
-            f"The network reads {100 * best.accuracy:.0f} % of 300 digits at best, so the range of"
-            " its pixels cannot be found. Give it with --input 0..255, 0..1, -1..1, inverted or"
-            " MEAN,STD; if its classes are not digits, name them with --classes."
+            f"The network reads {100 * best.accuracy:.0f} % of {best.digits} digits at best, so the"
+            " range of its pixels cannot be found. Give it with --input 0..255, 0..1, -1..1,"
+            " inverted, MEAN,STD or 'inverted MEAN,STD'; if its classes are not digits, name them"
+            " with --classes. Digits that are mirrored or turned are not read either."
         )
-    order = _choose_order(best, names, core.classes)
+    order = best.order if have_digits else IDENTITY
     sources = order.sources(core.classes) if order.is_permuted else list(range(core.classes))
     choice = Choice(best.scale, best.fit, sources)
-    return Decisions(trials, choice, _names(names, sources, core.classes), are_read)
+    labels = default_names(sources) if names is None else [names[source] for source in sources]
+    return Decisions(trials, choice, labels, are_read, _changes(best, sources, have_digits))
+
+
+def _try(
+    core: Core | TfliteCore, scale: Scale | None, order: ClassOrder | None, have_digits: bool
+) -> list[Trial]:
+    """Try the scales; if the digits are not read, also with rows and columns exchanged."""
+
+    def run(fits: Sequence[Fit]) -> list[Trial]:
+        return try_scales(
+            core.answer,
+            fits,
+            core.classes,
+            load_digits().scaled,
+            (scale,) if scale else core.scales,
+            order=order,
+            are_digits=have_digits,
+            products=core.products if isinstance(core, Core) else 0,
+        )
+
+    if isinstance(core, TfliteCore):
+        return run(core.form.fits[:1])
+    trials = run(core.form.fits)
+    if have_digits and trials[0].accuracy < GOOD_ACCURACY and core.form.rare_fits:
+        found = run(core.form.rare_fits)
+        if found[0].accuracy >= max(GOOD_ACCURACY, trials[0].accuracy + MIN_GAIN):
+            trials = rank([*found, *trials])
+    return trials
+
+
+def _changes(best: Trial, sources: Sequence[int], have_digits: bool) -> tuple[str, ...]:
+    """Return what was changed, and what may be wrong, in sentences."""
+    changes = [describe_order(sources)]
+    if best.fit == "transposed":
+        changes.append("Rows and columns of the image are exchanged, as the network expects them.")
+    if have_digits and best.accuracy < GOOD_ACCURACY:
+        changes.append(
+            f"WARNING: the network reads only {100 * best.accuracy:.0f} % of {best.digits} digits."
+            " The range of the pixels, the orientation of the image or the order of the classes"
+            " may be wrong. Try --input 0..255, -1..1, inverted, MEAN,STD or 'inverted MEAN,STD';"
+            " name the classes with --classes, in the order of the outputs."
+        )
+    return tuple(change for change in changes if change)
 
 
 def _read_core(source: Source, options: Options, trusted: Mapping[str, Any]) -> Core | TfliteCore:
@@ -107,19 +160,6 @@ def _read_core(source: Source, options: Options, trusted: Mapping[str, Any]) -> 
     if source.format == "onnx":
         return rebuild(load_onnx(source.content), sample)
     return rebuild(load_network(source, trusted), sample)
-
-
-def _choose_order(best: Trial, names: Sequence[str] | None, classes: int) -> ClassOrder:
-    """Return which class is which digit: names tell it, else the confusion."""
-    if names is not None:
-        return order_of_names(names) or IDENTITY
-    return best.order if classes >= len(bundle.DIGITS) else IDENTITY
-
-
-def _names(names: Sequence[str] | None, sources: Sequence[int], classes: int) -> list[str]:
-    if names is None:
-        return default_names(classes)
-    return [names[source] for source in sources]
 
 
 def _next_version(folder: Path) -> int:

@@ -4,18 +4,18 @@ Every candidate is tried on labelled digits, and the lowest negative log-likelih
 alone is not enough: a network without biases reads digits equally well at any scale, but its
 probabilities fit at one scale only. Each digit is also moved by a pixel, because a network may
 have learned the digits by heart, and then only mistakes tell how sure it should be. A candidate
-that reads clearly fewer digits than another is out.
+that reads clearly fewer digits than another is out: scores that are no logits say little by their
+likelihood.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from app.bundle import DIGITS
 from training.data import Split
 from training.errors import ImportingError
 from training.importing.adapter import Fit
@@ -23,16 +23,20 @@ from training.importing.classes import ClassOrder, find_order
 
 MEAN, STD = 0.1307, 0.3081  # of MNIST's pixels, 0..1
 SHIFT = 1  # pixel, down and left, by which the second copy of each digit is moved
-# A rare candidate must be better by this many nats and by this share: a tolerant network reads
-# digits almost equally well in several ranges.
+# A rarer candidate must be better by this many nats and by this share, for each step of rarity: a
+# tolerant network reads digits almost equally well in several ranges.
 MARGIN, RELATIVE_MARGIN = 0.02, 0.1
 # A candidate that reads fewer digits than the best by more than this share is out: a network whose
 # normalisation has not settled may be too sure at the right scale.
-MAX_LOSS_OF_ACCURACY = 0.05
+MAX_LOSS_OF_ACCURACY = 0.03
+MAX_LOST_DIGITS = 2  # that few are no clear loss, however few were read
 MIN_ACCURACY = 0.3  # of the digits as they are; below, no candidate is believed
+GOOD_ACCURACY = 0.8  # below, the user is warned
 MIN_LOG = -100.0  # nats; keeps a mean finite
 MIN_DIGITS = 30
-MAX_SECONDS = 4.0  # of all trials; a large network reads fewer digits
+# Of all trials; a large network reads fewer digits. The load of the machine must not decide.
+MAX_PRODUCTS = 2e10  # multiplications
+MAX_SECONDS = 4.0  # of the processor, where the multiplications are not known
 
 # Takes images [N, 28, 28, 1] as float32 0..255, a fit, a factor and an offset; returns [N, classes]
 # logarithms of probabilities.
@@ -47,13 +51,13 @@ class Scale:
         name: Range of the numbers.
         factor: Factor of a pixel.
         offset: Added after that.
-        rare: Whether it is less usual than 0..1.
+        rarity: 0 for the most usual range, 2 for the least usual ones.
     """
 
     name: str
     factor: float
     offset: float = 0.0
-    rare: bool = False
+    rarity: int = 0
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -62,22 +66,29 @@ class Scale:
         return min(ends), max(ends)
 
 
-def standardised(mean: float, std: float, *, rare: bool = False) -> Scale:
-    """Return the scale `(x / 255 - mean) / std`."""
-    return Scale(f"{mean:g},{std:g}", 1 / (255 * std), -mean / std, rare)
+def standardised(mean: float, std: float, rarity: int = 0) -> Scale:
+    """Return the scale `(x / 255 - mean) / std`; a negative deviation inverts."""
+    return Scale(f"{mean:g},{std:g}", 1 / (255 * std), -mean / std, rarity)
 
 
-UNIT, RAW = Scale("0..1", 1 / 255), Scale("0..255", 1.0, rare=True)
-SIGNED = Scale("-1..1", 2 / 255, -1.0, rare=True)
-INVERTED = Scale("inverted", -1 / 255, 1.0, rare=True)
+def inverted_standardised(mean: float, std: float, rarity: int = 0) -> Scale:
+    """Return the scale `(1 - x / 255 - mean) / std`."""
+    return Scale(f"inverted {mean:g},{std:g}", -1 / (255 * std), (1 - mean) / std, rarity)
+
+
+UNIT, RAW = Scale("0..1", 1 / 255), Scale("0..255", 1.0, rarity=1)
+SIGNED = Scale("-1..1", 2 / 255, -1.0, rarity=1)
+INVERTED = Scale("inverted", -1 / 255, 1.0, rarity=1)
 CANDIDATES = (
     UNIT,
     RAW,
     SIGNED,
-    standardised(MEAN, STD, rare=True),
+    standardised(MEAN, STD, rarity=1),
     INVERTED,
-    Scale("inverted 0..255", -1.0, 255.0, rare=True),
-    Scale("inverted -1..1", -2 / 255, 1.0, rare=True),
+    Scale("inverted 0..255", -1.0, 255.0, rarity=2),
+    Scale("inverted -1..1", -2 / 255, 1.0, rarity=2),
+    inverted_standardised(MEAN, STD, rarity=2),
+    inverted_standardised(1 - MEAN, STD, rarity=2),  # the mean of inverted pixels
 )
 
 
@@ -91,6 +102,7 @@ class Trial:
         loss: Mean negative log-likelihood of the labels, nats.
         accuracy: Share of the digits, as they are, that are read right.
         order: Which class is which digit.
+        digits: Number of digits that were read.
     """
 
     scale: Scale
@@ -98,16 +110,12 @@ class Trial:
     loss: float
     accuracy: float
     order: ClassOrder
-
-    @property
-    def rare(self) -> bool:
-        """Tell whether few networks expect it."""
-        return self.scale.rare
+    digits: int
 
     @property
     def handicapped_loss(self) -> float:
         """Return the loss by which the trials are ordered."""
-        return self.loss + self.rare * (RELATIVE_MARGIN * abs(self.loss) + MARGIN)
+        return self.loss + self.scale.rarity * (RELATIVE_MARGIN * abs(self.loss) + MARGIN)
 
 
 def parse_scale(text: str) -> Scale | None:
@@ -121,15 +129,17 @@ def parse_scale(text: str) -> Scale | None:
     for scale in CANDIDATES:
         if text == scale.name:
             return scale
+    numbers = text.removeprefix("inverted ")
+    make = standardised if numbers == text else inverted_standardised
     try:
-        mean, std = map(float, text.split(","))
-        if std > 0 and abs(mean) < 1e3:
-            return standardised(mean, std)
+        mean, std = map(float, numbers.split(","))
+        if 1e-6 < abs(std) < 1e6 and abs(mean) < 1e3:
+            return make(mean, std)
     except ValueError:
         pass
     raise ImportingError(
-        f"--input {text}: expected auto, 0..255, 0..1, -1..1, inverted, or MEAN,STD such as"
-        f" {MEAN},{STD}."
+        f"--input {text}: expected auto, 0..255, 0..1, -1..1, inverted, MEAN,STD such as"
+        f" {MEAN},{STD}, or 'inverted MEAN,STD'."
     )
 
 
@@ -139,6 +149,10 @@ def try_scales(
     classes: int,
     digits: Split,
     scales: Sequence[Scale],
+    *,
+    order: ClassOrder | None = None,
+    are_digits: bool = True,
+    products: int = 0,
 ) -> list[Trial]:
     """Try every scale, and every way to bring the image to size, on labelled digits.
 
@@ -148,11 +162,15 @@ def try_scales(
         classes: Number of its classes.
         digits: Labelled digits; the first are used if the network is large.
         scales: The candidates.
+        order: Which class is which digit, if it is known.
+        are_digits: Whether ten of the classes are the digits.
+        products: Multiplications for one image; 0 if they are not known.
 
     Returns:
         The trials, the best first.
     """
-    count = _affordable(answer, digits, fits[0], runs=2 * len(scales) * len(fits))
+    runs = 2 * len(scales) * len(fits)
+    count = _affordable(answer, digits, fits[0], runs, products)
     used = digits.take(np.arange(count))
     images = used.images.astype(np.float32)[..., None]
     moved = np.roll(images, (SHIFT, -SHIFT), axis=(1, 2))
@@ -162,24 +180,31 @@ def try_scales(
         for scale in scales:
             logs = answer(both, fit, scale.factor, scale.offset)
             logs = np.nan_to_num(np.maximum(logs, MIN_LOG), nan=MIN_LOG)
-            order = find_order(logs[:count], labels[:count], classes)
-            loss, accuracy = order.measure(logs, labels, count)
-            is_rare = scale.rare or fit != fits[0]
-            shown = Scale(scale.name, scale.factor, scale.offset, is_rare)
-            trials.append(Trial(shown, fit, loss, accuracy, order))
-    needed = max(trial.accuracy for trial in trials) - MAX_LOSS_OF_ACCURACY
-    if classes < len(DIGITS):
+            found = order or find_order(logs[:count], labels[:count], classes, are_digits)
+            loss, accuracy = found.measure(logs, labels, count)
+            shown = replace(scale, rarity=scale.rarity + (fit != fits[0]))
+            trials.append(Trial(shown, fit, loss, accuracy, found, count))
+    return rank(trials)
+
+
+def rank(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials, the best first."""
+    most = max(trial.accuracy for trial in trials)
+    needed = most - max(MAX_LOSS_OF_ACCURACY, MAX_LOST_DIGITS / trials[0].digits)
+    if not trials[0].order.are_digits:
         needed = 0.0  # which class is right is not known
     return sorted(trials, key=lambda trial: (trial.accuracy < needed, trial.handicapped_loss))
 
 
-def _affordable(answer: Answer, digits: Split, fit: Fit, *, runs: int) -> int:
-    """Return how many digits can be read `runs` times in some seconds."""
+def _affordable(answer: Answer, digits: Split, fit: Fit, runs: int, products: int) -> int:
+    """Return how many digits can be read `runs` times."""
+    if products:
+        return int(np.clip(MAX_PRODUCTS / (products * runs), MIN_DIGITS, len(digits)))
     images = digits.images[:MIN_DIGITS].astype(np.float32)[..., None]
-    began = time.perf_counter()
+    began = time.process_time()
     answer(images, fit, 1.0, 0.0)
-    seconds = (time.perf_counter() - began) / len(images)
-    return int(np.clip(MAX_SECONDS / (seconds * runs), MIN_DIGITS, len(digits)))
+    seconds = (time.process_time() - began) / len(images)
+    return int(np.clip(MAX_SECONDS / max(seconds * runs, 1e-9), MIN_DIGITS, len(digits)))
 
 
 def log_probabilities(scores: NDArray[np.float32], kind: str) -> NDArray[np.float32]:

@@ -51,7 +51,7 @@ class TfliteImport:
             version,
             self.decisions.classes,
             "tflite",
-            (),
+            self.decisions.changes,
             self.decisions.trials,
             self.decisions.choice,
             self.core.form.describe(self.decisions.choice.fit),
