@@ -134,10 +134,11 @@ def test_crowds_of_empty_parts_take_little_memory(calls: GrpcClient, hostile: Se
 
 @pytest.mark.parametrize("seconds", [0, 0.001, 0.01])
 def test_short_deadlines(calls: GrpcClient, seconds: float) -> None:
-    """A deadline that cannot be met ends as such."""
+    """A deadline that cannot be met ends as such, or the call is refused before it waits."""
+    ends = (Code.DEADLINE_EXCEEDED, Code.UNAVAILABLE)
     many = infer_request(np.zeros((3000, 28, 28), np.uint8), model="classic")
     for _ in range(5):
-        assert calls.infer(many, timeout=seconds).code == Code.DEADLINE_EXCEEDED
+        assert calls.infer(many, timeout=seconds).code in ends
         assert calls.call("ServerLive", timeout=seconds).code in (Code.OK, Code.DEADLINE_EXCEEDED)
 
 
