@@ -110,13 +110,14 @@ class Access:
         """
         if path in OPEN_PATHS:
             return
+        # First, so that wrong keys count, too: a key cannot be guessed faster than the rate.
+        if self._rate:
+            self._take_token(client_group(client))
         if self.needs_key(path) and not _any_equal(given, self._keys):
             raise UnauthorisedError(
                 "This service needs an API key: send 'Authorization: Bearer KEY' or 'X-API-Key:"
                 " KEY'."
             )
-        if self._rate:
-            self._take_token(client_group(client))
 
     def _take_token(self, client: str) -> None:
         """Take one token from the bucket of a client, which refills at the rate."""

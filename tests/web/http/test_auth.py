@@ -70,6 +70,13 @@ def test_open_page_keeps_the_rate() -> None:
         assert [client.get("/docs").status_code for _ in range(2)] == [200, 429]
 
 
+def test_wrong_keys_count_for_the_rate() -> None:
+    """Keys cannot be guessed faster than the rate."""
+    with _client(api_keys="a-key", rate_limit_per_s=0.001) as client:
+        answers = [client.get("/models", headers={"X-API-Key": "wrong"}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [401, 429]
+
+
 def test_metrics_need_a_key_unless_opened() -> None:
     """Prometheus sends a key; a setting opens `/metrics` and nothing else."""
     with _client(api_keys="a-key") as client:
