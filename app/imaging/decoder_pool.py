@@ -27,7 +27,7 @@ from app import errors
 from app.cancellation import check_cancelled
 from app.imaging.decode import Upload, decode
 from app.imaging.decoder_process import MEMORY_ERROR, READY, REQUEST, RESPONSE_SIZE
-from app.imaging.file_structure import decoding_bytes
+from app.imaging.file_structure import declared_pixels, decoding_bytes
 from app.imaging.png_reader import is_small_png
 from app.memory_budget import unlimited
 
@@ -96,7 +96,10 @@ class DecoderPool:
             check_cancelled()
         try:
             with self._working_memory(size):
-                return self._decode(data, max_pixels, size + KEPT_BYTES > self._memory_bytes)
+                # A body that its header refuses is worth no new process.
+                may_be_read = 0 < (declared_pixels(data) or 0) <= max_pixels
+                is_large = may_be_read and size + KEPT_BYTES > self._memory_bytes
+                return self._decode(data, max_pixels, is_large)
         finally:
             self._places.release()
 

@@ -60,5 +60,5 @@ def test_guide_names_every_option_and_range() -> None:
         assert f"`{scale.name}`" in GUIDE
     assert f"{SCALED} labelled training digits" in GUIDE
     assert f"better by {100 * RELATIVE_MARGIN:.0f} %" in GUIDE
-    assert MAX_LOSS_OF_ACCURACY == 0.05
-    assert "five percentage points" in GUIDE
+    assert MAX_LOSS_OF_ACCURACY == 0.03
+    assert "three percentage points" in GUIDE
