@@ -5,49 +5,42 @@ unrolled into columns once, or tap by tap if that would take much memory.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from app.network.equation import MAX_TERMS, Equation, UnitInputs, operand, sum_of, weighted_sum
-from app.network.functions import LINEAR, Array, Function
+from app.network.equation import MAX_TERMS, Equation, UnitInputs, operand, sum_of
+from app.network.functions import Array, Function
 from app.network.geometry import Footprint
-from app.network.operation import (
-    Config,
-    LayerKind,
-    Operation,
-    SavedLayer,
-    Shapes,
-    Unsupported,
-    activation_of,
+from app.network.layers.weighted_sum import (
+    WeightedSum,
+    kernel_and_bias,
+    shuffled,
+    with_activation,
 )
+from app.network.operation import LayerKind, Operation, SavedLayer, Shapes
 from app.network.window import Window
 
 MAX_COLUMNS = 1 << 23  # values of an unrolled batch, 32 MiB; larger ones are multiplied tap by tap
 
 
 @dataclass(frozen=True)
-class Convolution(Operation):
+class Convolution(WeightedSum):
     """A convolution with bias and activation.
 
     Attributes:
         kernel: `[*window, C_in / groups, C_out]`; output channels of a group are neighbours.
-        bias: `[C_out]`, or None.
         window: How the kernel slides.
         groups: Number of groups of input channels; `C_in` for a depthwise convolution.
-        function: The activation function.
     """
 
     kernel: Array
-    bias: Array | None
     window: Window
     groups: int = 1
-    function: Function = LINEAR
 
-    def linear(self, x: Array) -> Array:
-        """Return the input of the activation function, `[N, *positions, C_out]`."""
+    def sums(self, x: Array) -> Array:
+        """Return the weighted sums, `[N, *positions, C_out]`."""
         size = self.window.output_size(x.shape[1:])
         columns = len(x) * math.prod(size) * math.prod(self.kernel.shape[:-1])
         out: Array
@@ -55,18 +48,10 @@ class Convolution(Operation):
             out = self._columns(x) @ self.kernel.reshape(-1, self.kernel.shape[-1])
         else:
             out = self._by_tap(x)
-        out = out.reshape(len(x), *size, -1)
-        return np.asarray(out if self.bias is None else out + self.bias)
+        return out.reshape(len(x), *size, -1)
 
-    def forward(self, inputs: Sequence[Array]) -> Array:
-        """Return the layer's output."""
-        return self.function.value(self.linear(inputs[0]))
-
-    def backward(self, inputs: Sequence[Array], output: Array, grad: Array) -> list[Array]:
+    def sums_backward(self, x: Array, grad: Array) -> Array:
         """Return the gradient of the input."""
-        (x,) = inputs
-        if self.function is not LINEAR:
-            grad = grad * self.function.slope(self.linear(x), output)
         total = np.zeros_like(self.window.padded(x))
         kernel = self._by_group()
         grouped = grad.reshape(*grad.shape[:-1], self.groups, -1)
@@ -77,7 +62,7 @@ class Convolution(Operation):
             else:
                 part = np.einsum("n...gm,gcm->n...gc", grouped, kernel[tap])
                 total[at] += part.reshape(*grad.shape[:-1], -1)
-        return [self.window.unpadded(total, x.shape[1:])]
+        return self.window.unpadded(total, x.shape[1:])
 
     def _columns(self, x: Array) -> Array:
         size = self.window.output_size(x.shape[1:])
@@ -107,18 +92,15 @@ class Convolution(Operation):
         return out
 
     @property
-    def formula(self) -> str:
-        """Return the weighted sum, with the activation function if there is one."""
+    def sum_formula(self) -> tuple[str, str]:
+        """Return the sum over the window and the channels."""
         window = self.window
         channels = "k" if self.groups == 1 else "k of the group of c"
-        bias = " + b[c]" if self.bias is not None else ""
         total = (
             f"sum over {channels}, {window.tap_ranges} of"
-            f" {window.formula('k')} K[{window.tap_names}, k, c]{bias}"
+            f" {window.formula('k')} K[{window.tap_names}, k, c]{self.bias_term}"
         )
-        if self.function is LINEAR:
-            return f"y[c, {window.output_names}] = {total}"
-        return f"y = f(z), f(x) = {self.function.formula}, z = {total}"
+        return f"c, {window.output_names}", total
 
     def sentence(self, shapes: Shapes) -> str:
         """Return what the kernels do."""
@@ -154,8 +136,7 @@ class Convolution(Operation):
             "corner": list(self.window.corner(at.x.shape, place)),
             "input_channels": [group * depth, (group + 1) * depth - 1],
         }
-        bias = None if self.bias is None else float(self.bias[channel])
-        return weighted_sum(self.function, operands, sums, text, bias=bias, channel_sums=sums)
+        return self.sum_equation(at, operands, sums, text, sums)
 
     def multiply_adds(self, shapes: Shapes) -> int:
         """Count each weight once for each position of the output."""
@@ -166,16 +147,6 @@ class Convolution(Operation):
         return self.window.footprint(shapes.input)
 
     @property
-    def keeps_channels(self) -> bool:
-        """Return False: the kernels make new channels."""
-        return False
-
-    @property
-    def changes_values(self) -> bool:
-        """Return True."""
-        return True
-
-    @property
     def is_convolution(self) -> bool:
         """Return True."""
         return True
@@ -184,11 +155,6 @@ class Convolution(Operation):
     def has_channel_kernels(self) -> bool:
         """Return True; a depthwise one has them, too, but stores them in another shape."""
         return True
-
-    @property
-    def activation(self) -> Function:
-        """Return the activation function."""
-        return self.function
 
     def shuffled(self, rng: np.random.Generator) -> "Convolution":
         """Return the convolution with the numbers of its kernel in random order."""
@@ -205,42 +171,31 @@ def kernel_sentence(kernels: str, reads: str, convolution: Convolution) -> str:
     """
     strides = convolution.window.strides
     steps = "" if set(strides) == {1} else f" in steps of {'x'.join(map(str, strides))}"
-    bias = ", adds a bias" if convolution.bias is not None else ""
-    function = convolution.function
-    applies = "" if function is LINEAR else f", then applies {function.name}"
+    then = f"{convolution.bias_clause}{convolution.activation_clause}"
     return (
         f"Slides {kernels} over {reads}{steps} and computes"
-        f" at each position how well the kernel fits{bias}{applies}."
+        f" at each position how well the kernel fits{then}."
     )
 
 
-def shuffled(kernel: Array, rng: np.random.Generator) -> Array:
-    """Return a kernel with its numbers in random order."""
-    return rng.permutation(kernel.reshape(-1)).reshape(kernel.shape)
-
-
 def _convolution(axes: int) -> LayerKind:
-    def build(saved: SavedLayer) -> Operation | Unsupported:
-        config, function = saved.config, activation_of(saved)
-        if isinstance(function, Unsupported):
-            return function
+    def build(saved: SavedLayer, function: Function) -> Operation:
+        config, weights = saved.config, saved.weights
         window = Window.from_keras(config, config["kernel_size"], axes)
-        groups, weights = int(config.get("groups", 1)), saved.weights
-        return Convolution(weights["kernel"], weights.get("bias"), window, groups, function)
+        groups, bias = int(config.get("groups", 1)), weights.get("bias")
+        return Convolution(weights["kernel"], window, groups, bias=bias, function=function)
 
-    return LayerKind(build, kernel_and_bias)
+    return LayerKind(with_activation(build), kernel_and_bias)
 
 
 def _depthwise(axes: int) -> LayerKind:
-    def build(saved: SavedLayer) -> Operation | Unsupported:
-        config, function = saved.config, activation_of(saved)
-        if isinstance(function, Unsupported):
-            return function
-        window = Window.from_keras(config, config["kernel_size"], axes)
+    def build(saved: SavedLayer, function: Function) -> Operation:
+        window = Window.from_keras(saved.config, saved.config["kernel_size"], axes)
         kernel, channels = by_channel(saved.weights["kernel"])
-        return Convolution(kernel, saved.weights.get("bias"), window, channels, function)
+        bias = saved.weights.get("bias")
+        return Convolution(kernel, window, channels, bias=bias, function=function)
 
-    return LayerKind(build, kernel_and_bias)
+    return LayerKind(with_activation(build), kernel_and_bias)
 
 
 def by_channel(kernel: Array) -> tuple[Array, int]:
@@ -251,11 +206,6 @@ def by_channel(kernel: Array) -> tuple[Array, int]:
     """
     *window, channels, multiplier = kernel.shape
     return kernel.reshape(*window, 1, channels * multiplier), channels
-
-
-def kernel_and_bias(config: Config) -> tuple[str, ...]:
-    """Return the names of the weights of a layer with one kernel."""
-    return ("kernel", "bias") if config.get("use_bias") else ("kernel",)
 
 
 KINDS = {

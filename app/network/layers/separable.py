@@ -4,79 +4,56 @@ Chollet, 2017, "Xception", arXiv:1610.02357.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from app.network.equation import Equation, UnitInputs, sum_of, weighted_sum
+from app.network.equation import Equation, UnitInputs, sum_of
 from app.network.functions import LINEAR, Array, Function
 from app.network.geometry import Footprint
-from app.network.layers.convolution import Convolution, by_channel, kernel_sentence, shuffled
-from app.network.operation import (
-    Config,
-    LayerKind,
-    Operation,
-    SavedLayer,
-    Shapes,
-    Unsupported,
-    activation_of,
-)
+from app.network.layers.convolution import Convolution, by_channel, kernel_sentence
+from app.network.layers.weighted_sum import WeightedSum, shuffled, with_activation
+from app.network.operation import Config, LayerKind, Operation, SavedLayer, Shapes
 from app.network.window import Window
 
 
 @dataclass(frozen=True)
-class SeparableConvolution(Operation):
+class SeparableConvolution(WeightedSum):
     """A depthwise convolution, a matrix on its channels, bias and activation.
 
     Attributes:
         depthwise: The convolution of each channel, without bias.
         pointwise: `[C_in multiplier, C_out]`.
-        bias: `[C_out]`, or None.
-        function: The activation function.
     """
 
     depthwise: Convolution
     pointwise: Array
-    bias: Array | None
-    function: Function = LINEAR
 
-    def linear(self, x: Array) -> Array:
-        """Return the input of the activation function, `[N, *positions, C_out]`."""
-        out = self.depthwise.linear(x) @ self.pointwise
-        return np.asarray(out if self.bias is None else out + self.bias)
+    def sums(self, x: Array) -> Array:
+        """Return the weighted sums, `[N, *positions, C_out]`."""
+        return np.asarray(self.depthwise.sums(x) @ self.pointwise)
 
-    def forward(self, inputs: Sequence[Array]) -> Array:
-        """Return the layer's output."""
-        return self.function.value(self.linear(inputs[0]))
-
-    def backward(self, inputs: Sequence[Array], output: Array, grad: Array) -> list[Array]:
+    def sums_backward(self, x: Array, grad: Array) -> Array:
         """Return the gradient of the input."""
-        if self.function is not LINEAR:
-            grad = grad * self.function.slope(self.linear(inputs[0]), output)
-        return self.depthwise.backward(inputs, output, np.asarray(grad @ self.pointwise.T))
+        return self.depthwise.sums_backward(x, np.asarray(grad @ self.pointwise.T))
 
     @property
-    def formula(self) -> str:
-        """Return both sums, with the activation function if there is one."""
+    def sum_formula(self) -> tuple[str, str]:
+        """Return both sums in one."""
         window = self.depthwise.window
-        bias = " + b[c]" if self.bias is not None else ""
         total = (
             f"sum over k, m, {window.tap_ranges} of"
-            f" {window.formula('k')} D[{window.tap_names}, k, m] P[k, m, c]{bias}"
+            f" {window.formula('k')} D[{window.tap_names}, k, m] P[k, m, c]{self.bias_term}"
         )
-        if self.function is LINEAR:
-            return f"y[c, {window.output_names}] = {total}"
-        return f"y = f(z), f(x) = {self.function.formula}, z = {total}"
+        return f"c, {window.output_names}", total
 
     def sentence(self, shapes: Shapes) -> str:
         """Return what both steps do."""
         kernels = f"{len(self.pointwise)} kernels of {self.depthwise.window.size_text}"
-        plain = replace(self.depthwise, bias=None)
         mixes = f"Then mixes the {len(self.pointwise)} sums at each position into {shapes.channels}"
-        bias = ", adds a bias" if self.bias is not None else ""
         applies = "" if self.function is LINEAR else f", and applies {self.function.name}"
-        return f"{kernel_sentence(kernels, 'one channel each', plain)} {mixes}{bias}{applies}."
+        first = kernel_sentence(kernels, "one channel each", self.depthwise)
+        return f"{first} {mixes}{self.bias_clause}{applies}."
 
     def equation(self, at: UnitInputs) -> Equation:
         """Return the mix of the depthwise sums with the unit's numbers."""
@@ -98,14 +75,9 @@ class SeparableConvolution(Operation):
             "products": products,
             "first": list(window.corner(at.x.shape, place)),
         }
-        return weighted_sum(
-            self.function,
-            operands,
-            products,
-            sum_of(products, "depthwise channel"),
-            bias=None if self.bias is None else float(self.bias[channel]),
-            channel_sums=products.reshape(inputs, -1).sum(axis=1),
-        )
+        channel_sums = products.reshape(inputs, -1).sum(axis=1)
+        text = sum_of(products, "depthwise channel")
+        return self.sum_equation(at, operands, products, text, channel_sums)
 
     def multiply_adds(self, shapes: Shapes) -> int:
         """Count each weight once for each position of the output."""
@@ -117,24 +89,9 @@ class SeparableConvolution(Operation):
         return self.depthwise.window.footprint(shapes.input)
 
     @property
-    def keeps_channels(self) -> bool:
-        """Return False: the second step mixes channels."""
-        return False
-
-    @property
-    def changes_values(self) -> bool:
-        """Return True."""
-        return True
-
-    @property
     def is_convolution(self) -> bool:
         """Return True."""
         return True
-
-    @property
-    def activation(self) -> Function:
-        """Return the activation function."""
-        return self.function
 
     def shuffled(self, rng: np.random.Generator) -> "SeparableConvolution":
         """Return the layer with the numbers of both kernels in random order."""
@@ -144,21 +101,19 @@ class SeparableConvolution(Operation):
 
 
 def _separable(axes: int) -> LayerKind:
-    def build(saved: SavedLayer) -> Operation | Unsupported:
-        config, weights, function = saved.config, saved.weights, activation_of(saved)
-        if isinstance(function, Unsupported):
-            return function
-        window = Window.from_keras(config, config["kernel_size"], axes)
+    def build(saved: SavedLayer, function: Function) -> Operation:
+        weights = saved.weights
+        window = Window.from_keras(saved.config, saved.config["kernel_size"], axes)
         kernel, channels = by_channel(weights["depthwise_kernel"])
         pointwise = weights["pointwise_kernel"]
         return SeparableConvolution(
-            Convolution(kernel, None, window, channels),
+            Convolution(kernel, window, channels),
             pointwise.reshape(pointwise.shape[-2:]),
-            weights.get("bias"),
-            function,
+            bias=weights.get("bias"),
+            function=function,
         )
 
-    return LayerKind(build, _two_kernels_and_bias)
+    return LayerKind(with_activation(build), _two_kernels_and_bias)
 
 
 def _two_kernels_and_bias(config: Config) -> tuple[str, ...]:

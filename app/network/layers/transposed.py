@@ -7,85 +7,68 @@ from fractions import Fraction
 
 import numpy as np
 
-from app.network.equation import Equation, UnitInputs, sum_of, weighted_sum
-from app.network.functions import LINEAR, Array, Function
+from app.network.equation import Equation, UnitInputs, sum_of
+from app.network.functions import Array, Function
 from app.network.geometry import Footprint, Patch, Shape
-from app.network.layers.convolution import kernel_and_bias, shuffled
-from app.network.operation import (
-    LayerKind,
-    Operation,
-    SavedLayer,
-    Shapes,
-    Unsupported,
-    activation_of,
+from app.network.layers.weighted_sum import (
+    WeightedSum,
+    kernel_and_bias,
+    shuffled,
+    with_activation,
 )
+from app.network.operation import LayerKind, Operation, SavedLayer, Shapes, Unsupported
 from app.network.window import Window
 
 
 @dataclass(frozen=True)
-class TransposedConvolution(Operation):
+class TransposedConvolution(WeightedSum):
     """Each input value adds a scaled kernel to the output, with bias and activation.
 
     Attributes:
         kernel: `[*window, C_out, C_in]`.
-        bias: `[C_out]`, or None.
         window: How the convolution slides whose gradient this layer is; it slides over the output.
         shape: Shape of the output, without the batch.
-        function: The activation function.
     """
 
     kernel: Array
-    bias: Array | None
     window: Window
     shape: Shape
-    function: Function = LINEAR
 
-    def linear(self, x: Array) -> Array:
-        """Return the input of the activation function, `[N, *positions, C_out]`."""
+    def sums(self, x: Array) -> Array:
+        """Return the weighted sums, `[N, *positions, C_out]`."""
         total = self.window.padded(np.zeros((len(x), *self.shape), x.dtype))
         flat = x.reshape(-1, x.shape[-1])
         for tap, at in self.window.taps(self.shape):
             part = flat @ self.kernel[tap].T
             total[at] += part.reshape(*x.shape[:-1], -1)
-        out = self.window.unpadded(total, self.shape)
-        return np.asarray(out if self.bias is None else out + self.bias)
+        return self.window.unpadded(total, self.shape)
 
-    def forward(self, inputs: Sequence[Array]) -> Array:
-        """Return the layer's output."""
-        return self.function.value(self.linear(inputs[0]))
-
-    def backward(self, inputs: Sequence[Array], output: Array, grad: Array) -> list[Array]:
+    def sums_backward(self, x: Array, grad: Array) -> Array:
         """Return the gradient of the input."""
-        (x,) = inputs
-        if self.function is not LINEAR:
-            grad = grad * self.function.slope(self.linear(x), output)
         padded, total = self.window.padded(grad), np.zeros_like(x)
         for tap, at in self.window.taps(self.shape):
             part = padded[at].reshape(-1, grad.shape[-1]) @ self.kernel[tap]
             total += part.reshape(x.shape)
-        return [total]
+        return total
 
     @property
-    def formula(self) -> str:
+    def sum_formula(self) -> tuple[str, str]:
         """Return the sum over all input values whose kernel covers a unit."""
         window = self.window
-        bias = " + b[c]" if self.bias is not None else ""
         total = (
-            f"sum over k, {window.tap_ranges} of x[k, p] K[{window.tap_names}, c, k]{bias},"
+            f"sum over k, {window.tap_ranges} of"
+            f" x[k, p] K[{window.tap_names}, c, k]{self.bias_term},"
             f" where the kernel of p covers ({window.output_names})"
         )
-        if self.function is LINEAR:
-            return f"y[c, {window.output_names}] = {total}"
-        return f"y = f(z), f(x) = {self.function.formula}, z = {total}"
+        return f"c, {window.output_names}", total
 
     def sentence(self, shapes: Shapes) -> str:
         """Return what the kernels do, and both sizes."""
         before, after = shapes.size_text()
-        applies = "" if self.function is LINEAR else f", then applies {self.function.name}"
-        bias = ", adds a bias" if self.bias is not None else ""
+        then = f"{self.bias_clause}{self.activation_clause}"
         return (
             f"Lays a kernel of {self.window.size_text} at each position, scaled by the value there,"
-            f" and adds up where they overlap{bias}{applies}: {before} becomes {after}."
+            f" and adds up where they overlap{then}: {before} becomes {after}."
         )
 
     def equation(self, at: UnitInputs) -> Equation:
@@ -106,9 +89,7 @@ class TransposedConvolution(Operation):
             "weights": kernel,
             "products": products,
         }
-        bias = None if self.bias is None else float(self.bias[channel])
-        text = sum_of(sums, "channel")
-        return weighted_sum(self.function, operands, sums, text, bias=bias, channel_sums=sums)
+        return self.sum_equation(at, operands, sums, sum_of(sums, "channel"), sums)
 
     def _sources(self, shape: Shape, place: Sequence[int]) -> list[tuple[Shape, Shape]]:
         """Return the taps that reach an output's position, and the input's position of each."""
@@ -142,21 +123,6 @@ class TransposedConvolution(Operation):
         return Patch((size[0], size[1]), (step[0], step[1]), (start[0], start[1]))
 
     @property
-    def keeps_channels(self) -> bool:
-        """Return False: the kernels make new channels."""
-        return False
-
-    @property
-    def changes_values(self) -> bool:
-        """Return True."""
-        return True
-
-    @property
-    def activation(self) -> Function:
-        """Return the activation function."""
-        return self.function
-
-    @property
     def is_convolution(self) -> bool:
         """Return True."""
         return True
@@ -167,11 +133,9 @@ class TransposedConvolution(Operation):
 
 
 def _transposed(axes: int) -> LayerKind:
-    def build(saved: SavedLayer) -> Operation | Unsupported:
-        config, weights, function = saved.config, saved.weights, activation_of(saved)
-        if isinstance(function, Unsupported):
-            return function
-        window = Window.from_keras(config, config["kernel_size"], axes)
+    def build(saved: SavedLayer, function: Function) -> Operation | Unsupported:
+        weights = saved.weights
+        window = Window.from_keras(saved.config, saved.config["kernel_size"], axes)
         shape = saved.shapes.output
         if window.output_size(shape) != saved.shapes.input[:-1]:
             return Unsupported(
@@ -179,10 +143,10 @@ def _transposed(axes: int) -> LayerKind:
                 "Enlarges its input by learned kernels.",
             )
         return TransposedConvolution(
-            weights["kernel"], weights.get("bias"), window, shape, function
+            weights["kernel"], window, shape, bias=weights.get("bias"), function=function
         )
 
-    return LayerKind(build, kernel_and_bias)
+    return LayerKind(with_activation(build), kernel_and_bias)
 
 
 KINDS = {"Conv1DTranspose": _transposed(1), "Conv2DTranspose": _transposed(2)}

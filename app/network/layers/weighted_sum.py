@@ -1,0 +1,127 @@
+"""What dense layers and all convolutions share: products with weights, a bias and an activation."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from app.network.equation import Equation, UnitInputs, Wide, weighted_sum
+from app.network.functions import LINEAR, Array, Function
+from app.network.operation import Config, Operation, SavedLayer, Unsupported, activation_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightedSum(Operation):
+    """`y = f(z)`, where each `z` is a weighted sum of inputs, with a bias.
+
+    Attributes:
+        bias: `[C_out]`, or None.
+        function: The activation function `f`.
+    """
+
+    bias: Array | None = None
+    function: Function = LINEAR
+
+    @abstractmethod
+    def sums(self, x: Array) -> Array:
+        """Return the weighted sums `[N, ..., C_out]` of an input `[N, ...]`, without the bias."""
+
+    @abstractmethod
+    def sums_backward(self, x: Array, grad: Array) -> Array:
+        """Return the gradient of the input for the gradient of the sums."""
+
+    @property
+    @abstractmethod
+    def sum_formula(self) -> tuple[str, str]:
+        """Return the indices of a unit, and its weighted sum with the bias."""
+
+    def linear(self, x: Array) -> Array:
+        """Return the input of the activation function, `[N, ..., C_out]`."""
+        out = self.sums(x)
+        return out if self.bias is None else np.asarray(out + self.bias)
+
+    def forward(self, inputs: Sequence[Array]) -> Array:
+        """Return the layer's output."""
+        return self.function.value(self.linear(inputs[0]))
+
+    def backward(self, inputs: Sequence[Array], output: Array, grad: Array) -> list[Array]:
+        """Return the gradient of the input."""
+        if self.function is not LINEAR:
+            grad = grad * self.function.slope(self.linear(inputs[0]), output)
+        return [self.sums_backward(inputs[0], grad)]
+
+    @property
+    def formula(self) -> str:
+        """Return the weighted sum, with the activation function if there is one."""
+        unit, total = self.sum_formula
+        if self.function is LINEAR:
+            return f"y[{unit}] = {total}"
+        return f"y = f(z), f(x) = {self.function.formula}, z = {total}"
+
+    @property
+    def bias_term(self) -> str:
+        """Return the bias as the end of a formula, or nothing."""
+        return " + b[c]" if self.bias is not None else ""
+
+    @property
+    def bias_clause(self) -> str:
+        """Return the bias as a part of a sentence, or nothing."""
+        return ", adds a bias" if self.bias is not None else ""
+
+    @property
+    def activation_clause(self) -> str:
+        """Return the activation as the end of a sentence, or nothing."""
+        return "" if self.function is LINEAR else f", then applies {self.function.name}"
+
+    def sum_equation(
+        self,
+        at: UnitInputs,
+        operands: Mapping[str, Any],
+        terms: Wide,
+        text: str,
+        channel_sums: Wide | None,
+    ) -> Equation:
+        """Return the equation of a unit, with the bias of its channel; see `weighted_sum`."""
+        bias = None if self.bias is None else float(self.bias[at.channel])
+        return weighted_sum(
+            self.function, operands, terms, text, bias=bias, channel_sums=channel_sums
+        )
+
+    @property
+    def keeps_channels(self) -> bool:
+        """Return False: the weights mix channels."""
+        return False
+
+    @property
+    def changes_values(self) -> bool:
+        """Return True."""
+        return True
+
+    @property
+    def activation(self) -> Function:
+        """Return the activation function."""
+        return self.function
+
+
+def with_activation(
+    build: Callable[[SavedLayer, Function], Operation | Unsupported],
+) -> Callable[[SavedLayer], Operation | Unsupported]:
+    """Return a builder that passes the activation function on, or says why it is not supported."""
+
+    def built(saved: SavedLayer) -> Operation | Unsupported:
+        function = activation_of(saved)
+        return function if isinstance(function, Unsupported) else build(saved, function)
+
+    return built
+
+
+def kernel_and_bias(config: Config) -> tuple[str, ...]:
+    """Return the names of the weights of a layer with one kernel."""
+    return ("kernel", "bias") if config.get("use_bias") else ("kernel",)
+
+
+def shuffled(kernel: Array, rng: np.random.Generator) -> Array:
+    """Return a kernel with its numbers in random order."""
+    return rng.permutation(kernel.reshape(-1)).reshape(kernel.shape)
