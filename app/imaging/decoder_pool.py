@@ -90,15 +90,17 @@ class DecoderPool:
         """
         if is_small_png(data):
             return decode(data, max_pixels=max_pixels)
-        size = BASE_BYTES + FILE_COPIES * len(data) + decoding_bytes(data, max_pixels)
+        declared = declared_pixels(data)
+        pixels = min(declared or max_pixels, max_pixels)
+        size = BASE_BYTES + FILE_COPIES * len(data) + decoding_bytes(data, pixels)
         size = min(size, self._memory_bytes)
+        # A body that its header refuses is worth no new process.
+        may_be_read = declared is not None and declared <= max_pixels
+        is_large = may_be_read and size + KEPT_BYTES > self._memory_bytes
         while not self._places.acquire(timeout=POLL_S):
             check_cancelled()
         try:
             with self._working_memory(size):
-                # A body that its header refuses is worth no new process.
-                may_be_read = 0 < (declared_pixels(data) or 0) <= max_pixels
-                is_large = may_be_read and size + KEPT_BYTES > self._memory_bytes
                 return self._decode(data, max_pixels, is_large)
         finally:
             self._places.release()

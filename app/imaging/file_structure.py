@@ -90,14 +90,13 @@ def declared_pixels(data: bytes) -> int | None:
     return abs(width * height) or None
 
 
-def decoding_bytes(data: bytes, max_pixels: int) -> int:
+def decoding_bytes(data: bytes, pixels: int) -> int:
     """Return about how many bytes a decoder holds for a file, as far as its header tells.
 
     Args:
         data: The file.
-        max_pixels: Largest width times height that is decoded.
+        pixels: Width times height of the image, at most.
     """
-    pixels = min(declared_pixels(data) or max_pixels, max_pixels)
     if data.startswith(_JPEG):
         with suppress(struct.error, UndecodableError, TooLargeError):
             coefficients = jpeg_coefficient_bytes(data)
