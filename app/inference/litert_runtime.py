@@ -227,12 +227,7 @@ def _open(content: bytes, signature: str, outputs: tuple[str, ...], threads: int
     except (ValueError, RuntimeError) as error:
         raise BundleError(f"The .tflite file is no LiteRT model: {error}") from error
     _check_signature(interpreter, signature, outputs)
-    declared = declared_bytes(interpreter)
-    if declared > MAX_TENSOR_BYTES:
-        raise BundleError(
-            f"The .tflite file declares tensors of {declared} bytes; at most {MAX_TENSOR_BYTES} are"
-            " allocated."
-        )
+    check_tensors(interpreter)
     return interpreter
 
 
@@ -245,13 +240,22 @@ def check_compiled(content: bytes) -> None:
     _open(content, "predict", PREDICT_OUTPUTS, threads=1)
 
 
-def declared_bytes(interpreter: Interpreter) -> int:
-    """Return the bytes of all tensors of a model for one image, before they are allocated."""
-    return sum(
+def check_tensors(interpreter: Interpreter) -> None:
+    """Check the size of all tensors of a model for one image, before they are allocated.
+
+    Raises:
+        BundleError: They are too large.
+    """
+    declared = sum(
         math.prod(map(int, tensor["shape"])) * np.dtype(tensor["dtype"]).itemsize
         for subgraph in range(interpreter._interpreter.NumSubgraphs())
         for tensor in interpreter.get_tensor_details(subgraph)
     )
+    if declared > MAX_TENSOR_BYTES:
+        raise BundleError(
+            f"The .tflite file declares tensors of {declared} bytes; at most {MAX_TENSOR_BYTES} are"
+            " allocated."
+        )
 
 
 def _check_signature(interpreter: Interpreter, signature: str, outputs: tuple[str, ...]) -> None:

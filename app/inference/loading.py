@@ -84,8 +84,8 @@ def load_model(
             preloaded=preloaded,
             batch_sizes=batch_sizes,
         )
-        _check_classes(bundle, runtime)
-        network, embeddings = _read_layers(bundle, runtime), _read_embeddings(bundle, runtime)
+        features = _check_classes(bundle, runtime)
+        network, embeddings = _read_layers(bundle, runtime), _read_embeddings(bundle, features)
         seconds_per_image, event_loop_runtime = _measure(runtime), None
         if seconds_per_image <= options.quick_below_s:
             event_loop_runtime = LiteRtRuntime(
@@ -121,8 +121,8 @@ def _load_source(bundle: Bundle, options: LoadOptions) -> Model:
     else:
         runtime = KerasRuntime(load_small_keras(content, bundle.metadata.parameters))
         network = _read_layers(bundle, runtime)
-    _check_classes(bundle, runtime)
-    return Model(bundle, runtime, network, _read_embeddings(bundle, runtime), _measure(runtime))
+    features = _check_classes(bundle, runtime)
+    return Model(bundle, runtime, network, _read_embeddings(bundle, features), _measure(runtime))
 
 
 @contextmanager
@@ -148,14 +148,19 @@ def _batching(
     )
 
 
-def _check_classes(bundle: Bundle, runtime: Runtime) -> None:
-    """Raise a `BundleError` if the network has another number of outputs than classes."""
+def _check_classes(bundle: Bundle, runtime: Runtime) -> int:
+    """Return the number of the network's features.
+
+    Raises:
+        BundleError: The network has another number of outputs than classes.
+    """
     answer = runtime.predict(np.zeros((1, 28, 28), np.uint8))
     outputs, classes = answer.probabilities.shape[1], len(bundle.metadata.classes)
     if outputs != classes:
         raise BundleError(
             f"the network has {outputs} outputs, but the bundle names {classes} classes."
         )
+    return int(answer.features.shape[1])
 
 
 def _read_layers(bundle: Bundle, runtime: Runtime) -> Network:
@@ -172,16 +177,15 @@ def _read_layers(bundle: Bundle, runtime: Runtime) -> Network:
         raise BundleError(f"{KERAS_FILE} and {COMPILED_FILE} do not fit: {error}.") from error
 
 
-def _read_embeddings(bundle: Bundle, runtime: Runtime) -> Embeddings | None:
-    """Read the training digits' features, which must be those of the same network."""
+def _read_embeddings(bundle: Bundle, features: int) -> Embeddings | None:
+    """Read the training digits' features, which must be as many as the network's."""
     if not bundle.has(EMBEDDINGS_FILE):
         return None
     embeddings = read_embeddings(bundle.read(EMBEDDINGS_FILE))
-    size = runtime.predict(np.zeros((1, 28, 28), np.uint8)).features.shape[1]
-    if embeddings.directions.shape[1] != size:
+    if embeddings.directions.shape[1] != features:
         raise BundleError(
             f"{EMBEDDINGS_FILE} holds {embeddings.directions.shape[1]} features of each digit, but"
-            f" the network has {size}."
+            f" the network has {features}."
         )
     return embeddings
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from app.bundle import Adapter
 from app.errors import BundleError
-from app.inference.litert_runtime import MAX_TENSOR_BYTES, declared_bytes
+from app.inference.litert_runtime import check_tensors
 from app.inference.native_logs import without_native_logs
 from app.inference.runtime import Outputs, Pixels
 from app.network.functions import log_probabilities, softmax
@@ -43,12 +43,7 @@ def open_tflite(content: bytes) -> Interpreter:
             )
     except (ValueError, RuntimeError) as error:
         raise BundleError(f"The .tflite file is no LiteRT model: {error}") from error
-    declared = declared_bytes(interpreter)
-    if declared > MAX_TENSOR_BYTES:
-        raise BundleError(
-            f"The .tflite file declares tensors of {declared} bytes; at most {MAX_TENSOR_BYTES} are"
-            " allocated."
-        )
+    check_tensors(interpreter)
     return interpreter
 
 
