@@ -14,8 +14,9 @@ from app.web.requests.body import read_body
 # Lists allowed in JSON besides two for each comma. A tensor of images has about one list for each
 # comma at most, when there is a list around each value.
 MAX_EXTRA_LISTS = 1000
-# Names allowed in JSON for each image, as in `{"image": {"b64": ...}}`, and besides.
-MAX_CONTROL_BYTES = 1 << 16  # body of a request that lists or loads models
+# Of a message without tensors, such as one that lists or loads models.
+MAX_CONTROL_BYTES = 1 << 16
+# Names allowed in JSON for each image, as in `{"image": {"b64": ...}}`, and in all others.
 MAX_NAMES_PER_IMAGE, MAX_EXTRA_NAMES = 2, 1000
 
 

@@ -178,10 +178,8 @@ def _encode_numbers(numbers: Sequence[Any], datatype: str) -> bytes:
     """
     dtype = tensors.PIXEL_TYPES[datatype]
     values = np.array(numbers) if len(numbers) else np.empty(0, dtype)
-    if dtype.kind in "iu" and values.size:
-        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-        if not low <= values.min() <= values.max() <= high:
-            raise UndecodableError(f"{datatype} data must be integers from {low} to {high}.")
+    if dtype.kind in "iu":
+        values = tensors.check_integers(values, datatype)
     return values.astype(dtype).tobytes()
 
 

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from app.errors import DigitscopeError, NotFoundError, TooLargeError, UndecodableError
 from app.protocols import oip
+from app.protocols.encoding import MAX_CONTROL_BYTES
 from app.protocols.grpc import inference_pb2 as pb
 from app.protocols.grpc.call import Call, Method
 from app.protocols.grpc.messages import InferMessage, infer_response, parse, parse_infer_request
@@ -19,7 +20,6 @@ from app.web.requests.parsing import MAX_INLINE_BYTES
 
 T = TypeVar("T", bound=Message)
 SERVICE = "inference.GRPCInferenceService"
-MAX_CONTROL_BYTES = 1 << 16  # of a message without tensors; a parsed field takes 50 times its bytes
 # Bytes of working memory that it takes to parse a tensor, for each of its bytes: three copies.
 PARSED_PER_BYTE = 3
 
