@@ -214,6 +214,8 @@ def _create_fastapi(lifespan: Lifespan[FastAPI], *, is_traced: bool) -> FastAPI:
         summary="Handwritten digits, recognised and explained.",
         description=DESCRIPTION,
         lifespan=lifespan,
+        # FastAPI's route would write the document at each request; `openapi.install` adds another.
+        openapi_url=None,
         docs_url=None,  # the page's router serves /docs, with a content security policy
         redoc_url=None,
         # A redirect would name http:// behind a proxy that speaks TLS; a 404 names the right path.

@@ -3,7 +3,8 @@
 from functools import lru_cache
 
 CACHE_SIZE = 256  # header values; clients repeat a few
-CODINGS = ("gzip", "deflate")  # content codings of responses, the preferred one first
+# Content codings, the preferred one first, with the window size that selects each in zlib.
+WINDOW_BITS = {"gzip": 31, "deflate": 15}
 _ALIASES = {"x-gzip": "gzip"}
 
 
@@ -41,6 +42,7 @@ def choose_coding(accept_encoding: str) -> str | None:
     """
     weights = {_ALIASES.get(name, name): weight for name, weight in parse_weighted(accept_encoding)}
     others = weights.get("*", 0.0)
-    best = max(CODINGS, key=lambda coding: weights.get(coding, others))  # the first of equal ones
+    # The first of equal ones.
+    best = max(WINDOW_BITS, key=lambda coding: weights.get(coding, others))
     weight = weights.get(best, others)
     return best if weight > 0 and weight >= weights.get("identity", 0.0) else None

@@ -10,12 +10,12 @@ from contextlib import aclosing
 from starlette.requests import Request
 
 from app.errors import TooLargeError, UndecodableError, UnsupportedMediaTypeError
+from app.web.http.quality_values import WINDOW_BITS
 from app.web.requests.parsing import MAX_INLINE_BYTES
 
 UNHELD_BYTES = 1 << 16  # bytes of a body that the memory budget does not count
 # Bytes held for each byte of a body: the body itself, and what is read from it.
 HELD_PER_BYTE = 2
-_WINDOW_BITS = {"gzip": 31, "deflate": 15}  # select the format in zlib
 
 
 def content_coding(value: str) -> str:
@@ -27,10 +27,10 @@ def content_coding(value: str) -> str:
     coding = value.strip().lower().removeprefix("x-")
     if coding in ("", "identity"):
         return ""
-    if coding not in _WINDOW_BITS:
+    if coding not in WINDOW_BITS:
         raise UnsupportedMediaTypeError(
             f"The Content-Encoding {value[:40]!r} is not supported here; expected gzip or deflate.",
-            valid=list(_WINDOW_BITS),
+            valid=list(WINDOW_BITS),
         )
     return coding
 
@@ -76,7 +76,7 @@ class _Stream:
 
     def __init__(self, coding: str) -> None:
         self._coding = coding
-        self._decompressor = zlib.decompressobj(_WINDOW_BITS[coding])
+        self._decompressor = zlib.decompressobj(WINDOW_BITS[coding])
 
     @property
     def is_complete(self) -> bool:
@@ -91,7 +91,7 @@ class _Stream:
         if self._decompressor.eof:
             if self._coding == "deflate":
                 raise UndecodableError("The body is no valid deflate: data follow its end.")
-            self._decompressor = zlib.decompressobj(_WINDOW_BITS[self._coding])
+            self._decompressor = zlib.decompressobj(WINDOW_BITS[self._coding])
         try:
             part = self._decompressor.decompress(data, max(max_bytes, 1))
         except zlib.error as error:

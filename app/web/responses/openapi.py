@@ -90,9 +90,6 @@ def install(app: FastAPI, access: Access, registry: Callable[[], Registry | None
     """
     document = _Document(app, access, registry)
     app.openapi = document  # type: ignore[method-assign]
-    # FastAPI's own route writes the document anew for each request, on the event loop.
-    routes = app.router.routes
-    routes[:] = [route for route in routes if getattr(route, "path", "") != PATH]
     app.router.add_route(PATH, document.serve, include_in_schema=False)
 
 
