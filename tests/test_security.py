@@ -174,13 +174,17 @@ def test_no_name_leads_to_a_file(client: TestClient, watch: Watch) -> None:
             assert _strange(seen) == [], (place, name)
 
 
+# What prometheus_client reads for the metrics of the process; the flags of `open` follow a space.
+OWN_FIGURES = ("/proc/self/stat ", "/proc/self/limits ", "/proc/self/fd")
+
+
 def _strange(seen: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return all events except reading of bundles, the program, Python's files and own figures.
 
     The service looks at the folders of its bundles all the time.
     """
     ours = tuple(str(place) for place in (REPOSITORY / "model", REPOSITORY / "app"))
-    ours += (sys.prefix, sys.base_prefix, "/proc/self/")  # the metrics tell CPU time and memory
+    ours += (sys.prefix, sys.base_prefix, *OWN_FIGURES)
     return [
         (kind, what)
         for kind, what in seen
