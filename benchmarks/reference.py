@@ -94,9 +94,9 @@ def _metrics_page() -> str:
         "Generated from `app/web/observability/metrics.py` by `python -m benchmarks.reference`; do"
         " not edit.\n\n"
         + table(metrics)
-        + "\nOn Linux, prometheus_client adds `process_*`: processor"
-        " seconds, memory and open files of the worker processes together, and the start of the"
-        " first.\n\n## Labels\n\n" + table(labels)
+        + "\nOn Linux, prometheus_client adds `process_*`: processor seconds, memory and open files"
+        " of the\nworker processes together, and the start of the first.\n\n## Labels\n\n"
+        + table(labels)
     )
 
 

@@ -297,7 +297,7 @@ async def infer(request: Request, model: str, service: ServiceDep, version: Vers
 
 
 def refuse_unload(service: Service, headers: Mapping[str, str], model: str) -> NoReturn:
-    """Refuse to unload a model, whoever asks.
+    """Refuse to unload a model; an administrator gets the reason.
 
     Raises:
         UnauthorisedError: The headers have no admin token.
