@@ -58,7 +58,7 @@ def find_groups(components: Components) -> tuple[list[StrokeBox], int]:
     order = np.argsort(-components.weight, kind="stable")
     writing = order[~(is_frame(components) | is_cut_off(components))[order]]
     heavy, light = writing[: 2 * MAX_GROUPS], writing[2 * MAX_GROUPS :]
-    boxes = _component_boxes(components, heavy)
+    boxes = component_boxes(components, heavy)
     groups = _group_strokes(boxes, components.darkness)
     # Lower ones are specks, or detached strokes of digits.
     high = components.height[light] >= MIN_DIGIT_HEIGHT * digit_height(boxes)
@@ -87,18 +87,12 @@ def digit_height(boxes: list[StrokeBox]) -> float:
     return float(np.median(heights[:tall]))
 
 
-def _component_boxes(components: Components, indices: NDArray[np.int64]) -> list[StrokeBox]:
+def component_boxes(components: Components, indices: NDArray[np.int64]) -> list[StrokeBox]:
     """Return the boxes of some components, in the order of their indices."""
-    return [
-        StrokeBox(
-            int(components.top[index]),
-            int(components.bottom[index]),
-            int(components.left[index]),
-            int(components.right[index]),
-            (int(index) + 1,),
-        )
-        for index in indices
-    ]
+    sides = (components.top, components.bottom, components.left, components.right)
+    columns = (side[indices].tolist() for side in sides)
+    labels = ((index + 1,) for index in indices.tolist())
+    return [StrokeBox(*row) for row in zip(*columns, labels, strict=True)]
 
 
 def _group_strokes(boxes: list[StrokeBox], darkness: NDArray[np.float64]) -> list[StrokeBox]:
@@ -124,8 +118,8 @@ def _group_strokes(boxes: list[StrokeBox], darkness: NDArray[np.float64]) -> lis
             and _is_dot(small, digits, height)
         ):
             signs.append(small)
-    stacked = _merge_stacked(signs, MAX_SIGN_GAP * height)
-    return _merge_stacked([*digits, *stacked], 0)
+    stacked = merge_stacked(signs, MAX_SIGN_GAP * height)
+    return merge_stacked([*digits, *stacked], 0)
 
 
 def _digit_of(small: StrokeBox, digits: list[StrokeBox], height: float) -> int | None:
@@ -152,20 +146,23 @@ def _is_dot(small: StrokeBox, digits: list[StrokeBox], height: float) -> bool:
     )
 
 
-def _merge_stacked(boxes: list[StrokeBox], min_gap: float) -> list[StrokeBox]:
+def merge_stacked(
+    boxes: list[StrokeBox], min_gap: float, min_overlap: float = 0.6
+) -> list[StrokeBox]:
     """Merge boxes that share most of their columns and are close to each other vertically.
 
     Args:
         boxes: The boxes.
         min_gap: Pixels between two boxes that are close, whatever their heights.
+        min_overlap: Share of the narrower box's columns that both have.
     """
     merged: list[StrokeBox] = []
     for box in boxes:
         for index, other in enumerate(merged):
+            if _shared_columns(box, other) <= min_overlap * min(box.width, other.width):
+                continue
             gap = max(box.top, other.top) - min(box.bottom, other.bottom)
-            max_gap = max(min_gap, MAX_STACK_GAP * max(box.height, other.height))
-            shared = _shared_columns(box, other)
-            if shared > 0.6 * min(box.width, other.width) and gap <= max_gap:
+            if gap <= max(min_gap, MAX_STACK_GAP * max(box.height, other.height)):
                 merged[index] = _union(box, other)
                 break
         else:
