@@ -6,7 +6,7 @@ import zlib
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message
 
-from app.web.http.quality_values import WINDOW_BITS
+from app.web.quality_values import WINDOW_BITS
 
 MIN_COMPRESSED_BYTES = 1000  # smaller responses fit into one packet anyway
 MAX_INLINE_BYTES = 1 << 14  # bytes; take 0.3 ms, as long as a round trip to a busy thread

@@ -40,10 +40,10 @@ from app.web.http.fast_routes import Dispatcher
 from app.web.http.http_protocol import SECURITY_HEADERS
 from app.web.http.path_prefix import PathPrefix, route_path
 from app.web.http.problem_details import CLIENT_CLOSED_REQUEST, error_response
-from app.web.http.quality_values import choose_coding
 from app.web.http.request_timer import BodyPace, RequestTimer
 from app.web.http.shutdown import Drain
 from app.web.observability.metrics import Metrics, Rejection
+from app.web.quality_values import choose_coding
 
 log = logging.getLogger("digitscope.access")
 # Bytes of a response; a larger one counts in the memory budget until its client has read it.

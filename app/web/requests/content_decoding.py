@@ -10,7 +10,7 @@ from contextlib import aclosing
 from starlette.requests import Request
 
 from app.errors import TooLargeError, UndecodableError, UnsupportedMediaTypeError
-from app.web.http.quality_values import WINDOW_BITS
+from app.web.quality_values import WINDOW_BITS
 from app.web.requests.parsing import MAX_INLINE_BYTES
 
 UNHELD_BYTES = 1 << 16  # bytes of a body that the memory budget does not count

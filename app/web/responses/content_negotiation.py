@@ -12,7 +12,7 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.web.http.quality_values import parse_weighted
+from app.web.quality_values import parse_weighted
 
 NPY, NPZ, PNG, JSON = "application/x-npy", "application/x-npz", "image/png", "application/json"
 TYPES = {"npy": NPY, "npz": NPZ, "png": PNG, "json": JSON}

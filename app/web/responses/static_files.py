@@ -14,7 +14,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.web.http.quality_values import choose_coding
+from app.web.quality_values import choose_coding
 
 TYPES = {
     ".css": "text/css; charset=utf-8",

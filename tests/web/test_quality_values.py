@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.web.http.quality_values import choose_coding, parse_weighted
+from app.web.quality_values import choose_coding, parse_weighted
 
 
 @pytest.mark.parametrize(
