@@ -15,14 +15,15 @@ from app.inference.litert_runtime import LiteRtRuntime
 from app.inference.runtime import Runtime
 from app.network.keras_file import check_keras_file
 from app.network.network import Network, read_network
+from training.data import Images
 from training.errors import ImportingError
 from training.importing import proof
-from training.importing.digits import Digits, load_digits
+from training.importing.digits import load_digits
 from training.importing.formats import Source
 from training.importing.measure import MAX_SECONDS, MIN_MEASURED, measure
 from training.importing.network import Choice, Core, build
 from training.importing.options import Decisions, Options, Result
-from training.importing.proof import Agreement
+from training.importing.proof import Agreement, Probabilities
 from training.importing.writing import Written, write_bundle
 
 COMPILED_DIGITS = 100  # digits that tell whether the compiled model can serve; the proof reads all
@@ -54,7 +55,13 @@ class KerasImport:
         layers, stored = self._save(network, folder, runtime)
         if compiled:
             (folder / bundle.COMPILED_FILE).write_bytes(compiled)
-        agreements = self._prove(network, compiled, runtime, layers, choice, digits, notes)
+        images, answers = digits.measured.images, measured.outputs.probabilities
+        # Without a compiled model, the rebuilt network itself serves.
+        rebuilt = KerasRuntime(network).predict(images).probabilities if compiled else answers
+        agreements = self._prove_file(network, choice, images, rebuilt, notes)
+        if compiled:
+            agreements["compiled"] = Agreement.of(rebuilt, answers)
+        agreements |= self._prove_arithmetic(layers, runtime, images, answers, notes)
         written = Written(
             self.options.name,
             version,
@@ -108,37 +115,44 @@ class KerasImport:
         shapes = {name: values.shape[1:] for name, values in outputs.items()}
         return read_network(content, shapes, (28, 28, 1)), stored
 
-    def _prove(
+    def _prove_file(
         self,
         network: keras.Model,
-        compiled: bytes | None,
-        runtime: Runtime,
-        layers: Network,
         choice: Choice,
-        digits: Digits,
+        images: Images,
+        rebuilt: Probabilities,
         notes: list[str],
     ) -> dict[str, Agreement]:
-        """Compare all forms of the network on the measured digits."""
-        images = digits.measured.images
-        found: dict[str, Agreement] = {}
-        if choice.temperature == 1.0:
-            try:
-                found["file"] = proof.compare_with_file(self.core, choice, network, images)
-            except Exception as error:  # noqa: BLE001 - what the file's own network cannot do here
-                notes.append(f"The file's own network does not run here: {_short(error)}")
+        """Compare the rebuilt network's answers with those of the file's own network."""
+        if choice.temperature != 1.0:
+            return {}
+        try:
+            agreement = proof.compare_with_file(self.core, choice, images, rebuilt)
+        except Exception as error:  # noqa: BLE001 - what the file's own network cannot do here
+            notes.append(f"The file's own network does not run here: {_short(error)}")
+            return {}
         half = any("precision" in change for change in self.core.changes)
         limit = proof.HALF_TOLERANCE if half else proof.TOLERANCE
-        if "file" in found and not found["file"].difference <= limit:
+        if not agreement.difference <= limit:
             layer = proof.differing_from_file(
                 self.core, choice, network, images[:5], max(proof.LAYER_TOLERANCE, limit)
             )
             place = f", first in the layer {layer}" if layer else ""
             raise ImportingError(
                 "The rebuilt network answers differently from the file's own: a probability by"
-                f" {found['file'].difference:.2g}{place}. Please report this network."
+                f" {agreement.difference:.2g}{place}. Please report this network."
             )
-        if compiled:
-            found["compiled"] = proof.compare_compiled(network, runtime, images)
+        return {"file": agreement}
+
+    def _prove_arithmetic(
+        self,
+        layers: Network,
+        runtime: Runtime,
+        images: Images,
+        answers: Probabilities,
+        notes: list[str],
+    ) -> dict[str, Agreement]:
+        """Compare the service's own arithmetic with the answers of the runtime that serves."""
         unknown = [layer for layer in layers.layers if layer.operation is None]
         if unknown:
             names = ", ".join(sorted({layer.kind for layer in unknown}))
@@ -146,15 +160,14 @@ class KerasImport:
                 f"The service has no arithmetic for {names}: activations are shown, equations,"
                 " gradients and ablations through them are not."
             )
-            return found
-        ours = proof.compare_arithmetic(layers, runtime, images, self.core.products)
-        found["arithmetic"] = ours
-        if not ours.holds:
+            return {}
+        agreement = proof.compare_arithmetic(layers, runtime, images, answers, self.core.products)
+        if not agreement.holds:
             raise ImportingError(
-                f"The service computes the layer {ours.layer} differently: a probability by"
-                f" {ours.difference:.2g}. Please report this network."
+                f"The service computes the layer {agreement.layer} differently: a probability by"
+                f" {agreement.difference:.2g}. Please report this network."
             )
-        return found
+        return {"arithmetic": agreement}
 
 
 def _affordable(runtime: Runtime) -> int:

@@ -4,7 +4,7 @@ Compares four: the file's own network in Keras, the rebuilt network in Keras, th
 and the service's own arithmetic. Where two differ, the layer is named.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -26,6 +26,8 @@ LAYER_TOLERANCE = 1e-3  # largest difference of a layer's output, relative to it
 MAX_PRODUCTS = 1e10  # multiplications for our arithmetic; about 2 s on one core
 MIN_DIGITS = 10
 
+Probabilities = NDArray[np.float32]  # [N, classes]
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -46,11 +48,16 @@ class Agreement:
         """Tell whether they agree; NaN does not."""
         return self.difference <= TOLERANCE
 
+    @classmethod
+    def of(cls, expected: Probabilities, actual: Probabilities) -> "Agreement":
+        """Compare the answers of two forms; the layer stays open."""
+        return cls(len(actual), float(np.abs(expected - actual).max()))
+
 
 def compare_with_file(
-    core: Core, choice: Choice, network: keras.Model, images: Images
+    core: Core, choice: Choice, images: Images, answers: Probabilities
 ) -> Agreement:
-    """Compare the rebuilt network with the file's own, which keeps its precision."""
+    """Compare the rebuilt network's answers with the file's own network, in its precision."""
     pixels = images.astype(np.float32)[..., None]
     scale = choice.scale
     rows = []
@@ -59,8 +66,7 @@ def compare_with_file(
         output = keras.tree.flatten(core.original(values, training=False))[core.output]
         rows.append(np.asarray(output, np.float32).reshape(len(part), core.classes))
     expected = _to_probabilities(np.concatenate(rows), core.kind)[:, list(choice.sources)]
-    actual = KerasRuntime(network).predict(images).probabilities
-    return Agreement(len(images), float(np.abs(expected - actual).max()))
+    return Agreement.of(expected, answers)
 
 
 def _to_probabilities(output: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
@@ -112,19 +118,18 @@ def _activation(layer: Any) -> str:
 
 
 def compare_compiled(network: keras.Model, compiled: Runtime, images: Images) -> Agreement:
-    """Compare the compiled model with the rebuilt network."""
-    reference = KerasRuntime(network)
-    expected, actual = reference.predict(images), compiled.predict(images)
-    difference = float(np.abs(expected.probabilities - actual.probabilities).max())
-    if difference <= TOLERANCE:
-        return Agreement(len(images), difference)
-    ours, theirs = (runtime.inspect(images[:5]) for runtime in (reference, compiled))
-    differing = [name for name in ours if _differ(ours[name], theirs[name])]
-    return Agreement(len(images), difference, differing[0] if differing else "the last layer")
+    """Run the compiled model and the rebuilt network, and compare them."""
+    runtimes = KerasRuntime(network), compiled
+    agreement = Agreement.of(*(runtime.predict(images).probabilities for runtime in runtimes))
+    if agreement.holds:
+        return agreement
+    ours, theirs = (runtime.inspect(images[:5]) for runtime in runtimes)
+    differing = (name for name in ours if _differ(ours[name], theirs[name]))
+    return replace(agreement, layer=next(differing, "the last layer"))
 
 
 def compare_arithmetic(
-    network: Network, runtime: Runtime, images: Images, products: int
+    network: Network, runtime: Runtime, images: Images, answers: Probabilities, products: int
 ) -> Agreement:
     """Compare the service's own arithmetic with the runtime that serves.
 
@@ -132,14 +137,15 @@ def compare_arithmetic(
         network: The layers; each must have an operation.
         runtime: The runtime.
         images: The digits; the first are used if the network is large.
+        answers: What the runtime answers for them.
         products: Multiplications of the network for one image.
     """
     count = int(np.clip(MAX_PRODUCTS / max(1, products), MIN_DIGITS, len(images)))
-    expected, difference = runtime.predict(images[:count]).probabilities, 0.0
+    difference = 0.0
     for start in range(0, count, 50):
         part = images[start : min(start + 50, count)].astype(np.float32)[..., None]
         actual = network.forward(part)[network.output]
-        rows = expected[start : start + len(part)]
+        rows = answers[start : start + len(part)]
         difference = max(difference, float(np.abs(actual - rows).max()))
         if np.isnan(actual).any():
             difference = float("nan")
