@@ -131,8 +131,7 @@ class KerasImport:
         except Exception as error:  # noqa: BLE001 - what the file's own network cannot do here
             notes.append(f"The file's own network does not run here: {_short(error)}")
             return {}
-        half = any("precision" in change for change in self.core.changes)
-        limit = proof.HALF_TOLERANCE if half else proof.TOLERANCE
+        limit = proof.HALF_TOLERANCE if self.core.other_precision else proof.TOLERANCE
         if not agreement.difference <= limit:
             layer = proof.differing_from_file(
                 self.core, choice, network, images[:5], max(proof.LAYER_TOLERANCE, limit)

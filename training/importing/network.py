@@ -32,6 +32,7 @@ class Core:
         changes: What was changed, in sentences.
         products: Multiplications for one image.
         output: Which of the file's outputs is served, from 0.
+        other_precision: Whether a layer of the file does not compute in float32.
     """
 
     original: keras.Model
@@ -42,6 +43,7 @@ class Core:
     changes: tuple[str, ...]
     products: int
     output: int = 0
+    other_precision: bool = False
 
     @property
     def scales(self) -> tuple[Scale, ...]:
@@ -92,7 +94,13 @@ def rebuild(model: keras.Model, sample: NDArray[np.float32]) -> Core:
             kind = "probabilities"
         else:
             rebuilder.changes.append("A softmax was added after the logits.")
-    return replace(found, kind=kind, changes=tuple(rebuilder.changes), output=head.output)
+    return replace(
+        found,
+        kind=kind,
+        changes=tuple(rebuilder.changes),
+        output=head.output,
+        other_precision=rebuilder.other_precision,
+    )
 
 
 @dataclass(frozen=True)

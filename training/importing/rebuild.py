@@ -41,6 +41,7 @@ class Rebuilder:
         softmaxes: The softmax that was a part of a layer, by the layer's name.
         permuted: What a permutation to channels first was made of, by the permutation's name.
         masks: Whether a layer so far makes a mask, which an unrolled layer treats differently.
+        other_precision: Whether a layer so far did not compute in float32.
     """
 
     changes: list[str] = field(default_factory=list)
@@ -49,6 +50,7 @@ class Rebuilder:
     softmaxes: dict[str, Any] = field(default_factory=dict)
     permuted: dict[str, Any] = field(default_factory=dict)
     masks: bool = False
+    other_precision: bool = False
 
     def run(self, model: keras.Model, values: Any, prefix: str = "") -> Any:
         """Call all layers of a model on a symbolic tensor; return its outputs."""
@@ -111,6 +113,7 @@ class Rebuilder:
         before = layer.get_config()
         config = _in_float32(before)
         if config != _plain(before):
+            self.other_precision = True
             self._note("Mixed precision became float32.")
         config["name"] = name
         self.masks |= isinstance(layer, layers.Masking) or bool(config.get("mask_zero"))
