@@ -43,7 +43,7 @@ def test_an_operation_has_to_state_these_facts() -> None:
 @pytest.mark.parametrize("missing", PARTS)
 def test_a_kind_without_one_of_its_parts_is_refused(missing: str) -> None:
     """A cropping that lacks one fact cannot be instantiated, and the error names the fact."""
-    parts = {name: vars(Crop)[name] for name in PARTS if name != missing}
+    parts = {name: getattr(Crop, name) for name in PARTS if name != missing}
     incomplete = type("Incomplete", (Operation,), parts)
     with pytest.raises(TypeError, match=missing):
         incomplete()

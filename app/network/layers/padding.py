@@ -1,5 +1,6 @@
 """Zero padding: rows and columns of zeros around each channel."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,48 +14,29 @@ from app.network.window import borders
 
 
 @dataclass(frozen=True)
-class Pad(Operation):
-    """Zeros around each channel.
+class Shift(Operation):
+    """Values that move within their channels; the base of padding and cropping.
 
     Attributes:
-        borders: How many are added, of each axis: (above, below), (left, right).
+        borders: How many rows and columns are added or removed, of each axis: (above, below),
+            (left, right).
     """
 
     borders: tuple[tuple[int, int], ...]
 
-    def forward(self, inputs: Sequence[Array]) -> Array:
-        """Return the input with zeros around it."""
-        return np.pad(inputs[0], ((0, 0), *self.borders, (0, 0)))
-
-    def backward(self, inputs: Sequence[Array], output: Array, grad: Array) -> list[Array]:
-        """Return the gradient without the padding."""
-        places = (
-            slice(start, start + size)
-            for start, size in zip(self._starts, inputs[0].shape[1:], strict=False)
-        )
-        return [grad[(slice(None), *places)]]
-
     @property
-    def _starts(self) -> list[int]:
-        return [before for before, _ in self.borders]
+    @abstractmethod
+    def shifts(self) -> list[int]:
+        """Return what is added to a unit's row and column to find its value in the input."""
 
     @property
     def formula(self) -> str:
         """Return which value moves where."""
-        moved = shift_formula([-start for start in self._starts])
-        return f"y{shift_formula([0] * len(self.borders))} = x{moved}, else 0"
-
-    def sentence(self, shapes: Shapes) -> str:
-        """Return both sizes, and what padding is for."""
-        before, after = shapes.size_text()
-        return (
-            f"Adds zeros around each channel ({before} becomes {after}), so that"
-            " the next layer can look at the border."
-        )
+        return f"y{shift_formula([0] * len(self.borders))} = x{shift_formula(self.shifts)}"
 
     def equation(self, at: UnitInputs) -> Equation:
         """Return the value and its position in the input, or 0 in the padding."""
-        place = [there - start for there, start in zip(at.unit, self._starts, strict=False)]
+        place = [there + shift for there, shift in zip(at.unit, self.shifts, strict=False)]
         if all(0 <= there < size for there, size in zip(place, at.x.shape, strict=False)):
             value = float(at.x[(*place, at.channel)])
             text = f"{number(value)} = {number(value)}, from {place_text(place)}"
@@ -67,8 +49,8 @@ class Pad(Operation):
 
     def footprint(self, shapes: Shapes) -> Footprint:
         """Return that a unit reads the position before the shift."""
-        starts = [*self._starts, 0]
-        return Patch(start=(-starts[0], -starts[1]), channel_shift=0)
+        down, right = [*self.shifts, 0][:2]
+        return Patch(start=(down, right), channel_shift=0)
 
     @property
     def keeps_channels(self) -> bool:
@@ -79,6 +61,48 @@ class Pad(Operation):
     def changes_values(self) -> bool:
         """Return False: values only move."""
         return False
+
+    def _enlarged(self, values: Array) -> Array:
+        """Return an array with zeros at its border."""
+        return np.pad(values, ((0, 0), *self.borders, (0, 0)))
+
+    def _reduced(self, values: Array) -> Array:
+        """Return an array without its border."""
+        places = (
+            slice(before, size - behind)
+            for (before, behind), size in zip(self.borders, values.shape[1:], strict=False)
+        )
+        return values[(slice(None), *places)]
+
+
+class Pad(Shift):
+    """Zeros around each channel."""
+
+    def forward(self, inputs: Sequence[Array]) -> Array:
+        """Return the input with zeros around it."""
+        return self._enlarged(inputs[0])
+
+    def backward(self, inputs: Sequence[Array], output: Array, grad: Array) -> list[Array]:
+        """Return the gradient without the padding."""
+        return [self._reduced(grad)]
+
+    @property
+    def shifts(self) -> list[int]:
+        """Return minus the rows above and the columns to the left."""
+        return [-before for before, _ in self.borders]
+
+    @property
+    def formula(self) -> str:
+        """Return which value moves where, and what is in the padding."""
+        return f"{super().formula}, else 0"
+
+    def sentence(self, shapes: Shapes) -> str:
+        """Return both sizes, and what padding is for."""
+        before, after = shapes.size_text()
+        return (
+            f"Adds zeros around each channel ({before} becomes {after}), so that"
+            " the next layer can look at the border."
+        )
 
 
 def shift_formula(shifts: Sequence[int]) -> str:
