@@ -1,0 +1,36 @@
+/** Reader of the binary answer of `POST /inspect?include=map`: a JSON head, then one byte for each value. */
+
+/**
+ * @typedef {object} MapLayer
+ * @property {string} name
+ * @property {number[]} shape Rows, columns and channels; rows and channels; or units.
+ * @property {number} low The value of byte 0.
+ * @property {number} high The value of byte 255.
+ * @property {number} percentile The magnitude of full colour: 99.6 % of the values do not exceed it.
+ * @property {number[]} constant Channels that have the same value everywhere.
+ * @property {Uint8Array} values Channel by channel, each row by row.
+ */
+
+/**
+ * Decode an answer.
+ *
+ * @param {ArrayBuffer} buffer
+ * @returns {{prediction: object, layers: MapLayer[]}}
+ */
+export function decodeMap(buffer) {
+  const length = new DataView(buffer).getUint32(0, true);
+  const { prediction, layers } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  let start = 4 + length;
+  return {
+    prediction,
+    layers: layers.map((layer) => {
+      const size = layer.shape.reduce((product, side) => product * side, 1);
+      const values = new Uint8Array(buffer, start, size);
+      start += size;
+      return { ...layer, values };
+    }),
+  };
+}
+
+/** Return the value that a byte of a layer stands for. */
+export const valueOf = ({ low, high }, byte) => low + (byte / 255) * (high - low);
