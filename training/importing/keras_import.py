@@ -1,7 +1,7 @@
 """Finishes the import of a network that Keras can build: compile, prove, measure, write."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -51,7 +51,9 @@ class KerasImport:
             choice = Choice(choice.scale, choice.fit, choice.sources, measured.temperature)
             network = build(self.core, choice)
             runtime, compiled = self._compile(network, notes)
-            measured = measure(runtime, digits, are_digits=self.decisions.are_digits)
+            calibrated = measure(runtime, digits, are_digits=self.decisions.are_digits)
+            # Of the divided logits, the temperature that fits is 1.
+            measured = replace(calibrated, temperature=choice.temperature)
         layers, stored = self._save(network, folder, runtime)
         if compiled:
             (folder / bundle.COMPILED_FILE).write_bytes(compiled)

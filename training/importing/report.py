@@ -35,7 +35,9 @@ def print_result(result: Result, url: str) -> None:
             f" that fits is {metadata.fitted_temperature:.2f}"
             + (", and is applied." if metadata.temperature != 1 else "; --calibrate applies it.")
         )
-        if not LOGIT_TEMPERATURES[0] <= (metadata.fitted_temperature or 1) <= LOGIT_TEMPERATURES[1]:
+        fitted = metadata.fitted_temperature or 1
+        is_applied = metadata.temperature != 1
+        if not is_applied and not LOGIT_TEMPERATURES[0] <= fitted <= LOGIT_TEMPERATURES[1]:
             way = "use --calibrate"
             if metadata.runtime == "tflite":
                 way = "import its Keras file with --calibrate"

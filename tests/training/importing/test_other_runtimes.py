@@ -130,6 +130,7 @@ def test_calibrate_applies_the_temperature(tmp_path: Path, network: keras.Model)
     fitted = import_file(tmp_path / "net.keras", options, models).metadata
     assert plain.temperature == 1
     assert fitted.temperature == pytest.approx(plain.fitted_temperature)
+    assert fitted.fitted_temperature == fitted.temperature
     assert plain.validation is not None
     assert fitted.validation is not None
     assert fitted.validation.errors == plain.validation.errors
