@@ -163,13 +163,19 @@ def test_reflection_describes_the_services(calls: GrpcClient, version: str) -> N
     requests = [
         reflection_pb2.ServerReflectionRequest(list_services=""),
         reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol=f"{SERVICE}.ModelInfer"),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol=f"{SERVICE}.Missing"),
     ]
     name = f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
     contents = calls.stream(name, requests)
-    services, files = map(reflection_pb2.ServerReflectionResponse.FromString, contents)
+    parse = reflection_pb2.ServerReflectionResponse.FromString
+    services, files, of_method, missing = map(parse, contents)
     names = {each.name for each in services.list_services_response.service}
     assert {SERVICE, "grpc.health.v1.Health"} < names
     (content,) = files.file_descriptor_response.file_descriptor_proto
+    assert of_method.file_descriptor_response == files.file_descriptor_response
+    assert of_method.original_request == requests[2]
+    assert missing.error_response.error_code == Code.NOT_FOUND.value[0]
     (described,) = FileDescriptorProto.FromString(content).service
     for method in described.method:
         reply = calls.call(method.name, b"\xff", pb.ModelStreamInferResponse)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+from google.protobuf import descriptor_pool
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection import aio
@@ -67,7 +68,23 @@ class Reflection:
     async def _answer(
         self, call: Call, request: reflection_pb2.ServerReflectionRequest
     ) -> reflection_pb2.ServerReflectionResponse:
-        async def requests() -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
-            yield request
+        asked = reflection_pb2.ServerReflectionRequest()
+        asked.CopyFrom(request)
+        if request.HasField("file_containing_symbol"):
+            asked.file_containing_symbol = _service_of(request.file_containing_symbol)
 
-        return await anext(self._servicer.ServerReflectionInfo(requests(), None))
+        async def requests() -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
+            yield asked
+
+        answer = await anext(self._servicer.ServerReflectionInfo(requests(), None))
+        answer.original_request.CopyFrom(request)
+        return answer
+
+
+def _service_of(symbol: str) -> str:
+    """Return the service of a method, or the symbol itself: the servicer finds no methods."""
+    try:
+        method = descriptor_pool.Default().FindMethodByName(symbol)
+    except KeyError:
+        return symbol
+    return str(method.containing_service.full_name)

@@ -313,7 +313,8 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse bytes that are no HTTP, and everything behind them."""
         self._refuse(
-            HTTPStatus.BAD_REQUEST, f"{msg} Expected HTTP/1.1 with one unambiguous body length."
+            HTTPStatus.BAD_REQUEST,
+            f"{msg} Expected HTTP/1.1; a body has one Content-Length or is chunked.",
         )
 
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
