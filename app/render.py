@@ -43,8 +43,10 @@ def grey(values: Floats, low: Floats | float, high: Floats | float) -> NDArray[n
     Returns:
         Grey levels in the shape of `values`; 0 where `low` equals `high`.
     """
-    span = np.asarray(high, np.float32) - np.asarray(low, np.float32)
-    scaled = (values - low) / np.where(span > 0, span, 1) * (span > 0)
+    # Halves, because the difference of two float32 numbers may exceed the range of float32.
+    start = np.asarray(low, np.float32) / 2
+    span = np.asarray(high, np.float32) / 2 - start
+    scaled = (values / 2 - start) / np.where(span > 0, span, 1) * (span > 0)
     return np.asarray(np.rint(255 * np.clip(scaled, 0, 1)), np.uint8)
 
 

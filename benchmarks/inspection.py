@@ -29,6 +29,7 @@ ROUTES = {
     "`/inspect`": "/inspect",
     "`/inspect`, with sheets": "/inspect?include=sheets",
     "`/inspect`, with sheets by channel": "/inspect?include=sheets&scale=channel",
+    "`/inspect`, map of all layers": "/inspect?include=map",
     "`/layers/relu_1_1/activations`, npy": "/layers/relu_1_1/activations?format=npy",
     "`/layers/relu_1_1/activations`, PNG": "/layers/relu_1_1/activations?format=png",
     "`/layers/relu_1_1/activations`, JSON": "/layers/relu_1_1/activations?format=json",

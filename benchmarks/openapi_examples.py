@@ -5,6 +5,7 @@ python -m benchmarks.openapi_examples
 
 import json
 import re
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from fastapi.testclient import TestClient
 from app.main import create_app
 from app.settings import Settings
 from app.web.responses import openapi_examples
-from app.web.responses.openapi_examples import operations
+from app.web.responses.openapi_examples import MAP_HEAD, operations
 
 FILE = Path(openapi_examples.__file__).with_name(openapi_examples.ANSWERS_FILE)
 TOKEN = "the admin token"
+INSPECT_PATH = "/inspect"
 METRIC = "digitscope_model_version"  # the metric that the example of /metrics shows
 
 
@@ -37,10 +39,11 @@ def make_answers(client: TestClient) -> dict[str, Any]:
         client: A client of the application with its default settings and the token `TOKEN`.
     """
     document = client.get("/openapi.json").json()
-    return {
+    answers = {
         operation["operationId"]: _answer(client, path, method, operation)
         for path, method, operation in operations(document)
     }
+    return answers | {MAP_HEAD: _map_head(client, document["paths"][INSPECT_PATH]["post"])}
 
 
 def _answer(client: TestClient, path: str, method: str, operation: Mapping[str, Any]) -> Any:
@@ -62,6 +65,14 @@ def _answer(client: TestClient, path: str, method: str, operation: Mapping[str, 
         return answer.json()
     pattern = rf"(# \w+ )?{METRIC}[ {{].*\n"
     return "".join(match[0] for match in re.finditer(pattern, answer.text))
+
+
+def _map_head(client: TestClient, operation: Mapping[str, Any]) -> Any:
+    """Return the head of a map of two layers, for the example request of `/inspect`."""
+    query = {"include": "map", "layers": "0,softmax"}
+    content = client.post(INSPECT_PATH, params=query, json=json_example(operation)).content
+    (length,) = struct.unpack_from("<I", content)
+    return json.loads(content[4 : 4 + length])
 
 
 def json_example(operation: Mapping[str, Any]) -> Any:

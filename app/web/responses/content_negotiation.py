@@ -15,7 +15,8 @@ from starlette.responses import Response
 from app.web.quality_values import parse_weighted
 
 NPY, NPZ, PNG, JSON = "application/x-npy", "application/x-npz", "image/png", "application/json"
-TYPES = {"npy": NPY, "npz": NPZ, "png": PNG, "json": JSON}
+MAP = "application/vnd.digitscope.map"  # of `app.web.responses.activation_map`
+TYPES = {"npy": NPY, "npz": NPZ, "png": PNG, "json": JSON, "map": MAP}
 BINARY_SCHEMA = {"type": "string", "format": "binary"}  # OpenAPI schema of a binary body
 
 

@@ -36,6 +36,7 @@ from app.web.responses.openapi_requests import (
     schema_ref,
 )
 from app.web.responses.static_files import Asset, make_asset, serve
+from app.web.schemas.inspection import MapHead
 from app.web.schemas.models import Precision
 from app.web.schemas.problem import Problem
 from app.web.schemas.protocols import (
@@ -64,6 +65,7 @@ _CHOICE_SCHEMAS: Mapping[tuple[str, ...], str] = {
 # FastAPI cannot see these: routes read them by hand, or the middleware answers with them.
 _HIDDEN_MODELS = (
     ImageJson,
+    MapHead,
     Problem,
     ProtocolError,
     IndexRequest,

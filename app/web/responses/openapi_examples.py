@@ -14,11 +14,12 @@ from app.inference.model import Model
 
 ANSWERS_FILE = "example_answers.json"
 WEIGHTS_OPERATION = "get_weights"
+MAP_HEAD = "MapHead"  # schema of the JSON in a binary response
 
 
 @lru_cache(maxsize=1)
 def example_answers() -> Mapping[str, Any]:
-    """Return the example response of each operation, by its id."""
+    """Return the example response of each operation, by its id, and the head of a map."""
     answers: dict[str, Any] = json.loads((files(__package__) / ANSWERS_FILE).read_text("utf-8"))
     return answers
 
@@ -33,6 +34,8 @@ def operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str
 def add_examples(document: Mapping[str, Any], model: Model) -> None:
     """Add examples to a document in place: of parameters for a model, and of responses."""
     answers = example_answers()
+    if MAP_HEAD in answers:
+        document["components"]["schemas"][MAP_HEAD]["example"] = answers[MAP_HEAD]
     for _, _, operation in operations(document):
         values = _parameter_values(
             model, needs_weights=operation["operationId"] == WEIGHTS_OPERATION

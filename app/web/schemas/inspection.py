@@ -85,6 +85,31 @@ class InspectionAnswer(ResponseBody):
     layers: list[LayerActivity]
 
 
+class MapLayer(ResponseBody):
+    """One layer of a map."""
+
+    name: str = Field(description="The layer's name.")
+    shape: list[int] = Field(description="Rows, columns and channels; rows and channels; or units.")
+    low: float = Field(description="Value of byte 0, the smallest of the layer.")
+    high: float = Field(description="Value of byte 255, the largest of the layer.")
+    percentile: float = Field(
+        description="The magnitude that 99.6 % of the values do not exceed; draw it in full colour."
+    )
+    constant: list[int] = Field(description="Channels whose values are all the same.")
+
+
+class MapHead(ResponseBody):
+    """The JSON at the start of a map, after its own length in 4 bytes, little-endian.
+
+    After it follows one byte for each value of each layer, layer by layer in this order. A value is
+    about `low + byte / 255 * (high - low)`. The bytes of a layer lie channel by channel: with the
+    shape `[28, 28, 32]`, the first 784 bytes are the rows of channel 0.
+    """
+
+    prediction: PredictionAnswer
+    layers: list[MapLayer]
+
+
 class ActivationsAnswer(ResponseBody):
     """A layer's output, rounded to about seven digits; the format npy has the exact values."""
 
