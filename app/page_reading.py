@@ -1,56 +1,22 @@
 """Reads all digits on an image, line by line.
 
-Touching digits are cut apart at several places; the network scores every piece and the best chain
-of pieces is the text. Builds on `app.recognise`. Knows images and models; knows nothing of HTTP.
+Builds on `app.recognise`. Knows images and models; knows nothing of HTTP.
 """
 
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
 
 from app.boxes import Box
 from app.errors import BlankImageError, InvalidInputError
+from app.group_reading import PageDigit, read_groups
 from app.imaging.decode import Upload
 from app.imaging.polarity import DetectedPolarity
-from app.imaging.prepare import IDENTITY
-from app.imaging.segment import Segment, StrokeGroup, segment
-from app.imaging.stages import NetworkInput
+from app.imaging.segment import segment
 from app.inference.model import Model
 from app.recognise import ImageInput, Options, ensure_decoded, working_bytes
-from app.selection import CandidateBatch, select
-from app.verdict import Verdict, energy, judge
 
-# Penalty for each cut, in nats: a reading with one more digit must be e times as likely. Without
-# it a curve cut in two often reads as a passable 1 and another digit.
-CUT_PENALTY = 1.0
 # Height of a second digit in heights of the tallest; lower ones are parts of a broken digit.
 MIN_SEVERAL_HEIGHT, MIN_EQUAL_HEIGHT = 0.6, 0.7
 MAX_WARNED_CHARACTERS = 40  # of the text in a warning
-PAGE_VIEWS = ("upright", "turned")  # of pieces that are not sure
-MAX_VIEWED_WIDTH = 1.2  # heights; a wider piece may be two digits or a dash
-
-
-@dataclass(frozen=True)
-class PageDigit:
-    """One digit on a page.
-
-    Attributes:
-        digit: The most probable class, which is the digit in a model of digits.
-        label: Name of that class.
-        confidence: Its probability, 0..1.
-        probabilities: float32 `[classes]`, sum 1.
-        verdict: `digit`, `unsure` or `not-a-digit`.
-        box: Its bounding box, in pixels of the upload.
-    """
-
-    digit: int
-    label: str
-    confidence: float
-    probabilities: NDArray[np.float32]
-    verdict: Verdict
-    box: Box[int]
 
 
 @dataclass(frozen=True)
@@ -112,25 +78,12 @@ def read_page(image: ImageInput, model: Model, options: Options) -> Page:
     upload = ensure_decoded(image, options)
     with options.working_memory(working_bytes(upload)):
         found = segment(upload, polarity=options.polarity, skip=options.skip)
-    groups = found.groups
-    pieces = [piece for group in groups for piece in group.segments]
-    digits, likelihoods = _read_pieces(pieces, model)
-    chains, used, start = list[tuple[int, list[int]]](), list[int](), 0
-    for group in groups:
-        stop = start + len(group.segments)
-        best = _best_chain(group, likelihoods[start:stop], digits[start:stop])
-        chain = [start + index for index in best]
-        if group.is_sign:
-            for index in chain:
-                digits[index] = replace(digits[index], verdict="not-a-digit")
-        else:
-            used += chain
-        chains.append((group.line, chain))
-        start = stop
-    _look_again(used, pieces, digits, model, options)
-    lines: list[list[PageDigit]] = [[] for _ in range(max(group.line for group in groups) + 1)]
-    for line, chain in chains:
-        lines[line] += [digits[index] for index in chain]
+        read_by_group = read_groups(found, model, options.skip)
+    lines: list[list[PageDigit]] = [
+        [] for _ in range(max(group.line for group in found.groups) + 1)
+    ]
+    for group, digits in zip(found.groups, read_by_group, strict=True):
+        lines[group.line] += digits
     read = tuple(tuple(line) for line in lines)
     fields = tuple(Field(box, _text_inside(box, read)) for box in found.fields)
     return Page(upload, found.polarity, read, fields, (*found.warnings, *_warn_of_unsure(read)))
@@ -200,94 +153,3 @@ def _text_inside(box: Box[int], lines: tuple[tuple[PageDigit, ...], ...]) -> str
     inside = ((read for read in line if box.contains_middle_of(read.box)) for line in lines)
     texts = (line_text(tuple(line)) for line in inside)
     return "\n".join(text for text in texts if text)
-
-
-def _read_pieces(pieces: list[Segment], model: Model) -> tuple[list[PageDigit], list[float]]:
-    """Return the digit on each piece, and the log-likelihood that the piece is one whole digit."""
-    outputs = model.runtime.predict(np.stack([piece.pixels for piece in pieces]))
-    thresholds = model.bundle.metadata.verdict
-    scores, confidences = energy(outputs.logits), outputs.probabilities.max(axis=1)
-    verdicts = judge(
-        scores.tolist(),
-        confidences.tolist(),
-        not_a_digit_below=thresholds.not_a_digit_below,
-        unsure_below=thresholds.unsure_below,
-    )
-    rows = zip(pieces, outputs.probabilities, confidences.tolist(), verdicts, strict=True)
-    classes, digits = model.bundle.metadata.classes, list[PageDigit]()
-    for piece, probabilities, confidence, verdict in rows:
-        digit, box = int(probabilities.argmax()), Box(*piece.box)
-        digits.append(PageDigit(digit, classes[digit], confidence, probabilities, verdict, box))
-    # A whole digit has a high confidence and a score above the threshold of `not-a-digit`; the
-    # logistic function turns the score's distance to the threshold into 0..1.
-    digit_like = 1 / (1 + np.exp(np.clip(2 * (thresholds.not_a_digit_below - scores), -50, 50)))
-    likelihoods = np.log(confidences * digit_like + 1e-9)
-    return digits, [float(likelihood) for likelihood in likelihoods]
-
-
-def _look_again(
-    used: list[int], pieces: list[Segment], digits: list[PageDigit], model: Model, options: Options
-) -> None:
-    """Try other views of the pieces that are read but not sure, and note what is better.
-
-    Wide pieces are left alone, because they may be several digits.
-
-    Args:
-        used: Indices of the pieces that are read, signs left out.
-        pieces: All pieces.
-        digits: The digit on each piece, which changes.
-        model: The network.
-        options: How the page is read.
-    """
-    unsure = [
-        index
-        for index in used
-        if digits[index].verdict != "digit"
-        and digits[index].box.width <= MAX_VIEWED_WIDTH * digits[index].box.height
-    ]
-    views = tuple(name for name in PAGE_VIEWS if name not in options.skip)
-    if not unsure or not views:
-        return
-    inputs = [
-        NetworkInput(pieces[index].pixels, "light-on-dark", False, IDENTITY, views=views)
-        for index in unsure
-    ]
-    pixels = np.stack([each.pixels for each in inputs])
-    batch = CandidateBatch(pixels, [1] * len(inputs), viewable=dict(enumerate(inputs)))
-    selection = select(batch, model, nullcontext())
-    seen = selection.predictions
-    for row in selection.views:
-        digits[unsure[row]] = PageDigit(
-            digit=seen.digits[row],
-            label=model.bundle.metadata.classes[seen.digits[row]],
-            confidence=float(seen.confidences[row]),
-            probabilities=seen.probabilities[row],
-            verdict=seen.verdicts[row],
-            box=digits[unsure[row]].box,
-        )
-
-
-def _best_chain(group: StrokeGroup, likelihoods: list[float], digits: list[PageDigit]) -> list[int]:
-    """Return the indices of the pieces that cover a group, left to right, at the best total.
-
-    The total is the sum of the log-likelihoods minus the penalties of the cuts. Found by dynamic
-    programming over the cuts from left to right. Pieces that are not digits are never used, except
-    the piece that is the whole group.
-    """
-    best: list[tuple[float, list[int]] | None] = [(0.0, [])] + [None] * (group.cuts - 1)
-    order = sorted(range(len(group.segments)), key=lambda index: _span(group.segments[index]))
-    for index in order:
-        piece = group.segments[index]
-        before, rival = best[piece.start], best[piece.stop]
-        whole = (piece.start, piece.stop) == (0, group.cuts - 1)
-        if before is None or (not whole and digits[index].verdict == "not-a-digit"):
-            continue
-        total = before[0] + likelihoods[index] - CUT_PENALTY * (piece.start > 0)
-        if rival is None or total > rival[0]:
-            best[piece.stop] = (total, [*before[1], index])
-    last = best[-1]
-    return last[1] if last else []
-
-
-def _span(piece: Segment) -> tuple[int, int]:
-    return piece.start, piece.stop

@@ -2,26 +2,26 @@
 
 Touching digits are over-segmented: a wide stroke group is cut at several columns, and every stretch
 between two cuts is offered as a segment. Only a network can tell which segments are digits;
-`app.page_reading` finds the best path through them.
+`app.group_reading` finds the best path through them.
 """
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.boxes import Box
 from app.cancellation import check_cancelled
 from app.errors import BlankImageError
-from app.imaging.components import Components, find_components, stroke_mask
+from app.imaging.components import find_components, stroke_mask
 from app.imaging.cracks import remove_cracks
 from app.imaging.decode import Upload
 from app.imaging.filters import Grey, Mask
 from app.imaging.frames import remove_frames
-from app.imaging.ink import Ink, extract_ink, remove_ruled_lines, to_grey
-from app.imaging.mnist_form import to_mnist_form
+from app.imaging.ink import extract_ink, remove_ruled_lines, to_grey
 from app.imaging.polarity import DetectedPolarity, Polarity, measure_polarity
+from app.imaging.segments import PageInk, StrokeGroup
 from app.imaging.sheet import without_desk
 from app.imaging.stroke_groups import StrokeBox, are_signs, find_groups
 from app.imaging.surroundings import without_surroundings
@@ -38,52 +38,19 @@ MIN_SEGMENT_WIDTH, MAX_SEGMENT_WIDTH = 0.12, 1.4
 
 
 @dataclass(frozen=True)
-class Segment:
-    """A part of a stroke group that may be one digit.
-
-    Attributes:
-        start: Index of the cut at its left end.
-        stop: Index of the cut at its right end.
-        pixels: uint8 `[28, 28]`, in MNIST's form.
-        box: x, y, width and height in the upload's pixels.
-    """
-
-    start: int
-    stop: int
-    pixels: NDArray[np.uint8]
-    box: tuple[int, int, int, int]
-
-
-@dataclass(frozen=True)
-class StrokeGroup:
-    """Strokes that belong together, and all segments into which they may be cut.
-
-    Attributes:
-        line: Index of the text line, from 0 at the top.
-        cuts: Number of cuts, both ends included. A reading is a chain of segments from cut 0 to
-            the last cut.
-        segments: The segments; the whole group is among them.
-        is_sign: Whether it is too low for a digit, as a dash or a comma next to digits.
-    """
-
-    line: int
-    cuts: int
-    segments: tuple[Segment, ...]
-    is_sign: bool = False
-
-
-@dataclass(frozen=True)
 class Segmentation:
     """What is on a page.
 
     Attributes:
         groups: The stroke groups in reading order: lines from the top, groups from the left.
+        page: The ink, from which the segments of a group are made when they are needed.
         polarity: Which side was taken as ink.
         fields: The printed frames, in pixels of the upload.
         warnings: What was left out, and what to do about it.
     """
 
     groups: tuple[StrokeGroup, ...]
+    page: PageInk
     polarity: DetectedPolarity
     fields: tuple[Box[int], ...]
     warnings: tuple[str, ...] = ()
@@ -126,19 +93,20 @@ def segment(
         ink, mask = cleaned, stroke_mask(cleaned)
         components = find_components(ink, mask)
     boxes, left_out = find_groups(components)
+    page = PageInk(ink, components, upload.factor)
     groups: list[StrokeGroup] = []
     segments = uncut = 0
     for line, line_boxes in enumerate(text_lines(boxes, frames)):
         for box, is_sign in zip(line_boxes, are_signs(line_boxes), strict=True):
             check_cancelled()
             cut = segments < MAX_SEGMENTS and not is_sign
-            group = _segment_group(box, line, components, ink, upload.factor, cut=cut)
+            group = _find_segments(box, line, page, cut=cut)
             groups.append(replace(group, is_sign=is_sign))
-            segments += len(group.segments)
+            segments += len(group.parts) + (group.whole is not None)
             uncut += not cut and not is_sign and box.width >= MIN_PAIR_WIDTH * box.height
     fields = tuple(_on_upload(frame.box, upload.factor) for frame in frames)
     warnings = _warnings(chosen, float(mask.mean()), len(boxes), left_out, uncut)
-    return Segmentation(tuple(groups), chosen, fields, warnings)
+    return Segmentation(tuple(groups), page, chosen, fields, warnings)
 
 
 def _warnings(
@@ -177,56 +145,36 @@ def _on_upload(box: Box[int], factor: int) -> Box[int]:
     return Box(box.x * factor, box.y * factor, box.width * factor, box.height * factor)
 
 
-def _segment_group(
-    box: StrokeBox, line: int, components: Components, ink: Ink, factor: int, *, cut: bool
-) -> StrokeGroup:
-    """Return the segments of a stroke group; only the whole group if `cut` is False.
+def _find_segments(box: StrokeBox, line: int, page: PageInk, *, cut: bool) -> StrokeGroup:
+    """Return a stroke group with its possible segments; only the whole group if `cut` is False.
 
     Args:
         box: The group's box.
         line: Index of its text line.
-        components: All components of the page.
-        ink: The ink of the page.
-        factor: Pixels of the upload per pixel of the page, along each axis.
+        page: The ink of the page.
         cut: Whether the group may be cut.
     """
-    view = (slice(box.top, box.bottom), slice(box.left, box.right))
-    mask = np.isin(components.labels[view], box.labels)
-    amount = np.where(mask, ink.amount[view], 0)
+    amount = page.amount_in(box)
+    mask = amount > page.ink.faint
     cuts = _cut_columns(amount, mask, box) if cut else [0, box.width]
-    segments = []
-    for start in range(len(cuts) - 1):
-        for stop in range(start + 1, len(cuts)):
-            whole = (start, stop) == (0, len(cuts) - 1)
-            left, right = cuts[start], cuts[stop]
-            if whole or _is_digit_width(right - left, box.height):
-                made = _make_segment(amount[:, left:right], box, left, ink, factor)
-                if made is not None:
-                    segments.append(Segment(start, stop, *made))
-    return StrokeGroup(line, len(cuts), tuple(segments))
+    inked: Mask = np.asarray(mask.any(axis=0))
+    if not inked.any():
+        return StrokeGroup(line, box, tuple(cuts), None)
+    last = len(cuts) - 1
+    parts = tuple(
+        (start, stop)
+        for start, stop in combinations(range(last + 1), 2)
+        if (start, stop) != (0, last)
+        and _is_digit_width(cuts[stop] - cuts[start], box.height)
+        and inked[cuts[start] : cuts[stop]].any()
+    )
+    whole = page.make_segment(amount, box, cuts, 0, last)
+    return StrokeGroup(line, box, tuple(cuts), whole, parts)
 
 
 def _is_digit_width(width: int, height: int) -> bool:
     """Return whether a segment of a group of this height may be one digit, by its width."""
     return MIN_SEGMENT_WIDTH * height <= width <= MAX_SEGMENT_WIDTH * height
-
-
-def _make_segment(
-    amount: Grey, box: StrokeBox, left: int, ink: Ink, factor: int
-) -> tuple[NDArray[np.uint8], tuple[int, int, int, int]] | None:
-    """Return a segment's 28x28 pixels and its box on the upload, or None if it has no ink."""
-    inked = amount > ink.faint
-    if not inked.any():
-        return None
-    rows, columns = np.flatnonzero(inked.any(axis=1)), np.flatnonzero(inked.any(axis=0))
-    pixels, _ = to_mnist_form(amount, ink.box_threshold, factor)
-    upload_box = (
-        (box.left + left + int(columns[0])) * factor,
-        (box.top + int(rows[0])) * factor,
-        (int(columns[-1]) - int(columns[0]) + 1) * factor,
-        (int(rows[-1]) - int(rows[0]) + 1) * factor,
-    )
-    return pixels, upload_box
 
 
 def _cut_columns(amount: Grey, mask: Mask, box: StrokeBox) -> list[int]:

@@ -8,7 +8,8 @@ import orjson
 from numpy.typing import NDArray
 
 from app.bundle import Bundle
-from app.page_reading import Page, PageDigit, line_text
+from app.group_reading import PageDigit
+from app.page_reading import Page, line_text
 from app.predictions import BatchResult, InputSummary, Prediction
 from app.web.schemas.predictions import (
     BoxAnswer,

@@ -1,0 +1,204 @@
+"""Reads the stroke groups of a page: which segments are digits, and where a group is cut.
+
+Touching digits are cut apart at several places; the network scores every piece and the best chain
+of pieces is the text. Knows segments and models; knows nothing of files or HTTP.
+"""
+
+from collections.abc import Set as AbstractSet
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.boxes import Box
+from app.imaging.prepare import IDENTITY
+from app.imaging.segment import Segmentation
+from app.imaging.segments import Segment
+from app.imaging.stages import NetworkInput
+from app.inference.model import Model
+from app.selection import CandidateBatch, select
+from app.verdict import Verdict, energy, judge
+
+# Penalty for each cut, in nats: a reading with one more digit must be e times as likely. Without
+# it a curve cut in two often reads as a passable 1 and another digit.
+CUT_PENALTY = 1.0
+# Log-likelihood above which a whole group is not cut. Likelihoods are at most 1, so no chain with a
+# cut has a total above `-CUT_PENALTY`; the small rest is for rounding.
+SETTLED_LIKELIHOOD = -CUT_PENALTY + 1e-5
+PAGE_VIEWS = ("upright", "turned")  # of pieces that are not sure
+MAX_VIEWED_WIDTH = 1.2  # heights; a wider piece may be two digits or a dash
+
+
+@dataclass(frozen=True)
+class PageDigit:
+    """One digit on a page.
+
+    Attributes:
+        digit: The most probable class, which is the digit in a model of digits.
+        label: Name of that class.
+        confidence: Its probability, 0..1.
+        probabilities: float32 `[classes]`, sum 1.
+        verdict: `digit`, `unsure` or `not-a-digit`.
+        box: Its bounding box, in pixels of the upload.
+    """
+
+    digit: int
+    label: str
+    confidence: float
+    probabilities: NDArray[np.float32]
+    verdict: Verdict
+    box: Box[int]
+
+
+@dataclass
+class _ReadSegment:
+    """A segment and the digit on it.
+
+    Attributes:
+        segment: The segment.
+        digit: The digit on it.
+        likelihood: Log-likelihood that the segment is one whole digit, at most about 0.
+        is_sign: Whether it is a sign, which is not looked at again.
+    """
+
+    segment: Segment
+    digit: PageDigit
+    likelihood: float
+    is_sign: bool = False
+
+
+def read_groups(
+    found: Segmentation, model: Model, skip: AbstractSet[str] = frozenset()
+) -> list[list[PageDigit]]:
+    """Return the digits of each stroke group of a page, from left to right.
+
+    Args:
+        found: The page.
+        model: The network.
+        skip: Names of views that are left out.
+
+    Raises:
+        WorkCancelled: The client has gone, or its deadline has passed.
+    """
+    chains = _read_chains(found, model)
+    _look_again(list(chain.from_iterable(chains)), model, skip)
+    return [[each.digit for each in read] for read in chains]
+
+
+def _read_chains(found: Segmentation, model: Model) -> list[list[_ReadSegment]]:
+    """Return the segments that are read of each group: the most likely chain of them.
+
+    The whole groups are read first. Most are so likely that they need not be cut.
+    """
+    wholes = iter(_read_segments([group.whole for group in found.groups if group.whole], model))
+    chains = [[next(wholes)] if group.whole else [] for group in found.groups]
+    unsettled = [
+        index
+        for index, group in enumerate(found.groups)
+        if group.parts and chains[index][0].likelihood <= SETTLED_LIKELIHOOD
+    ]
+    made = [found.page.make_parts(found.groups[index]) for index in unsettled]
+    parts = iter(_read_segments(list(chain.from_iterable(made)), model))
+    for index, segments in zip(unsettled, made, strict=True):
+        candidates = [*chains[index], *islice(parts, len(segments))]
+        chains[index] = _best_chain(len(found.groups[index].cuts), candidates)
+    for group, read in zip(found.groups, chains, strict=True):
+        for each in read:
+            each.is_sign = group.is_sign
+            if group.is_sign:
+                each.digit = replace(each.digit, verdict="not-a-digit")
+    return chains
+
+
+def _read_segments(segments: list[Segment], model: Model) -> list[_ReadSegment]:
+    """Return the digit on each segment, and the likelihood that the segment is one whole digit."""
+    if not segments:
+        return []
+    outputs = model.runtime.predict(np.stack([segment.pixels for segment in segments]))
+    thresholds = model.bundle.metadata.verdict
+    scores, confidences = energy(outputs.logits), outputs.probabilities.max(axis=1)
+    verdicts = judge(
+        scores.tolist(),
+        confidences.tolist(),
+        not_a_digit_below=thresholds.not_a_digit_below,
+        unsure_below=thresholds.unsure_below,
+    )
+    # A whole digit has a high confidence and a score above the threshold of `not-a-digit`; the
+    # logistic function turns the score's distance to the threshold into 0..1.
+    digit_like = 1 / (1 + np.exp(np.clip(2 * (thresholds.not_a_digit_below - scores), -50, 50)))
+    likelihoods = np.log(confidences * digit_like + 1e-9).tolist()
+    rows = zip(
+        segments, outputs.probabilities, confidences.tolist(), verdicts, likelihoods, strict=True
+    )
+    classes, read = model.bundle.metadata.classes, list[_ReadSegment]()
+    for each, probabilities, confidence, verdict, likelihood in rows:
+        best, box = int(probabilities.argmax()), Box(*each.box)
+        digit = PageDigit(best, classes[best], confidence, probabilities, verdict, box)
+        read.append(_ReadSegment(each, digit, likelihood))
+    return read
+
+
+def _look_again(read: list[_ReadSegment], model: Model, skip: AbstractSet[str]) -> None:
+    """Try other views of the segments that are read but not sure, and note what is better.
+
+    Wide segments are left alone, because they may be several digits. So are signs.
+
+    Args:
+        read: The segments that are read. Their digits change.
+        model: The network.
+        skip: Names of views that are left out.
+    """
+    unsure = [
+        each
+        for each in read
+        if each.digit.verdict != "digit"
+        and not each.is_sign
+        and each.digit.box.width <= MAX_VIEWED_WIDTH * each.digit.box.height
+    ]
+    views = tuple(name for name in PAGE_VIEWS if name not in skip)
+    if not unsure or not views:
+        return
+    inputs = [
+        NetworkInput(each.segment.pixels, "light-on-dark", False, IDENTITY, views=views)
+        for each in unsure
+    ]
+    pixels = np.stack([each.pixels for each in inputs])
+    batch = CandidateBatch(pixels, [1] * len(inputs), viewable=dict(enumerate(inputs)))
+    selection = select(batch, model, nullcontext())
+    seen = selection.predictions
+    for row in selection.views:
+        unsure[row].digit = PageDigit(
+            digit=seen.digits[row],
+            label=model.bundle.metadata.classes[seen.digits[row]],
+            confidence=float(seen.confidences[row]),
+            probabilities=seen.probabilities[row],
+            verdict=seen.verdicts[row],
+            box=unsure[row].digit.box,
+        )
+
+
+def _best_chain(cuts: int, segments: list[_ReadSegment]) -> list[_ReadSegment]:
+    """Return the segments that cover a group, left to right, at the best total.
+
+    The total is the sum of the log-likelihoods minus the penalties of the cuts. Found by dynamic
+    programming over the cuts from left to right. Segments that are not digits are never used,
+    except the one that is the whole group.
+
+    Args:
+        cuts: Number of cuts of the group, both ends included.
+        segments: All segments of the group.
+    """
+    best: list[tuple[float, list[_ReadSegment]] | None] = [(0.0, [])] + [None] * (cuts - 1)
+    for read in sorted(segments, key=lambda each: (each.segment.start, each.segment.stop)):
+        start, stop = read.segment.start, read.segment.stop
+        before, rival = best[start], best[stop]
+        whole = (start, stop) == (0, cuts - 1)
+        if before is None or (not whole and read.digit.verdict == "not-a-digit"):
+            continue
+        total = before[0] + read.likelihood - CUT_PENALTY * (start > 0)
+        if rival is None or total > rival[0]:
+            best[stop] = (total, [*before[1], read])
+    last = best[-1]
+    return last[1] if last else []
