@@ -99,14 +99,14 @@ def find_components(ink: Ink, mask: Mask) -> Components:
     """
     labels, count = label(mask)
     flat = labels.ravel()
-    pixels = np.flatnonzero(flat)
+    pixels = np.flatnonzero(mask)
     owner = flat[pixels] - 1
     amount = ink.amount.ravel()[pixels]
     strong = np.bincount(owner, weights=amount > ink.strong, minlength=count) > 0
-    new_label = np.concatenate([[0], np.where(strong, np.cumsum(strong), 0)]).astype(np.int32)
-    labels = new_label[labels]
+    new_label = np.where(strong, np.cumsum(strong), 0).astype(np.int32)
+    flat[pixels] = new_label[owner]
     kept = strong[owner]
-    owner, pixels, amount = new_label[owner[kept] + 1] - 1, pixels[kept], amount[kept]
+    owner, pixels, amount = new_label[owner[kept]] - 1, pixels[kept], amount[kept]
     total, width = int(strong.sum()), labels.shape[1]
     low = np.full((2, total), np.iinfo(np.int64).max)
     high = np.full((2, total), -1)

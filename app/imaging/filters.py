@@ -38,7 +38,13 @@ def opening(values: Grey, size: int) -> Grey:
 
 def grow(mask: Mask, size: int = 3) -> Mask:
     """Return a mask dilated by a square of `size` (odd) pixels."""
-    return dilate(mask.astype(np.float32), size) > 0
+    for axis in (0, 1):
+        source, grown = np.moveaxis(mask, axis, 0), np.moveaxis(mask.copy(), axis, 0)
+        for distance in range(1, size // 2 + 1):
+            grown[distance:] |= source[:-distance]
+            grown[:-distance] |= source[distance:]
+        mask = np.moveaxis(grown, 0, axis)
+    return mask
 
 
 def box_mean(values: Grey, size: int) -> Grey:
@@ -121,37 +127,40 @@ def label(mask: Mask) -> tuple[NDArray[np.int32], int]:
         the raster order of their first pixel.
     """
     height, width = mask.shape
-    edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    row, start = np.nonzero(edges == 1)
-    _, stop = np.nonzero(edges == -1)
-    count = len(row)
+    padded = np.zeros((height, width + 2), bool)
+    padded[:, 1:-1] = mask
+    pixels = padded.ravel()
+    # Keys order runs by row, then column.
+    start_key = np.flatnonzero(pixels[1:] & ~pixels[:-1])
+    stop_key = np.flatnonzero(pixels[:-1] & ~pixels[1:])
+    count = len(start_key)
     if count == 0:
         return np.zeros(mask.shape, np.int32), 0
-    root = _find_roots(count, *_touching_runs(row, start, stop, width))
+    row, start = np.divmod(start_key, width + 2)
+    root = _find_roots(count, *_touching_runs(row, start_key, stop_key, width + 2))
     run_labels = np.unique(root, return_inverse=True)[1].astype(np.int32) + 1
     labels = np.zeros(height * width, np.int32)
-    length = stop - start
+    length = stop_key - start_key
     offset = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
     labels[np.repeat(row * width + start, length) + offset] = np.repeat(run_labels, length)
     return labels.reshape(height, width), int(run_labels.max())
 
 
 def _touching_runs(
-    row: NDArray[np.int64], start: NDArray[np.int64], stop: NDArray[np.int64], width: int
+    row: NDArray[np.int64], start_key: NDArray[np.int64], stop_key: NDArray[np.int64], stride: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the pairs of runs that touch: the index of a run, and of a run in the row above.
 
     Args:
         row: Row of each run, ascending.
-        start: First column of each run.
-        stop: Column after the last of each run.
-        width: Width of the mask, in pixels.
+        start_key: `row * stride` plus the first column of each run.
+        stop_key: `row * stride` plus the column after the last of each run.
+        stride: Difference of the keys of a column in two rows.
     """
-    # Keys order runs by row, then column. A run of the row above touches run i if its stop is at
-    # least start[i] and its start is at most stop[i] (8-connectivity).
-    key = row.astype(np.int64) * (width + 2)
-    first = np.searchsorted(key + stop, key - (width + 2) + start, side="left")
-    last = np.searchsorted(key + start, key - (width + 2) + stop, side="right")
+    # A run of the row above touches run i if its stop is at least the start of i and its start is
+    # at most the stop of i (8-connectivity).
+    first = np.searchsorted(stop_key, start_key - stride, side="left")
+    last = np.searchsorted(start_key, stop_key - stride, side="right")
     first = np.maximum(first, np.searchsorted(row, row - 1, side="left"))
     last = np.minimum(last, np.searchsorted(row, row, side="left"))
     pairs = np.maximum(last - first, 0)
