@@ -120,7 +120,7 @@ def _read(image: Image.Image, data: bytes) -> Upload:
     """Decode an opened file whose header has been checked."""
     # Phones write several JPEGs into one file (MPO); the first one is the photo.
     name = (image.format or "").lower().replace("mpo", "jpeg")
-    if name == "png" and b"IEND" not in data:
+    if name == "png" and data.rfind(b"IEND") < 0:
         raise OSError("its end is missing (no IEND chunk)")  # Pillow accepts such a file
     warnings: list[str] = []
     # `n_frames` would read the whole file: 30 s for a TIFF of 5 MB.
