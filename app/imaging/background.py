@@ -7,7 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.imaging.filters import Grey, Mask, box_mean, dilate, downscale, label, opening, otsu
+from app.imaging.filters import (
+    Grey,
+    Mask,
+    box_mean,
+    dilate,
+    downscale,
+    label,
+    opening,
+    otsu,
+    sample,
+)
 from app.imaging.page_size import is_page
 
 MAX_EVEN_RANGE = 8.0  # grey levels by which an even background may vary across the page
@@ -28,9 +38,10 @@ MIN_SMOOTHED_SIDE = 200  # pixels; on a smaller page a 3x3 mean would blur the s
 
 def background_level(image: Grey) -> np.float32:
     """Return the level of an even background: the median of the class below Otsu's threshold."""
-    threshold, _ = otsu(image)
-    lower = image[image <= threshold]
-    return np.float32(np.median(lower if lower.size else image))
+    pixels = sample(image)
+    threshold, _ = otsu(pixels)
+    lower = pixels[pixels <= threshold]
+    return np.float32(np.median(lower if lower.size else pixels))
 
 
 def is_uneven(image: Grey) -> bool:
@@ -105,7 +116,7 @@ def _stroke_width(ink: Grey) -> float | None:
     border; remains of shadows are compact or touch it.
     """
     small = downscale(ink, STROKE_SIDE)
-    mask = small > otsu(np.maximum(small, 0))[0]
+    mask = small > otsu(small)[0]
     labels, count = label(mask)
     if count == 0:
         return None
@@ -136,5 +147,5 @@ def denoise(image: Grey) -> Grey:
     if min(image.shape) < MIN_SMOOTHED_SIDE:
         return image
     rows = image[:: max(1, len(image) // 100)]
-    noise = float(np.median(np.abs(np.diff(rows, axis=1)))) / (0.6745 * np.sqrt(2))
+    noise = float(np.median(np.abs(sample(np.diff(rows, axis=1))))) / (0.6745 * np.sqrt(2))
     return box_mean(image, 3) if noise > MAX_NOISE else image

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from app.errors import BlankImageError
 from app.imaging.background import background_level, background_surface, denoise, is_uneven
 from app.imaging.decode import Upload
-from app.imaging.filters import Grey, downscale, grow, otsu
+from app.imaging.filters import Grey, downscale, grow, otsu, sample, sample_step
 from app.imaging.page_size import is_page
 from app.imaging.polarity import DetectedPolarity
 from app.imaging.ruled_lines import subtract_lines
@@ -85,9 +85,9 @@ def to_grey(upload: Upload) -> tuple[Grey, dict[str, object]]:
     if pixels.ndim == 2:
         return pixels, parameters
     grey = np.asarray(pixels @ LUMINANCE, np.float32)
-    sample = pixels[:: max(1, len(pixels) // SAMPLED_ROWS)]
-    channel_range = np.ptp(sample, axis=2)
-    if float(np.percentile(channel_range, 99)) < MIN_CHANNEL_RANGE:
+    rows = pixels[:: max(1, len(pixels) // SAMPLED_ROWS)]
+    channel_range = _largest_channel(rows) + _largest_channel(-rows)
+    if float(np.percentile(sample(channel_range), 99)) < MIN_CHANNEL_RANGE:
         return grey, {**parameters, "method": "luminance"}
     return _project_on_colour_axis(pixels, grey, parameters)
 
@@ -119,7 +119,7 @@ def _project_on_colour_axis(
         grey: float32 `[H, W]`, the luminance, returned if the projection gains too little.
         parameters: The parameters so far.
     """
-    colours = pixels.reshape(-1, 3)[:: max(1, pixels.size // 300_000)]
+    colours = pixels.reshape(-1, 3)[:: sample_step(grey)]
     centre = np.median(colours, axis=0)
     offsets = colours - centre
     variances, axes = np.linalg.eigh(offsets.T @ offsets / len(offsets))
@@ -128,17 +128,30 @@ def _project_on_colour_axis(
     if float(variances[-1]) < MIN_VARIANCE_GAIN * luminance_variance:
         return grey, {**parameters, "method": "luminance"}
     if float(variances[-2]) > MAX_OTHER_VARIANCE * float(variances[-1]):
-        difference = np.abs(pixels - centre.astype(np.float32)).max(axis=2)
+        difference = _largest_channel(np.abs(_subtract_colour(pixels, centre)))
         is_light = float(centre @ LUMINANCE) > 127
         return 255 - difference if is_light else difference, {**parameters, "method": "any colour"}
-    projected = (pixels - centre) @ axis.astype(np.float32)
-    low, high = np.percentile(projected, [0.1, 99.9])
+    projected = _subtract_colour(pixels, centre) @ axis.astype(np.float32)
+    low, high = np.percentile(sample(projected), [0.1, 99.9])
     stretched = np.clip((projected - low) / max(1e-3, high - low), 0, 1) * min(255.0, high - low)
     return np.asarray(stretched, np.float32), {
         **parameters,
         "method": "main colour axis",
         "axis": [round(float(part), 3) for part in axis],
     }
+
+
+def _largest_channel(pixels: NDArray[np.float32]) -> Grey:
+    """Return the maximum over the channels of `[H, W, 3]`; `max(axis=2)` takes 50 times as long."""
+    return np.maximum(np.maximum(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
+
+
+def _subtract_colour(
+    pixels: NDArray[np.float32], colour: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return `pixels - colour` for `[H, W, 3]` and `[3]`, in a third of the time."""
+    height, width, _ = pixels.shape
+    return (pixels.reshape(height, -1) - np.tile(colour, width)).reshape(pixels.shape)
 
 
 def extract_ink(
@@ -256,7 +269,8 @@ def measure_ink(above: Grey) -> Ink:
     Args:
         above: float32 `[H, W]`, grey levels above the background, negative ones included.
     """
-    background = above[above <= otsu(np.maximum(above, 0))[0]]
+    pixels = sample(above)
+    background = pixels[pixels <= otsu(pixels)[0]]
     centre = float(np.median(background)) if background.size else 0.0
     noise = 0.0
     if background.size:
@@ -265,7 +279,7 @@ def measure_ink(above: Grey) -> Ink:
     # factor 4 allows for noise that blur and compression have smoothed.
     rows = above[:: max(1, len(above) // SAMPLED_ROWS)]
     if rows.shape[1] > 1:
-        noise = min(noise, 4 * float(np.median(np.abs(np.diff(rows, axis=1)))))
+        noise = min(noise, 4 * float(np.median(np.abs(sample(np.diff(rows, axis=1))))))
     amount = np.maximum(above - max(0.0, min(centre, 3 * noise)), 0)
     marked = amount[amount > 4 * noise]
     strong = otsu(marked)[0] if marked.size else 0.0
