@@ -1,6 +1,7 @@
 """Routes for operators: probes, metrics and the version."""
 
 import platform
+from functools import cache
 from importlib.metadata import version
 
 import numpy as np
@@ -82,10 +83,14 @@ async def metrics(service: ServiceDep) -> Response:
 @router.get("/version", operation_id="version", response_model=Version, summary="Return versions")
 async def versions() -> Response:
     """Return the versions of digitscope, of Python and of the most important libraries."""
-    libraries = {name: version(name) for name in _LIBRARIES}
-    return _json_response(
-        Version(version=VERSION, python=platform.python_version(), libraries=libraries)
-    )
+    python = platform.python_version()
+    return _json_response(Version(version=VERSION, python=python, libraries=_library_versions()))
+
+
+@cache
+def _library_versions() -> dict[str, str]:
+    """Return the versions of libraries; reads files, once."""
+    return {name: version(name) for name in _LIBRARIES}
 
 
 def _json_response(body: BaseModel) -> Response:
