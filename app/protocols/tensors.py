@@ -9,6 +9,7 @@ import binascii
 import math
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -114,7 +115,7 @@ def _factor(pixels: Pixels, scale: Scale) -> int:
 
 
 def from_lists(data: Any, shape: Sequence[int] | None = None) -> NDArray[np.generic]:
-    """Return an array from nested or flat lists of numbers.
+    """Return an array from nested or flat lists of numbers; of uint8 if it holds all of them.
 
     Args:
         data: The lists.
@@ -146,6 +147,9 @@ def _flatten(data: Any) -> tuple[NDArray[np.generic], list[int]]:
     # Checked before np.array, which would give every number the size of the longest string.
     if not shape or not types <= {int, float}:
         raise UndecodableError("The data must be numbers in lists of equal length.")
+    if types == {int}:
+        with suppress(ValueError, OverflowError):  # one is not in 0..255
+            return np.frombuffer(bytes(level), np.uint8), shape
     values = np.array(level)
     if values.dtype.kind == "O":
         raise UndecodableError("The data contains integers of more than 64 bits.")
@@ -159,6 +163,8 @@ def check_integers(values: NDArray[np.generic], datatype: str) -> NDArray[np.gen
         UndecodableError: They are no integers, or one is out of the range of the datatype.
     """
     dtype = PIXEL_TYPES[datatype]
+    if values.dtype == dtype:
+        return values
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
     is_empty = not values.size
     if values.dtype.kind == "f" or not (

@@ -30,14 +30,20 @@ def _tfs(**message: Any) -> tfserving.ParsedPredictRequest:
 @pytest.mark.parametrize("shape", [(784,), (28, 28), (28, 28, 1)])
 @pytest.mark.parametrize("kind", [int, float])
 def test_nested_lists_become_an_array(shape: tuple[int, ...], kind: type) -> None:
-    """The array has the shape of the nesting, the values, and an integer or float dtype."""
+    """The array has the shape of the nesting, the values, and a dtype that holds them."""
     values = np.random.default_rng(5).integers(0, 256, (3, *shape)).astype(kind)
     found = tensors.from_lists(values.tolist())
-    assert found.dtype == values.dtype
+    assert found.dtype == (np.uint8 if kind is int else np.float64)
     np.testing.assert_array_equal(found, values)
     np.testing.assert_array_equal(
         tensors.from_lists(values.reshape(-1).tolist(), [3, 784]), values.reshape(3, 784)
     )
+
+
+@pytest.mark.parametrize("other", [-1, 256, 2**40, -(2**63), 2**63 - 1])
+def test_integers_that_are_no_bytes_keep_their_values(other: int) -> None:
+    """One number outside 0..255 among others is not wrapped around."""
+    assert tensors.from_lists([[7, other], [0, 255]]).tolist() == [[7, other], [0, 255]]
 
 
 @pytest.mark.parametrize(
