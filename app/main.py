@@ -52,7 +52,6 @@ from app.web.observability.tracing import stage, start_queue_span, trace_field
 from app.web.requests.body import Limits
 from app.web.requests.parsing import BodyParser
 from app.web.responses import openapi
-from app.web.responses.predictions import prediction_texts
 from app.web.service import Service
 
 log = logging.getLogger(__name__)
@@ -265,7 +264,6 @@ def _create_service(
 
     memory = MemoryBudget(settings.memory_budget_mb << 20)
     micro_batcher = MicroBatcher(
-        prediction_texts,
         on_wait=metrics.waits_observer("quick"),
         on_run=metrics.count_predictions,
     )

@@ -180,19 +180,36 @@ def _is_wide(pixels: NDArray[np.uint8]) -> bool:
     return bool(inked.any(axis=0).sum() > MAX_DIGIT_WIDTH * inked.any(axis=1).sum())
 
 
-def recognise_passthrough(
-    uploads: Sequence[Upload], model: Model, *, preparation_s: float
+class Unprepared(NamedTuple):
+    """Images that go to a network as they are.
+
+    Attributes:
+        pixels: `[N, 28, 28]`.
+        summaries: Properties of each upload.
+    """
+
+    pixels: Pixels
+    summaries: Sequence[InputSummary]
+
+
+def pass_through(upload: Upload) -> Unprepared:
+    """Return the network's input for an image for which `is_passthrough` is true."""
+    return Unprepared(upload.pixels[None], (_summarise(upload, "light-on-dark", ()),))
+
+
+def recognise_unprepared(
+    images: Sequence[Unprepared], model: Model, *, preparation_s: float
 ) -> BatchResult:
-    """Recognise images for which `is_passthrough` is true.
+    """Recognise images that go to a network as they are.
 
     Args:
-        uploads: The images.
+        images: The images.
         model: The network.
         preparation_s: Mean time in seconds that an image took until now.
     """
-    pixels = _stack([upload.pixels for upload in uploads])
+    pixels = np.concatenate([each.pixels for each in images])
     predictions = select(CandidateBatch(pixels, [1] * len(pixels)), model, _NO_LOCK).predictions
-    summaries = [_summarise(upload, "light-on-dark", ()) for upload in uploads]
+    summaries = [summary for each in images for summary in each.summaries]
     timings = Timings(preparation_s, predictions.seconds_per_image)
     return BatchResult(predictions, summaries, {}, timings)
 
@@ -220,7 +237,11 @@ def recognise_many(
     with options.stage("preparation"):
         if isinstance(images, np.ndarray):
             with numpy_lock:
-                batch = _take_unprepared(images, options)
+                unprepared = take_unprepared(images, options)
+            if unprepared:
+                batch = _Batch(
+                    CandidateBatch(images, [1] * len(images)), list(unprepared.summaries), {}
+                )
         batch = batch or _read_each(images, model, options)
     preparation_s = (time.perf_counter() - began) / max(1, len(batch.candidates.counts))
     with options.stage("inference"):
@@ -297,15 +318,15 @@ class _Batch(NamedTuple):
     errors: dict[int, DigitscopeError]
 
 
-def _take_unprepared(images: Pixels, options: Options) -> _Batch | None:
-    """Return a batch of `[N, 28, 28]` as it is, or None if an image must be prepared."""
+def take_unprepared(images: Pixels, options: Options) -> Unprepared | None:
+    """Return images `[N, 28, 28]` as they are, or None if one of them must be prepared."""
     if not _may_pass(options):
         return None
     shaped = are_mnist_shaped(images)
     if options.preprocess == "auto" and not shaped.all():
         return None
     summaries = [_PIXELS_SUMMARY if each else _UNPLACED_SUMMARY for each in shaped.tolist()]
-    return _Batch(CandidateBatch(images, [1] * len(images)), summaries, {})
+    return Unprepared(images, summaries)
 
 
 def _read_each(images: Images, model: Model, options: Options) -> _Batch:

@@ -25,7 +25,7 @@ from app.imaging.decode import decode
 from app.inference.model import Model
 from app.inference.runtime import Outputs, Pixels, Runtime
 from app.main import create_app
-from app.recognise import Options, is_passthrough, recognise, recognise_passthrough
+from app.recognise import Options, is_passthrough, pass_through, recognise, recognise_unprepared
 from app.samples import sample_png
 from app.settings import REPOSITORY, Settings
 from app.web.execution.thread_pool import BoundedThreadPool
@@ -139,14 +139,15 @@ def _settings(**more: float) -> Settings:
 
 def _steps(model: Model) -> dict[str, Callable[[], Awaitable[None]]]:
     upload = decode(PNG, max_pixels=784)
-    result = recognise_passthrough([upload], model, preparation_s=0.0)
+    unprepared = [pass_through(upload)]
+    result = recognise_unprepared(unprepared, model, preparation_s=0.0)
     calls: dict[str, Callable[[], object]] = {
         "Pillow alone: PNG to array": lambda: np.asarray(Image.open(io.BytesIO(PNG)).convert("L")),
         "decode, with its checks": lambda: decode(PNG, max_pixels=784),
         "prepare (passed through)": lambda: is_passthrough(upload, Options()),
         "the network": lambda: model.runtime.predict(upload.pixels[None]),
-        "the network, verdict and ranking": lambda: recognise_passthrough(
-            [upload], model, preparation_s=0.0
+        "the network, verdict and ranking": lambda: recognise_unprepared(
+            unprepared, model, preparation_s=0.0
         ),
         "answer as JSON": lambda: prediction_texts(result, model.bundle),
     }

@@ -17,10 +17,11 @@ from app.recognise import (
     ImageInput,
     Options,
     is_passthrough,
+    pass_through,
     predict,
     recognise,
     recognise_many,
-    recognise_passthrough,
+    recognise_unprepared,
 )
 from app.samples import sample_pixels, sample_png
 from tests.conftest import Digits
@@ -112,7 +113,8 @@ def test_passthrough_images_skip_preparation(classic: Model, digits: Digits) -> 
     assert not is_passthrough(odd, taken), "it would miss its warning"
     assert not is_passthrough(digit, dark)
     assert not is_passthrough(from_pixels(np.zeros((29, 28), np.uint8)), taken)
-    found = recognise_passthrough([digit, odd], classic, preparation_s=0.5)
+    images = [pass_through(digit), pass_through(odd)]
+    found = recognise_unprepared(images, classic, preparation_s=0.5)
     expected = [recognise(image, classic, taken) for image in (digit, odd)]
     assert found.predictions.scores == [one.score for one in expected]
     assert found.timings.preparation == 0.5

@@ -37,10 +37,13 @@ def is_grey_28x28(upload: Upload) -> bool:
 
 def is_mnist_shaped(upload: Upload) -> bool:
     """Return whether an upload shows a light digit with MNIST's size and place on black."""
-    if not is_grey_28x28(upload):
-        return False
+    return is_grey_28x28(upload) and _is_shaped(upload.pixels)
+
+
+def _is_shaped(pixels: NDArray[np.uint8]) -> bool:
+    """Return the result of `is_mnist_shaped` for one image `[28, 28]`."""
     # Operations on bytes, because ten calls of NumPy take longer than decoding the image.
-    classes = upload.pixels.tobytes().translate(_CLASSES)
+    classes = pixels.tobytes().translate(_CLASSES)
     if _INK not in classes:
         return False
     height = 1 + (len(classes.rstrip(_BLACK)) - 1) // SIDE - _leading_black(classes) // SIDE
@@ -51,7 +54,7 @@ def is_mnist_shaped(upload: Upload) -> bool:
     mass: float
     row: float
     column: float
-    mass, row, column = _MOMENTS.dot(upload.pixels.reshape(-1).astype(np.float32)).tolist()
+    mass, row, column = _MOMENTS.dot(pixels.reshape(-1).astype(np.float32)).tolist()
     limit = MAX_OFFSET * mass
     return abs(row) <= limit and abs(column) <= limit
 
@@ -65,6 +68,8 @@ def are_mnist_shaped(images: NDArray[np.uint8] | Grey) -> NDArray[np.bool_]:
     Returns:
         bool `[N]`.
     """
+    if len(images) == 1 and images.dtype == np.uint8:
+        return np.array([_is_shaped(images[0])])
     flat = images.reshape(len(images), SIDE * SIDE)
     side = longer_side(images)
     shaped: NDArray[np.bool_] = (

@@ -9,11 +9,12 @@ from fastapi import Depends
 from numpy.typing import NDArray
 from starlette.requests import Request
 
+from app.bundle import Bundle
 from app.cancellation import Disconnected
 from app.errors import DigitscopeError, NotFoundError
 from app.inference.model import Model
 from app.inference.runtime import Pixels
-from app.predictions import BatchResult
+from app.predictions import BatchResult, InputSummary
 from app.recognise import Images, Options, Preprocess
 from app.web.service import Service
 
@@ -27,6 +28,7 @@ VERSION_PARAMETER: dict[str, Any] = {
 }
 
 
+_UNPREPARED = Options(preprocess="none")
 MAX_NAMED = 5  # images that a warning names; it counts the others
 
 
@@ -81,6 +83,7 @@ async def recognise(
     preprocess: Preprocess,
     *,
     disconnected: Disconnected,
+    client: object,
 ) -> Recognised:
     """Return the answers for the images of a request.
 
@@ -91,6 +94,7 @@ async def recognise(
         files: Image files, which are always prepared.
         preprocess: Whether pixels are prepared.
         disconnected: Returns once the client has gone.
+        client: Identifies the client's connection.
 
     Raises:
         DigitscopeError: The error of the first image that cannot be read, with its index in the
@@ -98,15 +102,22 @@ async def recognise(
     """
     images: Images = list(files)
     options = service.file_options
-    if pixels is not None and preprocess == "auto":
-        images = np.rint(pixels).astype(np.uint8)
-    elif pixels is not None:
-        images, options = pixels, Options(preprocess="none")
+    if pixels is not None:
+        if preprocess == "auto":
+            pixels = np.rint(pixels).astype(np.uint8)
+        else:
+            options = _UNPREPARED
+        few = await service.recognise_few(pixels, model, options, _probabilities, client=client)
+        if few is not None:
+            probabilities, summaries = few
+            warnings = _images_by_warning(summaries)
+            return Recognised(probabilities, [_about(*item) for item in warnings.items()])
+        images = pixels
     parts = await service.recognise_many(
         images, model, options, _columns, disconnected=disconnected
     )
     before = 0  # images in earlier parts, all readable
-    warnings: dict[str, list[int]] = {}
+    warnings = {}
     for part in parts:
         for index, error in part.errors.items():
             error.detail = f"Element {before + index}: {error.detail}"
@@ -127,11 +138,21 @@ class _Columns(NamedTuple):
 
 
 def _columns(result: BatchResult) -> _Columns:
+    probabilities, warnings = result.predictions.probabilities, _images_by_warning(result.summaries)
+    return _Columns(probabilities, warnings, result.errors)
+
+
+def _probabilities(result: BatchResult, bundle: Bundle) -> NDArray[np.float32]:
+    return result.predictions.probabilities
+
+
+def _images_by_warning(summaries: Sequence[InputSummary]) -> dict[str, list[int]]:
+    """Return the indices of the images of each warning."""
     warnings: dict[str, list[int]] = {}
-    for index, summary in enumerate(result.summaries):
+    for index, summary in enumerate(summaries):
         for warning in summary.warnings:
             warnings.setdefault(warning, []).append(index)
-    return _Columns(result.predictions.probabilities, warnings, result.errors)
+    return warnings
 
 
 def _about(warning: str, indices: Sequence[int]) -> str:

@@ -28,6 +28,7 @@ from app.protocols.oip_messages import (
 from app.version import VERSION
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
+from app.web.http.fast_routes import FastRoute
 from app.web.requests.body import read_body
 from app.web.requests.parsing import parse
 from app.web.responses.content_negotiation import BINARY_SCHEMA
@@ -49,7 +50,7 @@ from app.web.schemas.protocols import (
 )
 from app.web.service import Service
 
-router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
+router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"], route_class=FastRoute)
 SCALE = "0..255 or 0..1"  # the ranges of pixels that the input accepts
 EXTENSIONS = ["binary_tensor_data", "classification", "model_repository"]
 _VERSION_PATH = "/models/{model}/versions/{version}"
@@ -292,6 +293,7 @@ async def infer(request: Request, model: str, service: ServiceDep, version: Vers
         inference.files,
         inference.preprocess,
         disconnected=disconnected(request),
+        client=request.scope.get("client"),
     )
     return write_response(served.bundle.metadata, inference, recognised)
 

@@ -24,6 +24,7 @@ from app.protocols.input_options import Scale, parse_input_options, parse_parame
 from app.recognise import ImageInput, Preprocess
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
+from app.web.http.fast_routes import FastRoute
 from app.web.requests.body import read_body
 from app.web.requests.parsing import parse, without_gc
 from app.web.responses.explanations import explanation_answer
@@ -47,7 +48,7 @@ from app.web.schemas.protocols import (
 )
 from app.web.service import kind_of_work
 
-router = APIRouter(prefix="/v1", tags=["TensorFlow Serving"])
+router = APIRouter(prefix="/v1", tags=["TensorFlow Serving"], route_class=FastRoute)
 INPUT, OUTPUT, SIGNATURE = "image", "probabilities", "serving_default"
 MAX_EXPLAINED = 16  # images of one `:explain`; each takes about 0.3 s
 _VERSION_PATH = "/models/{model}/versions/{version}"
@@ -123,6 +124,7 @@ async def predict(
         parsed.files,
         parsed.preprocess,
         disconnected=disconnected(request),
+        client=request.scope.get("client"),
     )
     answer: dict[str, Any] = {parsed.response_key: recognised.probabilities.tolist()}
     if recognised.warnings:

@@ -7,7 +7,7 @@ that returns when their client disconnects (`app.cancellation.Disconnected`).
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,19 +21,23 @@ from app.imaging.file_structure import declared_pixels
 from app.imaging.png_reader import is_small_png
 from app.inference.model import INT8_BATCH_SIZES, Model
 from app.inference.registry import Registry
+from app.inference.runtime import Pixels
 from app.memory_budget import MemoryBudget
 from app.page_reading import find_several
-from app.predictions import BatchResult
+from app.predictions import BatchResult, InputSummary
 from app.recognise import (
     ImageInput,
     Images,
     Options,
+    Unprepared,
     ensure_decoded,
     is_passthrough,
+    pass_through,
     recognise_many,
+    take_unprepared,
 )
 from app.web.execution.expected_wait import Kind
-from app.web.execution.micro_batcher import MicroBatcher
+from app.web.execution.micro_batcher import MicroBatcher, R, Write, max_images
 from app.web.execution.parallel_batch import run_batch
 from app.web.execution.thread_pool import BoundedThreadPool
 from app.web.http.auth import Admin
@@ -176,16 +180,14 @@ class Service:
             WorkCancelled: The client disconnected.
         """
         # A round trip to a thread takes longer than to decode a 28x28 (docs/performance.md).
-        is_fast = model.seconds_per_image <= self.quick_below_s
-        if is_fast and (not isinstance(image, bytes) or is_small_png(image)):
+        if self._is_fast(model) and (not isinstance(image, bytes) or is_small_png(image)):
             began = time.perf_counter()
             image = ensure_decoded(image, options)
             if is_passthrough(image, options):
-                decode_s = time.perf_counter() - began
-                if self.stage is nullcontext:
-                    return await self.micro_batcher.run(image, model, client, decode_s)
-                with self.stage("inference"):  # decoding a 28x28 takes no time worth a span
-                    return await self.micro_batcher.run(image, model, client, decode_s)
+                (text,) = await self._run_micro_batch(
+                    pass_through(image), model, prediction_texts, client, began
+                )
+                return text
 
         def work() -> tuple[BatchResult, list[str]]:
             result = recognise_many([image], model, options)
@@ -197,6 +199,56 @@ class Service:
             raise error
         self.metrics.count_predictions([result], model)
         return texts[0]
+
+    async def recognise_few(
+        self,
+        images: Pixels,
+        model: Model,
+        options: Options,
+        write: Write[R],
+        *,
+        client: object,
+    ) -> tuple[R, Sequence[InputSummary]] | None:
+        """Recognise a few images at once if they need no preparation and the network is fast.
+
+        Args:
+            images: `[N, 28, 28]`.
+            model: The network.
+            options: How the images are read.
+            write: Makes one row for each image of a run.
+            client: Identifies the client's connection.
+
+        Returns:
+            The rows and properties of the images; None if they belong in `recognise_many`.
+
+        Raises:
+            QueueFullError: The queue is full.
+        """
+        if not self._is_fast(model) or len(images) > max_images(model):
+            return None
+        began = time.perf_counter()
+        unprepared = take_unprepared(images, options)
+        if unprepared is None:
+            return None
+        rows = await self._run_micro_batch(unprepared, model, write, client, began)
+        return rows, unprepared.summaries
+
+    def _is_fast(self, model: Model) -> bool:
+        """Return whether a network is fast enough for the micro-batcher."""
+        return model.seconds_per_image <= self.quick_below_s
+
+    async def _run_micro_batch(
+        self, images: Unprepared, model: Model, write: Write[R], client: object, began: float
+    ) -> R:
+        """Run images whose preparation began at `began` by `time.perf_counter`."""
+        preparation_s = (time.perf_counter() - began) / len(images.summaries)
+        run = self.micro_batcher.run(
+            images, model, write, client=client, preparation_s=preparation_s
+        )
+        if self.stage is nullcontext:
+            return await run
+        with self.stage("inference"):  # preparing a 28x28 takes no time worth a span
+            return await run
 
     async def recognise_many(
         self,

@@ -204,5 +204,6 @@ async def _recognise(call: Call, message: InferMessage) -> pb.ModelInferResponse
         message.request.files,
         message.request.preprocess,
         disconnected=call.ended,
+        client=call.id,
     )
     return infer_response(served.bundle.metadata, message.request, recognised)

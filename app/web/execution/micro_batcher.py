@@ -1,5 +1,7 @@
 """Micro-batching: runs the images of concurrent requests through a fast network together.
 
+A request has one image, or a few.
+
 Images collect while each iteration of the event loop brings another one, so no image waits for
 requests that may never come. A few images run on the event loop itself, because a round trip to a
 thread takes longer than the network. Many images (`MIN_THREAD_RUN_S`) run in one thread. LiteRT
@@ -19,39 +21,61 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from app.bundle import Bundle
 from app.errors import QueueFullError
-from app.imaging.decode import Upload
 from app.inference.model import Model
 from app.predictions import BatchResult
-from app.recognise import recognise_passthrough
+from app.recognise import Unprepared, recognise_unprepared
 
 MAX_RUN = 16  # images; a larger run is no faster, and its first image would wait longer
 MIN_THREAD_RUN_S = 0.0008  # seconds; below this the round trip to the thread costs more
 MAX_THREAD_RUN_S = 0.0024  # seconds; the responses of one run are sent during the next
 MAX_WAITING = 1024  # images; the last one waits about 50 ms at 50 us each
 
-_Outcome = tuple[BatchResult, list[str]] | Exception
+
+class Rows(Protocol):
+    """What is written for a batch: one row for each image, such as a list or an array."""
+
+    def __getitem__(self, rows: slice, /) -> Any:
+        """Return the rows of some of the images."""
+        ...
+
+
+R = TypeVar("R", bound=Rows)
+Write = Callable[[BatchResult, Bundle], R]  # called where the network ran
+_Outcome = tuple[BatchResult, Rows] | Exception
 
 
 @dataclass(frozen=True)
 class _Call:
-    """One image that waits for its run.
+    """The images of one request, which wait for their run.
 
     Attributes:
-        upload: The decoded image.
+        images: The images.
         model: The network to run.
-        decode_s: Seconds that decoding took.
-        queued_at: When the image was queued, by `time.perf_counter`.
-        text: Future of the response's text.
+        write: Makes the rows of the answer.
+        preparation_s: Seconds that the preparation of an image took.
+        queued_at: When the images were queued, by `time.perf_counter`.
+        rows: Future of the rows of these images.
     """
 
-    upload: Upload
+    images: Unprepared
     model: Model
-    decode_s: float
+    write: Write[Rows]
+    preparation_s: float
     queued_at: float
-    text: asyncio.Future[str]
+    rows: asyncio.Future[Any]
+
+    @property
+    def size(self) -> int:
+        """Return the number of images."""
+        return len(self.images.pixels)
+
+    def joins(self, other: "_Call") -> bool:
+        """Return whether both can be in one run."""
+        return self.model is other.model and self.write is other.write
 
 
 class MicroBatcher:
@@ -59,7 +83,6 @@ class MicroBatcher:
 
     def __init__(
         self,
-        write: Callable[[BatchResult, Bundle], list[str]],
         *,
         on_wait: Callable[[Sequence[float]], None] = lambda seconds: None,
         on_run: Callable[[Sequence[BatchResult], Model], None] = lambda results, model: None,
@@ -67,51 +90,62 @@ class MicroBatcher:
         """Create the batcher and its thread.
 
         Args:
-            write: Returns one text for each image of a result; called where the network ran.
-            on_wait: Called before each run with the seconds that each of its images waited.
+            on_wait: Called before each run with the seconds that each of its requests waited.
             on_run: Called on the event loop after each run, with its result.
         """
-        self._write, self._on_wait, self._on_run = write, on_wait, on_run
+        self._on_wait, self._on_run = on_wait, on_run
         self._waiting: deque[_Call] = deque()
+        self._arrived = self._taken = 0  # images in all; only one thread at a time takes some
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="micro-batch")
         self._is_scheduled = False  # whether the event loop will call `_on_iteration`
-        self._waiting_before = 0  # images that waited one iteration ago
+        self._waiting_before = 0  # requests that waited one iteration ago
         self._last_client: object = None
         self._thread_run_since: float | None = None  # None while the thread is idle
 
-    async def run(self, upload: Upload, model: Model, client: object, decode_s: float = 0.0) -> str:
-        """Recognise one image and return the text that `write` makes of the result.
+    async def run(
+        self,
+        images: Unprepared,
+        model: Model,
+        write: Write[R],
+        *,
+        client: object,
+        preparation_s: float = 0.0,
+    ) -> R:
+        """Recognise the images of a request and return the rows that `write` makes of them.
 
-        If the waiting task is cancelled, a queued image is dropped.
+        If the waiting task is cancelled, the queued images are dropped.
 
         Args:
-            upload: An image that goes to the network unchanged.
+            images: At most `max_images` images.
             model: The network.
-            client: Identifies the connection. If it is that of the previous image, and none is
-                waiting, the image runs at once: one connection has one request at a time.
-            decode_s: Seconds that decoding the image took.
+            write: Makes one row for each image of a run.
+            client: Identifies the connection. If it is that of the previous request, and none is
+                waiting, the images run at once: one connection has one request at a time.
+            preparation_s: Seconds that the preparation of an image took.
 
         Raises:
             QueueFullError: `MAX_WAITING` images are waiting already.
         """
-        if len(self._waiting) >= MAX_WAITING:
+        if self.queued >= MAX_WAITING:
             raise QueueFullError(f"{MAX_WAITING} images are waiting.")
         loop = asyncio.get_running_loop()
         is_same_client, self._last_client = client == self._last_client, client
         if is_same_client and not (self._waiting or self._thread_run_since):
-            result, texts = self._recognise([upload], model, decode_s)
+            result, rows = _recognise([images], model, write, preparation_s)
             self._on_wait((0.0,))
             self._on_run([result], model.on_event_loop)
-            return texts[0]
-        call = _Call(upload, model, decode_s, time.perf_counter(), loop.create_future())
+            return rows
+        call = _Call(images, model, write, preparation_s, time.perf_counter(), loop.create_future())
         self._waiting.append(call)
+        self._arrived += call.size
         self._schedule(loop)
-        return await call.text
+        own: R = await call.rows
+        return own
 
     @property
     def queued(self) -> int:
         """Return the number of images that wait."""
-        return len(self._waiting)
+        return self._arrived - self._taken
 
     def stalled_for(self) -> float:
         """Return the seconds since the thread began its current run; 0 if it is idle."""
@@ -139,7 +173,7 @@ class MicroBatcher:
         else:
             self._waiting_before = 0
             if calls := self._take(MAX_RUN):
-                self._finish(calls, self._run(calls))
+                self._finish(calls, _run(calls))
             if self._waiting:
                 self._schedule(loop)
 
@@ -147,17 +181,24 @@ class MicroBatcher:
         """Return whether enough images wait for a run in the thread."""
         if not self._waiting:
             return False
-        return len(self._waiting) >= _images_in(MIN_THREAD_RUN_S, self._waiting[0].model)
+        return self.queued >= max_images(self._waiting[0].model)
 
-    def _take(self, max_images: int) -> list[_Call]:
-        """Take the oldest waiting images of one model; drop those whose request was cancelled."""
+    def _take(self, at_most: int) -> list[_Call]:
+        """Take the oldest requests with one model and kind of answer, and at most so many images.
+
+        Drop those that were cancelled. The oldest is taken whatever its size.
+        """
         calls: list[_Call] = []
-        while self._waiting and len(calls) < max_images:
-            if calls and self._waiting[0].model is not calls[0].model:
+        room = at_most
+        while self._waiting:
+            call = self._waiting[0]
+            if calls and not (calls[0].joins(call) and call.size <= room):
                 break
-            call = self._waiting.popleft()
-            if not call.text.done():
+            self._waiting.popleft()
+            self._taken += call.size
+            if not call.rows.done():
                 calls.append(call)
+                room -= call.size
         if calls:
             now = time.perf_counter()
             self._on_wait([now - call.queued_at for call in calls])
@@ -173,12 +214,10 @@ class MicroBatcher:
         while self._needs_thread():
             self._thread_run_since = time.monotonic()
             model = self._waiting[0].model
-            half = max(half, math.ceil(len(self._waiting) / 2))
-            max_images = max(
-                _images_in(MIN_THREAD_RUN_S, model), min(half, _images_in(MAX_THREAD_RUN_S, model))
-            )
-            if calls := self._take(max_images):
-                loop.call_soon_threadsafe(self._finish, calls, self._run(calls))
+            half = max(half, math.ceil(self.queued / 2))
+            size = max(max_images(model), min(half, _images_in(MAX_THREAD_RUN_S, model)))
+            if calls := self._take(size):
+                loop.call_soon_threadsafe(self._finish, calls, _run(calls))
         loop.call_soon_threadsafe(self._on_thread_idle)
 
     def _on_thread_idle(self) -> None:
@@ -190,27 +229,40 @@ class MicroBatcher:
         """Resolve the futures of one run, on the event loop."""
         if isinstance(outcome, Exception):
             for call in calls:
-                if not call.text.done():
-                    call.text.set_exception(outcome)
+                if not call.rows.done():
+                    call.rows.set_exception(outcome)
             return
-        result, texts = outcome
-        for call, text in zip(calls, texts, strict=True):
-            if not call.text.done():
-                call.text.set_result(text)
+        result, rows = outcome
+        start = 0
+        for call in calls:
+            stop = start + call.size
+            if not call.rows.done():
+                call.rows.set_result(rows[start:stop])
+            start = stop
         self._on_run([result], calls[0].model.on_event_loop)
 
-    def _run(self, calls: list[_Call]) -> _Outcome:
-        decode_s = sum(call.decode_s for call in calls) / len(calls)
-        try:
-            return self._recognise([call.upload for call in calls], calls[0].model, decode_s)
-        except Exception as error:  # noqa: BLE001 - each caller of the run raises it
-            return error
 
-    def _recognise(
-        self, uploads: list[Upload], model: Model, decode_s: float
-    ) -> tuple[BatchResult, list[str]]:
-        result = recognise_passthrough(uploads, model.on_event_loop, preparation_s=decode_s)
-        return result, self._write(result, model.bundle)
+def max_images(model: Model) -> int:
+    """Return how many images a request may have, so that the event loop can run them at once."""
+    return _images_in(MIN_THREAD_RUN_S, model)
+
+
+def _run(calls: Sequence[_Call]) -> _Outcome:
+    """Return the result of one run, or the error that each of its callers raises."""
+    preparation_s = sum(call.preparation_s for call in calls) / len(calls)
+    try:
+        return _recognise(
+            [call.images for call in calls], calls[0].model, calls[0].write, preparation_s
+        )
+    except Exception as error:  # noqa: BLE001 - each caller of the run raises it
+        return error
+
+
+def _recognise(
+    images: Sequence[Unprepared], model: Model, write: Write[R], preparation_s: float
+) -> tuple[BatchResult, R]:
+    result = recognise_unprepared(images, model.on_event_loop, preparation_s=preparation_s)
+    return result, write(result, model.bundle)
 
 
 def _images_in(seconds: float, model: Model) -> int:

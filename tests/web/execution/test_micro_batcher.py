@@ -7,12 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from app.bundle import Bundle
 from app.errors import QueueFullError
-from app.imaging.decode import Upload, from_pixels
 from app.inference.model import Model
+from app.predictions import BatchResult, InputSummary
+from app.recognise import Unprepared
 from app.web.execution import micro_batcher
-from app.web.execution.micro_batcher import MicroBatcher
+from app.web.execution.micro_batcher import MicroBatcher, max_images
 from app.web.responses.predictions import prediction_texts
 from tests.web.paused_runtime import PausedRuntime
 
@@ -29,15 +32,23 @@ def paused(classic: Model) -> tuple[Model, PausedRuntime]:
 
 @pytest.fixture
 def batcher() -> MicroBatcher:
-    """A micro-batcher that writes predictions as JSON."""
-    return MicroBatcher(prediction_texts)
+    """A micro-batcher."""
+    return MicroBatcher()
 
 
-def _upload(digit: int) -> Upload:
-    return from_pixels(np.full((28, 28), digit, np.uint8))
+def _images(*digits: int) -> Unprepared:
+    summary = InputSummary(28, 28, "pixels", "light-on-dark", ())
+    pixels = np.stack([np.full((28, 28), digit, np.uint8) for digit in digits])
+    return Unprepared(pixels, [summary] * len(digits))
 
 
-def _digit(text: str) -> int:
+def _probabilities(result: BatchResult, bundle: Bundle) -> NDArray[np.float32]:
+    return result.predictions.probabilities
+
+
+async def _ask(batcher: MicroBatcher, digit: int, model: Model, client: object) -> int:
+    """Return the digit that the answer to one image names."""
+    (text,) = await batcher.run(_images(digit), model, prediction_texts, client=client)
     return json.loads(text)["digit"]
 
 
@@ -51,10 +62,10 @@ async def _until(condition) -> None:
 
 async def _occupy_thread(
     batcher: MicroBatcher, model: Model, runtime: PausedRuntime
-) -> list[asyncio.Task[str]]:
+) -> list[asyncio.Task[int]]:
     """Keep the thread busy with one full run of 1s until `runtime.go` is set."""
     runtime.go.clear()
-    calls = [asyncio.create_task(batcher.run(_upload(1), model, -n)) for n in range(MAX_RUN)]
+    calls = [asyncio.create_task(_ask(batcher, 1, model, -n)) for n in range(MAX_RUN)]
     await _until(lambda: runtime.sizes == [MAX_RUN])
     return calls
 
@@ -64,7 +75,7 @@ async def test_one_client_is_served_on_the_event_loop(
 ) -> None:
     """Images that arrive one after the other on one connection use no thread."""
     model, runtime = paused
-    digits = [_digit(await batcher.run(_upload(n), model, "a")) for n in range(5)]
+    digits = [await _ask(batcher, n, model, "a") for n in range(5)]
     assert digits == [0, 1, 2, 3, 4]
     assert runtime.threads == {threading.current_thread().name}
     batcher.close()
@@ -75,8 +86,8 @@ async def test_few_images_run_together_on_the_event_loop(
 ) -> None:
     """Images that arrive in one iteration of the event loop make one run, on the loop."""
     model, runtime = paused
-    calls = [batcher.run(_upload(n % 10), model, n) for n in range(MAX_RUN - 1)]
-    digits = [_digit(text) for text in await asyncio.gather(*calls)]
+    calls = [_ask(batcher, n % 10, model, n) for n in range(MAX_RUN - 1)]
+    digits = await asyncio.gather(*calls)
     assert digits == [n % 10 for n in range(MAX_RUN - 1)]
     assert runtime.sizes == [MAX_RUN - 1]
     assert runtime.threads == {threading.current_thread().name}
@@ -89,15 +100,13 @@ async def test_images_that_arrive_during_a_run_are_batched(
     """Images that arrive while the thread runs make the next runs, of at most `MAX_RUN` images."""
     model, runtime = paused
     runs: list[int] = []
-    batcher = MicroBatcher(
-        prediction_texts, on_run=lambda results, model: runs.append(len(results[0].predictions))
-    )
+    batcher = MicroBatcher(on_run=lambda results, model: runs.append(len(results[0].predictions)))
     calls = await _occupy_thread(batcher, model, runtime)
-    calls += [asyncio.create_task(batcher.run(_upload(n % 10), model, n)) for n in range(20)]
+    calls += [asyncio.create_task(_ask(batcher, n % 10, model, n)) for n in range(20)]
     await asyncio.sleep(0)
     assert batcher.stalled_for() > 0
     runtime.go.set()
-    digits = [_digit(text) for text in await asyncio.gather(*calls)]
+    digits = await asyncio.gather(*calls)
     assert digits == [1] * MAX_RUN + [*range(10)] * 2
     assert runtime.sizes == runs == [MAX_RUN, MAX_RUN, 20 - MAX_RUN]
     assert len(runtime.threads) == 2
@@ -112,12 +121,12 @@ async def test_thread_runs_a_slower_network_in_short_runs(
     model, runtime = paused
     model = replace(model, seconds_per_image=300e-6)
     runtime.go.clear()
-    calls = [asyncio.create_task(batcher.run(_upload(1), model, -n)) for n in range(10)]
+    calls = [asyncio.create_task(_ask(batcher, 1, model, -n)) for n in range(10)]
     await _until(lambda: runtime.sizes == [5])
-    calls += [asyncio.create_task(batcher.run(_upload(n % 10), model, n)) for n in range(19)]
+    calls += [asyncio.create_task(_ask(batcher, n % 10, model, n)) for n in range(19)]
     await asyncio.sleep(0)
     runtime.go.set()
-    digits = [_digit(text) for text in await asyncio.gather(*calls)]
+    digits = await asyncio.gather(*calls)
     assert digits == [1] * 10 + [n % 10 for n in range(19)]
     assert runtime.sizes == [5, 8, 8, 8]
     assert len(runtime.threads) == 1
@@ -131,8 +140,8 @@ async def test_two_images_of_a_slower_network_run_on_the_event_loop(
     """Two images of 300 us are less work than a thread is worth."""
     model, runtime = paused
     model = replace(model, seconds_per_image=300e-6)
-    calls = [batcher.run(_upload(n), model, n) for n in range(2)]
-    assert [_digit(text) for text in await asyncio.gather(*calls)] == [0, 1]
+    calls = [_ask(batcher, n, model, n) for n in range(2)]
+    assert await asyncio.gather(*calls) == [0, 1]
     assert runtime.sizes == [2]
     assert runtime.threads == {threading.current_thread().name}
     batcher.close()
@@ -144,7 +153,7 @@ async def test_cancelled_image_is_not_run(
     """An image whose request is cancelled while it waits is dropped."""
     model, runtime = paused
     calls = await _occupy_thread(batcher, model, runtime)
-    calls += [asyncio.create_task(batcher.run(_upload(n), model, n)) for n in range(2, 6)]
+    calls += [asyncio.create_task(_ask(batcher, n, model, n)) for n in range(2, 6)]
     await asyncio.sleep(0)
     calls[-2].cancel()
     runtime.go.set()
@@ -161,11 +170,51 @@ async def test_run_has_images_of_one_model(
     model, runtime = paused
     other = replace(model, runtime=PausedRuntime())
     calls = [
-        asyncio.create_task(batcher.run(_upload(n), each, n))
+        asyncio.create_task(_ask(batcher, n, each, n))
         for n, each in enumerate((model, model, other, model), start=1)
     ]
-    assert [_digit(text) for text in await asyncio.gather(*calls)] == [1, 2, 3, 4]
+    assert await asyncio.gather(*calls) == [1, 2, 3, 4]
     assert (runtime.sizes, other.runtime.sizes) == ([2, 1], [1])
+    batcher.close()
+
+
+async def test_request_may_have_a_few_images(paused: tuple[Model, PausedRuntime]) -> None:
+    """Each request gets the rows of its images; a run of the thread has at most `MAX_RUN`."""
+    model, runtime = paused
+    waits: list[int] = []
+    batcher = MicroBatcher(on_wait=lambda seconds: waits.append(len(seconds)))
+    calls = await _occupy_thread(batcher, model, runtime)
+    sizes = (7, 1, 8, 2, max_images(model))
+    calls += [
+        asyncio.create_task(
+            batcher.run(_images(*(n % 10 for n in range(size))), model, _probabilities, client=size)
+        )
+        for size in sizes
+    ]
+    await asyncio.sleep(0)
+    assert batcher.queued == sum(sizes)
+    runtime.go.set()
+    found = [rows.argmax(axis=1).tolist() for rows in (await asyncio.gather(*calls))[MAX_RUN:]]
+    assert found == [[n % 10 for n in range(size)] for size in sizes]
+    assert runtime.sizes == [MAX_RUN, 7 + 1 + 8, 2, MAX_RUN]
+    assert waits == [MAX_RUN, 3, 1, 1]
+    assert batcher.queued == 0
+    batcher.close()
+
+
+async def test_run_has_answers_of_one_kind(
+    paused: tuple[Model, PausedRuntime], batcher: MicroBatcher
+) -> None:
+    """Requests for texts and for probabilities run apart, in the order in which they came."""
+    model, runtime = paused
+    writers = (prediction_texts, prediction_texts, _probabilities, prediction_texts)
+    calls = [
+        batcher.run(_images(n), model, write, client=n) for n, write in enumerate(writers, start=1)
+    ]
+    first, second, third, fourth = await asyncio.gather(*calls)
+    assert [json.loads(text)["digit"] for (text,) in (first, second, fourth)] == [1, 2, 4]
+    assert third.argmax(axis=1).tolist() == [3]
+    assert runtime.sizes == [2, 1, 1]
     batcher.close()
 
 
@@ -175,8 +224,8 @@ async def test_error_reaches_only_the_callers_of_its_run(
     """The callers of a failed run get its exception, and the next run succeeds."""
     model, _ = paused
     with pytest.raises(ValueError, match="too bright"):
-        await batcher.run(_upload(255), model, "second")
-    assert _digit(await batcher.run(_upload(3), model, "third")) == 3
+        await _ask(batcher, 255, model, "second")
+    assert await _ask(batcher, 3, model, "third") == 3
     batcher.close()
 
 
@@ -187,12 +236,11 @@ async def test_full_queue_refuses_and_keeps_the_waiting_images(
     model, runtime = paused
     calls = await _occupy_thread(batcher, model, runtime)
     calls += [
-        asyncio.create_task(batcher.run(_upload(2), model, n))
-        for n in range(micro_batcher.MAX_WAITING)
+        asyncio.create_task(_ask(batcher, 2, model, n)) for n in range(micro_batcher.MAX_WAITING)
     ]
     await asyncio.sleep(0)
     with pytest.raises(QueueFullError, match=f"{micro_batcher.MAX_WAITING} images"):
-        await batcher.run(_upload(3), model, "last")
+        await _ask(batcher, 3, model, "last")
     runtime.go.set()
     assert len(await asyncio.gather(*calls)) == micro_batcher.MAX_WAITING + MAX_RUN
     batcher.close()
@@ -206,8 +254,8 @@ async def test_images_run_on_the_reserved_runtime(
     runtime.go.clear()
     reserved = PausedRuntime()
     model = replace(model, event_loop_runtime=reserved)
-    calls = [batcher.run(_upload(n % 10), model, n) for n in range(MAX_RUN + 1)]
-    digits = [_digit(text) for text in await asyncio.gather(*calls)]
+    calls = [_ask(batcher, n % 10, model, n) for n in range(MAX_RUN + 1)]
+    digits = await asyncio.gather(*calls)
     assert digits == [n % 10 for n in range(MAX_RUN + 1)]
     assert (sum(reserved.sizes), runtime.sizes) == (MAX_RUN + 1, [])
     batcher.close()

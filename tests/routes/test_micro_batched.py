@@ -1,4 +1,4 @@
-"""`POST /predict` through the micro-batcher: a full queue, a missed deadline, a cancellation."""
+"""Digits through the micro-batcher: a full queue, a missed deadline, a cancellation."""
 
 import asyncio
 import json
@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from numpy.typing import NDArray
 from starlette.types import ASGIApp, Message
 
 from app.inference.model import Model
 from app.web.execution import micro_batcher
 from app.web.execution.micro_batcher import MicroBatcher
-from app.web.responses.predictions import prediction_texts
 from app.web.service import Service
 from tests.forms import npy
 from tests.web.paused_runtime import PausedRuntime
@@ -62,6 +62,19 @@ class Answer:
         """Return the body."""
         return json.loads(self.content)
 
+    @property
+    def message(self) -> str:
+        """Return the message of an error."""
+        return self.json.get("error") or f"{self.json['title']}: {self.json['detail']}"
+
+    @property
+    def digit(self) -> int:
+        """Return the digit that a response of any of the routes names."""
+        found = self.json
+        if "predictions" in found:
+            return int(np.argmax(found["predictions"]))
+        return found["outputs"][1]["data"][0] if "outputs" in found else found["digit"]
+
 
 class Site:
     """The real application with a network that can be paused; every request is a new client.
@@ -69,17 +82,15 @@ class Site:
     The network takes the first pixel of an image as its digit.
     """
 
-    def __init__(self, app: ASGIApp, service: Service, model: Model) -> None:
-        """Serve a fast model whose network is paused."""
-        self.app, self.runtime = app, PausedRuntime()
+    def __init__(self, app: ASGIApp, service: Service, model: Model, path: str) -> None:
+        """Serve a fast model whose network is paused, and send images to one of `FORMS`."""
+        self.app, self.runtime, self.path = app, PausedRuntime(), path
         self.runtime.go.clear()
         quick = replace(
             model, runtime=self.runtime, event_loop_runtime=None, seconds_per_image=50e-6
         )
         registry = OneModel(quick)
-        self.service = replace(
-            service, registry=registry, micro_batcher=MicroBatcher(prediction_texts)
-        )
+        self.service = replace(service, registry=registry, micro_batcher=MicroBatcher())
         self.clients = 0
 
     async def ask(self, digit: int, **headers: str) -> Answer:
@@ -87,14 +98,14 @@ class Site:
         self.clients += 1
         image = np.zeros((28, 28), np.uint8)
         image[4:24, 4:24], image[0, 0] = 200, digit  # MNIST-shaped
-        body, answer = npy(image), Answer()
+        body, answer = FORMS[self.path](image), Answer()
         sent = {"content-type": "application/x-npy", "content-length": str(len(body)), **headers}
         scope = {
             "type": "http",
             "method": "POST",
-            "path": "/predict",
-            "raw_path": b"/predict",
-            "query_string": b"preprocess=none",
+            "path": self.path,
+            "raw_path": self.path.encode(),
+            "query_string": b"preprocess=none" if self.path == "/predict" else b"",
             "headers": [(key.encode(), value.encode()) for key, value in sent.items()],
             "client": ("127.0.0.1", self.clients),
             "state": {"service": self.service},
@@ -106,6 +117,11 @@ class Site:
         await self.app(scope, receive, answer.take)
         return answer
 
+    @property
+    def error_type(self) -> str:
+        """The media type of an error of the route."""
+        return "application/problem+json" if self.path == "/predict" else "application/json"
+
     async def keep_busy(self) -> "asyncio.Future[list[Answer]]":
         """Return once the thread runs a full micro-batch of 1s, so that further images wait."""
         busy = asyncio.gather(*[self.ask(1) for _ in range(micro_batcher.MAX_RUN)])
@@ -116,10 +132,27 @@ class Site:
         raise AssertionError("the thread has not started")
 
 
-@pytest.fixture
-def site(client: TestClient, classic: Model) -> Site:
-    """The application with its network paused."""
-    return Site(client.app, client.app_state["service"], classic)
+def _instances(image: NDArray[np.uint8]) -> bytes:
+    return json.dumps({"instances": [image.tolist()]}).encode()
+
+
+def _inputs(image: NDArray[np.uint8]) -> bytes:
+    tensor = {"name": "image", "datatype": "UINT8", "shape": [1, 784]}
+    return json.dumps({"inputs": [{**tensor, "data": image.reshape(-1).tolist()}]}).encode()
+
+
+# The bodies of the routes that use the micro-batcher, by path.
+FORMS = {
+    "/predict": npy,
+    "/v1/models/classic:predict": _instances,
+    "/v2/models/classic/infer": _inputs,
+}
+
+
+@pytest.fixture(params=FORMS)
+def site(client: TestClient, classic: Model, request: pytest.FixtureRequest) -> Site:
+    """The application with its network paused, for each route."""
+    return Site(client.app, client.app_state["service"], classic, request.param)
 
 
 async def test_full_queue_is_answered_with_503(site: Site) -> None:
@@ -130,11 +163,11 @@ async def test_full_queue_is_answered_with_503(site: Site) -> None:
     await asyncio.sleep(0)
     refused = await asyncio.gather(*[site.ask(3) for _ in range(20)])
     assert Counter(answer.status for answer in refused) == {503: 20}
-    assert refused[0].json["title"] == "Too busy"
+    assert "1024 images are waiting" in refused[0].message
     assert refused[0].headers["retry-after"] == "1"
     site.runtime.go.set()
-    assert [answer.json["digit"] for answer in await waiting] == digits
-    assert [answer.json["digit"] for answer in await busy] == [1] * micro_batcher.MAX_RUN
+    assert [answer.digit for answer in await waiting] == digits
+    assert [answer.digit for answer in await busy] == [1] * micro_batcher.MAX_RUN
     site.service.micro_batcher.close()
 
 
@@ -143,10 +176,10 @@ async def test_missed_deadline_is_answered_with_504(site: Site) -> None:
     busy = await site.keep_busy()
     patient = asyncio.ensure_future(site.ask(4))
     late = await site.ask(5, **{"x-request-timeout": "0.05"})
-    assert (late.status, late.headers["content-type"]) == (504, "application/problem+json")
-    assert "0.05 s" in late.json["detail"]
+    assert (late.status, late.headers["content-type"]) == (504, site.error_type)
+    assert "0.05 s" in late.message
     site.runtime.go.set()
-    assert (await patient).json["digit"] == 4
+    assert (await patient).digit == 4
     await busy
     assert site.runtime.sizes == [micro_batcher.MAX_RUN, 1]
     site.service.micro_batcher.close()
@@ -161,7 +194,7 @@ async def test_cancelled_image_is_not_run(site: Site) -> None:
     site.runtime.go.set()
     answers = await asyncio.gather(*waiting, return_exceptions=True)
     assert isinstance(answers[1], asyncio.CancelledError)
-    assert [answers[index].json["digit"] for index in (0, 2)] == [6, 8]
+    assert [answers[index].digit for index in (0, 2)] == [6, 8]
     await busy
     assert site.runtime.sizes == [micro_batcher.MAX_RUN, 2]
     site.service.micro_batcher.close()
