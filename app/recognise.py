@@ -332,18 +332,20 @@ def take_unprepared(images: Pixels, options: Options) -> Unprepared | None:
 def _read_each(images: Images, model: Model, options: Options) -> _Batch:
     """Decode and prepare images one by one: only one decoded photo is in memory at a time."""
     read = [_read_or_error(image, model, options) for image in images]
-    plain = [image for image in read if isinstance(image, _Plain)]
-    shaped = are_mnist_shaped(_stack([image.pixels for image in plain]))
-    passes = iter((shaped & _may_pass(options)).tolist())
+    plain = [image.pixels for image in read if isinstance(image, Upload)]
+    passes = iter((are_mnist_shaped(_stack(plain)) & _may_pass(options)).tolist())
     inputs = list[NDArray[np.uint8]]()
     summaries, counts, fallbacks = list[InputSummary](), list[int](), list[int]()
     viewable = dict[int, NetworkInput]()
     errors = dict[int, DigitscopeError]()
     for index, image in enumerate(read):
-        if isinstance(image, _Plain):
-            image = (
-                image.passed() if next(passes) else _prepare_or_error(image.upload, model, options)
-            )
+        if isinstance(image, Upload):
+            if next(passes):
+                inputs.append(image.pixels)
+                counts.append(1)
+                summaries.append(_summarise(image, "light-on-dark", ()))
+                continue
+            image = _prepare_or_error(image, model, options)
         if isinstance(image, DigitscopeError):
             errors[index] = image
             continue
@@ -353,20 +355,6 @@ def _read_each(images: Images, model: Model, options: Options) -> _Batch:
         counts.append(len(image.pixels))
         summaries += image.summaries
     return _Batch(CandidateBatch(_stack(inputs), counts, fallbacks, viewable), summaries, errors)
-
-
-class _Plain(NamedTuple):
-    """A grey 28x28 image, of which many are checked at once whether they are MNIST-shaped."""
-
-    upload: Upload
-
-    @property
-    def pixels(self) -> NDArray[np.uint8]:
-        return self.upload.pixels
-
-    def passed(self) -> "_Prepared":
-        """Return the image as the network's input."""
-        return _Prepared([self.pixels], [_summarise(self.upload, "light-on-dark", ())], [], {})
 
 
 class _Prepared(NamedTuple):
@@ -380,7 +368,11 @@ class _Prepared(NamedTuple):
 
 def _read_or_error(
     image: ImageInput | DigitscopeError, model: Model, options: Options
-) -> "_Plain | _Prepared | DigitscopeError":
+) -> "Upload | _Prepared | DigitscopeError":
+    """Return what the network may receive for an image, or a grey 28x28 as it is.
+
+    Many grey 28x28 are checked at once whether they are MNIST-shaped.
+    """
     if isinstance(image, DigitscopeError):
         return image
     check_cancelled()
@@ -388,7 +380,7 @@ def _read_or_error(
         upload = ensure_decoded(image, options)
     except DigitscopeError as error:
         return error
-    return _Plain(upload) if is_grey_28x28(upload) else _prepare_or_error(upload, model, options)
+    return upload if is_grey_28x28(upload) else _prepare_or_error(upload, model, options)
 
 
 def _prepare_or_error(

@@ -51,6 +51,9 @@ from app.web.schemas.query import ImageQuery
 T = TypeVar("T")
 MAX_HEADER_BYTES = 1 << 16  # bytes of a file in which its size is looked for, on the event loop
 MAX_FILES_PER_PART = 32  # files; each may be a photo, and other calls wait until a part is done
+# PNGs of at most 28x28, which take about 50 us each: in parts of 128 an eighth less than in parts
+# of 32, because the network pushes everything else out of the processor's caches.
+MAX_SMALL_FILES_PER_PART = 128
 
 
 @dataclass(frozen=True)
@@ -283,6 +286,14 @@ class Service:
         def kind_of(count: int) -> Kind:
             return kind_of_work("array" if is_array else "files", model, count)
 
+        def max_files(items: slice) -> int:
+            are_small = all(
+                isinstance(file, bytes) and is_small_png(file) for file in images[items]
+            )
+            return min(
+                model.part_size, MAX_SMALL_FILES_PER_PART if are_small else MAX_FILES_PER_PART
+            )
+
         def work(part: slice) -> tuple[BatchResult, T]:
             result = recognise_many(images[part], model, options, self.numpy_lock)
             with self.numpy_lock:
@@ -295,6 +306,7 @@ class Service:
             work,
             len(images) if is_array or arrivals is None else None,
             max_part=model.part_size if is_array else min(model.part_size, MAX_FILES_PER_PART),
+            max_part_of=None if is_array else max_files,
             run_size=INT8_BATCH_SIZES[0],
             arrivals=arrivals,
         )

@@ -28,6 +28,7 @@ async def run_batch(
     *,
     max_part: int,
     run_size: int = 1,
+    max_part_of: Callable[[slice], int] | None = None,
     arrivals: AsyncGenerator[int, None] | None = None,
 ) -> list[T]:
     """Split a batch into parts and run `call` on each, on all threads of `pool`.
@@ -45,6 +46,8 @@ async def run_batch(
         max_part: Largest number of items in a part.
         run_size: Parts of at least this many items end at a multiple of it, so that a network that
             runs so many items at once has no small remainder in each part.
+        max_part_of: Returns the largest number of items in a part of items that have arrived, at
+            least `max_part`; None: always `max_part`.
         arrivals: Yields how many items have arrived so far, in increasing order; None if all
             `count` items are there.
 
@@ -56,7 +59,7 @@ async def run_batch(
         ExpectedWaitError: The batch would end after its deadline; no part was started.
         WorkCancelled: The caller disconnected; queued parts were dropped.
     """
-    split = _Splitter(pool.threads, max_part, run_size)
+    split = _Splitter(pool.threads, max_part, run_size, max_part_of or (lambda items: max_part))
     parts = _Parts(
         call, count, split=split, should_yield=lambda items: pool.note_progress(kind_of(items))
     )
@@ -102,21 +105,25 @@ async def run_batch(
 class _Splitter:
     """Cuts a number of items into parts of nearly equal size."""
 
-    def __init__(self, threads: int, max_part: int, run_size: int) -> None:
+    def __init__(
+        self, threads: int, max_part: int, run_size: int, max_part_of: Callable[[slice], int]
+    ) -> None:
         self.threads, self.max_part, self._run_size = threads, max_part, run_size
+        self._max_part_of = max_part_of
 
-    def ends(self, count: int) -> list[int]:
-        """Return where each part of `count` items ends.
+    def ends(self, start: int, stop: int) -> list[int]:
+        """Return where each part of the items from `start` to `stop` ends.
 
         Every thread gets the same number of parts, so that none works alone at the end. Parts of
         at least `run_size` items end at a multiple of it, except the last.
         """
-        rounds = math.ceil(count / (self.threads * self.max_part))
+        count = stop - start
+        rounds = math.ceil(count / (self.threads * self._max_part_of(slice(start, stop))))
         parts = min(count, self.threads * rounds)
         ends = [count * number // parts for number in range(1, parts + 1)]
         if count // parts >= self._run_size:
             ends[:-1] = [round(end / self._run_size) * self._run_size for end in ends[:-1]]
-        return ends
+        return [start + end for end in ends]
 
 
 class _Parts(Generic[T]):
@@ -148,7 +155,7 @@ class _Parts(Generic[T]):
         """
         self._call, self._split, self._should_yield = call, split, should_yield
         self._count_is_unknown = count is None
-        self.ends = [] if count is None else split.ends(count)
+        self.ends = [] if count is None else split.ends(0, count)
         self.arrived, self.unclaimed = 0, deque[int]()
         self.results: dict[int, T] = {}
         self._busy = 0  # threads that were claimed and have not ended
@@ -219,7 +226,7 @@ class _Parts(Generic[T]):
     def _cut(self, items: int) -> None:
         start = self.ends[-1] if self.ends else 0
         if items > start:
-            self.ends.extend(start + end for end in self._split.ends(items - start))
+            self.ends += self._split.ends(start, items)
 
     def _offer(self, items: int) -> None:
         while self.arrived < len(self.ends) and self.ends[self.arrived] <= items:

@@ -48,6 +48,28 @@ async def test_large_parts_end_at_a_multiple_of_the_run_size() -> None:
     pool.close()
 
 
+async def test_size_of_parts_may_depend_on_the_items() -> None:
+    """Items that take little time come in larger parts than others of the same batch."""
+    pool = BoundedThreadPool(threads=1, max_queue=0)
+
+    async def arrivals() -> AsyncGenerator[int, None]:
+        yield 8
+        yield 16
+
+    parts = await run_batch(
+        pool,
+        stay,
+        part_kind,
+        lambda part: part.stop - part.start,
+        None,
+        max_part=2,
+        max_part_of=lambda items: 8 if items.start == 0 else 2,
+        arrivals=arrivals(),
+    )
+    assert parts == [8, 2, 2, 2, 2]
+    pool.close()
+
+
 async def test_all_threads_work_on_a_batch() -> None:
     """Two threads work on two parts at the same time."""
     pool, barrier = BoundedThreadPool(threads=2, max_queue=0), threading.Barrier(2, timeout=30)
