@@ -32,8 +32,8 @@ from app.inference.registry import Registry
 from app.inference.runtime import Runtime
 from app.samples import sample_pixels
 from app.settings import REPOSITORY, Settings
+from benchmarks.load import Body, until_answered
 from benchmarks.page import fill, table
-from benchmarks.serving import Body, until_answered
 from tests.forms import npy
 from tests.ports import free_port
 

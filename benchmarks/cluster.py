@@ -23,8 +23,8 @@ from pathlib import Path
 
 from app.samples import sample_png
 from app.settings import REPOSITORY
+from benchmarks.load import Body, until_answered, wrk
 from benchmarks.page import fill, table
-from benchmarks.serving import Body, until_answered, wrk
 from tests.ports import free_port
 
 PAGE = REPOSITORY / "docs" / "ray.md"
@@ -113,7 +113,7 @@ def _serve(seconds: int, rounds: int) -> list[list[str]]:
                     wrk(port, path, BODY, CONNECTIONS, seconds)  # warms every replica up
                     for _ in range(rounds):
                         one, many = (
-                            wrk(at, path, BODY, CONNECTIONS, seconds)[0] for at in (alone, port)
+                            wrk(at, path, BODY, CONNECTIONS, seconds).rate for at in (alone, port)
                         )
                         single[path].append(one)
                         rates.setdefault((path, replicas), []).append(many)

@@ -13,6 +13,22 @@ def fill(page: Path, name: str, content: str) -> None:
     page.write_text(f"{before}{start}\n{content}\n{stop}{after}")
 
 
+def replace_rows(page: Path, name: str, rows: Sequence[Sequence[str]], key: int = 1) -> None:
+    """Write rows of a table into a page; rows that begin otherwise stay as they are.
+
+    Args:
+        page: The page.
+        name: Of the markers.
+        rows: The header and the new rows.
+        key: How many cells tell one row from another.
+    """
+    text = page.read_text().split(f"<!-- {name} -->\n")[1].split(f"<!-- /{name} -->")[0]
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    kept = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    found = {tuple(row[:key]): row for row in kept} | {tuple(row[:key]): row for row in rows[1:]}
+    fill(page, name, table([rows[0], *found.values()]))
+
+
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table; the first row is the header."""
     head, *body = rows

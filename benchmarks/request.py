@@ -31,8 +31,8 @@ from app.settings import REPOSITORY, Settings
 from app.web.execution.thread_pool import BoundedThreadPool
 from app.web.responses.predictions import prediction_answer, prediction_texts
 from benchmarks.batch import DIGITS
+from benchmarks.load import form_body
 from benchmarks.page import fill, table
-from benchmarks.serving import form_body
 from tests.forms import npy
 
 PAGE = REPOSITORY / "docs" / "performance.md"

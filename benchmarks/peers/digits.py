@@ -13,7 +13,7 @@ class Digits:
     def __init__(self) -> None:
         """Load a `.tflite` file with the signature `predict`, or a `.keras` file."""
         load = {"litert": _litert, "keras": _keras}[os.environ["PEER_RUNTIME"]]
-        self._probabilities = load()
+        self._run = load()
 
     def read(self, png: bytes) -> dict[str, object]:
         """Return the digit and its probabilities."""
@@ -21,8 +21,12 @@ class Digits:
 
     def answer(self, pixels: np.ndarray) -> dict[str, object]:
         """Return the same for uint8 `[28, 28]`."""
-        probabilities = self._probabilities(pixels.astype(np.float32)[None, ..., None])[0]
+        probabilities = self.probabilities(pixels[None])[0]
         return {"digit": int(probabilities.argmax()), "probabilities": probabilities.tolist()}
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Return float32 `[n, 10]` for uint8 `[n, 28, 28]`."""
+        return self._run(images.astype(np.float32)[..., None])
 
 
 def _litert():
