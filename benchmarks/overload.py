@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from app.samples import sample_pixels
@@ -136,6 +137,14 @@ def main() -> None:
 
 def make_photo(digit: int, width: int, height: int) -> bytes:
     """Return a JPEG file of a dark digit on noisy paper in uneven light."""
+    file = io.BytesIO()
+    pixels = photo_pixels(digit, width, height)
+    Image.fromarray(pixels).save(file, "JPEG", quality=QUALITY)
+    return file.getvalue()
+
+
+def photo_pixels(digit: int, width: int, height: int) -> NDArray[np.uint8]:
+    """Return the same as pixels, uint8 `[height, width, 3]`."""
     noise = np.random.default_rng(digit)
     side = int(0.7 * min(width, height))
     ink = Image.fromarray(sample_pixels(digit)).resize((side, side), Image.Resampling.BICUBIC)
@@ -143,9 +152,7 @@ def make_photo(digit: int, width: int, height: int) -> bytes:
     top, left = (height - side) // 2, (width - side) // 2
     paper[top : top + side, left : left + side] -= 150 / 255 * np.asarray(ink, float)
     pixels = paper[..., None] + noise.normal(0, NOISE, (height, width, 3))
-    file = io.BytesIO()
-    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=QUALITY)
-    return file.getvalue()
+    return pixels.clip(0, 255).astype(np.uint8)
 
 
 def _measure(photos: dict[int, bytes], seconds: float, rounds: int) -> dict[str, list[Phase]]:
