@@ -23,7 +23,7 @@ from app.network.kinds import build_operation
 from app.network.layers.softmax import Softmax
 from app.network.operation import Operation, Shapes, Unsupported
 
-MAX_BATCH = 16  # images computed at once; larger batches are no faster
+MAX_BATCH = 8  # images computed at once; those of a larger batch leave the processor's caches
 MAX_VALUES = 1 << 24  # activations of one batch, 64 MiB; their gradients take as much again
 _SEED = 2018  # of the permutations: any number does, if it is always the same
 _MAX_INDEX_DIGITS = 6  # of an index in an address; Python refuses to read 4,300 digits or more

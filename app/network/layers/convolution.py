@@ -1,12 +1,11 @@
 """Convolutions over rows, or over rows and columns: strided, dilated, grouped and depthwise.
 
-Arrays are `[N, H, W, C]` or `[N, T, C]`. Weights are never copied for each window; a batch is
-unrolled into columns once, or tap by tap if that would take much memory.
+Arrays are `[N, H, W, C]` or `[N, T, C]`. The windows of a few images at a time are unrolled into
+the rows of a matrix, so that a convolution is a matrix product (Chellapilla et al., 2006).
 """
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -20,9 +19,11 @@ from app.network.layers.weighted_sum import (
     with_activation,
 )
 from app.network.operation import LayerKind, Operation, SavedLayer, Shapes
-from app.network.window import Window
+from app.network.window import Window, bordered, bordered_shape
 
-MAX_COLUMNS = 1 << 23  # values of an unrolled batch, 32 MiB; larger ones are multiplied tap by tap
+MAX_COLUMNS = 1 << 23  # values of an unrolled image, 32 MiB; larger ones are multiplied tap by tap
+BLOCK_COLUMNS = 1 << 18  # values of unrolled images, 1 MiB: as large as the L2 cache of a core
+MIN_MIRROR_DEPTH = 8  # input channels; for fewer, the gradient is faster tap by tap
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,16 @@ class Convolution(WeightedSum):
     def sums(self, x: Array) -> Array:
         """Return the weighted sums, `[N, *positions, C_out]`."""
         size = self.window.output_size(x.shape[1:])
-        columns = len(x) * math.prod(size) * math.prod(self.kernel.shape[:-1])
-        out: Array
+        columns = math.prod(size) * math.prod(self.kernel.shape[:-1])
         if self.groups == 1 and columns <= MAX_COLUMNS:
-            out = self._columns(x) @ self.kernel.reshape(-1, self.kernel.shape[-1])
-        else:
-            out = self._by_tap(x)
-        return out.reshape(len(x), *size, -1)
+            return _convolved(self.window.padded(x), self.window, self.kernel)
+        return self._by_tap(x).reshape(len(x), *size, -1)
 
     def sums_backward(self, x: Array, grad: Array) -> Array:
         """Return the gradient of the input."""
-        total = np.zeros_like(self.window.padded(x))
+        if self._is_mirrored(grad):
+            return self._mirrored(grad)
+        total = np.zeros(bordered_shape(x.shape, self.window.pads(x.shape[1:])), x.dtype)
         kernel = self._by_group()
         grouped = grad.reshape(*grad.shape[:-1], self.groups, -1)
         for tap, at in self.window.taps(x.shape[1:]):
@@ -64,14 +64,32 @@ class Convolution(WeightedSum):
                 total[at] += part.reshape(*grad.shape[:-1], -1)
         return self.window.unpadded(total, x.shape[1:])
 
-    def _columns(self, x: Array) -> Array:
-        size = self.window.output_size(x.shape[1:])
-        columns = np.empty((len(x), *size, *self.kernel.shape[:-1]), x.dtype)
-        padded = self.window.padded(x)
-        for tap, at in self.window.taps(x.shape[1:]):
-            place: tuple[Any, ...] = (..., *tap, slice(None))
-            columns[place] = padded[at]
-        return columns.reshape(-1, math.prod(self.kernel.shape[:-1]))
+    def _is_mirrored(self, grad: Array) -> bool:
+        """Tell whether the gradient is cheaper as a convolution than tap by tap.
+
+        It is if the output has as many positions as the input and the input many channels.
+        """
+        window, depth = self.window, self.kernel.shape[-2]
+        columns = math.prod(grad.shape[1:]) * math.prod(window.size)
+        return (
+            self.groups == 1
+            and window.padding == "same"
+            and set(window.strides) == {1}
+            and depth >= MIN_MIRROR_DEPTH
+            and columns <= MAX_COLUMNS
+        )
+
+    def _mirrored(self, grad: Array) -> Array:
+        """Return the gradient of the input: that of the output, convolved with the mirrored kernel.
+
+        Dumoulin and Visin, 2016, arXiv:1603.07285, section 4.3.
+        """
+        window, pads = self.window, []
+        for axis, (before, behind) in zip(window.axes, window.pads(grad.shape[1:]), strict=True):
+            reach = window.extent(axis) - 1
+            pads.append((reach - before, reach - behind))
+        mirrored = np.flip(self.kernel, window.axes).swapaxes(-1, -2)
+        return _convolved(bordered(grad, pads), window, np.ascontiguousarray(mirrored))
 
     def _by_group(self) -> Array:
         """Return the kernel as `[*window, groups, C_in / groups, C_out / groups]`."""
@@ -159,6 +177,20 @@ class Convolution(WeightedSum):
     def shuffled(self, rng: np.random.Generator) -> "Convolution":
         """Return the convolution with the numbers of its kernel in random order."""
         return replace(self, kernel=shuffled(self.kernel, rng))
+
+
+def _convolved(padded: Array, window: Window, kernel: Array) -> Array:
+    """Return the sums of a kernel `[*window, C_in, C_out]` over the windows of a padded input."""
+    windows = window.windows(padded)
+    size, depth = windows.shape[1 : 1 + len(window.size)], math.prod(kernel.shape[:-1])
+    kernel = kernel.reshape(depth, -1)
+    out = np.empty((len(padded), *size, kernel.shape[-1]), np.result_type(padded, kernel))
+    step = max(1, BLOCK_COLUMNS // (math.prod(size) * depth))
+    for start in range(0, len(padded), step):
+        part = slice(start, start + step)
+        unrolled = windows[part].reshape(-1, depth)
+        np.matmul(unrolled, kernel, out=out[part].reshape(len(unrolled), -1))
+    return out
 
 
 def kernel_sentence(kernels: str, reads: str, convolution: Convolution) -> str:

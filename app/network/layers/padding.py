@@ -4,13 +4,11 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from app.network.equation import Equation, UnitInputs, number
 from app.network.functions import Array
 from app.network.geometry import Footprint, Patch
 from app.network.operation import LayerKind, Operation, SavedLayer, Shapes, no_weights
-from app.network.window import borders
+from app.network.window import bordered, borders
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Shift(Operation):
 
     def _enlarged(self, values: Array) -> Array:
         """Return an array with zeros at its border."""
-        return np.pad(values, ((0, 0), *self.borders, (0, 0)))
+        return bordered(values, self.borders)
 
     def _reduced(self, values: Array) -> Array:
         """Return an array without its border."""

@@ -58,7 +58,7 @@ class Pooling(Operation):
             unclaimed = np.ones(output.shape, bool)
             for _, at in self.window.taps(x.shape[1:]):
                 selected = unclaimed & (padded[at] == output)
-                total[at] += np.where(selected, grad, 0)
+                total[at] += grad * selected  # `np.where` takes 15 times as long
                 unclaimed &= ~selected
         return [self.window.unpadded(total, x.shape[1:])]
 
