@@ -1,6 +1,6 @@
 """Maps of how much each pixel contributes to an answer, by any of several methods."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import InvalidInputError
+from app.inspection.cost_limits import max_gradients
 from app.inspection.methods.grad_cam import GRAD_CAM
 from app.inspection.methods.gradient import GRADIENT
-from app.inspection.methods.integrated_gradients import DEFAULT_STEPS, INTEGRATED_GRADIENTS
+from app.inspection.methods.integrated_gradients import INTEGRATED_GRADIENTS
 from app.inspection.methods.method import Attribution, MapRequest, Method, Parameter, ResponseField
 from app.inspection.methods.occlusion import OCCLUSION
 from app.inspection.methods.smoothgrad import SMOOTHGRAD
@@ -46,14 +47,18 @@ def find_method(name: str) -> Method:
     return METHODS[name]
 
 
-def methods_using(part: Parameter | ResponseField) -> str:
-    """Return the names of the methods that use an optional parameter or response field."""
-    names = (
-        method.name
-        for method in METHODS.values()
-        if part in method.parameters or part in method.response_fields
-    )
-    return ", ".join(f"`{name}`" for name in names)
+def methods_using(parameter: Parameter) -> str:
+    """Return the names of the methods that use an optional parameter."""
+    return _names(method for method in METHODS.values() if parameter in method.parameters)
+
+
+def methods_filling(field: ResponseField) -> str:
+    """Return the names of the methods that fill an optional response field."""
+    return _names(method for method in METHODS.values() if field in method.response_fields)
+
+
+def _names(methods: Iterable[Method]) -> str:
+    return ", ".join(f"`{method.name}`" for method in methods)
 
 
 def attribute(
@@ -64,7 +69,7 @@ def attribute(
     method: str,
     *,
     layer: Layer | None = None,
-    steps: int = DEFAULT_STEPS,
+    steps: int | None = None,
 ) -> Attribution:
     """Compute a map.
 
@@ -75,11 +80,13 @@ def attribute(
         question: What to explain.
         method: Name of the method.
         layer: The layer for methods that take one; None for the last convolution.
-        steps: Number of steps for methods that take it.
+        steps: Number of steps for methods that take it; None for as many as are needed.
 
     Raises:
         InvalidInputError: There is no such method, or the layer does not suit it.
         UnsupportedLayerError: The derivative of a layer is not known.
     """
     image = pixels.astype(np.float32)
-    return find_method(method).compute(MapRequest(network, score, image, question, layer, steps))
+    return find_method(method).compute(
+        MapRequest(network, score, image, question, layer, steps, max_gradients(network))
+    )

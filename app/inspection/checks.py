@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from app.inspection.score import Map, Score
 
 DELETION_STEPS = 20  # points of a deletion curve after the first
-RANDOM_ORDERS = 8  # random orders whose mean curve is the baseline
+RANDOM_ORDERS = 8  # random orders whose mean curve is the baseline, if the network is fast enough
+MIN_RANDOM_ORDERS = 2  # random orders for the slowest network
 SEED = 11  # the same image always gets the same random orders
 
 
@@ -26,11 +27,13 @@ class Deletion:
         fractions: Shares of the ink's pixels that are deleted, float32 `[S]`, 0 to 1.
         by_map: Score when the map's largest values are deleted first, float32 `[S]`.
         at_random: Mean score over random orders, float32 `[S]`.
+        random_orders: Number of random orders.
     """
 
     fractions: NDArray[np.float32]
     by_map: NDArray[np.float32]
     at_random: NDArray[np.float32]
+    random_orders: int
 
     @property
     def area_by_map(self) -> float:
@@ -48,19 +51,24 @@ class Deletion:
         return self.area_by_map < self.area_at_random
 
 
-def deletion(score: Score, pixels: NDArray[np.uint8], ranking: Map) -> Deletion:
+def deletion(
+    score: Score, pixels: NDArray[np.uint8], ranking: Map, *, max_scores: int = 1000
+) -> Deletion:
     """Delete ink pixel by pixel, in the map's order and in random orders.
 
     Args:
         score: Scores images.
         pixels: uint8 `[28, 28]`.
         ranking: float32 `[28, 28]`; pixels with the largest values are deleted first.
+        max_scores: Images that may be scored; with fewer, there are fewer random orders.
     """
     image = pixels.astype(np.float32)
     ink = np.flatnonzero(pixels.reshape(-1))
     rng = np.random.default_rng(SEED)
     orders = [ink[np.argsort(-ranking.reshape(-1)[ink], kind="stable")]]
-    orders += [rng.permutation(ink) for _ in range(RANDOM_ORDERS)]
+    affordable = max_scores // (DELETION_STEPS - 1) - 1  # all orders share the first and last image
+    random_orders = max(MIN_RANDOM_ORDERS, min(RANDOM_ORDERS, affordable))
+    orders += [rng.permutation(ink) for _ in range(random_orders)]
     fractions = np.linspace(0, 1, DELETION_STEPS + 1, dtype=np.float32)
     counts = np.rint(fractions * ink.size).astype(int)
     states = np.tile(image.reshape(-1), (len(orders), len(counts), 1))
@@ -74,7 +82,7 @@ def deletion(score: Score, pixels: NDArray[np.uint8], ranking: Map) -> Deletion:
     curves = np.empty((len(orders), len(counts)), np.float32)
     curves[:, 0], curves[:, -1] = scores[0], scores[1]
     curves[:, 1:-1] = scores[2:].reshape(len(orders), -1)
-    return Deletion(fractions, curves[0], curves[1:].mean(axis=0))
+    return Deletion(fractions, curves[0], curves[1:].mean(axis=0), random_orders)
 
 
 def rank_correlation(values: Map, other: Map) -> float | None:

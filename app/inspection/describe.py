@@ -67,7 +67,7 @@ def _describe(network: Network, layer: Layer, field: ReceptiveField) -> Descript
         sentence=_sentence(layer),
         formula=formula(layer),
         parameters=sum(values.size for values in layer.weights.values()),
-        multiply_adds=_multiply_adds(layer),
+        multiply_adds=layer.multiply_adds,
         receptive_field=field,
         active_at_inference=operation is None or operation.active_at_inference,
         changes_values=operation is None or operation.changes_values,
@@ -82,12 +82,6 @@ def _sentence(layer: Layer) -> str:
     if layer.operation:
         return layer.operation.sentence(layer.shapes)
     return layer.unsupported.sentence if layer.unsupported else f"A {layer.kind} layer."
-
-
-def _multiply_adds(layer: Layer) -> int:
-    if layer.operation:
-        return layer.operation.multiply_adds(layer.shapes)
-    return layer.unsupported.multiply_adds if layer.unsupported else 0
 
 
 def formula(layer: Layer) -> str:

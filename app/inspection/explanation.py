@@ -7,7 +7,7 @@ import numpy as np
 from app.inference.model import Model
 from app.inspection.attribution import DEFAULT_METHOD, attribute, find_method
 from app.inspection.checks import Deletion, deletion, rank_correlation
-from app.inspection.methods.integrated_gradients import DEFAULT_STEPS
+from app.inspection.cost_limits import max_scores
 from app.inspection.methods.method import Attribution, Method
 from app.inspection.score import Map, Question, model_score, network_score
 from app.network.network import Layer
@@ -24,7 +24,7 @@ class ExplainRequest:
         target: The digit whose logit is explained; None for the predicted digit.
         contrast: The digit whose logit is subtracted, or None.
         layer: Name or index of the layer, for methods that take one; None for the last convolution.
-        steps: Number of steps, for methods that take it.
+        steps: Number of steps, for methods that take it; None for as many as are needed.
         checks: Whether to check the map, which takes most of the time.
     """
 
@@ -32,7 +32,7 @@ class ExplainRequest:
     target: int | None = None
     contrast: int | None = None
     layer: str | None = None
-    steps: int = DEFAULT_STEPS
+    steps: int | None = None
     checks: bool = True
 
 
@@ -106,7 +106,8 @@ def explain(
     )
     curve, randomised = None, None
     if request.checks and attribution.values.any():
-        curve = deletion(score, pixels, method.ranking(attribution.values))
+        ranking = method.ranking(attribution.values)
+        curve = deletion(score, pixels, ranking, max_scores=max_scores(network))
         if network.computable:
             randomised = _randomised(model, prediction, question, request, attribution, layer)
     return Explanation(
@@ -137,7 +138,7 @@ def _randomised(
         question,
         request.method,
         layer=network.layers[layer.index] if layer else None,
-        steps=request.steps,
+        steps=attribution.steps,  # as many as for the explained map, even if it has larger errors
     ).values
     values, ink = attribution.values, pixels > 0
     return Randomised(

@@ -19,8 +19,9 @@ from app.inference.model import Model
 from app.inspection.finite import check_finite
 from app.network.functions import MIN_PROBABILITY, Array, log_probabilities
 from app.network.graph import IMAGE
-from app.network.network import MAX_BATCH, Layer, Network
+from app.network.network import Layer, Network
 
+_COMPILED_BATCH = 16  # images that the compiled model scores at once
 Map = NDArray[np.float32]  # [28, 28]
 # Scores float32 images [N, 28, 28]; returns float32 [N].
 Score = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -91,7 +92,7 @@ def model_score(model: Model, question: Question) -> Score:
             return np.asarray(log_probabilities(outputs.probabilities) @ weights)
         return np.asarray(outputs.logits @ weights)
 
-    return _in_batches(score, MAX_BATCH, model.network.layers[model.network.scores])
+    return _in_batches(score, _COMPILED_BATCH, model.network.layers[model.network.scores])
 
 
 def _in_batches(score: Score, size: int, layer: Layer) -> Score:
@@ -133,7 +134,14 @@ def score_gradient(
 
 
 def input_gradients(network: Network, images: Array, question: Question) -> Array:
-    """Return the gradient of the score with respect to each pixel.
+    """Return the gradient of the score with respect to each pixel; see `scores_and_gradients`."""
+    return scores_and_gradients(network, images, question)[1]
+
+
+def scores_and_gradients(
+    network: Network, images: Array, question: Question
+) -> tuple[Array, Array]:
+    """Return the scores of images, and their gradients with respect to each pixel.
 
     Args:
         network: The network.
@@ -141,19 +149,22 @@ def input_gradients(network: Network, images: Array, question: Question) -> Arra
         question: What to explain.
 
     Returns:
-        float32 `[N, 28, 28]`: change of the score per grey level.
+        float32 `[N]`, and float32 `[N, 28, 28]`: change of the score per grey level.
 
     Raises:
         UnsupportedLayerError: The derivative of a layer is not known.
     """
-    batches, size = [], network.batch_size
+    scores, gradients, size = [], [], network.batch_size
+    weights = question.weights(network.layers[network.output].channels)
     for start in range(0, len(images), size):
         check_cancelled()
         batch = images[start : start + size, ..., None]
         outputs = network.forward(batch)
+        scores.append(logits_of(network, outputs) @ weights)
         seed = score_gradient(network, outputs, question)
-        gradients = network.gradients(batch, outputs, seed, wanted=())
-        batches.append(gradients.get(IMAGE, np.zeros_like(batch))[..., 0])
-    found = np.concatenate(batches)
-    check_finite(found, network.layers[network.scores])
-    return found
+        found = network.gradients(batch, outputs, seed, wanted=())
+        gradients.append(found.get(IMAGE, np.zeros_like(batch))[..., 0])
+    both = np.concatenate(scores), np.concatenate(gradients)
+    for values in both:
+        check_finite(values, network.layers[network.scores])
+    return both

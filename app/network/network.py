@@ -93,6 +93,13 @@ class Layer:
         return self.operation.footprints(self.shapes)
 
     @property
+    def multiply_adds(self) -> int:
+        """Return the multiplications of weights for one image, as far as they are known."""
+        if self.operation is not None:
+            return self.operation.multiply_adds(self.shapes)
+        return self.unsupported.multiply_adds if self.unsupported else 0
+
+    @property
     def is_convolution(self) -> bool:
         """Tell whether the layer slides learned kernels over its input."""
         return self.operation is not None and self.operation.is_convolution
@@ -169,8 +176,12 @@ class Network:
     @cached_property
     def batch_size(self) -> int:
         """Return how many images to compute at once, so that large networks take no more memory."""
-        values = sum(prod(layer.shape) for layer in self.layers)
-        return max(1, min(MAX_BATCH, MAX_VALUES // values))
+        return max(1, min(MAX_BATCH, MAX_VALUES // self.values))
+
+    @cached_property
+    def values(self) -> int:
+        """Return the number of values of all layers for one image."""
+        return sum(prod(layer.shape) for layer in self.layers)
 
     @cached_property
     def computable(self) -> bool:

@@ -12,7 +12,7 @@ from app.inspection.ablation import ablate
 from app.inspection.activations import inspect_image
 from app.inspection.attribution import DEFAULT_METHOD, METHODS, MethodName, methods_using
 from app.inspection.explanation import ExplainRequest, Explanation, explain
-from app.inspection.methods.integrated_gradients import DEFAULT_STEPS, MAX_STEPS, MIN_STEPS
+from app.inspection.methods.integrated_gradients import MAX_STEPS, MIN_STEPS, TOLERANCE
 from app.inspection.neighbours import find_neighbours
 from app.render import diverging, enlarge, to_png
 from app.web.dependencies import ServiceDep
@@ -67,11 +67,15 @@ class ExplainQuery(ImageQuery):
             f" its activation, if left out. Only {methods_using('layer')}."
         ),
     )
-    steps: int = Field(
-        DEFAULT_STEPS,
+    steps: int | None = Field(
+        None,
         ge=MIN_STEPS,
         le=MAX_STEPS,
-        description=f"Number of steps from black to the image. Only {methods_using('steps')}.",
+        description=(
+            "Number of equal steps from black to the image. If left out, steps are added where they"
+            f" are needed, until the map's sum is right to {100 * TOLERANCE:g} % or there are as"
+            f" many as the network is fast enough for. Only {methods_using('steps')}."
+        ),
     )
     checks: bool = Field(True, description="Whether to check the map, which takes longer.")
     format: Literal["json", "npy", "png"] | None = Field(
@@ -157,8 +161,8 @@ async def explain_image(
             return _map_png(explanation)
         return explanation_answer(explanation, model)
 
-    return await service.inspection_pool.run_until(
-        disconnected(request), kind_of_work(name, model, query.steps), work
+    return await service.explanation_pool.run_until(
+        disconnected(request), kind_of_work(name, model, query.steps or 0), work
     )
 
 
@@ -187,7 +191,7 @@ async def ablate_channels(
         ablations.sort(key=lambda ablation: -abs(ablation.logits[target] - baseline.logits[target]))
         return ablation_answer(inspected, layer, target, baseline, ablations)
 
-    return await service.inspection_pool.run_until(
+    return await service.explanation_pool.run_until(
         disconnected(request), kind_of_work("ablate", model, len(variants)), work
     )
 

@@ -9,11 +9,21 @@ import tensorflow as tf
 
 from app.errors import InvalidInputError
 from app.inference.model import Model
+from app.inference.registry import Registry
 from app.inspection.attribution import METHODS, attribute
 from app.inspection.checks import deletion, rank_correlation
+from app.inspection.cost_limits import max_gradients, max_scores
 from app.inspection.explanation import ExplainRequest, explain
 from app.inspection.methods.grad_cam import last_convolutions
+from app.inspection.methods.integrated_gradients import (
+    INTEGRATED_GRADIENTS,
+    MAX_STEPS,
+    MIN_STEPS,
+    TOLERANCE,
+)
+from app.inspection.methods.method import MapRequest, Method
 from app.inspection.methods.occlusion import occlusion
+from app.inspection.methods.smoothgrad import SMOOTHGRAD
 from app.inspection.score import Question, model_score, network_score
 from app.recognise import Options
 from app.samples import sample_png
@@ -95,6 +105,67 @@ def test_integrated_gradients_are_complete(
     _assert_close(attribution.values, pixels * gradients.mean(axis=0))
 
 
+@pytest.mark.parametrize("contrast", [None, 5])
+def test_steps_are_added_until_the_map_s_sum_is_right(
+    classic: Model, digits: Digits, contrast: int | None
+) -> None:
+    """Without a number of steps, the sum is right to 0.5 %, and the map like that of 256 steps."""
+    network = classic.network
+    for pixels, label in zip(digits.images[:2], digits.labels[:2], strict=True):
+        question = Question(int(label), contrast if contrast != label else None)
+        score = network_score(network, question)
+        refined, even = (
+            attribute(network, score, pixels, question, "integrated-gradients", steps=steps)
+            for steps in (None, MAX_STEPS)
+        )
+        assert refined.completeness is not None
+        assert even.completeness is not None
+        assert refined.completeness.relative_error <= TOLERANCE
+        assert refined.completeness.difference == pytest.approx(even.completeness.difference)
+        assert refined.completeness.map_sum == pytest.approx(float(refined.values.sum()), abs=1e-3)
+        assert refined.steps is not None
+        assert refined.steps < MAX_STEPS
+        apart = np.linalg.norm(refined.values - even.values) / np.linalg.norm(even.values)
+        assert apart < 0.1
+
+
+@pytest.mark.parametrize("method", [INTEGRATED_GRADIENTS, SMOOTHGRAD])
+def test_a_slow_network_ends_the_search_for_a_better_map(
+    classic: Model, digits: Digits, method: Method
+) -> None:
+    """A method computes as many gradients as the network's cost allows, and at least a few."""
+    pixels, question = digits.images[0].astype(np.float32), Question(int(digits.labels[0]))
+    score = network_score(classic.network, question)
+    for limit in (20, 1):
+        request = MapRequest(classic.network, score, pixels, question, None, None, limit)
+        assert method.compute(request).steps == max(limit, MIN_STEPS)
+
+
+def test_slow_networks_get_fewer_gradients(registry: Registry, classic: Model) -> None:
+    """The bounds follow from the network's size; the fast network is not bounded by them."""
+    ensemble = registry.get("ensemble").network
+    assert max_gradients(classic.network) > MAX_STEPS
+    assert MIN_STEPS < max_gradients(ensemble) < MAX_STEPS / 4
+    assert max_scores(ensemble) < max_scores(classic.network)
+
+
+def test_a_slow_network_gets_fewer_random_orders(digits: Digits) -> None:
+    """The deletion check scores no more images than it may, but never without random orders."""
+    scored = list[int]()
+
+    def total(images: np.ndarray) -> np.ndarray:
+        scored.append(len(images))
+        return images.sum(axis=(1, 2))
+
+    pixels = digits.images[0]
+    orders = [
+        deletion(total, pixels, pixels.astype(np.float32), max_scores=most).random_orders
+        for most in (1000, 100, 1)
+    ]
+    assert orders == [8, 4, 2]
+    assert scored[1] <= 100
+
+
 def test_occlusion_is_the_loss_under_each_patch(classic: Model, digits: Digits) -> None:
     """A pixel's value is the mean loss of score over the patches that cover it."""
     pixels, question = digits.images[1].astype(np.float32), Question(int(digits.labels[1]))
@@ -143,7 +214,7 @@ def test_a_method_fills_the_fields_that_it_declares(
     question = Question(int(digits.labels[0]))
     score = model_score(classic, question)
     attribution = attribute(classic.network, score, digits.images[0], question, name, steps=8)
-    optional = ("layer", "coarse", "completeness")
+    optional = ("layer", "coarse", "completeness", "steps")
     filled = {field for field in optional if getattr(attribution, field) is not None}
     assert filled == set(METHODS[name].response_fields)
 

@@ -10,7 +10,9 @@ from app.inspection.score import Map, Question, Score
 from app.network.network import Layer, Network
 
 Parameter = Literal["layer", "steps"]  # query parameters that only some methods use
-ResponseField = Literal["layer", "coarse", "completeness"]  # fields that only some methods fill
+ResponseField = Literal[
+    "layer", "coarse", "completeness", "steps"
+]  # fields that only some methods fill
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,9 @@ class MapRequest:
         image: float32 `[28, 28]`, 0 to 255.
         question: What to explain.
         layer: The layer whose channels are weighted; None for the method's own choice.
-        steps: Number of points at which a path integral is evaluated.
+        steps: Number of points at which a path integral is evaluated; None for the method's choice.
+        max_gradients: How many gradients to compute at most if the method chooses their number, as
+            far as its minimum allows.
     """
 
     network: Network
@@ -31,7 +35,8 @@ class MapRequest:
     image: Map
     question: Question
     layer: Layer | None
-    steps: int
+    steps: int | None
+    max_gradients: int
 
 
 @dataclass(frozen=True)
@@ -66,12 +71,14 @@ class Attribution:
         coarse: The map at the layer's resolution, before it was resized to 28x28, or None.
         layer: Name of the layer that the map was computed from, or None.
         completeness: Check of the map's sum, or None if the method does not promise one.
+        steps: Number of gradients that the map is the mean of, or None if it is no mean.
     """
 
     values: Map
     coarse: Map | None = None
     layer: str | None = None
     completeness: Completeness | None = None
+    steps: int | None = None
 
 
 @dataclass(frozen=True)

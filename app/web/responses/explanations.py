@@ -73,6 +73,7 @@ def explanation_answer(explanation: Explanation, model: Model) -> ExplanationAns
         layer=attribution.layer,
         coarse=None if attribution.coarse is None else rounded_list(attribution.coarse),
         completeness=_completeness(attribution.completeness),
+        steps=attribution.steps,
         checks=_checks(explanation),
     )
 
@@ -123,6 +124,7 @@ def _checks(explanation: Explanation) -> ChecksAnswer | None:
             area_by_map=deletion.area_by_map,
             area_at_random=deletion.area_at_random,
             better_than_random=deletion.better_than_random,
+            random_orders=deletion.random_orders,
         ),
         randomised=_randomised(explanation.randomised),
     )

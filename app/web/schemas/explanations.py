@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from app.bundle import MAX_CLASSES
-from app.inspection.attribution import METHODS, MethodName, methods_using
+from app.inspection.attribution import METHODS, MethodName, methods_filling
 from app.inspection.checks import RANDOM_ORDERS
 from app.inspection.methods.method import Parameter
 from app.web.schemas.base import ResponseBody
@@ -53,7 +53,10 @@ class DeletionAnswer(ResponseBody):
     fractions: list[float] = Field(description="Share of the ink's pixels that are deleted.")
     by_map: list[float] = Field(description="Score in the map's order, largest values first.")
     at_random: list[float] = Field(
-        description=f"Mean score over {RANDOM_ORDERS} random orders of the same pixels."
+        description="Mean score over `random_orders` random orders of the same pixels."
+    )
+    random_orders: int = Field(
+        description=f"{RANDOM_ORDERS}, or fewer if the network is too slow for as many."
     )
     area_by_map: float = Field(description="Mean of `by_map`; lower is better.")
     area_at_random: float = Field(description="Mean of `at_random`.")
@@ -104,13 +107,19 @@ class ExplanationAnswer(ResponseBody):
     empty: bool = Field(description="Whether the map is 0 everywhere.")
     text: str = Field(description="The result in words.")
     layer: str | None = Field(
-        description=f"The layer that the map comes from. Only {methods_using('layer')}."
+        description=f"The layer that the map comes from. Only {methods_filling('layer')}."
     )
     coarse: list[list[float]] | None = Field(
-        description=f"The map at that layer's resolution. Only {methods_using('coarse')}."
+        description=f"The map at that layer's resolution. Only {methods_filling('coarse')}."
     )
     completeness: CompletenessAnswer | None = Field(
-        description=f"Check of the map's sum. Only {methods_using('completeness')}."
+        description=f"Check of the map's sum. Only {methods_filling('completeness')}."
+    )
+    steps: int | None = Field(
+        description=(
+            "Number of gradients that the map is the mean of: points from black to the image, or"
+            f" noisy copies. Only {methods_filling('steps')}."
+        )
     )
     checks: ChecksAnswer | None = Field(
         description="Null with `checks=false`, or if the map is empty."

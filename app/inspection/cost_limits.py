@@ -1,0 +1,31 @@
+"""How many gradients and scores an explanation may compute, so that it ends before its deadline.
+
+The limits follow from the size of the network, not from measured times: the same image always gets
+the same map.
+"""
+
+from app.network.network import Network
+
+# Multiply-adds of the gradients of one map. A core does 25 to 70 billion a second, so that a map
+# takes about a second; the default deadline is 10 s, and a checked explanation has two maps.
+MAX_GRADIENT_PRODUCTS = 40_000_000_000
+# Multiply-adds of the scores of the deletion check. The compiled model does 40 to 100 billion a
+# second.
+MAX_SCORE_PRODUCTS = 80_000_000_000
+_VALUE_COST = 50  # multiply-adds that take as long as all other work on one value of a layer
+
+
+def max_gradients(network: Network) -> int:
+    """Return how many images one map may differentiate the network for; at least 1."""
+    cost = 2 * _products(network) + _VALUE_COST * network.values
+    return max(1, MAX_GRADIENT_PRODUCTS // cost)
+
+
+def max_scores(network: Network) -> int:
+    """Return how many images the deletion check may score; at least 1."""
+    return max(1, MAX_SCORE_PRODUCTS // max(1, _products(network)))
+
+
+def _products(network: Network) -> int:
+    """Return the multiply-adds for one image, as far as they are known."""
+    return sum(layer.multiply_adds for layer in network.layers)
