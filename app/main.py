@@ -272,6 +272,7 @@ def _create_service(
         registry=registry,
         prediction_pool=pool("fast", settings.threads, settings.max_queue),
         inspection_pool=pool("slow", settings.slow_threads, settings.slow_max_queue),
+        explanation_pool=pool("explanations", settings.slow_threads, settings.slow_max_queue),
         reload_pool=pool("reloads", 1, settings.slow_max_queue),
         body_parser=BodyParser(pool("parsing", 1, settings.max_queue), memory.working),
         metrics_pool=pool("scrapes", 1, settings.slow_max_queue, trim_after_s=None),

@@ -31,9 +31,9 @@ def _open(settings: Settings) -> Registry:
     return Registry(
         settings.model_dir,
         settings.default_model,
-        # One for each thread of both pools: a slow inspection never holds the interpreter that a
-        # prediction needs.
-        interpreters=settings.threads + settings.slow_threads,
+        # One for each thread of the three pools: a slow inspection or explanation never holds the
+        # interpreter that a prediction needs.
+        interpreters=settings.threads + 2 * settings.slow_threads,
         max_batch=settings.max_batch,
         max_delay_s=settings.max_delay_ms / 1000,
         quick_below_s=settings.quick_below_s,

@@ -149,7 +149,8 @@ class Settings(BaseSettings):
         ge=1,
         le=64,
         description=(
-            "Threads for pages, inspections and explanations in one process. Predictions have"
+            "Threads for pages and inspections in one process, and as many for explanations and"
+            " ablations, so that an explanation of seconds delays no inspection. Predictions have"
             " threads of their own and never wait for these."
         ),
     )
@@ -158,8 +159,8 @@ class Settings(BaseSettings):
         ge=0,
         le=100_000,
         description=(
-            "Pages, inspections and explanations that may wait for a thread; more get 503 at once."
-            " Reloads, and requests of /metrics, have queues of the same length."
+            "Pages and inspections that may wait for a thread; more get 503 at once. Explanations,"
+            " reloads, and requests of /metrics, have queues of the same length."
         ),
     )
     quick_below_s: float = Field(

@@ -164,7 +164,7 @@ async def explain_images(request: Request, model: str, service: ServiceDep) -> E
             explanations=[explanation_answer(one, served) for one in explained]
         )
 
-    return await service.inspection_pool.run_until(
+    return await service.explanation_pool.run_until(
         disconnected(request), kind_of_work("explain many", served, len(images)), work
     )
 

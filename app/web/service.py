@@ -63,8 +63,9 @@ class Service:
     Attributes:
         registry: The models.
         prediction_pool: Threads for predictions.
-        inspection_pool: Threads for pages, inspections and explanations. Predictions never wait
-            for them.
+        inspection_pool: Threads for pages and inspections. Predictions never wait for them.
+        explanation_pool: Threads for explanations and ablations, which may take seconds;
+            inspections never wait for them.
         reload_pool: Thread that loads models. A reload never waits for an explanation.
         body_parser: Parses large bodies.
         metrics_pool: Thread that writes the metrics page. It is answered even under full load.
@@ -85,6 +86,7 @@ class Service:
     registry: Registry
     prediction_pool: BoundedThreadPool
     inspection_pool: BoundedThreadPool
+    explanation_pool: BoundedThreadPool
     reload_pool: BoundedThreadPool
     body_parser: BodyParser
     metrics_pool: BoundedThreadPool
@@ -120,6 +122,7 @@ class Service:
         for pool in (
             self.prediction_pool,
             self.inspection_pool,
+            self.explanation_pool,
             self.reload_pool,
             self.body_parser,
             self.metrics_pool,

@@ -144,15 +144,16 @@ def test_batches_are_counted(tmp_path: Path) -> None:
         assert server.metric("digitscope_batch_size_count") < load.sent
 
 
-def test_explanations_do_not_block_predictions(tmp_path: Path) -> None:
-    """With a full slow queue, explanations are refused; predictions and reloads go on."""
+def test_explanations_block_only_explanations(tmp_path: Path) -> None:
+    """With a full queue, explanations are refused; inspections, predictions and reloads go on."""
     settings = {"slow_threads": 1, "slow_max_queue": 0, "admin_token": TOKEN}
     with serving(tmp_path, **settings) as server:
-        busy = _hold(server, "/explain?method=integrated-gradients&steps=256")
-        eventually(lambda: server.ask("/inspect", sample_png(1)).status == 503)
-        refused = server.ask("/inspect", sample_png(1))
+        busy = _hold(server, "/explain?model=ensemble&steps=256")
+        eventually(lambda: server.ask("/ablate?layer=logits", sample_png(1)).status == 503)
+        refused = server.ask("/ablate?layer=logits", sample_png(1))
         if refused.status == 503:  # the explanation may be done by now
             assert refused.headers["retry-after"] == "1"
+        assert server.ask("/inspect", sample_png(1)).status == 200
         assert server.ask(body=sample_png(5)).json["digit"] == 5
         assert server.get("/metrics").status == 200
         reloaded = server.ask("/models/compact/reload", Authorization=f"Bearer {TOKEN}")

@@ -97,7 +97,9 @@ def test_aborted_requests_get_503(tmp_path: Path) -> None:
     settings = {"drain_delay_s": 1, "deadline_s": 600, "grace_s": 1, "default_model": "ensemble"}
     with serving(tmp_path, **settings) as server, ThreadPoolExecutor(1) as pool:
         slow = pool.submit(server.ask, SLOW, PNG)
-        eventually(lambda: server.metric("digitscope_queue_seconds_count", lane="slow") >= 1)
+        eventually(
+            lambda: server.metric("digitscope_queue_seconds_count", lane="explanations") >= 1
+        )
         assert server.stop() == -signal.SIGTERM
         refused = slow.result()
         assert (refused.status, refused.json["title"]) == (503, "Not ready")

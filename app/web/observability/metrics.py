@@ -33,7 +33,7 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_CACHED_REQUESTS = 512  # combinations of route, method and status
 MAX_CACHED_VERDICTS = 64  # combinations of model and verdict
 
-Lane = Literal["fast", "slow", "quick", "parsing", "reloads", "scrapes"]
+Lane = Literal["fast", "slow", "explanations", "quick", "parsing", "reloads", "scrapes"]
 Rejection = Literal[
     "busy",
     "client-gone",
@@ -210,7 +210,8 @@ LABELS = {
         "The queue.",
         {
             "fast": "predictions that run in threads",
-            "slow": "pages, inspections and explanations",
+            "slow": "pages and inspections",
+            "explanations": "explanations and ablations",
             "quick": "28x28 images for fast networks, in the micro-batcher",
             "parsing": "large bodies that are parsed",
             "reloads": "loading of models",
