@@ -6,7 +6,7 @@ of pieces is the text. Knows segments and models; knows nothing of files or HTTP
 
 from collections.abc import Set as AbstractSet
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
 import numpy as np
@@ -42,6 +42,8 @@ class PageDigit:
         probabilities: float32 `[classes]`, sum 1.
         verdict: `digit`, `unsure` or `not-a-digit`.
         box: Its bounding box, in pixels of the upload.
+        pixels: The 28x28 that the network received, uint8 `[28, 28]`; of a digit that was read in
+            another view, the one before it.
     """
 
     digit: int
@@ -50,6 +52,7 @@ class PageDigit:
     probabilities: NDArray[np.float32]
     verdict: Verdict
     box: Box[int]
+    pixels: NDArray[np.uint8] = field(repr=False, compare=False)
 
 
 @dataclass
@@ -135,7 +138,7 @@ def _read_segments(segments: list[Segment], model: Model) -> list[_ReadSegment]:
     classes, read = model.bundle.metadata.classes, list[_ReadSegment]()
     for each, probabilities, confidence, verdict, likelihood in rows:
         best, box = int(probabilities.argmax()), Box(*each.box)
-        digit = PageDigit(best, classes[best], confidence, probabilities, verdict, box)
+        digit = PageDigit(best, classes[best], confidence, probabilities, verdict, box, each.pixels)
         read.append(_ReadSegment(each, digit, likelihood))
     return read
 
@@ -169,13 +172,13 @@ def _look_again(read: list[_ReadSegment], model: Model, skip: AbstractSet[str]) 
     selection = select(batch, model, nullcontext())
     seen = selection.predictions
     for row in selection.views:
-        unsure[row].digit = PageDigit(
+        unsure[row].digit = replace(
+            unsure[row].digit,
             digit=seen.digits[row],
             label=model.bundle.metadata.classes[seen.digits[row]],
             confidence=float(seen.confidences[row]),
             probabilities=seen.probabilities[row],
             verdict=seen.verdicts[row],
-            box=unsure[row].digit.box,
         )
 
 

@@ -5,6 +5,9 @@ import { state, emit } from "./state.js";
 
 const ROOT = new URL("..", import.meta.url); // of the service; the page's own URL may lack its last slash
 const UNAUTHORISED = 401; // HTTP status of a request without a valid API key
+const MAX_SILENCE_MS = 20000; // without a byte in either direction; the service answers within half of it
+const FIRST_POLL_MS = 500;
+const MAX_POLL_MS = 4000;
 
 /** An error response of the service, as RFC 9457 defines it. */
 export class Problem extends Error {
@@ -26,81 +29,136 @@ export function address(route, query = {}) {
 }
 
 /**
- * Send a request and return the response. Asks for an API key if the service wants one. Throws a `Problem` for an
- * error status; emits `lost` if there is no response.
+ * Send a request and return the response's bytes. Asks for an API key if the service wants one. Throws a `Problem` for
+ * an error status; emits `lost` if no whole response comes.
  */
 async function request(route, options) {
   let key = apiKey();
-  let response = await attempt(route, options, key);
-  while (response.status === UNAUTHORISED && await askForKey(key)) {
+  let answer = await attempt(route, options, key);
+  while (answer.status === UNAUTHORISED && await askForKey(key)) {
     key = apiKey();
-    response = await attempt(route, options, key);
+    answer = await attempt(route, options, key);
   }
-  if (!response.ok) {
-    const document = await response.json().catch(() => ({}));
-    throw new Problem(document, response.status);
-  }
-  return response;
+  if (answer.status < 200 || answer.status > 299) throw new Problem(parse(answer.content, {}), answer.status);
+  return answer.content;
 }
 
-async function attempt(route, { query, body, signal, method }, key) {
-  const isJson = body && !(body instanceof Blob);
+/** Parse JSON from bytes; return `fallback`, if there is one, for bytes that are none. */
+function parse(content, fallback) {
   try {
-    return await fetch(address(route, query), {
-      method: method ?? (body ? "POST" : "GET"),
-      body: isJson ? JSON.stringify(body) : body,
-      headers: { ...(isJson && { "Content-Type": "application/json" }), ...(key && { "X-API-Key": key }) },
-      signal,
-    });
+    return JSON.parse(new TextDecoder().decode(content));
   } catch (error) {
-    if (error.name !== "AbortError") reportLost();
-    throw error;
+    if (fallback === undefined) throw error;
+    return fallback;
   }
+}
+
+async function attempt(route, { query, body, signal, method, onSent }, key) {
+  const isJson = body && !(body instanceof Blob);
+  const message = {
+    url: address(route, query),
+    method: method ?? (body ? "POST" : "GET"),
+    body: isJson ? JSON.stringify(body) : body,
+    headers: { ...(isJson && { "Content-Type": "application/json" }), ...(key && { "X-API-Key": key }) },
+    signal,
+  };
+  try {
+    return await (onSent ? transferWithProgress(message, onSent) : transfer(message));
+  } catch (error) {
+    if (!signal?.aborted) reportLost();
+    throw signal?.aborted ? new DOMException("The request is no longer needed.", "AbortError") : error;
+  }
+}
+
+async function transfer({ url, signal, ...options }) {
+  const silence = AbortSignal.timeout(MAX_SILENCE_MS);
+  const response = await fetch(url, { ...options, signal: signal ? AbortSignal.any([signal, silence]) : silence });
+  return { status: response.status, content: await response.arrayBuffer() };
+}
+
+/** Send a large body. `fetch` does not tell how much of it has been sent; `onSent` gets the bytes sent, and all. */
+function transferWithProgress({ url, method, body, headers, signal }, onSent) {
+  return new Promise((resolve, reject) => {
+    const exchange = new XMLHttpRequest();
+    let timer = 0;
+    const waitOn = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => exchange.abort(), MAX_SILENCE_MS);
+    };
+    const fail = () => reject(new TypeError("The service did not answer."));
+    exchange.open(method, url);
+    exchange.responseType = "arraybuffer";
+    for (const [name, value] of Object.entries(headers)) exchange.setRequestHeader(name, value);
+    exchange.upload.addEventListener("progress", ({ loaded, total }) => { waitOn(); onSent(loaded, total); });
+    exchange.addEventListener("progress", waitOn);
+    exchange.addEventListener("load", () => resolve({ status: exchange.status, content: exchange.response }));
+    exchange.addEventListener("error", fail);
+    exchange.addEventListener("abort", fail);
+    exchange.addEventListener("loadend", () => clearTimeout(timer));
+    signal?.addEventListener("abort", () => exchange.abort());
+    waitOn();
+    if (signal?.aborted) fail();
+    else exchange.send(body);
+  });
 }
 
 /** Get a JSON document. */
-export const get = async (route, query, signal) => (await request(route, { query, signal })).json();
+export const get = async (route, query, signal) => parse(await request(route, { query, signal }));
 
-/** Add the chosen model to a query. A body with the pixels of a 28x28 needs no preparation. */
+/** Get a file and return its bytes. */
+export const getBytes = (route, query, signal) => request(route, { query, signal });
+
+/** Add the chosen model to a query. A 28x28 needs no preparation. */
 function imageQuery(query, body) {
   return { model: state.model, ...(body instanceof Blob ? {} : { preprocess: "none" }), ...query };
 }
 
-/** Send the current image, or `body`, and return the JSON response. */
-export async function send(route, query = {}, signal = undefined, body = state.source.body) {
-  return (await request(route, { query: imageQuery(query, body), body, signal })).json();
-}
-
 /** Send the current image, or `body`, and return the response's bytes. */
-export async function sendForBytes(route, query, signal, body = state.source.body) {
-  return (await request(route, { query: imageQuery(query, body), body, signal })).arrayBuffer();
+export function sendForBytes(route, query, signal, body = state.source.body) {
+  return request(route, { query: imageQuery(query, body), body, signal });
 }
 
-/** Get a file and return its bytes. */
-export const getBytes = async (route, query, signal) => (await request(route, { query, signal })).arrayBuffer();
+/** Send the current image, or `body`, and return the JSON response. */
+export const send = async (route, query = {}, signal = undefined, body = undefined) => parse(await sendForBytes(route, query, signal, body));
+
+/** Send an image file and return the JSON response. `onSent` is called with the bytes sent so far, and all. */
+export async function upload(route, query, body, signal, onSent) {
+  return parse(await request(route, { query: imageQuery(query, body), body, signal, onSent }));
+}
 
 let lost = false;
+let poll = 0; // timer of the next look whether the service is back
+
+/** Return whether the service did not answer the last request. */
+export const isLost = () => lost;
 
 /** Emit `lost` once, then wait until the service is ready again. */
 function reportLost() {
   if (lost) return;
   lost = true;
   emit("lost");
-  waitUntilReady(500);
+  pollIn(FIRST_POLL_MS);
 }
 
-/** Poll `/readyz` until the service is ready, then emit `back`. Waits `delay` ms first, and longer each time. */
-async function waitUntilReady(delay) {
-  await new Promise((resolve) => { setTimeout(resolve, delay); });
+function pollIn(delay) {
+  clearTimeout(poll);
+  poll = setTimeout(() => lookWhetherReady(delay), delay);
+}
+
+/** Ask `/readyz`; emit `back` if the service is ready, else ask again, later each time. */
+async function lookWhetherReady(delay) {
   try {
-    const response = await fetch(address("readyz"), { cache: "no-store" });
+    const response = await fetch(address("readyz"), { cache: "no-store", signal: AbortSignal.timeout(MAX_SILENCE_MS) });
     if (!response.ok) throw new Error("not ready");
     lost = false;
     emit("back");
   } catch {
-    waitUntilReady(Math.min(delay * 1.5, 4000));
+    pollIn(Math.min(delay * 1.5, MAX_POLL_MS));
   }
 }
+
+addEventListener("offline", reportLost);
+addEventListener("online", () => lost && pollIn(0));
 
 /** Return a curl command that sends the current 28x28 to a route. It names the API key, but does not hold it. */
 export function curl(route, query = {}) {

@@ -13,7 +13,7 @@ export function startDownloads() {
   fill(byId("take-body"), h("div.tools", link,
     button("28 × 28 picture (PNG)", () => download(new Blob([decodeBase64(state.prepared.image)], { type: "image/png" }), "digit-28x28.png")),
     button("All activations (.npz)", async () => download(new Blob([await sendForBytes("layers/0/activations", { layers: "all", format: "npz" })]), `${state.model}-activations.npz`)),
-    button("Stages of the preparation (.npz)", async () => download(new Blob([await sendForBytes("preprocess", { format: "npz" })]), "preparation.npz")),
+    button("Stages of the preparation (.npz)", async () => download(new Blob([await sendForBytes("preprocess", { format: "npz" }, undefined, state.source.original)]), "preparation.npz")),
     button("Copy curl command for the prediction", () => copy(curl("predict"), "The command")),
     button("Copy curl command for the inspection", () => copy(curl("inspect"), "The command"))), linkField);
 }

@@ -45,7 +45,8 @@ export function replaceDrawing(nextDrawing, nextSource) {
   notifySettled();
 }
 
-function undo() {
+/** Show what was on the surface before the last change. */
+export function undo() {
   const previous = undoStack.pop();
   if (!previous) { announce("Nothing to undo."); return; }
   ({ drawing, source } = previous);

@@ -1,15 +1,15 @@
 /** Images that are not drawn: from a file, the camera, the clipboard, drag and drop, the samples or a link. */
 
-import { Problem, address, send } from "./api.js";
+import { Problem, address, getBytes, upload } from "./api.js";
 import { byId, h, announce } from "./dom.js";
-import { replaceDrawing } from "./drawing_surface.js";
+import { replaceDrawing, undo } from "./drawing_surface.js";
 import { decodeBase64 } from "./heatmaps.js";
-import { greyImage } from "./recognise.js";
+import { DIGIT_SIDE, shrink } from "./photo.js";
+import { cancelUpload, greyImage, markOutdated, recogniseFully, showProgress } from "./recognise.js";
 import { EMPTY } from "./strokes.js";
-import { emit } from "./state.js";
+import { change, emit, on } from "./state.js";
 
-const MAX_UPLOAD_BYTES = 4 * 1024 * 1024; // larger pictures are made smaller, so that they upload faster
-const MAX_SIDE = 1600; // pixels, of a picture that the page makes smaller; the service needs no more
+let reading = null; // AbortController of a file that is not on the surface yet
 
 /** Start the buttons, paste, and drag and drop. */
 export function startImageInput() {
@@ -37,6 +37,11 @@ export function startImageInput() {
     const file = [...event.dataTransfer.files].find(isImage);
     if (file) showFile(file, "dropped image");
   });
+  on("surface", stopReading);
+  on("cancel", () => {
+    if (stopReading()) recogniseFully();
+    else if (cancelUpload()) undo();
+  });
   byId("samples").append(...Array.from({ length: 10 }, (_, digit) => sampleButton(digit)));
 }
 
@@ -49,10 +54,7 @@ function isImage({ type, name }) {
 function sampleButton(digit) {
   const picture = h("img", { src: address(`page/samples/${digit}.png`).href, alt: "", width: "28", height: "28", loading: "lazy" });
   return h("button.sample", { type: "button", aria: { label: `Sample digit ${digit}` }, on: {
-    async click() {
-      const response = await fetch(picture.src).catch(() => null);
-      if (response?.ok) await showFile(await response.blob(), `sample ${digit}`);
-    },
+    click: () => showFile(getBytes(`page/samples/${digit}.png`).then((bytes) => new Blob([bytes], { type: "image/png" })), `sample ${digit}`),
   } }, picture);
 }
 
@@ -68,36 +70,48 @@ async function readClipboard() {
   }
 }
 
-/** Show an image file on the surface and send it to the service unchanged, unless it is too large. */
-export async function showFile(blob, name) {
-  const picture = await createImageBitmap(blob, { imageOrientation: "from-image" }).catch(() => decodedByService(blob, name));
-  if (!picture) return;
-  const body = blob.size > MAX_UPLOAD_BYTES ? await shrink(picture) : blob;
-  replaceDrawing({ ...EMPTY, background: picture, darkInk: hasLightBorder(picture) }, { body, picture });
-  announce(`Showing the ${name}.`);
-}
-
-/** Let the service decode a file that the browser cannot show, such as a TIFF or HEIC. Returns null if it cannot either. */
-async function decodedByService(blob, name) {
+/**
+ * Show an image file on the surface and read it. The old answer is marked at once: a photo may take seconds.
+ *
+ * @param {Blob|Promise<Blob>} fileOrPromise
+ * @param {string} name What messages call it.
+ */
+export async function showFile(fileOrPromise, name) {
+  markOutdated();
+  stopReading();
+  const own = new AbortController();
+  reading = own;
+  change("progress", "Shrinking");
   try {
-    const { stages, image } = await send("preprocess", {}, undefined, blob);
-    return await createImageBitmap(new Blob([decodeBase64(stages[0]?.image ?? image)], { type: "image/png" }));
+    const file = await fileOrPromise;
+    const { body, picture } = await shrink(file, DIGIT_SIDE);
+    const source = { file, ...(picture ? { body, picture } : await readUnknown(body, own.signal)) };
+    if (own.signal.aborted) return;
+    reading = null;
+    replaceDrawing({ ...EMPTY, background: source.picture, darkInk: hasLightBorder(source.picture) }, source);
+    announce(`Showing the ${name}.`);
   } catch (error) {
+    if (own.signal.aborted) return;
+    stopReading();
     emit("error", error instanceof Problem ? new Error(`The ${name} cannot be read. ${error.message}`) : error);
-    return null;
+    await recogniseFully();
   }
 }
 
-/** Return a smaller JPEG of a picture whose file is large. */
-function shrink(picture) {
-  const scale = Math.min(1, MAX_SIDE / Math.max(picture.width, picture.height));
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.round(picture.width * scale);
-  canvas.height = Math.round(picture.height * scale);
-  const context = canvas.getContext("2d");
-  context.imageSmoothingQuality = "high";
-  context.drawImage(picture, 0, 0, canvas.width, canvas.height);
-  return new Promise((resolve) => { canvas.toBlob(resolve, "image/jpeg", 0.92); });
+/** Stop reading a file that is not on the surface yet. Returns whether there was one. */
+function stopReading() {
+  if (!reading) return false;
+  reading.abort();
+  reading = null;
+  change("progress", null);
+  return true;
+}
+
+/** Let the service decode a file that the browser cannot, such as a TIFF or HEIC. */
+async function readUnknown(body, signal) {
+  const prepared = await upload("preprocess", {}, body, signal, showProgress);
+  const shown = new Blob([decodeBase64(prepared.stages[0]?.image ?? prepared.image)], { type: "image/png" });
+  return { body, prepared, picture: await createImageBitmap(shown) };
 }
 
 /** Show a 28x28 on the surface: 28 rows of 28 numbers from 0 to 255, where ink is high. */

@@ -9,6 +9,8 @@ import { startLayers } from "./layers.js";
 import { chooseModel, listModels, startModels } from "./models.js";
 import { startDrawingSurface } from "./drawing_surface.js";
 import { recogniseSoon, recogniseFully } from "./recognise.js";
+import { startSeveral } from "./several.js";
+import { startStateLine } from "./state_line.js";
 import { on, loadWhenNear, state, emit } from "./state.js";
 import { readLink, startDownloads } from "./downloads.js";
 
@@ -65,8 +67,11 @@ async function openLink() {
   }
 }
 
+document.documentElement.dataset.started = "true";
 startBanner();
+startStateLine(recogniseFully);
 startPrediction();
+startSeveral();
 startStages();
 startLayers();
 startModels(recogniseFully);

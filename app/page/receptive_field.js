@@ -11,16 +11,29 @@ export function drawReceptiveField(where, { trace }) {
   const { x, y, width, height } = trace.image;
   const small = framed(state.small, 28, 28, trace.image);
   const { picture } = state.source;
-  // The frame is in pixels of what was sent, which may be smaller than the picture.
-  const part = picture.width / state.prepared.prediction.input.width;
-  const { upload } = trace;
-  const box = upload && { x: upload.x * part, y: upload.y * part, width: upload.width * part, height: upload.height * part };
-  const large = framed(picture, picture.width, picture.height, box);
+  const large = framed(picture, picture.width, picture.height, boxOnPicture(trace.image, picture));
   const size = `${height} × ${width}`;
   const whole = width === 28 && height === 28;
   fill(where,
     h("figure", small, h("figcaption", whole ? "Receptive field in the 28 × 28 picture: all of it." : `Receptive field in the 28 × 28 picture: ${size} pixels, from ${position(y, x)}.`)),
     h("figure", large, h("figcaption", "The same area in the original picture.")));
+}
+
+/** Return the rectangle of the original picture that holds a box of the 28x28. */
+function boxOnPicture({ x, y, width, height }, picture) {
+  const { placement, prediction } = state.prepared;
+  // Pixels of what was sent, which may be another size than the picture. Pixels are placed by their centres.
+  const part = picture.width / prediction.input.width;
+  const columns = [];
+  const rows = [];
+  for (const column of [x - 0.5, x + width - 0.5]) {
+    for (const row of [y - 0.5, y + height - 0.5]) {
+      columns.push(part * (placement.offset_x + placement.scale_x * column + placement.shear_x * row + 0.5));
+      rows.push(part * (placement.offset_y + placement.scale_y * row + placement.shear_y * column + 0.5));
+    }
+  }
+  const [left, top] = [Math.min(...columns), Math.min(...rows)];
+  return { x: left, y: top, width: Math.max(...columns) - left, height: Math.max(...rows) - top };
 }
 
 /** Draw a picture with everything outside a box darkened. */

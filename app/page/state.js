@@ -1,24 +1,44 @@
 /** The state that the parts of the page share, and the events that announce changes. */
 
+import { h } from "./dom.js";
+
 /**
  * - models: the entries of `/models`
  * - fallback: name of the default model
  * - model: name of the chosen model
  * - network: the chosen model's response of `/models/{model}/layers`
- * - source: the image that was recognised: `{ body: Blob | {pixels}, picture: ImageBitmap }`
+ * - source: the image that was recognised: `{ body, picture, original, file, isPart }`. `body` is the 28x28, which all
+ *   later requests send; `original` is what was sent, a reduced `file` or a drawing; `picture` is its ImageBitmap;
+ *   `isPart` says that it is one of several digits of the surface
  * - prepared: the response of `/preprocess` for the source; its `pixels` are the 28x28
  * - small: the 28x28 as an ImageBitmap
  * - prediction: the last prediction
+ * - shownLayers: names of the layers that the map shows
+ * - map: the decoded values of the map (see `map_format`), or null
+ * - reading: one of `READINGS`
+ * - progress: what is done with a photo that is being read, such as `Sending 240 of 310 kB`, or null
+ * - rested: whether the revision is of what is on the surface; not while the pen moves
+ * - late: whether what is shown has been out of date for more than 120 ms
+ * - page: the digits of an image that shows several (see `several`), or null
  * - revision: a counter that grows when the image or the model changes, so that older results are out of date
  */
 export const state = {
   models: [], fallback: null, model: null, network: null,
-  source: null, prepared: null, small: null, prediction: null, revision: 0,
+  source: null, prepared: null, small: null, prediction: null, shownLayers: [], map: null,
+  reading: "reading", progress: null, rested: false, late: false, page: null, revision: 0,
 };
 
-/** HTTP status of a service that is overloaded, and the time in ms until the page retries. */
-export const SERVICE_UNAVAILABLE = 503;
-export const RETRY_DELAY_MS = 1500;
+/**
+ * Whether the answer belongs to what is on the surface. It does if `answered`. If not, the answer is on its way
+ * (`reading`), the service does not answer (`offline`) or is overloaded (`busy`) and is asked again by itself, or it
+ * has failed (`failed`) and the user may try again.
+ */
+export const READINGS = ["answered", "reading", "offline", "busy", "failed"];
+
+export const RETRY_DELAY_MS = 1500; // until an overloaded service is asked again
+
+/** Return whether an error says that the service is overloaded, or that it was asked too often. */
+export const isBusy = (error) => error.status === 503 || error.status === 429;
 
 const events = new EventTarget();
 
@@ -34,9 +54,23 @@ export function onNetwork(listener) {
 /** Send an event to all listeners of this name. */
 export const emit = (name, detail) => events.dispatchEvent(new CustomEvent(name, { detail }));
 
+/** Set one field of the state and send the event of the same name, if the value is another. */
+export function change(name, value) {
+  if (state[name] === value) return;
+  state[name] = value;
+  emit(name, value);
+}
+
+/** Say that what is on the surface, or the network, has changed: no result belongs to it yet. */
+export function markChanged() {
+  state.rested = false;
+  emit("changed");
+}
+
 /** Start a new revision: all results for the previous image or model are out of date. */
 export function startRevision() {
   state.revision += 1;
+  state.rested = true;
   emit("revision", state.revision);
 }
 
@@ -46,18 +80,32 @@ function inView(element) {
   return top < innerHeight && bottom > 0;
 }
 
-/** Call `load` once, when a section is less than 600 pixels below the view. */
+/** Say in a part that it has failed, and offer to try again. What it shows stays, dimmed. */
+function showFailure(element, error, again) {
+  element.querySelector(":scope > .part-failed")?.remove();
+  const note = h("p.part-failed", { role: "alert" }, error.status ? error.message : "This part did not arrive.", " ",
+    h("button", { type: "button", on: { click: () => { note.remove(); again(); } } }, "Try again"));
+  element.prepend(note);
+}
+
+on("back", () => document.querySelectorAll(".part-failed button").forEach((button) => button.click()));
+
+/** Call `load` once, when a section is less than 600 pixels below the view; again if it fails and the user likes. */
 export function loadWhenNear(section, load) {
+  const start = () => load().catch((error) => showFailure(section, error, start));
   const observer = new IntersectionObserver(([entry]) => {
     if (!entry.isIntersecting) return;
     observer.disconnect();
-    load().catch((error) => emit("error", error));
+    start();
   }, { rootMargin: "600px" });
   observer.observe(section);
 }
 
 /**
  * Run `work` whenever the element is in view and shows an older revision than the current one.
+ *
+ * From a change of the image until its result is there, the element has `aria-busy`. If `work` fails, the element says
+ * so and offers to try again.
  *
  * @param {HTMLElement} element
  * @param {(signal: AbortSignal) => Promise<void>} work Fetches and shows; aborted by the next revision or network.
@@ -66,6 +114,7 @@ export function loadWhenNear(section, load) {
 export function updateWhenVisible(element, work) {
   let shownRevision = -1;
   let controller = null;
+  const markBusy = () => element.setAttribute("aria-busy", "true");
   async function check() {
     if (shownRevision === state.revision || !state.prepared || !state.network || !inView(element)) return;
     controller?.abort();
@@ -73,21 +122,23 @@ export function updateWhenVisible(element, work) {
     const ownController = controller;
     const revision = state.revision;
     shownRevision = revision;
-    element.setAttribute("aria-busy", "true");
+    markBusy();
     try {
       await work(ownController.signal);
-      if (controller === ownController) element.dataset.revision = revision;
+      if (controller !== ownController) return;
+      element.querySelector(":scope > .part-failed")?.remove();
+      element.dataset.revision = revision;
+      if (state.rested) element.removeAttribute("aria-busy");
     } catch (error) {
-      if (error.name === "AbortError") return;
-      emit("error", error);
+      if (error.name === "AbortError" || controller !== ownController) return;
       shownRevision = -1;
-      if (error.status === SERVICE_UNAVAILABLE) setTimeout(check, RETRY_DELAY_MS);
-    } finally {
-      if (controller === ownController) element.removeAttribute("aria-busy");
+      if (isBusy(error)) setTimeout(check, RETRY_DELAY_MS);
+      else showFailure(element, error, check);
     }
   }
   new IntersectionObserver(check).observe(element);
   on("revision", check);
+  on("changed", markBusy);
   on("network", () => {
     controller?.abort(); // its response would be about the previous network
     controller = null;

@@ -45,6 +45,23 @@ def test_lines_are_read_in_order_with_boxes(client: TestClient, digits: Digits) 
         assert np.abs(np.subtract(came, expected)).max() <= 5
 
 
+def test_images_of_the_digits_are_sent_on_request(client: TestClient, digits: Digits) -> None:
+    """With `include=images` each digit has its 28x28, which gives the same digit unprepared."""
+    page, _ = _page([_some(digits, "42")])
+    plain, answer = (
+        client.post(f"/read{query}", files={"file": encode(page)}).json()
+        for query in ("", "?include=images")
+    )
+    found = [digit for line in answer["lines"] for digit in line["digits"]]
+    assert [digit["image"] for line in plain["lines"] for digit in line["digits"]] == [None, None]
+    for digit in found:
+        again = client.post("/predict?preprocess=none", json={"image": digit["image"]}).json()
+        assert again["digit"] == digit["digit"]
+        assert again["confidence"] == pytest.approx(digit["confidence"], abs=0.02)
+    wrong = client.post("/read?include=pictures", files={"file": encode(page)})
+    assert (wrong.status_code, wrong.headers["Content-Type"]) == (422, "application/problem+json")
+
+
 def test_digits_may_differ_in_size(client: TestClient, digits: Digits) -> None:
     """A digit of half the size next to larger ones is read too."""
     page, _ = _page([_some(digits, "268")], factor=4)

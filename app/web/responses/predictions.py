@@ -1,5 +1,6 @@
 """Builds the response bodies with predictions, for one digit, a batch or a page."""
 
+import base64
 from dataclasses import asdict
 from functools import lru_cache
 
@@ -11,6 +12,7 @@ from app.bundle import Bundle
 from app.group_reading import PageDigit
 from app.page_reading import Page, line_text
 from app.predictions import BatchResult, InputSummary, Prediction
+from app.render import to_png
 from app.web.schemas.predictions import (
     BoxAnswer,
     DigitAnswer,
@@ -99,12 +101,14 @@ def _json_tail(name: str, version: int, summary: InputSummary) -> str:
     return f'"model":{model.model_dump_json()},"input":{image.model_dump_json()}'
 
 
-def page_answer(page: Page, bundle: Bundle) -> PageAnswer:
-    """Return the response body for a page."""
+def page_answer(page: Page, bundle: Bundle, *, images: bool = False) -> PageAnswer:
+    """Return the response body for a page, on request with the 28x28 of each digit."""
     return PageAnswer(
         text=page.text,
         lines=[
-            LineAnswer(text=line_text(line), digits=[_digit_answer(digit) for digit in line])
+            LineAnswer(
+                text=line_text(line), digits=[_digit_answer(digit, images=images) for digit in line]
+            )
             for line in page.lines
         ],
         fields=[
@@ -122,7 +126,7 @@ def page_answer(page: Page, bundle: Bundle) -> PageAnswer:
     )
 
 
-def _digit_answer(digit: PageDigit) -> DigitAnswer:
+def _digit_answer(digit: PageDigit, *, images: bool) -> DigitAnswer:
     probabilities = _to_numbers(digit.probabilities)
     return DigitAnswer(
         digit=digit.digit,
@@ -131,6 +135,7 @@ def _digit_answer(digit: PageDigit) -> DigitAnswer:
         verdict=digit.verdict,
         probabilities=probabilities,
         box=BoxAnswer(**asdict(digit.box)),
+        image=base64.b64encode(to_png(digit.pixels)).decode() if images else None,
     )
 
 

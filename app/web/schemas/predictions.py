@@ -81,6 +81,12 @@ class DigitAnswer(ResponseBody):
         min_length=2, max_length=MAX_CLASSES, description=PROBABILITIES
     )
     box: BoxAnswer
+    image: str | None = Field(
+        description=(
+            "The 28x28 image that the network received: grey PNG as base64. Null without"
+            " `include=images`."
+        )
+    )
 
 
 class LineAnswer(ResponseBody):

@@ -1,0 +1,91 @@
+/** Several digits on one picture: all are read, with a box around each, and one of them is opened at a time. */
+
+import { send, upload } from "./api.js";
+import { announce, byId, fill, h } from "./dom.js";
+import { decodeBase64 } from "./heatmaps.js";
+import { PAGE_SIDE, shrink } from "./photo.js";
+import { recognisePart, saysSeveral, showProgress } from "./recognise.js";
+import { change, emit, on, state } from "./state.js";
+
+let reading = null; // AbortController of the request
+
+/** Start to read pictures that seem to show several digits. */
+export function startSeveral() {
+  const boxes = h("div.boxes", { aria: { hidden: "true" } });
+  const list = h("div.several", { role: "group", aria: { label: "All digits on the picture" }, hidden: true });
+  byId("pad-frame").append(boxes);
+  byId("answer").prepend(list);
+  on("surface", forget);
+  on("network", forget);
+  on("revision", () => {
+    if (state.source.isPart) return;
+    forget();
+    if (state.prepared.prediction.input.warnings.some(saysSeveral)) readAll(state.source);
+  });
+  on("page", (page) => {
+    list.hidden = !page;
+    fill(boxes, page ? [...page.fields.map((field) => box(field.box, page, "field")), ...page.digits.map((digit, at) => box(digit.box, page, at === page.chosen ? "chosen" : "digit"))] : []);
+    fill(list, page ? [h("p.several-lines", lines(page)), fields(page)] : []);
+  });
+}
+
+function forget() {
+  reading?.abort();
+  reading = null;
+  change("page", null);
+}
+
+/** Read all digits of a source, and open the first one. */
+async function readAll(source) {
+  const own = new AbortController();
+  reading = own;
+  try {
+    const query = { include: "images" };
+    const large = source.file ? (await shrink(source.file, PAGE_SIDE)).body : null;
+    const answer = await (large ? upload("read", query, large, own.signal, showProgress) : send("read", query, own.signal, source.original));
+    if (own.signal.aborted) return;
+    change("progress", null);
+    const digits = answer.lines.flatMap((line, at) => line.digits.map((digit) => ({ ...digit, line: at })));
+    if (digits.length < 2) return;
+    announce(`Read as ${answer.text.replaceAll("\n", ", ")}.`);
+    await open({ ...answer, digits, picture: source.picture }, 0);
+  } catch (error) {
+    change("progress", null);
+    if (!own.signal.aborted) emit("error", error);
+  }
+}
+
+/** Open one of the digits: the map and all parts then show it. */
+async function open(page, chosen) {
+  change("page", { ...page, chosen });
+  const { image } = page.digits[chosen];
+  const picture = await createImageBitmap(new Blob([decodeBase64(image)], { type: "image/png" }));
+  if (state.page?.chosen === chosen) await recognisePart({ body: { image }, picture });
+}
+
+/** Return the lines of the page: a button for each digit. */
+function lines(page) {
+  const button = (digit, at) => h("button.several-digit", {
+    type: "button", aria: { pressed: String(at === page.chosen), label: `Look at the ${digit.label}, digit ${at + 1} of ${page.digits.length}` },
+    data: { verdict: digit.verdict }, on: { click: () => open(page, at) },
+  }, digit.verdict === "not-a-digit" ? "?" : digit.label);
+  return page.digits.map((digit, at) => [at && digit.line !== page.digits[at - 1].line ? h("br") : null, button(digit, at)]).flat();
+}
+
+/** Return the printed fields of a form with the text in each, or null. */
+function fields(page) {
+  if (!page.fields.length) return null;
+  return h("ol.several-fields", { aria: { label: "Fields" } }, page.fields.map((field) => h("li", field.text || "empty")));
+}
+
+/** Return a frame at a box of the picture. The surface shows the picture in the middle of a square. */
+function box({ x, y, width, height }, page, kind) {
+  const side = Math.max(page.input.width, page.input.height);
+  const share = (value) => `${(100 * value) / side}%`;
+  const frame = h(`span.box.${kind}`);
+  frame.style.left = share(x + (side - page.input.width) / 2);
+  frame.style.top = share(y + (side - page.input.height) / 2);
+  frame.style.width = share(width);
+  frame.style.height = share(height);
+  return frame;
+}

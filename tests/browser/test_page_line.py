@@ -1,0 +1,374 @@
+"""The page on a slow line, on a cut line, and with parts that do not arrive: always true."""
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
+
+from app.samples import sample_png
+from tests.browser.conftest import Running
+from tests.browser.hand import ONE, draw_by_mouse, expect_digit
+from tests.browser.line import Line
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.parametrize("context", ["desk"], indirect=True),
+]
+FAST_3G = 750_000 / 8  # bytes a second, from the browser to the service
+# Counts answers while the pen moves, and notes every digit that is shown as if it were up to date.
+WATCH = """async () => {
+  const { on, state, emit } = await import("/page/state.js");
+  window.seen = { answers: 0, states: [], certain: [] };
+  on("prediction", () => { seen.answers += 1; });
+  on("reading", (now) => seen.states.push(now));
+  const watch = () => {
+    const { textContent } = document.querySelector("#digit");
+    if (state.reading === "answered") seen.certain.push(textContent);
+    requestAnimationFrame(watch);
+  };
+  watch();
+}"""
+
+
+@pytest.fixture
+def line(site: Running) -> Iterator[Line]:
+    """A line to the service, fast at first."""
+    line = Line(site.port)
+    yield line
+    line.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, line: Line) -> Iterator[Page]:
+    """The page over the line, loaded and watched; no script fails."""
+    page = context.new_page()
+    failures: list[str] = []
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    page.goto(f"{line.address}/")
+    page.wait_for_selector("html[data-ready]")
+    page.evaluate(WATCH)
+    yield page
+    page.close()
+    assert failures == []
+
+
+def _photo(digit: int, side: int) -> bytes:
+    """A digit of dark ink in the middle of grainy paper, as a JPEG of `side` x 3/4 `side`."""
+    grain = np.random.default_rng(0).normal(215, 6, (side * 3 // 4, side))
+    ink = Image.open(io.BytesIO(sample_png(digit))).convert("L").resize((side // 2, side // 2))
+    sheet = Image.fromarray(np.clip(grain, 0, 255).astype(np.uint8))
+    sheet.paste(Image.new("L", ink.size, 40), (side // 4, side // 8), ink)
+    stream = io.BytesIO()
+    sheet.save(stream, "JPEG", quality=92)
+    return stream.getvalue()
+
+
+def _add_part(page: Page) -> Locator:
+    """Add a part to the page that shows the most similar training digits; return it."""
+    page.evaluate(
+        """async () => {
+          const { send } = await import("/page/api.js");
+          const { updateWhenVisible } = await import("/page/state.js");
+          const part = document.createElement("section");
+          part.id = "part";
+          part.style.minHeight = "1px";
+          document.querySelector("main").prepend(part);
+          const list = part.appendChild(document.createElement("p"));
+          updateWhenVisible(part, async (signal) => {
+            const { neighbours } = await send("neighbours", { count: 8 }, signal);
+            list.textContent = neighbours.map(({ label }) => label).join();
+          });
+        }"""
+    )
+    return page.locator("#part")
+
+
+def test_answers_follow_the_pen_on_a_slow_line(page: Page, line: Line) -> None:
+    """With 300 ms each way, a stroke of two seconds shows at least two answers, all marked."""
+    line.delay = 0.3
+    page.locator("#clear").click()
+    page.evaluate("seen.answers = 0")
+    draw_by_mouse(page, ONE, lift=False)
+    for at in range(20):
+        page.mouse.move(600, 300 + at, steps=2)
+        page.wait_for_timeout(100)
+    assert page.evaluate("seen.answers") >= 2
+    expect(page.locator("#state-line")).to_have_attribute("data-state", "reading")
+    expect(page.locator("#answer")).to_have_attribute("aria-busy", "true")
+    expect(page.locator("html")).to_have_attribute("data-late", "")
+    page.mouse.up()
+    expect(page.locator("#state-line")).to_have_attribute("data-state", "answered")
+    expect(page.locator("html")).not_to_have_attribute("data-late", "")
+
+
+def test_an_old_answer_is_marked_at_once(page: Page, line: Line) -> None:
+    """From the choice of another picture to its answer, the old one is never shown as current."""
+    line.delay = 0.2
+    page.evaluate("seen.certain = []")
+    page.get_by_label("Sample digit 4").click()
+    expect(page.locator("#state-line")).to_have_attribute("data-state", "reading", timeout=150)
+    expect_digit(page, 4)
+    expect(page.locator("#state-text")).to_have_text("Up to date")
+    assert set(page.evaluate("seen.certain")) <= {"7", "4"}
+    marks = page.evaluate("seen.states")
+    assert marks[0] == "reading"
+    assert marks[-1] == "answered"
+
+
+def test_parts_of_another_digit_are_busy(page: Page, line: Line) -> None:
+    """A part is marked from the first point of a stroke until its own result is there."""
+    part = _add_part(page)
+    expect(part).to_have_attribute("data-revision", "1")
+    expect(part).not_to_have_attribute("aria-busy", "true")
+    line.delay = 0.2
+    draw_by_mouse(page, ONE[:2], lift=False)
+    expect(part).to_have_attribute("aria-busy", "true")
+    page.mouse.up()
+    expect(page.locator("#state-line")).to_have_attribute("data-state", "answered")
+    expect(part).to_have_attribute("data-revision", "2")
+    expect(part).not_to_have_attribute("aria-busy", "true")
+
+
+def test_one_request_at_a_time_and_at_most_thirty_a_second(page: Page, line: Line) -> None:
+    """While the pen moves, a request follows the answer to the one before."""
+    page.locator("#clear").click()
+    line.delay = 0.05
+    running, most, sent = set(), [0], []
+
+    def start(request: object) -> None:
+        running.add(request)
+        sent.append(request)
+        most[0] = max(most[0], len(running))
+
+    page.on("request", start)
+    page.on("requestfinished", lambda request: running.discard(request))
+    draw_by_mouse(page, ONE, lift=False)
+    for at in range(50):
+        page.mouse.move(600, 300 + at)
+        page.wait_for_timeout(10)
+    assert most == [1]
+    assert 2 <= len(sent) <= 30
+    page.mouse.up()
+
+
+def test_offline_is_said_and_the_drawing_is_read_later(page: Page, line: Line) -> None:
+    """Without a connection the page says so and keeps the drawing; it is read on return."""
+    page.locator("#clear").click()
+    line.cut()
+    draw_by_mouse(page, ONE)
+    expect(page.locator("#state-text")).to_have_text("No connection. Your drawing is safe.")
+    before = page.locator("#pad").evaluate("canvas => canvas.toDataURL()")
+    line.mend()
+    expect_digit(page, 1)
+    expect(page.locator("#state-text")).to_have_text("Up to date")
+    assert page.locator("#pad").evaluate("canvas => canvas.toDataURL()") == before
+
+
+def test_a_blank_surface_is_offline_too(page: Page, line: Line) -> None:
+    """Offline is said even if nothing is drawn, and undo works."""
+    line.cut()
+    page.get_by_label("Sample digit 2").click()
+    page.locator("#clear").click()
+    page.evaluate("dispatchEvent(new Event('offline'))")
+    expect(page.locator("#state-line")).to_have_attribute("data-state", "offline")
+    page.locator("#undo").click()
+    line.mend()
+    expect(page.locator("#state-line")).to_have_attribute("data-state", "answered")
+
+
+def test_an_answer_that_is_cut_off_is_asked_for_again(page: Page, line: Line) -> None:
+    """A connection that breaks before the answer is there counts as a break."""
+    line.delay = 0.3
+    with page.expect_request("**/preprocess?*"):
+        page.get_by_label("Sample digit 5").click()
+    line.cut()
+    line.delay = 0
+    expect(page.locator("#state-line")).to_have_attribute("data-state", "offline")
+    line.mend()
+    expect(page.locator("#state-line")).to_have_attribute("data-state", "answered")
+
+
+def test_a_photo_is_reduced_and_sent_once_with_progress(
+    page: Page, line: Line, tmp_path: Path
+) -> None:
+    """On Fast 3G, a photo is shrunk, its sending shown, and then only its 28x28 is sent."""
+    (tmp_path / "photo.jpg").write_bytes(_photo(6, 2400))
+    line.rate = FAST_3G
+    sizes: list[int] = []
+    page.on(
+        "request",
+        lambda request: sizes.append(len(request.post_data_buffer or b"")),
+    )
+    page.evaluate(
+        """import("/page/state.js").then(({ on }) => {
+          window.progress = [];
+          on("progress", (text) => progress.push(text));
+        })"""
+    )
+    page.locator("#file").set_input_files(tmp_path / "photo.jpg")
+    expect(page.locator("#state-text")).to_have_text(re.compile(r"Sending \d+ "))
+    expect_digit(page, 6)
+    expect(page.locator("#state-text")).to_have_text("Up to date")
+    progress = page.evaluate("progress")
+    assert progress[0] == "Shrinking"
+    assert re.fullmatch(r"Sending \d+ kB, then reading", progress[-2])
+    assert progress[-1] is None
+    large = [size for size in sizes if size > 4000]
+    assert len(large) <= 1
+    assert not large or large[0] < 0.6 * (tmp_path / "photo.jpg").stat().st_size
+    width = page.evaluate(
+        "import('/page/state.js').then(({ state }) => state.prepared.prediction.input.width)"
+    )
+    assert width == 1600
+
+
+def test_a_photo_can_be_cancelled(page: Page, line: Line, tmp_path: Path) -> None:
+    """Cancel gives the old picture back, and its answer."""
+    (tmp_path / "photo.jpg").write_bytes(_photo(6, 1600))
+    line.rate = FAST_3G / 4
+    page.locator("#file").set_input_files(tmp_path / "photo.jpg")
+    expect(page.locator("#state-text")).to_have_text(re.compile("Sending"))
+    line.rate = None
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#state-text")).to_have_text("Up to date")
+    expect_digit(page, 7)
+
+
+def test_a_photo_stays_upright_and_transparent_ink_stays_ink(page: Page, tmp_path: Path) -> None:
+    """The orientation of EXIF is kept, and what is transparent does not become black."""
+    sideways = Image.open(io.BytesIO(_photo(7, 2000))).rotate(90, expand=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    sideways.save(tmp_path / "sideways.jpg", exif=exif)
+    page.locator("#file").set_input_files(tmp_path / "sideways.jpg")
+    expect_digit(page, 7)
+    ink = Image.open(io.BytesIO(sample_png(2))).convert("L").resize((1700, 1700))
+    Image.merge("LA", (Image.new("L", ink.size, 0), ink)).save(tmp_path / "ink.png")
+    page.locator("#file").set_input_files(tmp_path / "ink.png")
+    expect_digit(page, 2)
+
+
+def test_a_failed_part_offers_to_try_again(page: Page) -> None:
+    """A part whose request fails says so in its place, and tries again on request."""
+    failures = [True]
+
+    def fail_once(route: Route) -> None:
+        if failures:
+            failures.pop()
+            route.fulfill(status=500, json={"detail": "It failed."})
+        else:
+            route.continue_()
+
+    page.route("**/neighbours?*", fail_once)
+    part = _add_part(page)
+    note = part.locator(".part-failed")
+    expect(note).to_contain_text("It failed.")
+    note.get_by_role("button", name="Try again").click()
+    expect(part).to_have_attribute("data-revision", "1")
+    expect(note).to_have_count(0)
+
+
+def test_a_part_survives_a_short_break(page: Page, line: Line) -> None:
+    """A part whose request the break has cut is there when the service is back, without a click."""
+    line.cut()
+    part = _add_part(page)
+    expect(part).to_contain_text("This part did not arrive.")
+    line.mend()
+    expect(part).to_have_attribute("data-revision", re.compile(r"\d"))
+    expect(part.locator(".part-failed")).to_have_count(0)
+
+
+def test_a_lost_script_of_a_part_is_requested_again(page: Page) -> None:
+    """A part whose script does not arrive says so in its place, and tries again on request."""
+    lost = [True]
+    page.route(
+        "**/page/plot.js",
+        lambda route: route.abort() if lost and lost.pop() else route.continue_(),
+    )
+    page.evaluate(
+        """() => import("/page/state.js").then(({ loadWhenNear }) => {
+          const part = document.createElement("section");
+          part.id = "part";
+          document.querySelector("main").prepend(part);
+          loadWhenNear(part, async () => part.append(typeof (await import("/page/plot.js"))));
+        })"""
+    )
+    part = page.locator("#part")
+    expect(part).to_contain_text("This part did not arrive.")
+    part.get_by_role("button", name="Try again").click()
+    expect(part).to_have_text("object")
+
+
+@pytest.mark.parametrize("losses", [1, 2])
+def test_a_lost_script_does_not_leave_an_empty_page(
+    context: BrowserContext, line: Line, losses: int
+) -> None:
+    """A script that the page needs is requested again until it arrives."""
+    page = context.new_page()
+    left = [losses]
+
+    def lose(route: Route) -> None:
+        left[0] -= 1
+        if left[0] >= 0:
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/prediction.js", lose)
+    page.goto(f"{line.address}/")
+    expect_digit(page, 7)
+    page.close()
+
+
+def test_a_page_that_cannot_start_says_so(context: BrowserContext, line: Line) -> None:
+    """If a script never arrives, the page says so and offers to load it again."""
+    page = context.new_page()
+    page.add_init_script("window.setTimeout = ((wait) => (run) => wait(run, 0))(window.setTimeout)")
+    page.route("**/prediction.js", lambda route: route.abort())
+    page.goto(f"{line.address}/")
+    expect(page.locator("#banner")).to_contain_text("The page did not arrive as a whole.")
+    page.unroute("**/prediction.js")
+    page.get_by_role("button", name="Try again").click()
+    expect_digit(page, 7)
+    page.close()
+
+
+def test_several_digits_are_read_and_opened(page: Page) -> None:
+    """A drawn 42 is read as 42 with a box around each digit; each can be opened."""
+    page.locator("#clear").click()
+    draw_by_mouse(page, [(0.2, 0.2), (0.1, 0.55), (0.4, 0.55)])
+    draw_by_mouse(page, [(0.32, 0.3), (0.3, 0.8)])
+    draw_by_mouse(
+        page, [(0.58, 0.3), (0.7, 0.2), (0.82, 0.3), (0.8, 0.45), (0.6, 0.78), (0.9, 0.78)]
+    )
+    digits = page.locator(".several-digit")
+    expect(digits).to_have_text(["4", "2"])
+    expect(page.locator(".boxes .box")).to_have_count(2)
+    expect_digit(page, 4)
+    digits.nth(1).click()
+    expect_digit(page, 2)
+    expect(page.locator("#warnings")).not_to_contain_text("POST")
+    page.locator("#undo").click()
+    expect(digits).to_have_count(0)
+
+
+def test_a_form_shows_its_fields(page: Page, tmp_path: Path) -> None:
+    """An uploaded form shows its digits, and the text of each field."""
+    sheet = Image.new("L", (900, 300), 255)
+    for at, digit in enumerate((4, 2, 7)):
+        ink = Image.open(io.BytesIO(sample_png(digit))).convert("L").resize((140, 140))
+        left = 60 + 280 * at
+        outline = Image.new("L", (240, 200), 60)
+        outline.paste(255, (5, 5, 235, 195))
+        sheet.paste(outline, (left, 50))
+        sheet.paste(Image.new("L", ink.size, 20), (left + 50, 80), ink)
+    sheet.save(tmp_path / "form.png")
+    page.locator("#file").set_input_files(tmp_path / "form.png")
+    expect(page.locator(".several-digit")).to_have_text(["4", "2", "7"])
+    expect(page.locator(".several-fields li")).to_have_text(["4", "2", "7"])
+    expect(page.locator(".boxes .field")).to_have_count(3)
