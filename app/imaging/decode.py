@@ -131,9 +131,9 @@ def _read(image: Image.Image, data: bytes) -> Upload:
     wider, higher = _stretch(image.info.get("dpi"))
     image = to_8_bit(image, warnings)
     draft_factor = max(1, round(full_size[0] / image.width))
-    factor = max(1, math.ceil(max(image.width * wider, image.height * higher) / MAX_WORKING_SIDE))
-    if factor > 1:
-        image = image.reduce(factor)
+    longer = max(full_size[0] * wider, full_size[1] * higher)
+    factor = max(draft_factor, math.ceil(longer / MAX_WORKING_SIDE))
+    image = _reduce(image, factor, draft_factor)
     if wider > 1 or higher > 1:
         image = image.resize(
             (round(image.width * wider), round(image.height * higher)), Image.Resampling.BILINEAR
@@ -144,8 +144,24 @@ def _read(image: Image.Image, data: bytes) -> Upload:
         image = image.transpose(_TO_UPRIGHT[orientation])
     if orientation in _SWAPS_SIDES:
         width, height = height, width
-    pixels, alpha = _split_alpha(image)
-    return Upload(pixels, alpha, name, width, height, factor * draft_factor, tuple(warnings))
+    pixels, alpha = split_alpha(image)
+    return Upload(pixels, alpha, name, width, height, factor, tuple(warnings))
+
+
+def _reduce(image: Image.Image, factor: int, draft_factor: int) -> Image.Image:
+    """Average blocks of pixels of an image until it is reduced by `factor` in all.
+
+    Args:
+        image: The image.
+        factor: Pixels of the file that become one, along each axis.
+        draft_factor: How many of them have become one while the file was decoded.
+    """
+    if factor % draft_factor == 0:
+        return image.reduce(factor // draft_factor) if factor > draft_factor else image
+    ratio = factor / draft_factor
+    size = max(1, int(image.width / ratio)), max(1, int(image.height / ratio))
+    box = (0, 0, min(image.width, size[0] * ratio), min(image.height, size[1] * ratio))
+    return image.resize(size, Image.Resampling.BOX, box)
 
 
 def _stretch(resolution: Any) -> tuple[float, float]:
@@ -169,7 +185,7 @@ def _read_heif(data: bytes, max_pixels: int) -> Upload:
     decoded = decode_heif(data, MAX_WORKING_SIDE)
     check_size(*decoded.size, max_pixels)
     warnings = [_SEVERAL_IMAGES.replace("first", "primary")] if decoded.images > 1 else []
-    pixels, alpha = _split_alpha(to_8_bit(decoded.image, warnings))
+    pixels, alpha = split_alpha(to_8_bit(decoded.image, warnings))
     return Upload(pixels, alpha, "heic", *decoded.size, decoded.factor, tuple(warnings))
 
 
@@ -210,7 +226,7 @@ def _exif_orientation(image: Image.Image, warnings: list[str]) -> int:
     return orientation if orientation in _TO_UPRIGHT else 1
 
 
-def _split_alpha(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+def split_alpha(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Return the pixels, as grey if possible, and the alpha channel, None if all is opaque.
 
     Args:

@@ -65,8 +65,8 @@ def jpeg_scale(width: int, height: int, channels: int, coefficients: int) -> int
             (`jpeg_structure.jpeg_coefficient_bytes`).
 
     Returns:
-        The scale that fits into `MAX_DECODED_BYTES` and loses the least; the largest of several,
-        which is the fastest.
+        The largest scale, which is the fastest, that leaves at least `MAX_WORKING_SIDE` pixels; a
+        larger one if the image does not fit into `MAX_DECODED_BYTES`.
 
     Raises:
         TooLargeError: None fits.
@@ -83,5 +83,5 @@ def jpeg_scale(width: int, height: int, channels: int, coefficients: int) -> int
             f" {MAX_DECODED_BYTES // 1_000_000} MB are allowed. Save it without the option"
             " 'progressive'."
         )
-    longer = max(width, height)
-    return min(fitting, key=lambda scale: scale * -(-longer // (scale * MAX_WORKING_SIDE)))
+    reduction = -(-max(width, height) // MAX_WORKING_SIDE)
+    return max((scale for scale in fitting if scale <= reduction), default=min(fitting))

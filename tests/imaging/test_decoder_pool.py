@@ -127,7 +127,7 @@ def test_a_large_file_does_not_depend_on_those_before(pool: DecoderPool) -> None
         ({}, (8192, 6144), 6),
         ({"progressive": True}, (8192, 6144), 8),
         ({"progressive": True, "subsampling": 0}, (5000, 4000), 4),
-        ({}, (16_384, 3072), 12),
+        ({}, (16_384, 3072), 11),
     ],
 )
 def test_large_photos_are_reduced_while_they_are_decoded(
