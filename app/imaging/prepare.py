@@ -25,6 +25,7 @@ from app.imaging.several import may_be_several
 from app.imaging.sheet import without_desk
 from app.imaging.stages import OPTIONAL_STAGES, REMOVALS, NetworkInput, Placement, StageRecorder
 from app.imaging.views import view_names
+from app.imaging.working_size import first_size, next_size
 
 IDENTITY = Placement(1.0, 1.0, 0.0, 0.0)  # the placement of an image that was not moved
 MAX_STROKES = 2  # lines; on a photo, more are ruling
@@ -110,8 +111,30 @@ def prepare_variants(
     uneven background from an image of two levels, a variant takes the background as even. If a
     frame is left around the digit, a variant is without it.
 
+    A large image is prepared at a reduced size if its digit is large enough there
+    (`app.imaging.working_size`).
+
     Arguments and errors are those of `prepare`.
     """
+    reduced: Upload | None = first_size(upload)
+    while reduced is not None:
+        variants = _variants(reduced, polarity=polarity, skip=skip, record=record)
+        try:
+            first = next(variants)
+        except BlankImageError:
+            if reduced is upload:
+                raise
+            reduced = upload
+            continue
+        reduced = next_size(upload, reduced, first.placement)
+    yield first
+    yield from variants
+
+
+def _variants(
+    upload: Upload, *, polarity: Polarity, skip: AbstractSet[str], record: bool
+) -> Iterator[NetworkInput]:
+    """Offer the variants of an upload at its own size."""
     recorder = StageRecorder(record)
     grey, parameters = to_grey(upload)
     recorder.add(
