@@ -18,6 +18,8 @@ NPY, NPZ, PNG, JSON = "application/x-npy", "application/x-npz", "image/png", "ap
 MAP = "application/vnd.digitscope.map"  # of `app.web.responses.activation_map`
 TYPES = {"npy": NPY, "npz": NPZ, "png": PNG, "json": JSON, "map": MAP}
 BINARY_SCHEMA = {"type": "string", "format": "binary"}  # OpenAPI schema of a binary body
+# A map starts with a head in JSON.
+_SCHEMAS = {MAP: {**BINARY_SCHEMA, "contentSchema": {"$ref": "#/components/schemas/MapHead"}}}
 
 
 def choose(request: Request, requested: str | None, offered: Sequence[str]) -> str:
@@ -45,7 +47,9 @@ def choose(request: Request, requested: str | None, offered: Sequence[str]) -> s
 
 def responses(*names: str) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI `responses` of a route that also answers in these binary formats."""
-    return {200: {"content": {TYPES[name]: {"schema": BINARY_SCHEMA} for name in names}}}
+    types = [TYPES[name] for name in names]
+    schemas = {media_type: _SCHEMAS.get(media_type, BINARY_SCHEMA) for media_type in types}
+    return {200: {"content": {name: {"schema": schema} for name, schema in schemas.items()}}}
 
 
 def npy(values: np.ndarray[Any, Any], headers: Mapping[str, str] | None = None) -> Response:
