@@ -53,7 +53,10 @@ lint: $(VENV)/.tested
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# What a request costs beside other ways to do the same work, and other servers: about ten minutes each. `wrk` must be
+# installed. BASE is another checkout of digitscope, measured as "before".
 bench: $(VENV)/.tested
+	$(BIN)/python -m benchmarks.speed $(if $(BASE),--base $(BASE))
 	$(BIN)/python -m benchmarks.serving
 
 # Three stages of SOAK_MINUTES each: load with every answer checked, requests that schemathesis generates from

@@ -112,14 +112,20 @@ def rows_of(case: Case, samples: Samples) -> list[list[str]]:
             [
                 line.title,
                 _figure(medians[BEFORE], line.unit) if BEFORE in medians else "",
-                ", ".join(f"{name} {_figure(medians[name], line.unit)}" for name in others),
+                ", ".join(_reference(name, medians, line.unit) for name in others),
                 _figure(medians[NOW], line.unit),
-                f"{ratio:.2f}x {main}" if ratio else "",
+                f"{ratio:.2f}x" if ratio else "",
                 _goal_text(goal, line.unit),
                 _verdict(goal, ratio, medians[NOW]),
             ]
         )
     return rows
+
+
+def _reference(name: str, medians: Mapping[str, float], unit: str) -> str:
+    """Return name and figure of a reference, bold if it costs less than digitscope does."""
+    text = f"{name} {_figure(medians[name], unit)}"
+    return f"**{text}**" if medians[name] < medians[NOW] else text
 
 
 def _median_ratio(values: Sequence[float], others: Sequence[float]) -> float:

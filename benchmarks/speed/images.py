@@ -12,7 +12,7 @@ from benchmarks.services import PEERS, digitscope, make_environment
 from benchmarks.speed.contest import Case, Contestant, Goal, Line
 from benchmarks.speed.subjects import CPU, asked, command, repeated
 
-OPENCV, PILLOW, TWO = "OpenCV", "Pillow decode", "Pillow + LiteRT, 2 processes"
+OPENCV, PILLOW, TWO = "OpenCV", "Pillow decode", "Pillow + LiteRT in 2 processes"
 OPENCV_PACKAGES = ("opencv-python-headless", "ai-edge-litert", "numpy", "pillow")
 FILES = 2000
 
