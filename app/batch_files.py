@@ -1,15 +1,14 @@
-"""Read many image files in worker processes and write a table with one row per file.
+"""Read image files and write a table with one row per file.
 
 A file that cannot be read gets a row with its error. An interrupted run can be resumed. Knows files
-and models; knows nothing of the command line (`app.cli`).
+and models; knows nothing of processes (`app.file_workers`) or the command line (`app.cli`).
 """
 
 import csv
 import json
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, astuple, dataclass
-from multiprocessing import get_context
+from dataclasses import astuple
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -17,7 +16,6 @@ from app.errors import DigitscopeError, InvalidInputError
 from app.image_files import read_image_file
 from app.imaging.formats import SUFFIXES
 from app.inference.model import Model
-from app.inference.registry import Registry
 from app.page_reading import read_page
 from app.recognise import Options
 
@@ -25,12 +23,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 COLUMNS = ("file", "text", "confidence", "digits", "error", "warnings")
-# The model and the options of this worker process, set by `_start_worker`.
-_worker_state: list[tuple[Model, Options]] = []
+FLUSH_S = 0.1  # seconds after which rows are written to the file; a run that is killed loses them
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """The result for one file, a row of the table.
 
     Attributes:
@@ -94,37 +90,6 @@ def read_file(path: Path, model: Model, options: Options) -> Row:
     return Row(str(path), page.text, lowest, json.dumps(digits), warnings=warnings)
 
 
-def read_files(
-    paths: list[Path], folder: Path, model: str, options: Options, *, processes: int
-) -> Iterator[Row]:
-    """Read files in worker processes and yield their rows in the order of the files.
-
-    Args:
-        paths: The files.
-        folder: Folder with the model bundles.
-        model: Name of the model.
-        options: Options for reading each image.
-        processes: Number of worker processes; each loads the model once.
-    """
-    with ProcessPoolExecutor(
-        processes,
-        mp_context=get_context("spawn"),  # fork is unsafe: LiteRT has threads
-        initializer=_start_worker,
-        initargs=(folder, model, options),
-    ) as pool:
-        yield from pool.map(_read_in_worker, paths, chunksize=8)
-
-
-def _start_worker(folder: Path, model: str, options: Options) -> None:
-    registry = Registry(folder, model, interpreters=1)
-    registry.load()
-    _worker_state.append((registry.wait_for(model), options))
-
-
-def _read_in_worker(path: Path) -> Row:
-    return read_file(path, *_worker_state[0])
-
-
 def table_schema() -> "pa.Schema":
     """Return the Arrow schema of the table; needs pyarrow."""
     import pyarrow as pa
@@ -140,23 +105,35 @@ def _open_text(path: Path, mode: Literal["r", "w", "a"]) -> IO[str]:
 
 
 def _write_csv(rows: Iterator[Row], stream: IO[str], *, header: bool) -> None:
-    writer = csv.DictWriter(stream, COLUMNS)
+    writer = csv.writer(stream)
     if header:
-        writer.writeheader()
-    for row in rows:
-        writer.writerow(asdict(row))
-        stream.flush()
+        writer.writerow(COLUMNS)
+    for row in _flushing(rows, stream):
+        writer.writerow(row)
 
 
 def _write_jsonl(rows: Iterator[Row], stream: IO[str], *, header: bool) -> None:
+    for row in _flushing(rows, stream):
+        stream.write(json.dumps(row._asdict()) + "\n")
+
+
+def _flushing(rows: Iterator[Row], stream: IO[str]) -> Iterator[Row]:
+    """Yield rows to be written; write what is buffered to the file every `FLUSH_S`."""
+    flushed = time.monotonic()
     for row in rows:
-        stream.write(json.dumps(asdict(row)) + "\n")
-        stream.flush()
+        yield row
+        if time.monotonic() - flushed >= FLUSH_S:
+            stream.flush()
+            flushed = time.monotonic()
 
 
 def _complete_rows_csv(path: Path) -> list[dict[str, Any]]:
     with _open_text(path, "r") as stream:
-        return [row for row in csv.DictReader(stream) if None not in row.values()]
+        rows = [row for row in csv.DictReader(stream) if None not in row.values()]
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 2))
+        ends_in_row = file.read() == b"\r\n"  # lines within a text end in LF alone
+    return rows if ends_in_row else rows[:-1]
 
 
 def _complete_rows_jsonl(path: Path) -> list[dict[str, Any]]:

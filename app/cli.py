@@ -8,24 +8,27 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from pydantic import ValidationError
 
-from app.batch_files import find_images, read_files, write_results
+from app.batch_files import Row, Written, find_images, write_results
 from app.errors import BundleError, DigitscopeError
+from app.file_workers import FileWorkers
 from app.image_files import read_image_file
 from app.imaging.polarity import Polarity
 from app.import_cache import import_into_cache
 from app.inference.model import Model
 from app.inference.registry import Registry
-from app.models import load_models, open_models
+from app.models import find_bundle, load_models, open_models
 from app.page_reading import find_several
 from app.process_tuning import gc_frozen_imports
 from app.recognise import Options, Preprocess, recognise
@@ -36,6 +39,7 @@ from app.version import VERSION
 if TYPE_CHECKING:
     from rich.table import Table
 
+T = TypeVar("T")
 NEEDS_TRAINING = (
     "Keras is not installed, which reads the file; install the extra 'train':"
     " pip install --editable '.[train]'"
@@ -98,7 +102,7 @@ def open_registry(settings: Settings) -> Registry:
     )
 
 
-def _exit_on_bundle_error(open_bundles: Callable[[], Registry]) -> Registry:
+def _exit_on_bundle_error(open_bundles: Callable[[], T]) -> T:
     try:
         return open_bundles()
     except BundleError as error:
@@ -398,50 +402,43 @@ def read(
 
     An interrupted run can be resumed: files that are in the table already are not read again.
     """
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
-
     values = read_settings()
     name = model or values.default_model
     images = find_images(paths)
     if not images:
         fail(f"There are no image files in {', '.join(str(path) for path in paths)}.")
         raise typer.Exit(1)
-    available = open_registry(values).bundles
-    if name not in available:
-        fail(
-            f"There is no model {name!r} in {values.model_dir}."
-            f" Available models: {', '.join(sorted(available))}."
-        )
-        raise typer.Exit(1)
+    bundle = _exit_on_bundle_error(lambda: find_bundle(values.model_dir, name))
     options = Options(polarity=polarity, max_pixels=values.max_pixels)
-    if ray:
-        reader = partial(
-            _import_ray_serve().read_files, folder=values.model_dir, model=name, options=options
+    try:
+        with ExitStack() as stack:
+            reader: Callable[[list[Path]], Iterator[Row]]
+            if ray:
+                reader = partial(
+                    _import_ray_serve().read_files,
+                    folder=values.model_dir,
+                    model=name,
+                    options=options,
+                )
+            else:  # before the bar, which has a thread
+                processes = min(processes, len(images))
+                reader = stack.enter_context(FileWorkers(bundle, options, processes=processes)).read
+            failed, resumed = _write_with_bar(images, out_file, reader)
+    except BrokenProcessPool as error:
+        fail(
+            "A process that read files has ended, such as one that was killed for its memory. Run"
+            " the command again to read the files that are missing in the table."
         )
-    else:
-        reader = partial(
-            read_files, folder=values.model_dir, model=name, options=options, processes=processes
-        )
-    messages = Console(stderr=True)
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=messages) as bar:
-        task = bar.add_task("Reading", total=len(images))
-        try:
-            failed, resumed = write_results(
-                images,
-                out_file,
-                reader,
-                lambda row: bar.advance(task),
-            )
-        except DigitscopeError as error:
-            fail(error.detail)
-            raise typer.Exit(2) from error
-        except ConnectionError as error:
-            fail(str(error))
-            raise typer.Exit(1) from error
-        except OSError as error:
-            fail(f"{out_file} cannot be written: {error.strerror}.")
-            raise typer.Exit(2) from error
+        raise typer.Exit(1) from error
+    except DigitscopeError as error:
+        fail(error.detail)
+        raise typer.Exit(2) from error
+    except ConnectionError as error:
+        fail(str(error))
+        raise typer.Exit(1) from error
+    except OSError as error:
+        fail(f"{out_file} cannot be written: {error.strerror}.")
+        raise typer.Exit(2) from error
     say(f"{len(images)} images, {failed} of them unreadable: {out_file}")
     if resumed:
         say(
@@ -450,3 +447,19 @@ def read(
         )
     if failed:
         raise typer.Exit(1)
+
+
+def _write_with_bar(
+    images: list[Path], out: Path, read: Callable[[list[Path]], Iterator[Row]]
+) -> Written:
+    """Write the rows of files to a table, and show how many there are on the standard error stream.
+
+    Arguments, result and errors are those of `write_results`.
+    """
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress
+
+    messages = Console(stderr=True)
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=messages) as bar:
+        task = bar.add_task("Reading", total=len(images))
+        return write_results(images, out, read, lambda row: bar.advance(task))

@@ -1,5 +1,10 @@
 """Opens the models that the settings name."""
 
+from pathlib import Path
+
+from app.bundle import Bundle, open_bundle
+from app.errors import BundleError
+from app.inference.model_folder import ModelFolder
 from app.inference.registry import Registry
 from app.settings import Settings
 
@@ -25,6 +30,20 @@ def open_models(settings: Settings) -> Registry:
     models = _open(settings)
     models.check_default()
     return models
+
+
+def find_bundle(folder: Path, name: str) -> Bundle:
+    """Open the bundle of one model; the others are not looked at.
+
+    Raises:
+        BundleError: There is no bundle of this name, or it is damaged.
+    """
+    names = ModelFolder(folder).names()
+    if name not in names:
+        raise BundleError(
+            f"There is no model {name!r} in {folder}. Available models: {', '.join(names)}."
+        )
+    return open_bundle(folder / name)
 
 
 def _open(settings: Settings) -> Registry:

@@ -9,7 +9,6 @@ program and its models at the same paths on every node.
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,10 +146,10 @@ class _Reader:
 
     def __call__(self, files: pa.Table) -> pa.Table:
         rows = [
-            replace(read_file(Path(file["path"]), self._model, self._options), file=file["file"])
+            read_file(Path(file["path"]), self._model, self._options)._replace(file=file["file"])
             for file in files.to_pylist()
         ]
-        return pa.Table.from_pylist([asdict(row) for row in rows], schema=table_schema())
+        return pa.Table.from_pylist([row._asdict() for row in rows], schema=table_schema())
 
 
 def read_files(paths: list[Path], folder: Path, model: str, options: Options) -> Iterator[Row]:

@@ -1,0 +1,101 @@
+"""Tests of the processes that read files for `digitscope read`.
+
+Each runs in a program of its own, because processes are forked and pytest has threads.
+"""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from app.file_workers import MAX_TASK_BYTES, MAX_TASK_FILES, _tasks
+from app.samples import sample_png
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Files for three tasks: digits, one broken file, and one that is no regular file."""
+    for number in range(2 * MAX_TASK_FILES + 5):
+        (tmp_path / f"{number:03}.png").write_bytes(sample_png(number % 10))
+    (tmp_path / "040.png").write_bytes(b"nothing")
+    (tmp_path / "050.png").unlink()
+    (tmp_path / "050.png").mkdir()
+    return tmp_path
+
+
+def _start(folder: Path, out: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "digitscope",
+            "read",
+            str(folder),
+            "--out",
+            str(out),
+            "--processes",
+            "2",
+        ],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _rows(out: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(out.read_text().splitlines()))
+
+
+def test_rows_are_in_the_order_of_the_files(folder: Path, tmp_path: Path) -> None:
+    """Several processes read the files; the table has each once, in order, bad ones with errors."""
+    process = _start(folder, tmp_path / "out.csv")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, output
+    assert "69 images, 2 of them unreadable" in output
+    rows = _rows(tmp_path / "out.csv")
+    assert [row["file"] for row in rows] == sorted(map(str, folder.glob("*.png")))
+    failed = {Path(row["file"]).name: row["error"] for row in rows if row["error"]}
+    assert sorted(failed) == ["040.png", "050.png"]
+    assert "regular files" in failed["050.png"]
+    texts = [row["text"] for row in rows if not row["error"]]
+    assert texts == [str(n % 10) for n in range(len(rows)) if n not in (40, 50)]
+
+
+def test_run_whose_process_is_killed_says_what_to_do(folder: Path, tmp_path: Path) -> None:
+    """A killed process ends the run with one sentence; a second run completes the table."""
+    out = tmp_path / "out.csv"
+    process = _start(folder, out)
+    os.kill(_children(process.pid)[0], signal.SIGKILL)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "Run the command again" in " ".join(output.split())
+    assert "Traceback" not in output
+    _start(folder, out).communicate(timeout=120)
+    assert len(_rows(out)) == 2 * MAX_TASK_FILES + 5
+
+
+def _children(pid: int) -> list[int]:
+    """Wait for the child processes of a process, and return their ids."""
+    for _ in range(600):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if children:
+            return [int(child) for child in children]
+        time.sleep(0.05)
+    raise AssertionError("no child process")
+
+
+def test_large_files_are_handed_over_one_by_one(tmp_path: Path) -> None:
+    """Small and missing files come together; a photo is a task of its own."""
+    small, photo = tmp_path / "small.png", tmp_path / "photo.jpg"
+    small.write_bytes(b"x")
+    photo.write_bytes(bytes(MAX_TASK_BYTES))
+    files = [small, tmp_path / "missing.png", photo, photo, *[small] * (MAX_TASK_FILES + 1)]
+    assert [len(task) for task in _tasks(files)] == [3, 1, MAX_TASK_FILES, 1]
