@@ -24,7 +24,8 @@ class Description:
         sentence: What it does, in plain words.
         formula: What it computes for one unit.
         parameters: Number of weights, learned and fixed.
-        multiply_adds: Multiplications of weights, each with an addition, for one image.
+        multiply_adds: Multiplications, most with an addition, for one image; those inside functions
+            and means are not counted.
         receptive_field: The part of the image that its units see.
         active_at_inference: Whether it does anything outside training.
         changes_values: Whether it computes new values; False if it only passes on or moves them.

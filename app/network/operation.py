@@ -83,7 +83,7 @@ class Operation(ABC):
 
     @abstractmethod
     def multiply_adds(self, shapes: Shapes) -> int:
-        """Count the multiplications of weights for one image; 0 for a layer without products."""
+        """Count the multiplications for one image, except those inside functions and means."""
 
     @abstractmethod
     def footprint(self, shapes: Shapes) -> Footprint:

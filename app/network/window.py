@@ -5,7 +5,7 @@ positions that a window reads.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from app.network.geometry import Patch, Shape
 from app.network.operation import Config
 
 Sizes = tuple[int, ...]  # one number for each axis: rows, columns
-_AXES = (("i", "a", "y"), ("j", "b", "x"))  # names of output, tap and padding in formulas
+_AXES = (("i", "a"), ("j", "b"))  # names of output and tap in formulas
 
 
 @dataclass(frozen=True)
@@ -30,28 +30,32 @@ class Window:
         padding: `valid` for none, `same` for TensorFlow's padding with zeros, which poolings
             leave out of their result, `causal` for zeros before the first row alone.
         dilation: Distance between neighbouring taps.
+        before: Rows and columns of padding before the first of the input, for formulas.
     """
 
     size: Sizes
     strides: Sizes
     padding: Literal["valid", "same", "causal"]
     dilation: Sizes
+    before: Sizes = (0, 0)
 
     @classmethod
-    def from_keras(cls, config: Config, size: Any, axes: int) -> "Window":
+    def from_keras(cls, config: Config, size: Any, axes: int, shape: Shape) -> "Window":
         """Return the window of a Keras layer.
 
         Args:
             config: The layer's configuration.
             size: Its kernel or pool size: a number, or one for each axis.
             axes: Number of axes that the window slides over.
+            shape: Shape of its input, `[..., C]`.
         """
-        return cls(
+        window = cls(
             sizes(size, axes),
             sizes(config.get("strides") or size, axes),
             config["padding"],
             sizes(config.get("dilation_rate", 1), axes),
         )
+        return replace(window, before=tuple(before for before, _ in window.pads(shape)))
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -161,35 +165,35 @@ class Window:
         return padded[(slice(None), *places)]
 
     def formula(self, channel: str) -> str:
-        """Return which input tap (a, b) of output (i, j) reads, such as `x[c, 2 i + a, 2 j + b]`.
+        """Return which input tap (a, b) of output (i, j) reads, such as `x[2 i + a, 2 j + b, c]`.
 
         Args:
             channel: Name of the input's channel.
         """
         places = []
-        for axis, (output, tap, name) in zip(self.axes, _AXES, strict=False):
+        for axis, (output, tap) in zip(self.axes, _AXES, strict=False):
             stride, dilation = self.strides[axis], self.dilation[axis]
             start = output if stride == 1 else f"{stride} {output}"
             step = tap if dilation == 1 else f"{dilation} {tap}"
-            pad = "" if self.padding == "valid" else f" - p_{name}"
+            pad = f" - {self.before[axis]}" if self.before[axis] else ""
             places.append(f"{start} + {step}{pad}")
-        return f"x[{channel}, {', '.join(places)}]"
+        return f"x[{', '.join(places)}, {channel}]"
 
     @property
     def output_names(self) -> str:
         """Return the names of an output's position in formulas, such as `i, j`."""
-        return ", ".join(output for output, _, _ in _AXES[: len(self.size)])
+        return ", ".join(output for output, _ in _AXES[: len(self.size)])
 
     @property
     def tap_names(self) -> str:
         """Return the names of a tap in formulas, such as `a, b`."""
-        return ", ".join(tap for _, tap, _ in _AXES[: len(self.size)])
+        return ", ".join(tap for _, tap in _AXES[: len(self.size)])
 
     @property
     def tap_ranges(self) -> str:
         """Return which taps formulas go through, such as `a < 3, b < 3`."""
         return ", ".join(
-            f"{tap} < {size}" for (_, tap, _), size in zip(_AXES, self.size, strict=False)
+            f"{tap} < {size}" for (_, tap), size in zip(_AXES, self.size, strict=False)
         )
 
     @property

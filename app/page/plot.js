@@ -12,6 +12,9 @@ function svg(tag, attributes, ...children) {
   return element;
 }
 
+/** Format an end of the horizontal axis: whole numbers, such as epochs, are not rounded. */
+const endOfAxis = (value) => (Number.isInteger(value) ? String(value) : number(value, 3));
+
 /**
  * Plot curves over a common horizontal axis.
  *
@@ -38,7 +41,7 @@ export function curve({ label, x, xLabel, lines, log = false }) {
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label, class: "plot" },
     svg("path", { class: "axis", d: `M${LEFT} ${TOP}V${HEIGHT - BOTTOM}H${WIDTH - 8}` }),
     text(LEFT - 5, toY(top) + 4, number(top, 2), "end"), text(LEFT - 5, toY(bottom) + 4, number(bottom, 2), "end"),
-    text(toX(start), HEIGHT - BOTTOM + 14, number(start, 2)), text(toX(end), HEIGHT - BOTTOM + 14, number(end, 2), "end"),
+    text(toX(start), HEIGHT - BOTTOM + 14, endOfAxis(start)), text(toX(end), HEIGHT - BOTTOM + 14, endOfAxis(end), "end"),
     text((LEFT + WIDTH) / 2, HEIGHT - 6, xLabel), marker,
     ...lines.map((line) => svg("path", { class: `line ${line.kind}`, d: line.values.map((value, index) => `${index ? "L" : "M"}${toX(x[index]).toFixed(1)} ${toY(value).toFixed(1)}`).join("") })));
   const element = h("div.plotted", h("p.key", label, ": ", lines.map((line) => h(`span.${line.kind}`, line.name))), drawing,

@@ -104,7 +104,7 @@ def test_receptive_field_and_trace_are_shifted(
 def test_description_states_every_fact(descriptions: dict[str, Description]) -> None:
     """Formula, sentence, costs and the treatment of channels are those of a cropping."""
     crop = descriptions["crop"]
-    assert crop.formula == "y[c, i, j] = x[c, i + 3, j + 0]"
+    assert crop.formula == "y[i, j, c] = x[i + 3, j, c]"
     assert crop.sentence == "Cuts off the border of each channel: 28x28 becomes 24x26."
     assert (crop.multiply_adds, crop.parameters) == (0, 0)
     assert crop.keeps_channels

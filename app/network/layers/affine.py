@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,10 @@ class Affine(Elementwise):
     def backward(self, inputs: Sequence[Array], output: Array, grad: Array) -> list[Array]:
         """Return the gradient of the input."""
         return [np.asarray(grad * self.scale)]
+
+    def multiply_adds(self, shapes: Shapes) -> int:
+        """Return one for each value."""
+        return prod(shapes.output)
 
     @property
     def changes_values(self) -> bool:

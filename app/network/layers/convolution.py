@@ -118,7 +118,7 @@ class Convolution(WeightedSum):
             f"sum over {channels}, {window.tap_ranges} of"
             f" {window.formula('k')} K[{window.tap_names}, k, c]{self.bias_term}"
         )
-        return f"c, {window.output_names}", total
+        return f"{window.output_names}, c", total
 
     def sentence(self, shapes: Shapes) -> str:
         """Return what the kernels do."""
@@ -213,7 +213,8 @@ def kernel_sentence(kernels: str, reads: str, convolution: Convolution) -> str:
 def _convolution(axes: int) -> LayerKind:
     def build(saved: SavedLayer, function: Function) -> Operation:
         config, weights = saved.config, saved.weights
-        window = Window.from_keras(config, config["kernel_size"], axes)
+        size, shape = config["kernel_size"], saved.shapes.input
+        window = Window.from_keras(config, size, axes, shape)
         groups, bias = int(config.get("groups", 1)), weights.get("bias")
         return Convolution(weights["kernel"], window, groups, bias=bias, function=function)
 
@@ -222,7 +223,9 @@ def _convolution(axes: int) -> LayerKind:
 
 def _depthwise(axes: int) -> LayerKind:
     def build(saved: SavedLayer, function: Function) -> Operation:
-        window = Window.from_keras(saved.config, saved.config["kernel_size"], axes)
+        window = Window.from_keras(
+            saved.config, saved.config["kernel_size"], axes, saved.shapes.input
+        )
         kernel, channels = by_channel(saved.weights["kernel"])
         bias = saved.weights.get("bias")
         return Convolution(kernel, window, channels, bias=bias, function=function)

@@ -42,10 +42,10 @@ class Dense(WeightedSum):
 
     def sentence(self, shapes: Shapes) -> str:
         """Return what the units do."""
-        bias = " plus a bias" if self.bias is not None else ""
+        bias = " and a bias" if self.bias is not None else ""
         return (
-            f"Each of its {shapes.channels} units multiplies all {self.kernel.shape[0]} inputs by"
-            f" weights and adds them up{bias}{self.activation_clause}."
+            f"Each of its {shapes.channels} units multiplies each of {self.kernel.shape[0]} inputs"
+            f" by a weight and adds up the products{bias}{self.activation_clause}."
         )
 
     def equation(self, at: UnitInputs) -> Equation:

@@ -30,7 +30,7 @@ class Elementwise(Operation, ABC):
         return SAME_UNIT
 
     def multiply_adds(self, shapes: Shapes) -> int:
-        """Return 0: only convolutions and dense layers are counted."""
+        """Return 0: functions are not counted."""
         return 0
 
     @property

@@ -112,8 +112,8 @@ class Merge(Operation):
         return Equation(text, {"values": values}, value)
 
     def multiply_adds(self, shapes: Shapes) -> int:
-        """Return 0: there are no weights."""
-        return 0
+        """Return one for each value and further input of a product, else 0."""
+        return (len(shapes.inputs) - 1) * math.prod(shapes.output) * (self.operator == "multiply")
 
     def footprint(self, shapes: Shapes) -> Footprint:
         """Return that a unit reads the unit with its own index in each input."""

@@ -6,6 +6,7 @@ arXiv:1803.08494. Root mean square: Zhang and Sennrich, 2019, arXiv:1910.07467.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -124,8 +125,8 @@ class Standardisation(Operation):
         return Equation(text, operands, value)
 
     def multiply_adds(self, shapes: Shapes) -> int:
-        """Return 0: only convolutions and dense layers are counted."""
-        return 0
+        """Return one for each value in the variance, one in the division and one for gamma."""
+        return prod(shapes.output) * (2 if self.gamma is None else 3)
 
     def footprint(self, shapes: Shapes) -> Footprint:
         """Return that a unit reads all units that are normalised with it."""
@@ -186,8 +187,8 @@ class UnitNormalization(Operation):
         return Equation(text, {"x": x, "length": length}, x / length)
 
     def multiply_adds(self, shapes: Shapes) -> int:
-        """Return 0: there are no weights."""
-        return 0
+        """Return one for each value in the length, and one in the division."""
+        return 2 * prod(shapes.output)
 
     def footprint(self, shapes: Shapes) -> Footprint:
         """Return that a unit reads all units of its vector."""

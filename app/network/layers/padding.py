@@ -104,7 +104,7 @@ class Pad(Shift):
 
 
 def shift_formula(shifts: Sequence[int]) -> str:
-    """Return the index of a moved value in a formula, such as `[c, i + 3, j - 1]`.
+    """Return the index of a moved value in a formula, such as `[i + 3, j - 1, c]`.
 
     Args:
         shifts: What is added to the index of each axis; zeros for the index itself.
@@ -112,8 +112,8 @@ def shift_formula(shifts: Sequence[int]) -> str:
     places = []
     for name, shift in zip("ij", shifts, strict=False):
         sign = "-" if shift < 0 else "+"
-        places.append(f"{name} {sign} {abs(shift)}" if any(shifts) else name)
-    return f"[c, {', '.join(places)}]"
+        places.append(f"{name} {sign} {abs(shift)}" if shift else name)
+    return f"[{', '.join(places)}, c]"
 
 
 def place_text(place: Sequence[int]) -> str:

@@ -74,7 +74,7 @@ class Pooling(Operation):
     def formula(self) -> str:
         """Return the reduction over a window."""
         return (
-            f"y[c, {self.window.output_names}] = {_SYMBOLS[self.reduction]} of"
+            f"y[{self.window.output_names}, c] = {_SYMBOLS[self.reduction]} of"
             f" {self.window.formula('c')} over {self.window.tap_ranges}"
         )
 
@@ -153,7 +153,7 @@ class GlobalPooling(Operation):
     def formula(self) -> str:
         """Return the reduction over a channel."""
         names = ", ".join("ij"[: self.axes])
-        return f"y[c] = {_SYMBOLS[self.reduction]} of x[c, {names}] over all {names}"
+        return f"y[c] = {_SYMBOLS[self.reduction]} of x[{names}, c] over all {names}"
 
     def sentence(self, shapes: Shapes) -> str:
         """Return what is kept."""
@@ -201,7 +201,9 @@ def _positions(x: Array) -> tuple[int, ...]:
 
 def _pooling(reduction: Reduction, axes: int) -> LayerKind:
     def build(saved: SavedLayer) -> Operation:
-        window = Window.from_keras(saved.config, saved.config["pool_size"], axes)
+        window = Window.from_keras(
+            saved.config, saved.config["pool_size"], axes, saved.shapes.input
+        )
         return Pooling(window, reduction)
 
     return LayerKind(build, no_weights)

@@ -73,7 +73,7 @@ class Flatten(Reshape):
     @property
     def formula(self) -> str:
         """Return where a unit comes from."""
-        return "y[((i W) + j) C + c] = x[c, i, j]"
+        return "y[(W i + j) C + c] = x[i, j, c], with W columns and C channels"
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Repeat(Operation):
     @property
     def formula(self) -> str:
         """Return that each row is the input."""
-        return "y[c, i] = x[c]"
+        return "y[i, c] = x[c]"
 
     def sentence(self, shapes: Shapes) -> str:
         """Return the number of copies."""

@@ -55,8 +55,10 @@ class Interpolation(Operation):
         """Return the rule."""
         axes, taps = ("i, j", "a, b") if len(self.matrices) == 2 else ("i", "a")
         if self.rule == "nearest":
-            return f"y[c, {axes}] = x[c, {taps}], the position nearest to ({axes})"
-        return f"y[c, {axes}] = sum of w[{taps}] x[c, {taps}] over the positions around ({axes})"
+            return (
+                f"y[{axes}, c] = x[{taps}, c], where ({taps}) is the position nearest to ({axes})"
+            )
+        return f"y[{axes}, c] = sum of w[{taps}] x[{taps}, c] over the positions around ({axes})"
 
     def sentence(self, shapes: Shapes) -> str:
         """Return both sizes and the rule."""

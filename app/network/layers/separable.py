@@ -45,7 +45,7 @@ class SeparableConvolution(WeightedSum):
             f"sum over k, m, {window.tap_ranges} of"
             f" {window.formula('k')} D[{window.tap_names}, k, m] P[k, m, c]{self.bias_term}"
         )
-        return f"c, {window.output_names}", total
+        return f"{window.output_names}, c", total
 
     def sentence(self, shapes: Shapes) -> str:
         """Return what both steps do."""
@@ -103,7 +103,9 @@ class SeparableConvolution(WeightedSum):
 def _separable(axes: int) -> LayerKind:
     def build(saved: SavedLayer, function: Function) -> Operation:
         weights = saved.weights
-        window = Window.from_keras(saved.config, saved.config["kernel_size"], axes)
+        window = Window.from_keras(
+            saved.config, saved.config["kernel_size"], axes, saved.shapes.input
+        )
         kernel, channels = by_channel(weights["depthwise_kernel"])
         pointwise = weights["pointwise_kernel"]
         return SeparableConvolution(

@@ -41,7 +41,7 @@ class Softmax(Operation):
     @property
     def formula(self) -> str:
         """Return the share of unit k."""
-        return "y[k] = exp(x[k]) / sum over j of exp(x[j])"
+        return "y[c] = exp(x[c]) / sum over k of exp(x[k])"
 
     def sentence(self, shapes: Shapes) -> str:
         """Return what softmax does."""

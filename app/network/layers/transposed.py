@@ -57,10 +57,10 @@ class TransposedConvolution(WeightedSum):
         window = self.window
         total = (
             f"sum over k, {window.tap_ranges} of"
-            f" x[k, p] K[{window.tap_names}, c, k]{self.bias_term},"
+            f" x[p, k] K[{window.tap_names}, c, k]{self.bias_term},"
             f" where the kernel of p covers ({window.output_names})"
         )
-        return f"c, {window.output_names}", total
+        return f"{window.output_names}, c", total
 
     def sentence(self, shapes: Shapes) -> str:
         """Return what the kernels do, and both sizes."""
@@ -134,9 +134,8 @@ class TransposedConvolution(WeightedSum):
 
 def _transposed(axes: int) -> LayerKind:
     def build(saved: SavedLayer, function: Function) -> Operation | Unsupported:
-        weights = saved.weights
-        window = Window.from_keras(saved.config, saved.config["kernel_size"], axes)
-        shape = saved.shapes.output
+        weights, shape = saved.weights, saved.shapes.output
+        window = Window.from_keras(saved.config, saved.config["kernel_size"], axes, shape)
         if window.output_size(shape) != saved.shapes.input[:-1]:
             return Unsupported(
                 "its output padding makes rows or columns that no kernel reaches",

@@ -56,7 +56,7 @@ class LayerAnswer(LayerName):
     output_shape: list[int] = Field(description="Rows, columns and channels, or units.")
     parameters: int = Field(description="Number of weights.")
     weights: list[WeightAnswer]
-    multiply_adds: int = Field(description="Multiplications, each with an addition, for one image.")
+    multiply_adds: int = Field(description="Multiplications, most with an addition, for one image.")
     receptive_field: FieldAnswer
     active_at_inference: bool = Field(description="False if the layer acts during training only.")
     computable: bool = Field(
@@ -87,7 +87,12 @@ class LayersAnswer(ResponseBody):
     classes: list[str] = Field(description="Names of the classes, in the order of probabilities.")
     input_shape: list[int] = Field(description="Rows, columns and channels of the image.")
     parameters: int = Field(description="Number of weights of all layers.")
-    multiply_adds: int = Field(description="Multiplications of all layers, for one image.")
+    multiply_adds: int = Field(
+        description=(
+            "Multiplications of all layers, for one image; in `/models`, `multiply_adds` counts"
+            " convolutions and dense layers only."
+        )
+    )
     layers: list[LayerAnswer]
 
 
