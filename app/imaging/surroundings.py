@@ -11,7 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.imaging.filters import Grey, Mask, box_mean, dilate, downscale, grow, label, opening, otsu
+from app.imaging.filters import (
+    Grey,
+    Mask,
+    box_mean,
+    dilate,
+    downscale,
+    grow,
+    label,
+    opening,
+    otsu,
+    sample,
+)
 
 SIDE = 400  # longer side, in pixels, of the reduced image in which the regions are found
 MIN_PAPER = 0.4  # share of the image that is paper
@@ -89,12 +100,12 @@ def without_surroundings(grey: Grey) -> Grey:
 def _surroundings(small: Grey, level: float) -> tuple[Mask, Grey]:
     """Return the pixels of dark regions that are not ink, and the colour of the paper."""
     nothing = np.zeros(small.shape, bool)
-    threshold, _ = otsu(small)
-    light = small > threshold
-    if light.mean() < MIN_PAPER or light.all():
+    pixels = sample(small)
+    is_light = pixels > otsu(pixels)[0]
+    if is_light.mean() < MIN_PAPER or is_light.all():
         return nothing, small
-    paper_level = float(np.median(small[light]))
-    contrast = paper_level - float(np.median(small[~light]))
+    paper_level = float(np.median(pixels[is_light]))
+    contrast = paper_level - float(np.median(pixels[~is_light]))
     if contrast < MIN_CONTRAST:
         return nothing, small
     light = small > paper_level - level * contrast
@@ -123,8 +134,9 @@ def _find_regions(dark: Mask) -> _Regions:
     labels, count = label(dark)
     border = np.concatenate([labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1]])
     corners = np.isin(np.arange(count + 1), labels[[0, 0, -1, -1], [0, -1, 0, -1]])
-    rows, columns = np.nonzero(labels)
-    owner = labels[rows, columns] - 1
+    pixels = np.flatnonzero(dark)
+    rows, columns = np.divmod(pixels, dark.shape[1])
+    owner = labels.ravel()[pixels] - 1
     sides = []
     for positions in (rows, columns):
         low, high = np.full(count, max(dark.shape)), np.full(count, -1)
@@ -133,7 +145,7 @@ def _find_regions(dark: Mask) -> _Regions:
         sides.append(high - low + 1)
     return _Regions(
         labels,
-        np.bincount(labels.ravel(), minlength=count + 1)[1:],
+        np.bincount(owner, minlength=count),
         np.ones(count, np.int64),
         np.bincount(border, minlength=count + 1)[1:],
         corners[1:],
