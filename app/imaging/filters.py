@@ -152,9 +152,9 @@ def label(mask: Mask) -> tuple[NDArray[np.int32], int]:
     padded = np.zeros((height, width + 2), bool)
     padded[:, 1:-1] = mask
     pixels = padded.ravel()
-    # Keys order runs by row, then column.
-    start_key = np.flatnonzero(pixels[1:] & ~pixels[:-1])
-    stop_key = np.flatnonzero(pixels[:-1] & ~pixels[1:])
+    # Keys order runs by row, then column. Each row ends with False, so starts and stops alternate.
+    changes = np.flatnonzero(pixels[1:] != pixels[:-1])
+    start_key, stop_key = changes[::2], changes[1::2]
     count = len(start_key)
     if count == 0:
         return np.zeros(mask.shape, np.int32), 0

@@ -66,7 +66,9 @@ def subtract_lines(amount: Grey, noise: float) -> tuple[Grey, int]:
         return amount, 0
     rest, horizontal = _subtract_horizontal(amount, noise)
     transposed, vertical = _subtract_horizontal(np.ascontiguousarray(rest.T), noise)
-    return np.ascontiguousarray(transposed.T), horizontal + vertical
+    if vertical:
+        rest = np.ascontiguousarray(transposed.T)
+    return rest, horizontal + vertical
 
 
 def _subtract_horizontal(amount: Grey, noise: float) -> tuple[Grey, int]:
