@@ -2,9 +2,8 @@
 
 import importlib.util
 
-from app.process_tuning import choose_blas_kernels, gc_frozen_imports
+from app.process_tuning import gc_frozen_imports
 
-choose_blas_kernels()
 with gc_frozen_imports():
     from app.cli import add_missing_import
     from app.cli import cli as command

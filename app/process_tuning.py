@@ -1,6 +1,6 @@
-"""Tuning of the process: matrix products and garbage collection at import, the heap after work.
+"""Tuning of the process: the garbage collector at import, the heap after work.
 
-Knows OpenBLAS, Python's collector and glibc's allocator; knows nothing of requests.
+Knows Python's collector and glibc's allocator; knows nothing of requests.
 """
 
 import ctypes
@@ -8,14 +8,8 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-
-_CPU_INFO = Path("/proc/cpuinfo")
-_CPU_INFO_BYTES = 1 << 14  # of the file that are read: those of the first core, at least
-# Instructions of OpenBLAS's kernels for Skylake-X.
-_AVX512 = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
 
 # Parameters of `mallopt`, from glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -33,27 +27,6 @@ _trim_lock = threading.Lock()
 
 _gc_lock = threading.Lock()
 _gc_pauses = 0  # threads in `gc_paused`
-
-
-def choose_blas_kernels(
-    environment: MutableMapping[str, str] = os.environ, cpu_info: Path = _CPU_INFO
-) -> None:
-    """Let NumPy multiply matrices with AVX-512 on AMD processors; call it before NumPy is imported.
-
-    The OpenBLAS of NumPy 2.4 takes a Zen 5 for a Haswell, whose kernels take twice as long
-    (OpenMathLib/OpenBLAS#6033). Explanations spend most of their time in them. Does nothing on
-    another processor, or if the environment chooses the kernels.
-
-    Args:
-        environment: Environment variables, which OpenBLAS reads when it is loaded.
-        cpu_info: The file in which Linux describes the processor.
-    """
-    with suppress(OSError), cpu_info.open(encoding="utf-8", errors="replace") as file:
-        lines = file.read(_CPU_INFO_BYTES).splitlines()
-        facts = dict(line.split(":", 1) for line in reversed(lines) if ":" in line)
-        known = {name.strip(): value.split() for name, value in facts.items()}
-        if known.get("vendor_id") == ["AuthenticAMD"] and _AVX512.issubset(known.get("flags", ())):
-            environment.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
 
 
 @contextmanager
