@@ -23,6 +23,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from app.web.http.connection_table import ConnectionTable
+from app.web.http.joined_response import JoinedResponseCycle
 from app.web.http.problem_details import MEDIA_TYPE
 from app.web.schemas.problem import Problem
 
@@ -229,6 +230,7 @@ class Connection(HttpToolsProtocol):
             raise HeadError(400, "The request has no header Host, which HTTP/1.1 needs.")
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        cycle.__class__ = JoinedResponseCycle  # uvicorn has no setting for it
         self._serving = cycle
         super()._start_asgi_task(cycle, app)
 
