@@ -181,7 +181,7 @@ class MicroBatcher:
         """Return whether enough images wait for a run in the thread."""
         if not self._waiting:
             return False
-        return self.queued >= max_images(self._waiting[0].model)
+        return self.queued * self._waiting[0].model.seconds_per_image >= MIN_THREAD_RUN_S
 
     def _take(self, at_most: int) -> list[_Call]:
         """Take the oldest requests with one model and kind of answer, and at most so many images.
