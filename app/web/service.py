@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +19,7 @@ from app.cancellation import Disconnected
 from app.imaging.decoder_pool import DecoderPool
 from app.imaging.file_structure import declared_pixels
 from app.imaging.png_reader import is_small_png
+from app.imaging.polarity import Polarity
 from app.inference.model import INT8_BATCH_SIZES, Model
 from app.inference.registry import Registry
 from app.inference.runtime import Pixels
@@ -29,6 +30,7 @@ from app.recognise import (
     ImageInput,
     Images,
     Options,
+    Preprocess,
     Unprepared,
     ensure_decoded,
     is_passthrough,
@@ -104,7 +106,15 @@ class Service:
 
     def options(self, query: ImageQuery) -> Options:
         """Combine a request's query parameters with the limits of the service."""
-        return replace(self.file_options, preprocess=query.preprocess, polarity=query.polarity)
+        return self._options(query.preprocess, query.polarity)
+
+    @cached_property
+    def _options(self) -> Callable[[Preprocess, Polarity], Options]:
+        return cache(
+            lambda preprocess, polarity: replace(
+                self.file_options, preprocess=preprocess, polarity=polarity
+            )
+        )
 
     @cached_property
     def file_options(self) -> Options:

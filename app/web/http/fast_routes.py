@@ -46,7 +46,7 @@ class FastRoute(APIRoute):
         endpoint = self.endpoint
         providers: dict[str, Callable[[Request], Any]] = {
             "request": lambda request: request,
-            "service": lambda request: request.state.service,
+            "service": lambda request: request.scope["state"]["service"],
             **{name: _path_parameter(name) for name in PATH_PARAMETERS},
         }
         types = get_type_hints(endpoint)

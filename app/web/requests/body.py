@@ -132,24 +132,45 @@ def read_chunks(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]
     return chunks
 
 
-async def _received_chunks(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
-    """Yield the chunks of the body as they arrive, up to the limit."""
-    length = content_length(request)
-    if length is not None and length > max_bytes:
-        raise TooLargeError(f"The body has {length} bytes; at most {max_bytes} are accepted.")
-    received, more = 0, True
-    while more:
-        message = await request.receive()
+class _ArrivingBody:
+    """The body of a request as it arrives, up to a limit.
+
+    Attributes:
+        has_more: Whether there is another chunk.
+    """
+
+    def __init__(self, request: Request, max_bytes: int) -> None:
+        """Refuse a body whose header says that it is over the limit, with `TooLargeError`."""
+        self.has_more = True
+        self._request, self._max_bytes, self._received = request, max_bytes, 0
+        self._length = content_length(request)
+        if self._length is not None and self._length > max_bytes:
+            raise TooLargeError(
+                f"The body has {self._length} bytes; at most {max_bytes} are accepted."
+            )
+
+    async def next_chunk(self) -> bytes:
+        """Return the next chunk; raise what `read_chunks` raises."""
+        message = await self._request.receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        chunk, more = message.get("body", b""), message.get("more_body", False)
-        received += len(chunk)
-        if received > max_bytes:
-            raise TooLargeError(f"The body is too large: at most {max_bytes} bytes are accepted.")
-        if received > UNHELD_BYTES:
-            expected = HELD_PER_BYTE * (length or 0)
-            request.state.body_hold.grow(HELD_PER_BYTE * received, expected=expected)
-        yield chunk
+        chunk: bytes = message.get("body", b"")
+        self.has_more = message.get("more_body", False)
+        self._received += len(chunk)
+        if self._received > self._max_bytes:
+            raise TooLargeError(
+                f"The body is too large: at most {self._max_bytes} bytes are accepted."
+            )
+        if self._received > UNHELD_BYTES:
+            expected = HELD_PER_BYTE * (self._length or 0)
+            self._request.state.body_hold.grow(HELD_PER_BYTE * self._received, expected=expected)
+        return chunk
+
+
+async def _received_chunks(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    body = _ArrivingBody(request, max_bytes)
+    while body.has_more:
+        yield await body.next_chunk()
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
@@ -159,7 +180,13 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         DigitscopeError: As in `read_chunks`.
         ClientDisconnect: The client disconnected before the end of the body.
     """
-    return b"".join([chunk async for chunk in read_chunks(request, max_bytes)])
+    if header(request, b"content-encoding"):
+        return b"".join([chunk async for chunk in read_chunks(request, max_bytes)])
+    # Not by a generator: asyncio keeps account of each of them (docs/performance.md).
+    body, chunks = _ArrivingBody(request, max_bytes), list[bytes]()
+    while body.has_more:
+        chunks.append(await body.next_chunk())
+    return b"".join(chunks)
 
 
 def require_content(content: bytes) -> bytes:
