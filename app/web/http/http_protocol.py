@@ -208,6 +208,8 @@ class Connection(HttpToolsProtocol):
         if self._asks_for_upgrade():
             return  # `_feed` parses this head again
         self._check_host()
+        if self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False  # no interim responses: RFC 9110, 10.1.1
         if self._head_timer:
             self._head_timer.cancel()
             self._head_timer = None

@@ -105,17 +105,30 @@ async def _app(scope: object, receive: object, send: object) -> None:
 Parts = tuple[Connection, Transport, Clock]
 
 
-@pytest.fixture
-def requested() -> Parts:
-    """A connection with a request whose body of two bytes has not arrived."""
+def _request(head: bytes) -> Parts:
+    """Return a connection on which the head of a request has arrived."""
     clock, transport = Clock(), Transport()
     table = ConnectionTable(max_connections=1, max_per_client=1)
     state = {"connections": ConnectionLimits(timeout_s=TIMEOUT_S, table=table)}
     config = Config(_app, log_config=None)
     connection = Connection(config, ServerState(), state, _loop=clock)
     connection.connection_made(transport)
-    connection.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
+    connection.data_received(head)
     return connection, transport, clock
+
+
+@pytest.fixture
+def requested() -> Parts:
+    """A connection with a request whose body of two bytes has not arrived."""
+    return _request(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
+
+
+@pytest.mark.parametrize(("version", "is_told"), [(b"1.1", True), (b"1.0", False)])
+def test_interim_response_is_for_http_1_1(version: bytes, is_told: bool) -> None:
+    """HTTP/1.0 has none, so its `Expect: 100-continue` is ignored (RFC 9110, 10.1.1)."""
+    head = b"POST / HTTP/%b\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    connection, _, _ = _request(head % version)
+    assert connection.cycle.waiting_for_100_continue == is_told
 
 
 @pytest.fixture
