@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from itertools import islice
 from typing import Any
 
 import numpy as np
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 
 from app.errors import UndecodableError
 from app.inference.entries import ModelState
@@ -81,8 +82,6 @@ async def list_models(service: ServiceDep) -> ModelNames:
     return ModelNames(models=list(service.registry.entries))
 
 
-# These come before the GET routes, whose `{model}` also matches `compact:predict`: for a wrong
-# method, the first route that matches the path says in its 405 which methods it allows.
 @router.post(
     "/models/{model}:predict",
     operation_id="tfs_predict",
@@ -177,6 +176,14 @@ async def refuse_method(model: str, method: str) -> Response:
         f"The model {model!r} has no method {method[:40]!r}; expected :predict, or :explain of"
         " KServe's protocol."
     )
+
+
+# Before the routes of a status, whose `{model}` and `{version}` match these paths, too.
+@router.get("/models/{model}:{method}", include_in_schema=False)
+@router.get(f"{_VERSION_PATH}:{{method}}", include_in_schema=False)
+async def refuse_get(method: str) -> Response:
+    """Refuse a GET of `:predict` and others."""
+    raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
 
 
 @router.get(

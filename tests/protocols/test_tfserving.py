@@ -90,6 +90,16 @@ def test_other_verbs_are_refused(server: Server, verb: str) -> None:
         assert repr(verb) in answer.json["error"]
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+def test_predictions_are_only_made_by_post(server: Server, method: str) -> None:
+    """Another method gets 405 with the right one, for a model and for its version."""
+    for path in (PREDICT, f"{VERSION}:predict", "/v1/models/nope:explain"):
+        answer = server.ask(path, method=method)
+        assert (answer.status, answer.headers["allow"]) == (405, "POST")
+        if method != "HEAD":
+            assert answer.json["error"] == f"{path} accepts POST, not {method}."
+
+
 def test_images_are_explained(server: Server, digits: Digits) -> None:
     """KServe's `:explain` answers for each image as `/explain` does, for pixels and for files."""
     pixels = digits.images[:2].tolist()
