@@ -23,12 +23,14 @@ class CrossOrigin:
 
     Attributes:
         is_enabled: Whether there are any.
+        depends_on_origin: Whether responses differ by the origin of the request.
     """
 
     def __init__(self, origins: Sequence[str] = (), *, credentials: bool = False) -> None:
         """Allow these origins, or any with `*`; with `credentials`, cookies of named origins."""
         self.is_enabled = bool(origins)
         self._any = ANY in origins
+        self.depends_on_origin = self.is_enabled and not self._any
         self._origins = frozenset(origins)
         self._credentials = credentials and not self._any
 
@@ -42,14 +44,12 @@ class CrossOrigin:
         Args:
             origin: Value of the header Origin; "" if there is none.
         """
-        vary = [] if self._any else [(b"vary", b"Origin")]
         if not self.allows(origin):
-            return vary
+            return []
         allowed = ANY if self._any else origin
         headers = [
             (b"access-control-allow-origin", allowed.encode("latin-1")),
             (b"access-control-expose-headers", _EXPOSED.encode()),
-            *vary,
         ]
         if self._credentials:
             headers.append((b"access-control-allow-credentials", b"true"))

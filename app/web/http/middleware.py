@@ -42,6 +42,7 @@ from app.web.http.path_prefix import PathPrefix, route_path
 from app.web.http.problem_details import CLIENT_CLOSED_REQUEST, error_response
 from app.web.http.request_timer import BodyPace, RequestTimer
 from app.web.http.shutdown import Drain
+from app.web.http.vary import add_vary
 from app.web.observability.metrics import Metrics, Rejection
 from app.web.quality_values import choose_coding
 
@@ -280,7 +281,7 @@ class _Exchange:
                 self._is_replaced = True
                 return
             if size >= MIN_COMPRESSED_BYTES and is_compressible(message):
-                MutableHeaders(raw=message["headers"]).add_vary_header("Accept-Encoding")
+                add_vary(message["headers"], b"Accept-Encoding")
                 accepted = self._headers.get(b"accept-encoding", b"").decode("latin-1")
                 if coding := choose_coding(accepted):
                     self._held = message, coding
@@ -304,6 +305,8 @@ class _Exchange:
         if self._context.cors.is_enabled:
             origin = self._headers.get(b"origin", b"").decode("latin-1")
             headers += self._context.cors.headers(origin)
+            if self._context.cors.depends_on_origin:
+                add_vary(headers, b"Origin")
         if self._context.drain.started or self._is_overloaded:
             MutableHeaders(raw=headers)["Connection"] = "close"
         await self._send(message)
