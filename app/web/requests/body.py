@@ -73,7 +73,13 @@ def content_length(request: Request) -> int | None:
 
 def expanded_length(request: Request) -> int | None:
     """Return the length of the body that is read, or None if it is compressed or not known."""
-    return None if header(request, b"content-encoding") else content_length(request)
+    return None if _content_encoding(request) else content_length(request)
+
+
+def _content_encoding(request: Request) -> str:
+    """Return the list of codings in all headers Content-Encoding, or "" if there is none."""
+    values = [value for key, value in request.scope["headers"] if key == b"content-encoding"]
+    return str(b", ".join(values), "latin-1")
 
 
 def media_type(request: Request, accepted: Collection[str]) -> str:
@@ -126,7 +132,7 @@ def read_chunks(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]
         ClientDisconnect: The client disconnected before the end of the body.
     """
     chunks = _received_chunks(request, max_bytes)
-    if value := header(request, b"content-encoding"):
+    if value := _content_encoding(request):
         coding = content_coding(value)
         return expand(request, chunks, coding, max_bytes) if coding else chunks
     return chunks
@@ -180,7 +186,7 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         DigitscopeError: As in `read_chunks`.
         ClientDisconnect: The client disconnected before the end of the body.
     """
-    if header(request, b"content-encoding"):
+    if _content_encoding(request):
         return b"".join([chunk async for chunk in read_chunks(request, max_bytes)])
     # Not by a generator: asyncio keeps account of each of them (docs/performance.md).
     body, chunks = _ArrivingBody(request, max_bytes), list[bytes]()

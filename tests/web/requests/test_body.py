@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 from starlette.requests import Request
 
-from app.errors import MemoryBudgetError, TooLargeError, UndecodableError
+from app.errors import (
+    MemoryBudgetError,
+    TooLargeError,
+    UndecodableError,
+    UnsupportedMediaTypeError,
+)
 from app.web.requests.body import HELD_PER_BYTE, UNHELD_BYTES, Limits, read_body
 from app.web.requests.images import read_many, read_one
 from tests.forms import npy
@@ -129,6 +134,15 @@ async def test_bytes_after_a_compressed_body_are_refused(tail: bytes) -> None:
     """What follows the end is another member of gzip, and complete, or an error."""
     with pytest.raises(UndecodableError, match="no valid gzip"):
         await read_body(_compressed(gzip.compress(b"[]") + tail), LIMITS.max_body_bytes)
+
+
+@pytest.mark.parametrize("codings", [[b"gzip", b"gzip"], [b"gzip", b"deflate"], [b"gzip, gzip"]])
+async def test_several_codings_are_refused(codings: list[bytes]) -> None:
+    """They may come in one header or in several (RFC 9110, 5.3)."""
+    request = request_in_pieces([gzip.compress(b"[]")], kind=b"application/json")
+    request.scope["headers"] += [(b"content-encoding", coding) for coding in codings]
+    with pytest.raises(UnsupportedMediaTypeError, match="gzip or deflate"):
+        await read_body(request, LIMITS.max_body_bytes)
 
 
 def _compressed(*pieces: bytes) -> Request:
