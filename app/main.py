@@ -23,6 +23,7 @@ from app.routes import (
     explain,
     inspect,
     layers,
+    maximise,
     models,
     operate,
     page,
@@ -158,7 +159,18 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
 
 
 def _routers() -> list[APIRouter]:
-    modules = (predict, read, preprocess, inspect, explain, snapshots, models, layers, operate)
+    modules = (
+        predict,
+        read,
+        preprocess,
+        inspect,
+        explain,
+        maximise,
+        snapshots,
+        models,
+        layers,
+        operate,
+    )
     return [*(module.router for module in (*modules, oip, tfserving)), page.page_router()]
 
 

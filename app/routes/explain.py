@@ -1,6 +1,6 @@
 """`/explain`, `/ablate` and `/neighbours`: why the network gives an answer."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
@@ -19,6 +19,7 @@ from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.requests.images import read_one
 from app.web.responses import content_negotiation
+from app.web.responses.content_negotiation import PictureFormat
 from app.web.responses.explanations import (
     ablation_answer,
     explanation_answer,
@@ -78,7 +79,7 @@ class ExplainQuery(ImageQuery):
         ),
     )
     checks: bool = Field(True, description="Whether to check the map, which takes longer.")
-    format: Literal["json", "npy", "png"] | None = Field(
+    format: PictureFormat | None = Field(
         None,
         description="Format of the response; if left out, the Accept header decides, else json.",
     )

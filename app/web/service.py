@@ -23,6 +23,7 @@ from app.imaging.polarity import Polarity
 from app.inference.model import INT8_BATCH_SIZES, Model
 from app.inference.registry import Registry
 from app.inference.runtime import Pixels
+from app.inspection.maximisation import MaximisedPictures
 from app.memory_budget import MemoryBudget
 from app.page_reading import find_several
 from app.predictions import BatchResult, InputSummary
@@ -81,6 +82,7 @@ class Service:
         admin: Checks the admin token.
         quick_below_s: A network that takes at most so many seconds for an image is fast enough for
             the micro-batcher.
+        maximised: The pictures of what channels look for, which take long to make.
         stage: Opens a span of a trace for a stage of a prediction.
         numpy_lock: Lets only one thread of a batch work with NumPy at a time (`recognise_many`).
     """
@@ -103,6 +105,7 @@ class Service:
     quick_below_s: float
     stage: Callable[[str], AbstractContextManager[object]] = nullcontext
     numpy_lock: threading.Lock = field(default_factory=threading.Lock)
+    maximised: MaximisedPictures = field(default_factory=MaximisedPictures)
 
     def options(self, query: ImageQuery) -> Options:
         """Combine a request's query parameters with the limits of the service."""

@@ -6,7 +6,7 @@ Also builds responses in the binary formats: npy, npz and PNG.
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from starlette.requests import Request
@@ -17,6 +17,7 @@ from app.web.quality_values import parse_weighted
 NPY, NPZ, PNG, JSON = "application/x-npy", "application/x-npz", "image/png", "application/json"
 MAP = "application/vnd.digitscope.map"  # of `app.web.responses.activation_map`
 TYPES = {"npy": NPY, "npz": NPZ, "png": PNG, "json": JSON, "map": MAP}
+PictureFormat = Literal["json", "npy", "png"]  # of routes that answer with one picture
 BINARY_SCHEMA = {"type": "string", "format": "binary"}  # OpenAPI schema of a binary body
 # A map starts with a head in JSON.
 _SCHEMAS = {MAP: {**BINARY_SCHEMA, "contentSchema": {"$ref": "#/components/schemas/MapHead"}}}

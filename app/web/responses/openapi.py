@@ -27,6 +27,7 @@ from app.verdict import Verdict
 from app.web.http.auth import OPEN_PATHS, Access
 from app.web.http.problem_details import PROTOCOLS
 from app.web.requests.json_images import ImageJson
+from app.web.responses.content_negotiation import PictureFormat
 from app.web.responses.openapi_errors import middleware_error_responses, protocol_error_responses
 from app.web.responses.openapi_examples import add_examples
 from app.web.responses.openapi_requests import (
@@ -58,6 +59,7 @@ _CHOICE_SCHEMAS: Mapping[tuple[str, ...], str] = {
     get_args(Verdict): "Verdict",
     get_args(Scale): "Scale",
     tuple(METHODS): "ExplanationMethod",
+    get_args(PictureFormat): "PictureFormat",
     get_args(Precision): "Precision",
     get_args(ModelState): "ModelState",
     get_args(RuntimeKind): "RuntimeKind",

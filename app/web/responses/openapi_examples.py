@@ -60,4 +60,5 @@ def _parameter_values(model: Model, *, needs_weights: bool) -> dict[str, str]:
         "version": str(metadata.version),
         "layer": layers[last if needs_weights else max(0, last - 1)].name,
         "channels": "0",
+        "channel": "0",
     }
