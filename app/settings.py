@@ -96,7 +96,7 @@ class Settings(BaseSettings):
         le=65_536,
         description=(
             "Memory in MiB that one image file may take to decode; a file that needs more gets 413."
-            " A photo of 50 million pixels takes about 80 as JPEG, and 160 as progressive JPEG."
+            " A photo of 50 million pixels takes about 40 as JPEG, and 160 as progressive JPEG."
         ),
     )
     memory_budget_mb: int = Field(
