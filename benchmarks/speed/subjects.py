@@ -149,7 +149,11 @@ def command(
             environment["PYTHONPATH"] = f"{folder}:{PEERS}"
             with make() as out:
                 process = subprocess.Popen(
-                    [*words, str(out)], cwd=folder, env=environment, stdout=subprocess.DEVNULL
+                    [*words, str(out)],
+                    cwd=folder,
+                    env=environment,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
                 )
                 _, status, usage = os.wait4(process.pid, 0)
                 process.returncode = os.waitstatus_to_exitcode(status)
