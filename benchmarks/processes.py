@@ -1,6 +1,7 @@
 """CPU time and memory of a process and everything that it started, from /proc."""
 
 import os
+import time
 from pathlib import Path
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -17,8 +18,19 @@ def cpu_seconds(leader: int) -> float:
     return ticks / TICKS_PER_S
 
 
-def memory_mb(leader: int) -> float:
-    """Return the memory of a process and its descendants, MB.
+def until_idle(leader: int, patience_s: float = 30) -> None:
+    """Wait until a process and its descendants use less than a tenth of a processor."""
+    until, before = time.monotonic() + patience_s, cpu_seconds(leader)
+    while time.monotonic() < until:
+        time.sleep(0.5)
+        now = cpu_seconds(leader)
+        if now - before < 0.05:
+            return
+        before = now
+
+
+def memory_mib(leader: int) -> float:
+    """Return the memory of a process and its descendants, MiB.
 
     This is what each process has for itself, plus the largest part that one of them shares:
     libraries and weights that several of them map count once.
@@ -35,7 +47,7 @@ def memory_mb(leader: int) -> float:
         own = sizes["Private_Clean"] + sizes["Private_Dirty"]
         private += own
         shared.append(sizes["Rss"] - own)
-    return (private + max(shared)) * 1024 / 1e6
+    return (private + max(shared)) / 1024
 
 
 def _tree(leader: int) -> dict[int, list[str]]:

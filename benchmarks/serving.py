@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from app.settings import REPOSITORY
 from benchmarks.load import wrk
 from benchmarks.page import fill, replace_rows, table
-from benchmarks.processes import cpu_seconds, memory_mb
+from benchmarks.processes import cpu_seconds, memory_mib
 from benchmarks.services import (
     BARE,
     FASTAPI,
@@ -50,7 +50,7 @@ HEADER = (
     *(f"requests/s, {connections}" for connections in CONNECTIONS),
     "CPU us, 16",
     "p50, p99 ms, 16",
-    "MB",
+    "MiB",
     "start, s",
 )
 
@@ -93,7 +93,7 @@ class Measured:
         middles: p50 at 16 connections, ms.
         tails: p99 at 16 connections, ms.
         starts: Seconds to the first answer.
-        memory: MB after the load.
+        memory: MiB after the load.
         failed: Requests without success.
     """
 
@@ -158,7 +158,7 @@ def _measure(
             measured.cpu.append(1e6 * cpu / max(1, load.answers))
             measured.middles.append(load.middle)
             measured.tails.append(load.tail)
-    measured.memory.append(memory_mb(served.pid))
+    measured.memory.append(memory_mib(served.pid))
 
 
 def _rows(found: Found) -> list[list[str]]:
