@@ -10,7 +10,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -141,27 +142,39 @@ def open_runtime(bundle: Bundle, *, interpreters: int = 1, threads: int = 1) -> 
 
 
 class _Interpreter:
-    """One copy of a network: a signature runner for each batch size and one for `inspect`."""
+    """One copy of a network: a signature runner for each batch size.
+
+    What looks inside the network is loaded when it is first needed: most copies only predict.
+    """
 
     def __init__(
         self, compiled: bytes, int8: bytes | None, batch_sizes: tuple[int, ...], threads: int
     ) -> None:
+        self._compiled, self._is_int8, self._threads = compiled, int8 is not None, threads
         self._runners = {}
         for size in batch_sizes:
-            interpreter = _open(int8 or compiled, "predict", PREDICT_OUTPUTS, threads)
-            self._runners[size] = interpreter.get_signature_runner("predict")
-        self._float32_runners = self._runners
-        if int8:
-            interpreter = _open(compiled, "predict", PREDICT_OUTPUTS, threads)
-            self._float32_runners = {1: interpreter.get_signature_runner("predict")}
-        for runners in (self._runners, self._float32_runners):
-            for size, runner in runners.items():
-                runner(image=np.zeros((size, 28, 28, 1), np.float32))
-        _check_signature(interpreter, "inspect", ())
-        # Images are inspected one by one: the outputs of all layers of an image take a few MB.
-        self._inspector = interpreter.get_signature_runner("inspect")
-        self.inspect(np.zeros((1, 28, 28, 1), np.float32))
+            self._last = _open(int8 or compiled, "predict", PREDICT_OUTPUTS, threads)
+            self._runners[size] = self._last.get_signature_runner("predict")
+            self._runners[size](image=np.zeros((size, 28, 28, 1), np.float32))
 
+    @cached_property
+    def _float32(self) -> Interpreter:
+        if not self._is_int8:
+            return self._last
+        return _open(self._compiled, "predict", PREDICT_OUTPUTS, self._threads)
+
+    @cached_property
+    def _float32_runners(self) -> dict[int, Any]:
+        if not self._is_int8:
+            return self._runners
+        return {1: self._float32.get_signature_runner("predict")}
+
+    @cached_property
+    def _inspector(self) -> Any:
+        _check_signature(self._float32, "inspect", ())
+        return self._float32.get_signature_runner("inspect")
+
+    # Images are inspected one by one: the outputs of all layers of an image take a few MB.
     def inspect(self, pixels: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         outputs: dict[str, NDArray[np.float32]] = self._inspector(image=pixels)
         return outputs
