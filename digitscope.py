@@ -2,9 +2,11 @@
 
 import importlib.util
 
+from app.lean_imports import disable_pydantic_plugins
 from app.process_tuning import gc_frozen_imports
 
 with gc_frozen_imports():
+    disable_pydantic_plugins()
     from app.cli import add_missing_import
     from app.cli import cli as command
 

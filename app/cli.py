@@ -28,6 +28,7 @@ from app.imaging.polarity import Polarity
 from app.import_cache import import_into_cache
 from app.inference.model import Model
 from app.inference.registry import Registry
+from app.lean_imports import import_fastapi
 from app.models import find_bundle, load_models, open_models
 from app.page_reading import find_several
 from app.process_tuning import gc_frozen_imports
@@ -150,6 +151,7 @@ def serve(
     with ThreadPoolExecutor(1) as executor:
         opening = executor.submit(load_models if processes == 1 else open_models, settings)
         with gc_frozen_imports():
+            import_fastapi()
             from app import server
 
             if settings.grpc_port:

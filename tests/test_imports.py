@@ -28,6 +28,26 @@ loaded = unwanted & set(sys.modules)
 assert not loaded, loaded
 """
 
+# FastAPI's models of OpenAPI documents are built when four clients ask for one at once.
+LEAN_PROBE = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from app.lean_imports import import_fastapi
+import_fastapi()
+from fastapi.openapi.models import OpenAPI
+from fastapi.testclient import TestClient
+from app.main import create_app
+from app.settings import Settings
+assert not OpenAPI.__pydantic_complete__
+with TestClient(create_app(Settings())) as client, ThreadPoolExecutor(4) as clients:
+    answers = list(clients.map(client.get, ["/openapi.json"] * 4))
+assert [answer.status_code for answer in answers] == [200] * 4
+assert len({answer.content for answer in answers}) == 1
+assert "/predict" in answers[0].json()["paths"]
+assert OpenAPI.__pydantic_complete__
+assert not any(name.startswith("pydantic.v1.") for name in sys.modules)
+"""
+
 
 @pytest.mark.slow
 def test_imports_point_down() -> None:
@@ -47,6 +67,19 @@ def test_service_runs_without_tensorflow() -> None:
     """Starting, predicting and inspecting do not import TensorFlow, Keras, Ray or gRPC."""
     done = subprocess.run(
         [sys.executable, "-c", PROBE], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_openapi_document_needs_nothing_that_the_start_leaves_out() -> None:
+    """FastAPI's models are not built at the start, and once when a document is made."""
+    done = subprocess.run(
+        [sys.executable, "-c", LEAN_PROBE],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
 

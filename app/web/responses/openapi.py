@@ -5,6 +5,7 @@ middleware adds, one schema for each set of choices, keys, and examples.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
@@ -107,9 +108,14 @@ class _Document:
         self._bundle: Bundle | None = None  # that of the default model, when the document was made
         self._made: dict[str, Any] | None = None
         self._assets: dict[str, Asset] = {}  # the document as a file, by path prefix
+        self._making = threading.Lock()  # held while it is made, and FastAPI's models with it
 
     def __call__(self) -> dict[str, Any]:
         """Return the document; make it again if the default model has changed."""
+        with self._making:
+            return self._current()
+
+    def _current(self) -> dict[str, Any]:
         model = _default_model(self._registry())
         bundle = model.bundle if model else None
         if self._made is None or self._bundle is not bundle:
