@@ -1,6 +1,13 @@
 """The command `digitscope`: the commands of the service, and those of training if installed."""
 
 import importlib.util
+import sys
+
+if sys.platform == "win32":
+    sys.exit(
+        "digitscope runs on Linux, and does not start on Windows itself. Use WSL"
+        " (https://learn.microsoft.com/windows/wsl) or Docker: see README.md."
+    )
 
 from app.lean_imports import disable_pydantic_plugins
 from app.process_tuning import gc_frozen_imports

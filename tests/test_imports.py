@@ -84,6 +84,18 @@ def test_openapi_document_needs_nothing_that_the_start_leaves_out() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_windows_gets_a_sentence() -> None:
+    """The command says on Windows where it runs, instead of failing at an import."""
+    code = "import sys; sys.platform = 'win32'; import digitscope"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    assert "WSL" in done.stderr
+    assert "Docker" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_imported_objects_are_excluded_from_collections() -> None:
     """The collector is off during imports; afterwards it is on and ignores what they made."""
     before = gc.get_freeze_count()
