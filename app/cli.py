@@ -29,7 +29,7 @@ from app.import_cache import import_into_cache
 from app.inference.model import Model
 from app.inference.registry import Registry
 from app.lean_imports import import_fastapi
-from app.models import find_bundle, load_models, open_models
+from app.models import find_bundle, load_for_workers, load_models
 from app.page_reading import find_several
 from app.process_tuning import gc_frozen_imports
 from app.recognise import Options, Preprocess, recognise
@@ -149,7 +149,7 @@ def serve(
     # The bundles are opened here so that a damaged one ends with a message, not with a worker's
     # traceback. Hashing and compiling release the GIL, so they run while modules are imported.
     with ThreadPoolExecutor(1) as executor:
-        opening = executor.submit(load_models if processes == 1 else open_models, settings)
+        opening = executor.submit(load_models if processes == 1 else load_for_workers, settings)
         with gc_frozen_imports():
             import_fastapi()
             from app import server

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import multiprocessing
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, nullcontext
@@ -16,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from app.imaging.decoder_pool import DecoderPool
 from app.inference.registry import Registry
 from app.memory_budget import MemoryBudget
-from app.models import load_models
+from app.models import load_models, take_over_models
 from app.periodic_task import PeriodicTask
 from app.protocols import oip, tfserving
 from app.routes import (
@@ -46,7 +45,7 @@ from app.web.http.http_protocol import ConnectionLimits
 from app.web.http.middleware import RequestContext, RequestMiddleware
 from app.web.http.path_prefix import PathPrefix
 from app.web.http.request_timer import BodyPace
-from app.web.http.shutdown import Drain, exit_with_supervisor
+from app.web.http.shutdown import Drain
 from app.web.observability import logs
 from app.web.observability.metrics import Lane, Metrics
 from app.web.observability.tracing import stage, start_queue_span, trace_field
@@ -84,18 +83,22 @@ class State(TypedDict):
     connections: ConnectionLimits
 
 
-def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, registry: Registry | None = None, *, is_worker: bool = False
+) -> FastAPI:
     """Build the ASGI application.
 
     Args:
         settings: The settings.
         registry: The models of these settings, loaded; None to load them in the lifespan.
+        is_worker: Whether the process was forked by a supervisor, with the models in `registry`.
 
     Returns:
         The application. Its lifespan raises `BundleError` if a model bundle is missing or damaged.
     """
     log_writer = logs.configure(settings.log_level, settings.log_format)
-    metrics, drain = Metrics(), Drain(delay_s=settings.drain_delay_s)
+    metrics = Metrics()
+    drain = Drain(delay_s=settings.drain_delay_s, is_supervised=is_worker)
     routers = _routers()
     is_traced = os.environ.get("FASTAPI_OTEL_AUTO_CONFIGURE", "").lower() == "true"
     log_writer.on_lost = metrics.count_lost_log_lines
@@ -126,12 +129,13 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
         service = _create_service(
-            settings, registry or load_models(settings), metrics, drain, is_traced=is_traced
+            settings, _models(settings, registry, is_worker), metrics, drain, is_traced=is_traced
         )
         running.append(service)
-        async with _serving_grpc(settings, context, service, connections) as stop_grpc:
+        async with _serving_grpc(
+            settings, context, service, connections, is_shared=is_worker
+        ) as stop_grpc:
             drain.install(asyncio.get_running_loop(), on_stop=stop_grpc)
-            exit_with_supervisor()
             service.registry.watch()
             warming_up = asyncio.create_task(_warm_up(app))
             gauges = PeriodicTask("update gauges", GAUGES_EVERY_S, metrics.update_gauges)
@@ -158,6 +162,12 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     return app
 
 
+def _models(settings: Settings, registry: Registry | None, is_worker: bool) -> Registry:
+    if registry is None:
+        return load_models(settings)
+    return take_over_models(registry, settings) if is_worker else registry
+
+
 def _routers() -> list[APIRouter]:
     modules = (
         predict,
@@ -181,7 +191,12 @@ def _route_paths(routers: Iterable[APIRouter]) -> list[str]:
 
 @asynccontextmanager
 async def _serving_grpc(
-    settings: Settings, context: RequestContext, service: Service, connections: ConnectionLimits
+    settings: Settings,
+    context: RequestContext,
+    service: Service,
+    connections: ConnectionLimits,
+    *,
+    is_shared: bool,
 ) -> AsyncIterator[Callable[[], None]]:
     """Serve gRPC if a setting says so; yield the function that begins its shutdown."""
     if not settings.grpc_port:
@@ -196,7 +211,7 @@ async def _serving_grpc(
         max_connections=settings.max_connections,
         max_per_client=settings.max_connections_per_client,
         grace_s=settings.grace_s,
-        is_shared=multiprocessing.parent_process() is not None,
+        is_shared=is_shared,
     )
     await server.start(settings.host, settings.grpc_port)
     try:

@@ -21,14 +21,38 @@ def load_models(settings: Settings) -> Registry:
     return models
 
 
-def open_models(settings: Settings) -> Registry:
-    """Open the bundles and check that of the default model, without loading a model.
+def load_for_workers(settings: Settings) -> Registry:
+    """Open the bundles and load the default model, for workers that are forked afterwards.
+
+    Starts no thread, and so does not load a model that Keras runs: it is only checked.
 
     Raises:
-        BundleError: There is no bundle, none with the default's name, or that one is damaged.
+        BundleError: As `load_models`.
     """
     models = _open(settings)
-    models.check_default()
+    if models.find_bundle(models.default).metadata.runtime == "keras":
+        models.check_default()
+    else:
+        models.load_default()
+    return models
+
+
+def take_over_models(models: Registry, settings: Settings) -> Registry:
+    """Return the models of a worker that has just been forked.
+
+    Args:
+        models: What `load_for_workers` has returned in the process that was forked.
+        settings: The settings.
+
+    Returns:
+        The same models; if files have changed since they were read, those of the folder.
+
+    Raises:
+        BundleError: As `load_models`.
+    """
+    if not (models.is_loaded(None) and models.is_current()):
+        return load_models(settings)
+    models.compile_missing()
     return models
 
 
@@ -53,6 +77,7 @@ def _open(settings: Settings) -> Registry:
         # One for each thread of the three pools: a slow inspection or explanation never holds the
         # interpreter that a prediction needs.
         interpreters=settings.threads + 2 * settings.slow_threads,
+        preloaded=settings.threads,
         max_batch=settings.max_batch,
         max_delay_s=settings.max_delay_ms / 1000,
         quick_below_s=settings.quick_below_s,

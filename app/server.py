@@ -1,14 +1,18 @@
 """Runs the service under uvicorn: in one process, or in several workers with a supervisor."""
 
+import gc
 import logging
 import os
 import resource
+import socket
+import sys
 import tempfile
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from uvicorn.config import STARTUP_FAILURE
 
 from app.inference.registry import Registry
 from app.main import create_app
@@ -16,10 +20,12 @@ from app.settings import Settings
 from app.web.http.connection_table import MAX_EXTRA_CONNECTIONS
 from app.web.http.http_protocol import Connection
 from app.web.http.supervisor import Supervisor
+from app.web.observability import logs
 from app.web.observability.log_limits import log_uncaught_errors
 from app.web.observability.shared_metrics import SHARED_FOLDER
 
 log = logging.getLogger(__name__)
+ALL_IPV6_ADDRESSES = ("::", "::0", "0::0")
 OWN_FILES = 32  # file descriptors of a process besides those of connections and decoders: about 17
 FILES_PER_DECODER = 4  # its pipes and the shared file; there is a decoder for each thread
 
@@ -28,8 +34,8 @@ def run(settings: Settings, registry: Registry, host: str, port: int, processes:
     """Serve until a signal ends the service.
 
     Args:
-        settings: The settings; several workers read theirs from the environment again.
-        registry: The loaded models, for one process; several workers each load their own.
+        settings: The settings.
+        registry: The models: loaded, or for several processes what `load_for_workers` returns.
         host: Address to listen on.
         port: TCP port.
         processes: Number of processes that serve.
@@ -51,18 +57,49 @@ def run(settings: Settings, registry: Registry, host: str, port: int, processes:
     }
     log_uncaught_errors()
     _check_open_files(settings.max_connections, settings.threads)
+    settings = settings.model_copy(update={"host": host})  # where gRPC listens, too
     if processes == 1:
-        settings = settings.model_copy(update={"host": host})  # where gRPC listens, too
-        uvicorn.run(partial(create_app, settings, registry), **options)
+        config = uvicorn.Config(partial(create_app, settings, registry), **options)
+        _serve_alone(config)
         return True
-    config = uvicorn.Config("app.server:create_worker_app", workers=processes, **options)
+    config = uvicorn.Config(
+        partial(create_app, settings, registry, is_worker=True), workers=processes, **options
+    )
+    config.get_loop_factory()  # imports what all workers use
+    gc.collect()
+    gc.freeze()  # a collection would write to every object, and so copy the memory that is shared
     # Not for one process: the signal that stops it would leave its folder behind.
     with tempfile.TemporaryDirectory(prefix="digitscope-metrics-") as folder:
         os.environ.setdefault(SHARED_FOLDER, folder)
-        os.environ["DIGITSCOPE_HOST"] = host  # where gRPC of each worker listens
-        supervisor = Supervisor(config, [config.bind_socket()])
+        listening = _bind_both_families(config) or config.bind_socket()
+        supervisor = Supervisor(config, [listening], on_fork=logs.restart_after_fork)
         supervisor.run()
     return not supervisor.failed
+
+
+def _serve_alone(config: uvicorn.Config) -> None:
+    server = uvicorn.Server(config)
+    listening = _bind_both_families(config)
+    with suppress(KeyboardInterrupt):  # uvicorn raises SIGINT again after its shutdown
+        server.run([listening] if listening else None)
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
+
+
+def _bind_both_families(config: uvicorn.Config) -> socket.socket | None:
+    """Return a socket for IPv6 and IPv4 if the server listens on all IPv6 addresses, else None.
+
+    uvicorn alone would listen on IPv6 only in one process, and as the system has it in several.
+    """
+    if config.host not in ALL_IPV6_ADDRESSES or not socket.has_dualstack_ipv6():
+        return None
+    listening = socket.socket(socket.AF_INET6)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    listening.bind((config.host, config.port))
+    port = listening.getsockname()[1]
+    log.info("listening on [%s]:%d, for IPv6 and IPv4 (Press CTRL+C to quit)", config.host, port)
+    return listening
 
 
 def _check_open_files(max_connections: int, threads: int) -> None:
@@ -79,9 +116,3 @@ def _check_open_files(max_connections: int, threads: int) -> None:
             max_connections,
             max(1, allowed - others),
         )
-
-
-def create_worker_app() -> FastAPI:
-    """Build the application of one worker, with the settings of the environment."""
-    log_uncaught_errors()
-    return create_app(Settings())

@@ -33,7 +33,10 @@ class Settings(BaseSettings):
     )
 
     host: str = Field(
-        "127.0.0.1", description="Address to listen on. 0.0.0.0 opens the service to the network."
+        "127.0.0.1",
+        description=(
+            "Address to listen on. 0.0.0.0 opens the service to the network, `::` also with IPv6."
+        ),
     )
     port: int = Field(
         8000, ge=0, le=65535, description="TCP port to listen on. 0 takes any free port."

@@ -81,6 +81,13 @@ class ModelFolder:
         """
         return _stamp(self.path / name)
 
+    def holds(self, known: Mapping[str, FileStamp]) -> bool:
+        """Tell whether the folder holds exactly the bundles that are known, with these files."""
+        try:
+            return {name: self.stamp(name) for name in self._usable_names()} == known
+        except OSError:
+            return False
+
     def changes(self, known: Mapping[str, FileStamp]) -> dict[str, FileStamp]:
         """Return the bundles that differ from what is known and have been written completely.
 

@@ -58,6 +58,7 @@ class Registry:
         default: str,
         *,
         interpreters: int,
+        preloaded: int | None = None,
         max_batch: int = 1,
         max_delay_s: float = 0.0,
         quick_below_s: float = 0.0,
@@ -67,7 +68,8 @@ class Registry:
         Args:
             folder: A folder with one bundle in each subfolder.
             default: Name of the model for requests that name none.
-            interpreters: See `LoadOptions`. The default model loads all of them at once.
+            interpreters: See `LoadOptions`.
+            preloaded: How many of them the default model loads at once; None for all.
             max_batch: See `LoadOptions`.
             max_delay_s: See `LoadOptions`.
             quick_below_s: See `LoadOptions`.
@@ -85,6 +87,7 @@ class Registry:
         self.default = default
         self.on_batch: Callable[[int], None] = lambda images: None
         self._entries = Entries()
+        self._preloaded = interpreters if preloaded is None else preloaded
         self._options = LoadOptions(interpreters, max_batch, max_delay_s, quick_below_s)
         self._loading = threading.RLock()  # held while a model is loaded, and while it is replaced
         self._compiling = CompileQueue(self._compile)
@@ -115,6 +118,15 @@ class Registry:
     def load(self) -> None:
         """Load the default model; compile the models that lack it in a background thread.
 
+        Raises:
+            BundleError: The default's compiled model cannot be run.
+        """
+        self.load_default()
+        self.compile_missing()
+
+    def load_default(self) -> None:
+        """Load the default model, unless it must be compiled first. Starts no thread.
+
         The other models are loaded when they are first asked for: each takes 20 to 50 MB, the
         ensemble 180 MB.
 
@@ -125,6 +137,9 @@ class Registry:
         if entry.bundle and entry.bundle.is_compiled:
             model = self._build(entry.bundle, read_compiled(entry.bundle))
             self._entries.put(replace(entry, model=model))
+
+    def compile_missing(self) -> None:
+        """Start to compile the models that lack a compiled model, in a background thread."""
         for name, each in self.entries.items():
             if each.state == "compiling":
                 self._compiling.start(name)
@@ -136,6 +151,10 @@ class Registry:
             BundleError: It cannot be served.
         """
         check_bundle(self.find_bundle(self.default))
+
+    def is_current(self) -> bool:
+        """Tell whether the folder holds the same files as when they were read."""
+        return self._folder.holds({name: each.stamp for name, each in self.entries.items()})
 
     def observe_versions(self, on_version: Callable[[str, int], None]) -> None:
         """Call a function with name and version of each model, now and when that may have changed.
@@ -388,7 +407,7 @@ class Registry:
             bundle,
             compiled,
             self._options,
-            preloaded=self._options.interpreters if is_default else 1,
+            preloaded=self._preloaded if is_default else 1,
             on_batch=lambda images: self.on_batch(images),
         )
 

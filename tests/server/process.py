@@ -113,7 +113,7 @@ class Server(Client):
 
     def workers(self) -> set[int]:
         """Return the ids of the worker processes."""
-        return {pid for pid in _children(self.process.pid) if "spawn_main" in _command_line(pid)}
+        return _children(self.process.pid)
 
     def wait_for_starts(self, count: int) -> None:
         """Wait until a number of workers have become ready since the start, dead ones included."""
@@ -130,13 +130,6 @@ def _children(parent: int) -> set[int]:
     for tasks in Path(f"/proc/{parent}/task").glob("*/children"):
         children |= {int(child) for child in tasks.read_text().split()}
     return children
-
-
-def _command_line(process: int) -> str:
-    try:
-        return Path(f"/proc/{process}/cmdline").read_bytes().decode()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""  # the process has ended
 
 
 def _dashed(headers: Mapping[str, str]) -> dict[str, str]:

@@ -6,8 +6,6 @@ at once (its issue 2414), and connections in between are refused.
 
 import asyncio
 import logging
-import multiprocessing
-import os
 import signal
 import threading
 from collections.abc import Callable
@@ -27,9 +25,10 @@ class Drain:
         started: Whether the process is shutting down.
     """
 
-    def __init__(self, *, delay_s: float) -> None:
-        """Pause for `delay_s` seconds."""
+    def __init__(self, *, delay_s: float, is_supervised: bool = False) -> None:
+        """Pause for `delay_s` seconds; `is_supervised` in a worker of several."""
         self.delay_s, self.started = delay_s, False
+        self._is_supervised = is_supervised
 
     def check(self) -> None:
         """Raise if the process is shutting down.
@@ -65,11 +64,9 @@ class Drain:
             loop.call_soon_threadsafe(on_stop)
             handler(number, frame)
 
-        is_supervised = multiprocessing.parent_process() is not None
-
         def on_term(number: int, frame: FrameType | None) -> None:
             is_repeated, self.started = self.started, True
-            if is_repeated and is_supervised:
+            if is_repeated and self._is_supervised:
                 return
             if is_repeated or not self.delay_s:
                 stop_server(number, frame)
@@ -82,22 +79,5 @@ class Drain:
             stop_server(signal.SIGTERM, frame)
 
         signal.signal(signal.SIGTERM, on_term)
-        if is_supervised:
+        if self._is_supervised:
             signal.signal(SKIP_PAUSE, on_skip_pause)
-
-
-def exit_with_supervisor() -> None:
-    """Stop this worker process, as SIGTERM does, when its supervisor has died.
-
-    uvicorn's workers do not notice that their supervisor was killed: they would keep the port, and
-    nobody would replace or stop them. Does nothing in a process without a supervisor.
-    """
-    supervisor = multiprocessing.parent_process()
-    if supervisor is None:
-        return
-
-    def wait() -> None:
-        supervisor.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, name="supervisor", daemon=True).start()

@@ -38,6 +38,13 @@ class LogWriter(logging.Handler):
         self.on_lost: Callable[[int], None] = lambda lines: None
         self.waits = False
         self._descriptor = descriptor
+        self.restart()
+
+    def restart(self) -> None:
+        """Start the writer's thread with an empty queue; also in a process that was just forked.
+
+        The thread of the process that forked does not exist here, and writes its lines there.
+        """
         self._lines: deque[bytes] = deque()
         # Unlike the `set` of an Event, its `put` may interrupt itself: signal handlers log, too.
         self._wake: SimpleQueue[None] = SimpleQueue()

@@ -97,3 +97,10 @@ def configure(level: str, form: Literal["text", "json"]) -> LogWriter:
         logger.propagate = True
     log_warnings()
     return writer
+
+
+def restart_after_fork() -> None:
+    """Write the log in this process, which has just been forked."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LogWriter):
+            handler.restart()

@@ -50,6 +50,8 @@ class SharedMetrics:
         self._files: list[_SharedFile] = []  # those of this process
         if _reserve(folder):
             values.MmapedDict = self._open  # type: ignore[assignment, attr-defined]
+            # Chosen by prometheus_client at its import, which may be before the folder was named.
+            values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
         else:
             values.ValueClass = values.MutexValue
 
