@@ -99,7 +99,8 @@ def remove_frames(ink: Ink) -> tuple[Ink, tuple[Frame, ...]]:
         mask = components.labels[view] == index + 1
         if not (_may_have_walls(mask) and _may_have_walls(mask.T)):
             continue
-        rows, columns = _find_walls(mask), _find_walls(mask.T)
+        rows = _find_walls(mask)
+        columns = _find_walls(mask.T) if rows else None
         if rows is None or columns is None:
             continue
         amount = amount.copy() if amount is ink.amount else amount
