@@ -96,6 +96,22 @@ def sample_step(values: Grey) -> int:
     return step
 
 
+def quantile(values: Grey, share: float) -> float:
+    """Return the quantile of `[N]` values as `np.quantile` does, in a tenth of its time.
+
+    Args:
+        values: At least one value.
+        share: Share of the values below it, 0..1.
+    """
+    position = (values.size - 1) * share
+    low = int(position)
+    high, part = min(low + 1, values.size - 1), position - low
+    ordered = np.partition(values, (low, high))
+    step = ordered[high] - ordered[low]
+    # From the nearer value, so that every bit is that of `np.quantile`.
+    return float(ordered[high] - step * (1 - part) if part >= 0.5 else ordered[low] + step * part)
+
+
 def downscale(values: Grey, longer_side: int) -> Grey:
     """Average blocks of pixels so that the longer side is below twice `longer_side`.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from app.errors import BlankImageError
 from app.imaging.background import background_level, background_surface, denoise, is_uneven
 from app.imaging.decode import Upload
-from app.imaging.filters import Grey, downscale, grow, otsu, sample, sample_step
+from app.imaging.filters import Grey, downscale, grow, otsu, quantile, sample, sample_step
 from app.imaging.page_size import is_page
 from app.imaging.polarity import DetectedPolarity
 from app.imaging.ruled_lines import subtract_lines
@@ -286,6 +286,6 @@ def measure_ink(above: Grey) -> Ink:
     if marked.size and strong >= marked.max():  # all ink has the same strength
         strong = 4 * noise
     written = amount[amount > strong]
-    peak = float(np.percentile(written, 75)) if written.size else 0.0
+    peak = quantile(written, 0.75) if written.size else 0.0
     faint = max(0.08 * peak, 3.5 * noise, 2.0)
     return Ink(amount, noise, max(min(strong, 0.5 * peak), faint), faint, peak)

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from app.imaging.filters import Grey
+from app.imaging.filters import Grey, quantile
 
 FULL_INK = 254.0  # grey level of a full stroke; MNIST's are 253 to 255
 
@@ -29,5 +29,5 @@ def resize_longer_side(ink: Grey, length: int) -> Grey:
 def stretch_to_full_range(ink: Grey) -> Grey:
     """Scale ink so that full strokes (its 90th percentile) have 254 of 255 grey levels."""
     strokes = ink[ink > 0.25 * ink.max()]
-    full = float(np.percentile(strokes, 90)) if strokes.size else 0.0
+    full = quantile(strokes, 0.9) if strokes.size else 0.0
     return np.clip(ink * (FULL_INK / full), 0, 255) if full > 0 else ink
