@@ -154,15 +154,15 @@ def scores_and_gradients(
     Raises:
         UnsupportedLayerError: The derivative of a layer is not known.
     """
-    scores, gradients, size = [], [], network.batch_size
+    scores, gradients, fused = [], [], network.fused
     weights = question.weights(network.layers[network.output].channels)
-    for start in range(0, len(images), size):
+    for start in range(0, len(images), fused.batch_size):
         check_cancelled()
-        batch = images[start : start + size, ..., None]
-        outputs = network.forward(batch)
-        scores.append(logits_of(network, outputs) @ weights)
-        seed = score_gradient(network, outputs, question)
-        found = network.gradients(batch, outputs, seed, wanted=())
+        batch = images[start : start + fused.batch_size, ..., None]
+        outputs = fused.forward(batch)
+        scores.append(logits_of(fused, outputs) @ weights)
+        seed = score_gradient(fused, outputs, question)
+        found = fused.gradients(batch, outputs, seed, wanted=())
         gradients.append(found.get(IMAGE, np.zeros_like(batch))[..., 0])
     both = np.concatenate(scores), np.concatenate(gradients)
     for values in both:

@@ -42,6 +42,7 @@ class Function:
         value: Maps `x` to `y`.
         slope: Maps `x` and `y` to dy/dx; as in TensorFlow, 0 where there is no derivative.
         bounds: The ends at which its values saturate; None for an unbounded function.
+        slope_needs_input: Whether `slope` needs `x`; if not, `slope(y, y)` is the same.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Function:
     value: Callable[[Array], Array]
     slope: Callable[[Array, Array], Array]
     bounds: Bounds | None = None
+    slope_needs_input: bool = True
 
 
 def _sigmoid(x: Array) -> Array:
@@ -89,6 +91,7 @@ def relu(
             "max(0, x)",
             lambda x: np.asarray(np.maximum(x, 0)),
             lambda x, y: (x > 0).astype(x.dtype),
+            slope_needs_input=False,
         )
     top = math.inf if max_value is None else float(max_value)
     text = f"x if x >= {threshold:g} else {negative_slope:g} (x - {threshold:g})"
@@ -103,7 +106,8 @@ def relu(
         return np.where(x >= top, 0.0, kept).astype(x.dtype)
 
     bounds = None if max_value is None else Bounds(0.0, top, saturates_low=False)
-    return Function("relu", text, value, slope, bounds)
+    moved = bool(threshold) or negative_slope < 0
+    return Function("relu", text, value, slope, bounds, slope_needs_input=moved)
 
 
 def elu(alpha: float = 1.0) -> Function:
@@ -113,6 +117,7 @@ def elu(alpha: float = 1.0) -> Function:
         f"x if x > 0 else {alpha:g} (exp(x) - 1)",
         lambda x: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))).astype(x.dtype),
         lambda x, y: np.where(x > 0, 1.0, y + alpha).astype(x.dtype),
+        slope_needs_input=alpha < 0,
     )
 
 
@@ -136,9 +141,15 @@ FUNCTIONS = {
         lambda x: np.asarray(np.tanh(x)),
         lambda x, y: 1 - y * y,
         Bounds(-1.0, 1.0),
+        slope_needs_input=False,
     ),
     "sigmoid": Function(
-        "sigmoid", "1 / (1 + exp(-x))", _sigmoid, lambda x, y: y * (1 - y), Bounds(0.0, 1.0)
+        "sigmoid",
+        "1 / (1 + exp(-x))",
+        _sigmoid,
+        lambda x, y: y * (1 - y),
+        Bounds(0.0, 1.0),
+        slope_needs_input=False,
     ),
     "hard_sigmoid": Function(
         "hard_sigmoid",

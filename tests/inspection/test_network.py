@@ -207,3 +207,13 @@ def test_unreadable_files_are_refused(tmp_path) -> None:
         read_network(path.read_bytes(), {}, (28, 28, 1))
     with pytest.raises(ValueError, match=r"not a readable \.keras file"):
         read_network(b"nothing", {}, (28, 28, 1))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_slope_that_needs_no_input_follows_from_the_output(name: str) -> None:
+    """Where a function says so, its slope is the same from its output alone, also at its edges."""
+    function = FUNCTIONS[name]
+    x = np.array([-7, -3, -1, -1e-3, 0, 1e-3, 0.5, 1, 3, 6, 7], np.float32)
+    y = function.value(x)
+    if not function.slope_needs_input:
+        np.testing.assert_allclose(function.slope(y, y), function.slope(x, y), rtol=1e-6)

@@ -17,7 +17,7 @@ from app.inspection.activations import inspect_image
 from app.inspection.attribution import attribute
 from app.inspection.provenance import explain_unit, find_unit
 from app.inspection.receptive_field import receptive_fields, trace
-from app.inspection.score import Question, network_score
+from app.inspection.score import Question, logits_of, network_score, score_gradient
 from app.network.geometry import positions
 from app.network.graph import IMAGE, Step
 from app.network.kinds import KINDS, build_operation
@@ -122,6 +122,29 @@ def test_every_gradient_agrees_with_gradient_tape(
             got[at] = np.asarray(got[at] + part if at in got else part)
         for at, want in right.items():
             _close(got[at], want, 2e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_joined_layers_give_the_same_scores_and_gradients(
+    models: dict[str, Model], images: np.ndarray, name: str
+) -> None:
+    """A network whose layers are joined differs by rounding only."""
+    network, question = models[name].network, Question(3, 7)
+    results = []
+    for variant in (network, network.fused):
+        outputs = variant.forward(images)
+        seed = score_gradient(variant, outputs, question)
+        gradient = variant.gradients(images, outputs, seed, wanted=())[IMAGE]
+        results.append((logits_of(variant, outputs), gradient))
+    for want, got in zip(*results, strict=True):
+        _close(got, want, 1e-5)
+
+
+def test_convolutions_take_over_what_follows_them(classic: Model) -> None:
+    """Normalisations and activations behind a convolution or dense layer are part of it."""
+    names = {layer.name for layer in classic.network.fused.layers}
+    assert {"conv_1_1", "conv_2_2", "dense", "logits", "softmax"} <= names
+    assert not any(name.startswith(("bn_", "relu_")) for name in names)
 
 
 def _tape_gradients(

@@ -109,6 +109,11 @@ class Convolution(WeightedSum):
                 out += np.einsum("n...gc,gcm->n...gm", part, kernel[tap])
         return out
 
+    def scaled(self, scale: Array, shift: Array) -> "Convolution":
+        """Return the layer with a scaled kernel and bias."""
+        bias = self.scaled_bias(scale, shift)
+        return replace(self, kernel=self.kernel * scale, bias=bias)
+
     @property
     def sum_formula(self) -> tuple[str, str]:
         """Return the sum over the window and the channels."""

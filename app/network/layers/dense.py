@@ -35,6 +35,11 @@ class Dense(WeightedSum):
         """Return the gradient of the input."""
         return np.asarray(grad @ self.kernel.T)
 
+    def scaled(self, scale: Array, shift: Array) -> "Dense":
+        """Return the layer with a scaled kernel and bias."""
+        bias = self.scaled_bias(scale, shift)
+        return replace(self, kernel=self.kernel * scale, bias=bias)
+
     @property
     def sum_formula(self) -> tuple[str, str]:
         """Return the sum over all inputs."""

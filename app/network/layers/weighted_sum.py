@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ class WeightedSum(Operation):
 
     @abstractmethod
     def sums(self, x: Array) -> Array:
-        """Return the weighted sums `[N, ..., C_out]` of an input `[N, ...]`, without the bias."""
+        """Return new weighted sums `[N, ..., C_out]` of an input `[N, ...]`, without the bias."""
 
     @abstractmethod
     def sums_backward(self, x: Array, grad: Array) -> Array:
@@ -40,7 +40,9 @@ class WeightedSum(Operation):
     def linear(self, x: Array) -> Array:
         """Return the input of the activation function, `[N, ..., C_out]`."""
         out = self.sums(x)
-        return out if self.bias is None else np.asarray(out + self.bias)
+        if self.bias is not None:
+            out += self.bias
+        return out
 
     def forward(self, inputs: Sequence[Array]) -> Array:
         """Return the layer's output."""
@@ -49,8 +51,26 @@ class WeightedSum(Operation):
     def backward(self, inputs: Sequence[Array], output: Array, grad: Array) -> list[Array]:
         """Return the gradient of the input."""
         if self.function is not LINEAR:
-            grad = grad * self.function.slope(self.linear(inputs[0]), output)
+            before = self.linear(inputs[0]) if self.function.slope_needs_input else output
+            grad = grad * self.function.slope(before, output)
         return [self.sums_backward(inputs[0], grad)]
+
+    def scaled(self, scale: Array, shift: Array) -> "WeightedSum | None":
+        """Return a layer whose sums are those of this one, scaled and shifted; None if unknown.
+
+        Args:
+            scale: `[C_out]` or `[1]`.
+            shift: `[C_out]` or `[1]`.
+        """
+        return None
+
+    def activated(self, function: Function) -> "WeightedSum":
+        """Return the layer with an activation function."""
+        return replace(self, function=function)
+
+    def scaled_bias(self, scale: Array, shift: Array) -> Array:
+        """Return the bias of `scaled`."""
+        return shift if self.bias is None else np.asarray(self.bias * scale + shift)
 
     @property
     def formula(self) -> str:
