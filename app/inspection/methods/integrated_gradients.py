@@ -11,8 +11,8 @@ from app.inspection.score import network_score, scores_and_gradients
 MIN_STEPS = 8  # points on the path; fewer approximate the integral poorly
 MAX_STEPS = 256  # points; bounds the time of one request, which grows with them
 TOLERANCE = 0.005  # relative error of the map's sum at which no more points are added
-_FIRST_POINTS = 16  # points that are always computed, unless the network is too slow
-_POINTS_PER_ROUND = 8  # points that are added before the error is measured again
+_FIRST_POINTS = 24  # points that are always computed, unless the network is too slow
+_POINTS_PER_ROUND = (4, 8)  # fewest and most points that are added before the error is measured
 _Wide = NDArray[np.float64]
 
 
@@ -70,10 +70,10 @@ def _refined_path(request: MapRequest) -> _Path:
         slopes = (gradients * request.image).sum(axis=(1, 2))
         errors = lengths * (slopes[:-1] + slopes[1:]) / 2 - np.diff(scores)
         difference = float(scores[-1] - scores[0])
-        added = min(_POINTS_PER_ROUND, limit - len(places), len(errors))
-        if abs(errors.sum()) <= TOLERANCE * abs(difference) or not added:
+        tolerance = TOLERANCE * abs(difference)
+        if abs(errors.sum()) <= tolerance or len(places) >= limit:
             break
-        worst = np.argsort(-np.abs(errors), kind="stable")[:added]
+        worst = _intervals_to_halve(errors, tolerance)[: limit - len(places)]
         middles = places[worst] + lengths[worst] / 2
         more_scores, more_gradients = _at(request, middles)
         places = np.concatenate([places, middles])
@@ -83,6 +83,15 @@ def _refined_path(request: MapRequest) -> _Path:
         gradients = np.concatenate([gradients, more_gradients])[order]
     halves = np.concatenate([[0.0], lengths, [0.0]]) / 2
     return _Path(gradients, halves[:-1] + halves[1:], difference)
+
+
+def _intervals_to_halve(errors: _Wide, tolerance: float) -> NDArray[np.intp]:
+    """Return the intervals with the largest errors: as many as make up for the error of the sum."""
+    worst = np.argsort(-np.abs(errors), kind="stable")
+    left = np.abs(errors.sum() - np.cumsum(errors[worst]))  # if the worst had no errors any more
+    fewest, most = _POINTS_PER_ROUND
+    enough = np.flatnonzero(left <= tolerance)
+    return worst[: min(max(fewest, int(enough[0]) + 1), most) if enough.size else most]
 
 
 def _at(request: MapRequest, places: _Wide) -> tuple[_Wide, _Wide]:
