@@ -23,10 +23,24 @@ export function startSeveral() {
     if (state.prepared.prediction.input.warnings.some(saysSeveral)) readAll(state.source);
   });
   on("page", (page) => {
-    list.hidden = !page;
-    fill(boxes, page ? [...page.fields.map((field) => box(field.box, page, "field")), ...page.digits.map((digit, at) => box(digit.box, page, at === page.chosen ? "chosen" : "digit"))] : []);
-    fill(list, page ? [h("p.several-lines", lines(page)), fields(page)] : []);
+    fill(boxes, page ? [...page.fields.map((field) => box(field.box, page, "field")), ...page.digits.map((digit, at) => box(digit.box, page, at === page.chosen ? "chosen" : "mark"))] : []);
+    show(list, page ? [h("p.several-lines", lines(page)), fields(page)] : []);
   });
+  on("surface", () => show(list, []));
+  on("revision", () => state.page || show(list, mayBeSeveral(state) ? [offer()] : []));
+}
+
+function show(list, parts) {
+  list.hidden = !parts.length;
+  fill(list, parts);
+}
+
+/** Return whether a picture is not one sure digit. The service does not warn of every page with many digits. */
+const mayBeSeveral = ({ source, prepared: { prediction } }) => !source.isPart && prediction.verdict !== "digit" && !prediction.input.warnings.some(saysSeveral);
+
+/** Return a button that reads the picture as a page. */
+function offer() {
+  return h("button.small", { type: "button", on: { click: () => readAll(state.source) } }, "Are there several digits? Read them all");
 }
 
 function forget() {
@@ -46,7 +60,10 @@ async function readAll(source) {
     if (own.signal.aborted) return;
     change("progress", null);
     const digits = answer.lines.flatMap((line, at) => line.digits.map((digit) => ({ ...digit, line: at })));
-    if (digits.length < 2) return;
+    if (digits.length < 2) {
+      emit("done", "There is only one digit on this picture.");
+      return;
+    }
     announce(`Read as ${answer.text.replaceAll("\n", ", ")}.`);
     await open({ ...answer, digits, picture: source.picture }, 0);
   } catch (error) {

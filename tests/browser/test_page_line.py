@@ -357,6 +357,20 @@ def test_several_digits_are_read_and_opened(page: Page) -> None:
     expect(digits).to_have_count(0)
 
 
+def test_two_digits_above_each_other_are_read_on_request(page: Page) -> None:
+    """They may be the parts of one digit, so the service does not warn; the page offers it."""
+    page.locator("#clear").click()
+    page.locator("#brush").fill("12")
+    draw_by_mouse(page, [(0.4, 0.08), (0.35, 0.28), (0.6, 0.28)])
+    draw_by_mouse(page, [(0.54, 0.18), (0.52, 0.42)])
+    draw_by_mouse(page, [(0.5, 0.58), (0.49, 0.92)])
+    page.get_by_role("button", name="Read them all").click()
+    expect(page.locator(".several-digit")).to_have_text(["4", "1"])
+    page.get_by_label("Sample digit 2").click()
+    expect_digit(page, 2)
+    expect(page.get_by_role("button", name="Read them all")).to_have_count(0)
+
+
 def test_a_form_shows_its_fields(page: Page, tmp_path: Path) -> None:
     """An uploaded form shows its digits, and the text of each field."""
     sheet = Image.new("L", (900, 300), 255)
