@@ -21,6 +21,7 @@ from app.protocols import oip, tfserving
 from app.routes import (
     explain,
     inspect,
+    layer_values,
     layers,
     maximise,
     models,
@@ -174,6 +175,7 @@ def _routers() -> list[APIRouter]:
         read,
         preprocess,
         inspect,
+        layer_values,
         explain,
         maximise,
         snapshots,
