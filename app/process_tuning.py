@@ -8,7 +8,7 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 # Parameters of `mallopt`, from glibc's malloc.h.
@@ -57,6 +57,12 @@ def gc_frozen_imports() -> Iterator[None]:
             yield
         finally:
             gc.freeze()
+
+
+def function_of_library(path: str, name: str) -> Callable[[], int]:
+    """Return a C function without arguments, of a shared library or of one that it is linked to."""
+    function: Callable[[], int] = getattr(ctypes.CDLL(path), name)
+    return function
 
 
 def trim_heap(barrier: threading.Barrier) -> None:
