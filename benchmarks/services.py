@@ -191,11 +191,16 @@ def make_environment(packages: Sequence[str], python: str = sys.executable) -> P
 
 
 @cache
-def peer_variables() -> Mapping[str, str]:
-    """Return the environment of the peers: which files they run, and the floor's answer."""
+def variables() -> Mapping[str, str]:
+    """Return the environment of everything that is measured.
+
+    Peers learn which files they run, and the floor its answer. Variables by which a machine chooses
+    the kernels of OpenBLAS are removed: NumPy then runs as it does elsewhere.
+    """
     bundle = REPOSITORY / "model" / MODEL
     int8 = bundle / INT8_FILE
     return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")},
         "PYTHONPATH": str(PEERS),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PEER_TWIN": str(int8 if int8.exists() else bundle / COMPILED_FILE),
@@ -222,8 +227,7 @@ def running(service: Service, kind: str | None = None) -> Iterator[Running]:
     python, port = environment_python(service), free_port()
     words = {"PYTHON": str(python), "PORT": str(port)}
     environment = {
-        **os.environ,
-        **peer_variables(),
+        **variables(),
         "PEER_RUNTIME": service.runtime,
         **{name: words.get(value, value) for name, value in service.environment.items()},
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.load import Body, ask, wrk
 from benchmarks.processes import cpu_seconds
-from benchmarks.services import PEERS, Service, peer_variables, running
+from benchmarks.services import PEERS, Service, running, variables
 from benchmarks.speed.contest import Contestant, Sample
 
 CPU, WALL, LATE = "CPU", "wall", "504"
@@ -106,7 +106,7 @@ def repeated(
         command = [str(python or sys.executable), str(PEERS / script), *map(str, arguments)]
         with subprocess.Popen(
             command,
-            env={**os.environ, **peer_variables(), "PEER_RUNTIME": "litert"},
+            env={**variables(), "PEER_RUNTIME": "litert"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -145,7 +145,7 @@ def command(
     @contextmanager
     def open_() -> Iterator[Callable[[], Sample]]:
         def sample() -> Sample:
-            environment = {**os.environ, **peer_variables(), "PEER_RUNTIME": "litert"}
+            environment = {**variables(), "PEER_RUNTIME": "litert"}
             environment["PYTHONPATH"] = f"{folder}:{PEERS}"
             with make() as out:
                 process = subprocess.Popen(
