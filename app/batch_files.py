@@ -7,8 +7,7 @@ and models; knows nothing of processes (`app.file_workers`) or the command line 
 import csv
 import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import astuple
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -16,7 +15,7 @@ from app.errors import DigitscopeError, InvalidInputError
 from app.image_files import read_image_file
 from app.imaging.formats import SUFFIXES
 from app.inference.model import Model
-from app.page_reading import read_page
+from app.page_reading import Page, read_pages
 from app.recognise import Options
 
 if TYPE_CHECKING:
@@ -69,11 +68,29 @@ class Written(NamedTuple):
 
 def read_file(path: Path, model: Model, options: Options) -> Row:
     """Read one file; a failure becomes the row's error."""
+    return read_rows([path], model, options)[0]
+
+
+def read_rows(paths: Sequence[Path], model: Model, options: Options) -> list[Row]:
+    """Read a few files; a failure becomes the error of its row."""
+    contents = [_content_or_error(path, options) for path in paths]
+    pages = iter(read_pages([each for each in contents if isinstance(each, bytes)], model, options))
+    return [
+        _row(path, next(pages) if isinstance(each, bytes) else each)
+        for path, each in zip(paths, contents, strict=True)
+    ]
+
+
+def _content_or_error(path: Path, options: Options) -> bytes | DigitscopeError:
     try:
-        content = read_image_file(path, max_pixels=options.max_pixels)
-        page = read_page(content, model, options)
+        return read_image_file(path, max_pixels=options.max_pixels)
     except DigitscopeError as error:
-        return Row(str(path), error=error.detail)
+        return error
+
+
+def _row(path: Path, page: Page | DigitscopeError) -> Row:
+    if isinstance(page, DigitscopeError):
+        return Row(str(path), error=page.detail)
     reads = [read for line in page.lines for read in line]
     digits = [
         {
@@ -81,7 +98,7 @@ def read_file(path: Path, model: Model, options: Options) -> Row:
             "label": read.label,
             "confidence": read.confidence,
             "verdict": read.verdict,
-            "box": astuple(read.box),
+            "box": (read.box.x, read.box.y, read.box.width, read.box.height),
         }
         for read in reads
     ]

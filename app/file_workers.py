@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from app.batch_files import Row, read_file
+from app.batch_files import Row, read_rows
 from app.bundle import Bundle
 from app.inference.loading import LoadOptions, load_model, read_compiled
 from app.inference.model import Model
@@ -123,4 +123,4 @@ def _load(bundle: Bundle) -> Model:
 
 def _read_in_worker(files: list[str]) -> list[Row]:
     model, options = _worker_state[0]
-    return [read_file(Path(file), model, options) for file in files]
+    return read_rows([Path(file) for file in files], model, options)

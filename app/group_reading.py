@@ -4,6 +4,7 @@ Touching digits are cut apart at several places; the network scores every piece 
 of pieces is the text. Knows segments and models; knows nothing of files or HTTP.
 """
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from app.boxes import Box
 from app.imaging.prepare import IDENTITY
 from app.imaging.segment import Segmentation
-from app.imaging.segments import Segment
+from app.imaging.segments import PageInk, Segment, StrokeGroup
 from app.imaging.stages import NetworkInput
 from app.inference.model import Model
 from app.selection import CandidateBatch, select
@@ -73,41 +74,48 @@ class _ReadSegment:
 
 
 def read_groups(
-    found: Segmentation, model: Model, skip: AbstractSet[str] = frozenset()
-) -> list[list[PageDigit]]:
-    """Return the digits of each stroke group of a page, from left to right.
+    pages: Sequence[Segmentation], model: Model, skip: AbstractSet[str] = frozenset()
+) -> list[list[list[PageDigit]]]:
+    """Return the digits of each stroke group of each page, from left to right.
 
     Args:
-        found: The page.
+        pages: The pages; the network reads the groups of all together.
         model: The network.
         skip: Names of views that are left out.
 
     Raises:
         WorkCancelled: The client has gone, or its deadline has passed.
     """
-    chains = _read_chains(found, model)
+    groups = [(found.page, group) for found in pages for group in found.groups]
+    chains = _read_chains(groups, model)
     _look_again(list(chain.from_iterable(chains)), model, skip)
-    return [[each.digit for each in read] for read in chains]
+    rest = iter([[each.digit for each in read] for read in chains])
+    return [list(islice(rest, len(found.groups))) for found in pages]
 
 
-def _read_chains(found: Segmentation, model: Model) -> list[list[_ReadSegment]]:
+def _read_chains(
+    groups: list[tuple[PageInk, StrokeGroup]], model: Model
+) -> list[list[_ReadSegment]]:
     """Return the segments that are read of each group: the most likely chain of them.
 
     The whole groups are read first. Most are so likely that they need not be cut.
     """
-    wholes = iter(_read_segments([group.whole for group in found.groups if group.whole], model))
-    chains = [[next(wholes)] if group.whole else [] for group in found.groups]
+    wholes = iter(_read_segments([group.whole for _, group in groups if group.whole], model))
+    chains = [[next(wholes)] if group.whole else [] for _, group in groups]
     unsettled = [
         index
-        for index, group in enumerate(found.groups)
-        if group.parts and chains[index][0].likelihood <= SETTLED_LIKELIHOOD
+        for index, (_, group) in enumerate(groups)
+        if group.may_be_cut and group.whole and chains[index][0].likelihood <= SETTLED_LIKELIHOOD
     ]
-    made = [found.page.make_parts(found.groups[index]) for index in unsettled]
+    made = list[list[Segment]]()
+    for index in unsettled:
+        page, group = groups[index]
+        made.append(page.make_segments(group.box, page.find_spans(group.box)))
     parts = iter(_read_segments(list(chain.from_iterable(made)), model))
     for index, segments in zip(unsettled, made, strict=True):
         candidates = [*chains[index], *islice(parts, len(segments))]
-        chains[index] = _best_chain(len(found.groups[index].cuts), candidates)
-    for group, read in zip(found.groups, chains, strict=True):
+        chains[index] = _best_chain(candidates, groups[index][1].box.width)
+    for (_, group), read in zip(groups, chains, strict=True):
         for each in read:
             each.is_sign = group.is_sign
             if group.is_sign:
@@ -182,7 +190,7 @@ def _look_again(read: list[_ReadSegment], model: Model, skip: AbstractSet[str]) 
         )
 
 
-def _best_chain(cuts: int, segments: list[_ReadSegment]) -> list[_ReadSegment]:
+def _best_chain(segments: list[_ReadSegment], width: int) -> list[_ReadSegment]:
     """Return the segments that cover a group, left to right, at the best total.
 
     The total is the sum of the log-likelihoods minus the penalties of the cuts. Found by dynamic
@@ -190,18 +198,17 @@ def _best_chain(cuts: int, segments: list[_ReadSegment]) -> list[_ReadSegment]:
     except the one that is the whole group.
 
     Args:
-        cuts: Number of cuts of the group, both ends included.
-        segments: All segments of the group.
+        segments: All segments of the group, the whole among them.
+        width: Width of the group.
     """
-    best: list[tuple[float, list[_ReadSegment]] | None] = [(0.0, [])] + [None] * (cuts - 1)
-    for read in sorted(segments, key=lambda each: (each.segment.start, each.segment.stop)):
-        start, stop = read.segment.start, read.segment.stop
-        before, rival = best[start], best[stop]
-        whole = (start, stop) == (0, cuts - 1)
-        if before is None or (not whole and read.digit.verdict == "not-a-digit"):
+    best: dict[int, tuple[float, list[_ReadSegment]]] = {0: (0.0, [])}  # by the column of a cut
+    for read in sorted(segments, key=lambda each: each.segment.span):
+        start, stop = read.segment.span
+        is_whole = read.segment.span == (0, width)
+        if start not in best or (not is_whole and read.digit.verdict == "not-a-digit"):
             continue
-        total = before[0] + read.likelihood - CUT_PENALTY * (start > 0)
-        if rival is None or total > rival[0]:
-            best[stop] = (total, [*before[1], read])
-    last = best[-1]
-    return last[1] if last else []
+        total, before = best[start]
+        total += read.likelihood - CUT_PENALTY * (start > 0)
+        if stop not in best or total > best[stop][0]:
+            best[stop] = (total, [*before, read])
+    return best[width][1]

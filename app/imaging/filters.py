@@ -12,6 +12,7 @@ MAX_EXACT_SIZE, SAMPLE_SIZE = 1 << 16, 1 << 14
 
 Grey = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+_LEVELS = np.arange(256, dtype=np.float64)
 
 
 def dilate(values: Grey, size: int) -> Grey:
@@ -133,8 +134,12 @@ def otsu(values: Grey) -> tuple[float, float]:
     """
     levels = np.clip(values, 0, 255).astype(np.uint8).reshape(1, -1)
     # Pillow's histogram takes a tenth of the time of np.bincount.
-    counts = np.array(Image.fromarray(levels).histogram(), float)
-    level = np.arange(256)
+    return otsu_of_counts(np.array(Image.fromarray(levels).histogram(), float))
+
+
+def otsu_of_counts(counts: NDArray[np.float64]) -> tuple[float, float]:
+    """Return what `otsu` returns for values with these counts, float64 `[256]`, one for a level."""
+    level = _LEVELS
     below, total = np.cumsum(counts), counts.sum()
     sum_below = np.cumsum(counts * level)
     mean = sum_below[-1] / total
@@ -182,6 +187,25 @@ def label(mask: Mask) -> tuple[NDArray[np.int32], int]:
     offset = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
     labels[np.repeat(row * width + start, length) + offset] = np.repeat(run_labels, length)
     return labels.reshape(height, width), int(run_labels.max())
+
+
+def is_connected(mask: Mask) -> bool:
+    """Return whether the True pixels of a small mask are one 8-connected component.
+
+    A flood fill in which one integer is the whole mask: on 28x28 it takes a sixth of the time of
+    `label`, but more on large masks.
+    """
+    height, width = mask.shape
+    row = width + 1  # a column that is always False, so that rows do not touch at their ends
+    padded = np.zeros((height, row), bool)
+    padded[:, :width] = mask
+    inked = int.from_bytes(np.packbits(padded, bitorder="little").tobytes(), "little")
+    filled, grown = 0, inked & -inked
+    while grown != filled:
+        filled = grown
+        wide = filled | filled << 1 | filled >> 1
+        grown = (wide | wide << row | wide >> row) & inked
+    return bool(inked) and filled == inked
 
 
 def _touching_runs(

@@ -77,7 +77,7 @@ def remove_frames(ink: Ink) -> tuple[Ink, tuple[Frame, ...]]:
     Returns:
         The ink, and the frames.
     """
-    level = max(ink.faint, WALL_SHARE * ink.peak)
+    level = wall_level(ink)
     # Print that is paler than all writing counts as well.
     components = find_components(replace(ink, strong=level), ink.amount > level)
     page_height, page_width = ink.amount.shape
@@ -110,6 +110,29 @@ def remove_frames(ink: Ink) -> tuple[Ink, tuple[Frame, ...]]:
     return (measure_ink(amount), tuple(frames)) if frames else (ink, ())
 
 
+def wall_level(ink: Ink) -> float:
+    """Return the amount of ink above which a pixel may belong to a wall, grey levels."""
+    return max(ink.faint, WALL_SHARE * ink.peak)
+
+
+def has_walls(mask: Mask) -> bool:
+    """Return whether a component is a frame, wherever on the page it is.
+
+    Args:
+        mask: bool `[H, W]`, the pixels of the component in its box.
+    """
+    height, width = mask.shape
+    is_sparse = bool(np.count_nonzero(mask) < MAX_FILL * height * width)
+    return (
+        min(mask.shape) >= MIN_SIDE
+        and is_sparse
+        and _may_have_walls(mask)
+        and _may_have_walls(mask.T)
+        and _find_walls(mask) is not None
+        and _find_walls(mask.T) is not None
+    )
+
+
 def _cell_rows(walls: _Walls, left: int, top: int) -> tuple[Box[int], ...]:
     """Return the rows of cells between each two horizontal walls of a frame at `left`, `top`."""
     width = len(walls.shift)
@@ -137,10 +160,10 @@ def _find_walls(mask: Mask) -> _Walls | None:
     """
     height, width = mask.shape
     columns = np.arange(width)
-    shifts = [
-        np.rint(slope * columns).astype(np.int64)
-        for slope in np.linspace(-MAX_SLOPE, MAX_SLOPE, SLOPES)
-    ]
+    slopes = np.linspace(-MAX_SLOPE, MAX_SLOPE, SLOPES)[:, None]
+    # Several slopes are the same on a small component.
+    tried = np.rint(slopes * columns).astype(np.int64)
+    shifts = list({shift.tobytes(): shift for shift in tried}.values())
     profiles = [_coverage(mask, shift) for shift in shifts]
     best = int(np.argmax([(profile**2).sum() for profile in profiles]))
     shift, covered = shifts[best], profiles[best]

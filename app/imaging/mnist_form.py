@@ -18,6 +18,7 @@ from app.imaging.stroke_width import normalise_stroke_width
 BOX = 20  # longer side of a digit, in pixels
 # Index of the mean centre of mass of MNIST's 60,000 training digits, on both axes; measured.
 CENTRE_OF_MASS = 14.0
+_INDICES = np.arange(SIDE, dtype=np.float64)
 
 
 def to_mnist_form(
@@ -94,7 +95,7 @@ def _position(scaled: Grey, *, centre: bool) -> tuple[int, int]:
         middle = (size - 1) / 2
         if centre:
             mass: NDArray[np.float64] = scaled.sum(axis=1 - axis, dtype=np.float64)
-            middle = float(mass @ np.arange(size) / max(1e-9, mass.sum()))
+            middle = float(mass @ _INDICES[:size] / max(1e-9, mass.sum()))
         start = round((CENTRE_OF_MASS if centre else (SIDE - 1) / 2) - middle)
-        starts.append(int(np.clip(start, 0, SIDE - size)))
+        starts.append(min(max(0, start), SIDE - size))
     return starts[0], starts[1]

@@ -23,8 +23,11 @@ def stroke_width(ink: Grey) -> float:
     Args:
         ink: float32 `[h, w]`, 0..255.
     """
-    padded = np.pad(ink, 1)
-    gradient = np.hypot(np.diff(padded, axis=0)[:, :-1], np.diff(padded, axis=1)[:-1])
+    height, width = ink.shape
+    padded = np.zeros((height + 2, width + 2), np.float32)  # np.pad takes five times as long
+    padded[1:-1, 1:-1] = ink
+    corner = padded[:-1, :-1]
+    gradient = np.hypot(padded[1:, :-1] - corner, padded[:-1, 1:] - corner)
     outline = float(gradient.sum())
     return 2 * float(ink.sum()) / outline if outline > 0 else 0.0
 
