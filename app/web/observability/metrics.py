@@ -237,11 +237,19 @@ LABELS = {
 }
 
 
-class _Histogram(Histogram):
-    """A histogram that can count many values in one call."""
+class FastHistogram(Histogram):
+    """A histogram that counts faster, without exemplars, and many values in one call."""
+
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
+        """Count `amount`; the library's own method takes twice as long to find the bucket."""
+        self._sum.inc(amount)
+        self._buckets[bisect_left(self._upper_bounds, amount)].inc(1)
 
     def observe_all(self, amounts: Sequence[float]) -> None:
         """Count all `amounts`, as repeated calls of `observe` would."""
+        if len(amounts) == 1:
+            self.observe(amounts[0])
+            return
         self._sum.inc(sum(amounts))
         ordered, start = sorted(amounts), 0
         while start < len(ordered):
@@ -399,8 +407,8 @@ class Metrics:
     def _counter(self, metric: Metric) -> Counter:
         return Counter(metric.name, metric.meaning, metric.labels, registry=self._registry)
 
-    def _histogram(self, metric: Metric) -> _Histogram:
-        return _Histogram(
+    def _histogram(self, metric: Metric) -> FastHistogram:
+        return FastHistogram(
             metric.name,
             metric.meaning,
             metric.labels,

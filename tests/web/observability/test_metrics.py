@@ -3,11 +3,20 @@
 import re
 from typing import get_args
 
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+
 from app.inference.model import Model
 from app.recognise import Options, recognise_many
 from app.settings import Settings
 from app.verdict import Verdict
-from app.web.observability.metrics import LABELS, METRICS, Lane, Metrics, Rejection
+from app.web.observability.metrics import (
+    LABELS,
+    METRICS,
+    FastHistogram,
+    Lane,
+    Metrics,
+    Rejection,
+)
 from tests.conftest import Digits
 from tests.server.process import metric
 
@@ -19,7 +28,7 @@ def _counts(metrics: Metrics) -> dict[str, float]:
     return {
         name: round(value, 9)
         for name, value in values.items()
-        if not re.search(r"_created|batch_size|seconds", name)
+        if not re.search(r"^process_|_created|batch_size|seconds", name)
     }
 
 
@@ -48,6 +57,26 @@ def test_batch_of_errors_counts_no_images(classic: Model) -> None:
     metrics.count_predictions([recognise_many([b"no image"], classic, Options())], classic)
     assert _counts(metrics) == before
     assert metric(metrics.text().decode(), "digitscope_batch_size_count") == 0
+
+
+def test_histogram_counts_as_that_of_the_library() -> None:
+    """Values at, between and beyond the bounds are in the same buckets, one by one or together."""
+    bounds, values = (1.0, 2.0, 5.0), [-1.0, 0.0, 1.0, 1.5, 2.0, 2.1, 5.0, 5.1, float("inf")]
+    texts = []
+    for kind in (Histogram, FastHistogram):
+        registry = CollectorRegistry()
+        histogram = kind("seconds", "Seconds.", registry=registry, buckets=bounds)
+        for value in values:
+            histogram.observe(value)
+        if isinstance(histogram, FastHistogram):
+            histogram.observe_all(values)
+            histogram.observe_all(values[2:3])
+        else:
+            for value in [*values, values[2]]:
+                histogram.observe(value)
+        texts.append(re.sub(r".*_created.*", "", generate_latest(registry).decode()))
+    assert texts[0] == texts[1]
+    assert 'seconds_bucket{le="1.0"} 7.0' in texts[0]
 
 
 def test_largest_batch_has_a_bucket() -> None:
