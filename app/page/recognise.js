@@ -147,6 +147,7 @@ async function sendLive() {
   } catch (error) {
     // Other errors come again when the pen rests, and are shown then.
     if (error instanceof Problem && error.kind === "blank-image") emit("blank", error);
+    if (isBusy(error)) lastSentAt = performance.now() + RETRY_DELAY_MS;
   } finally {
     isLive = false;
     if (version > own.version) sendSoon();

@@ -24,7 +24,7 @@ export function startSeveral() {
   });
   on("page", (page) => {
     fill(boxes, page ? [...page.fields.map((field) => box(field.box, page, "field")), ...page.digits.map((digit, at) => box(digit.box, page, at === page.chosen ? "chosen" : "mark"))] : []);
-    show(list, page ? [h("p.several-lines", lines(page)), fields(page)] : []);
+    show(list, page ? [...lines(page), fields(page)] : []);
   });
   on("surface", () => show(list, []));
   on("revision", () => state.page || show(list, mayBeSeveral(state) ? [offer()] : []));
@@ -80,19 +80,21 @@ async function open(page, chosen) {
   if (state.page?.chosen === chosen) await recognisePart({ body: { image }, picture });
 }
 
-/** Return the lines of the page: a button for each digit. */
+/** Return the lines of the page, with a button for each digit. */
 function lines(page) {
   const button = (digit, at) => h("button.several-digit", {
     type: "button", aria: { pressed: String(at === page.chosen), label: `Look at the ${digit.label}, digit ${at + 1} of ${page.digits.length}` },
     data: { verdict: digit.verdict }, on: { click: () => open(page, at) },
   }, digit.verdict === "not-a-digit" ? "?" : digit.label);
-  return page.digits.map((digit, at) => [at && digit.line !== page.digits[at - 1].line ? h("br") : null, button(digit, at)]).flat();
+  const buttons = page.digits.map(button);
+  return page.lines.map((_, line) => h("p.several-line", buttons.filter((each, at) => page.digits[at].line === line)));
 }
 
 /** Return the printed fields of a form with the text in each, or null. */
 function fields(page) {
   if (!page.fields.length) return null;
-  return h("ol.several-fields", { aria: { label: "Fields" } }, page.fields.map((field) => h("li", field.text || "empty")));
+  const rows = (text) => text.split("\n").join(" / ");
+  return h("div.several-fields", h("p", "In its fields:"), h("ol", page.fields.map((field) => h("li", rows(field.text) || "nothing"))));
 }
 
 /** Return a frame at a box of the picture. The surface shows the picture in the middle of a square. */
