@@ -11,7 +11,7 @@ from app.errors import BlankImageError, DigitscopeError, InvalidInputError
 from app.group_reading import PageDigit, read_groups
 from app.imaging.decode import Upload
 from app.imaging.polarity import DetectedPolarity
-from app.imaging.segment import Segmentation, segment
+from app.imaging.segment import Segmentation, segment, segment_together
 from app.inference.model import Model
 from app.recognise import ImageInput, Options, ensure_decoded, working_bytes
 
@@ -88,21 +88,31 @@ def read_pages(
     the processor's caches, so one by one they take half as long again.
     """
     pages = dict[int, Page | DigitscopeError]()
-    small = dict[int, tuple[Upload, Segmentation]]()
+    small = dict[int, Upload]()
     for index, image in enumerate(images):
         try:
             upload = _decode(image, options)
-            if upload.pixels.size > MAX_SMALL:
-                pages[index] = read_page(upload, model, options)
+            if upload.pixels.size <= MAX_SMALL:
+                small[index] = upload
             else:
-                found = segment(upload, polarity=options.polarity, skip=options.skip)
-                small[index] = upload, found
+                pages[index] = read_page(upload, model, options)
         except DigitscopeError as error:
             pages[index] = error
-    read = read_groups([found for _, found in small.values()], model, options.skip)
-    for (index, (upload, found)), groups in zip(small.items(), read, strict=True):
-        pages[index] = _make_page(upload, found, groups)
+    pages.update(zip(small, _read_together(list(small.values()), model, options), strict=True))
     return [pages[index] for index in range(len(pages))]
+
+
+def _read_together(
+    uploads: list[Upload], model: Model, options: Options
+) -> list[Page | DigitscopeError]:
+    """Return what `read_pages` returns, for small images."""
+    found = segment_together(uploads, polarity=options.polarity, skip=options.skip)
+    pages = [each for each in found if isinstance(each, Segmentation)]
+    read = iter(read_groups(pages, model, options.skip))
+    return [
+        _make_page(upload, each, next(read)) if isinstance(each, Segmentation) else each
+        for upload, each in zip(uploads, found, strict=True)
+    ]
 
 
 def _decode(image: ImageInput, options: Options) -> Upload:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from app.batch_files import Row, find_images, read_file, write_results
+from app.batch_files import Row, find_images, read_file, read_rows, write_results
 from app.errors import InvalidInputError
 from app.inference.model import Model
 from app.recognise import Options
@@ -60,6 +60,21 @@ def test_pipe_gets_a_row_with_its_error(tmp_path: Path, classic: Model) -> None:
     (pipe,) = find_images([tmp_path])
     row = read_file(pipe, classic, Options())
     assert row == Row(str(pipe), error="Only regular files can be read; this is a pipe.")
+
+
+def test_files_that_are_read_together_get_their_own_rows(
+    folder: Path, tmp_path: Path, classic: Model
+) -> None:
+    """Small and large, blank, missing and damaged files: each has the row that it gets alone."""
+    digit = np.asarray(Image.open(BytesIO(sample_png(7))))
+    Image.fromarray(np.tile(255 - digit, (3, 4))).save(folder / "page.png")
+    Image.fromarray(np.zeros_like(digit)).save(folder / "blank.png")
+    Image.fromarray(np.hstack([digit, digit])).save(folder / "two.png")
+    paths = [*find_images([folder]), tmp_path / "missing.png"]
+    rows = read_rows(paths, classic, Options())
+    assert rows == [read_file(path, classic, Options()) for path in paths]
+    assert sum(bool(row.error) for row in rows) == 3
+    assert {Path(row.file).name: row.text for row in rows}["two.png"] == "77"
 
 
 @pytest.mark.slow
