@@ -111,6 +111,8 @@ class SharedListener:
             opening = self._loop.create_task(self._open(connection))
             self._opening.add(opening)
             opening.add_done_callback(self._on_opened)
+            if self._left:  # one at a time, so that the others get the rest when they wake up
+                break
         self._left += 1
         self._pause(LOOK_AGAIN_S)
 
