@@ -1,6 +1,6 @@
 """Measure the web page in a real browser, or take the screenshots of the README.
 
-python -m benchmarks.browser              # first view, redraw of all layers, frame times
+python -m benchmarks.browser              # first view, painting of the map, frame times
 python -m benchmarks.browser --pictures   # docs/images/page-*.png in both sizes, light and dark
 
 Needs Chromium (Debian: apt-get install chromium). The service runs in this process on a free port.
@@ -10,13 +10,12 @@ import argparse
 import shutil
 import statistics
 from itertools import pairwise
-from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from app.settings import REPOSITORY, Settings
 from tests.browser.conftest import SIZES, Running
-from tests.browser.hand import card, draw_by_mouse, expect_digit, see
+from tests.browser.hand import draw_by_mouse, expect_digit, open_place
 
 IMAGES = REPOSITORY / "docs" / "images"
 RUNS = 7
@@ -77,52 +76,40 @@ def _figures(page: Page, address: str) -> dict[str, float]:
     page.evaluate("window.stopped = true")
     times = page.evaluate("window.frames_seen")
     gaps = [after - before for before, after in pairwise(times)]
-    page.locator("#undo").click()
-    expect_digit(page, 7)
-    page.locator("#cards").scroll_into_view_if_needed()
-    page.wait_for_function("() => performance.getEntriesByName('layers-drawn').length")
-    drawn = page.evaluate("performance.getEntriesByName('layers-drawn').at(-1).duration")
+    paintings = page.evaluate(
+        "performance.getEntriesByName('map-painted', 'measure').map(({ duration }) => duration)"
+    )
     return {
         "first paint, ms": paint,
         "surface takes strokes, ms": ready,
         "first answer on the page, ms": usable,
         "frames in a second while drawing": 1000 / statistics.mean(gaps),
         "longest frame while drawing, ms": max(gaps),
-        "redraw of all layers after the answer, ms": drawn,
+        "paintings of the map while drawing": float(len(paintings)),
+        "painting of the map, ms": statistics.median(paintings),
     }
 
 
 def draw_pictures(browser: Browser, address: str) -> None:
-    """Save the first view, a channel with its equation, and the explanation, at both sizes."""
+    """Save the first view and an opened number, at both sizes, light and dark."""
     IMAGES.mkdir(exist_ok=True)
-    for size, options in SIZES.items():
-        scheme = "dark" if size == "phone" else "light"
-        context = browser.new_context(**options, color_scheme=scheme, reduced_motion="reduce")
-        page = context.new_page()
-        page.goto(f"{address}/")
-        page.wait_for_selector("html[data-ready]")
-        expect_digit(page, 7)
-        page.wait_for_timeout(300)  # fonts and pictures
-        _save(page, IMAGES / f"page-{size}.png")
-        layer = card(page, "relu_1")
-        layer.locator(".overlay").click(position={"x": 90, "y": 20})
-        layer.locator(".working").wait_for()
-        layer.locator(".panel").evaluate(
-            "panel => panel.scrollIntoView({ block: 'start', behavior: 'instant' })"
-        )
-        page.wait_for_timeout(300)
-        _save(page, IMAGES / f"page-{size}-channel.png")
-        see(page, "#why-body .why")
-        page.locator("#why").evaluate(
-            "part => part.scrollIntoView({ block: 'start', behavior: 'instant' })"
-        )
-        page.wait_for_timeout(300)
-        _save(page, IMAGES / f"page-{size}-why.png")
-        context.close()
-
-
-def _save(page: Page, path: Path) -> None:
-    page.screenshot(path=path)
+    sizes = {"desk": {"viewport": {"width": 1440, "height": 900}}, "phone": SIZES["phone"]}
+    for size, options in sizes.items():
+        for scheme in ("light", "dark"):
+            context = browser.new_context(**options, color_scheme=scheme, reduced_motion="reduce")
+            page = context.new_page()
+            page.goto(f"{address}/")
+            page.wait_for_selector("html[data-ready]")
+            expect_digit(page, 7)
+            page.wait_for_timeout(500)  # fonts and pictures
+            end = "" if scheme == "light" else "-dark"
+            page.screenshot(path=IMAGES / f"page-{size}{end}.png")
+            open_place(page, "relu_2:4:1,1")
+            page.locator(".number-view").wait_for()
+            page.locator("#map-lit .veil").first.wait_for()
+            page.wait_for_timeout(300)
+            page.screenshot(path=IMAGES / f"page-{size}-number{end}.png")
+            context.close()
 
 
 if __name__ == "__main__":

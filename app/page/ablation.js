@@ -1,75 +1,110 @@
-/** Ablation: switch channels off and compare the probabilities before and after. */
+/** What if: channels are switched off by their pictures on the map, and all later layers are calculated again. */
 
 import { send } from "./api.js";
+import { go, place } from "./address.js";
+import { columnOf } from "./columns.js";
+import { aDigit, announce, byId, fill, h, number, percent, table } from "./dom.js";
+import { map, rectangleOf, svg } from "./map_view.js";
 import { probabilityBars } from "./prediction.js";
-import { aDigit, byId, fill, h, number, percent, announce, table } from "./dom.js";
-import { updateWhenVisible, state, onNetwork } from "./state.js";
+import { emit, on, onNetwork, state, updateWhenVisible } from "./state.js";
 
-const switchedOff = new Set(); // channels
-let ablations = []; // one entry for each channel, the largest change of the score first
+const MAX_RANKED = 8; // channels that are framed on the map
+let ranked = null; // the response of /ablate for each channel of a column in turn
 
-/** Start the section. */
-export function startAblation() {
+/** Fill an element with the switched-off channels and their effect. */
+export function start(element) {
+  const parts = { off: h("div.off-list"), said: h("output.outcome"), bars: h("ol.bars", { aria: { label: "Probabilities with these channels off; the mark shows where each bar was before" } }), order: h("div") };
   const layer = h("select", { id: "off-layer" });
-  const list = h("div.switches", { role: "group", aria: { label: "Channels of the layer" } });
-  const summary = h("p.outcome", { aria: { live: "polite" } });
-  const body = h("tbody");
+  fill(element, h("p.notes", "Choose pictures on the map to switch channels off: all later layers are calculated again without them. If the bars do not move, the network did not need these channels for this digit."),
+    h("div.whatif",
+      h("div", parts.said, parts.off, h("button", { type: "button", id: "all-on", on: { click: () => go({ off: null }, { replace: true }) } }, "All on"),
+        h("div.row", h("label", "Column ", layer), h("button", { type: "button", id: "rank", on: { click: () => rank(layer.value, parts.order) } }, "Rank this column"))),
+      parts.bars, parts.order));
   let bars = null;
-  const reset = h("button", { type: "button", on: { click: () => { switchedOff.clear(); show.refresh(); } } }, "All on");
-  const order = h("div");
-  fill(byId("whatif-body"),
-    h("div.row", h("label", "Layer ", layer), reset),
-    h("div.columns", h("div", list), h("div", h("table.bars", h("caption", "Probabilities with these channels off; the mark shows where each bar was before"), body), summary)), order);
-  onNetwork(({ layers, classes }) => {
-    bars = probabilityBars(body, classes, { before: true });
-    const usable = layers.filter((entry) => entry.ablatable && entry.changes_values && entry.output_shape.at(-1) > classes.length);
-    fill(layer, usable.map((entry) => h("option", { value: entry.name }, `${entry.name} (${entry.output_shape.at(-1)})`)));
-    const preferred = usable.find((entry) => entry.activation && entry.output_shape.length > 1);
-    if (preferred) layer.value = preferred.name;
-    switchedOff.clear();
+  onNetwork(({ classes }) => {
+    bars = probabilityBars(parts.bars, classes, { before: true });
+    fill(layer, usableColumns().map(({ shown, title }) => h("option", { value: shown.name }, title)));
+    ranked = null;
+    fill(parts.order);
   });
-  const show = updateWhenVisible(byId("whatif-body"), async (signal) => {
-    if (!layer.value) { fill(list, "The service cannot recalculate the layers of this network."); return; }
-    const response = await send("ablate", { layer: layer.value }, signal);
-    ablations = response.ablations;
-    fill(list, switches(() => apply(), response.layer.name));
-    fill(order, table(`${response.layer.name}: one channel switched off at a time, largest change first`, ["channel off", `score of ${state.network.classes[response.target]}`, "change", "read as"],
-      ablations.slice(0, 12).map((entry) => [entry.channels[0], number(entry.logits[response.target]), number(entry.logit_change), entry.label])));
-    await apply(signal);
+  on("columns", () => fill(layer, usableColumns().map(({ shown, title }) => h("option", { value: shown.name }, title))));
+  const updater = updateWhenVisible(element, (signal) => apply(parts, bars, signal));
+  on("toggle", toggle);
+  on("revision", () => { ranked = null; fill(parts.order); });
+  on("place", ({ mode }) => {
+    if (mode === "whatif") updater.refresh();
+    else if (state.prediction) emit("what-if", state.prediction);
+    mark();
   });
-  async function apply(signal) {
-    const before = state.prediction.probabilities;
-    const largestChange = Math.max(...ablations.map((entry) => Math.abs(entry.logit_change)));
-    for (const button of list.querySelectorAll("button")) {
-      const on = !switchedOff.has(Number(button.dataset.channel));
-      button.setAttribute("aria-pressed", String(on));
-      button.lastChild.style.width = `${(100 * Math.abs(Number(button.dataset.change))) / (largestChange || 1)}%`;
-    }
-    reset.disabled = !switchedOff.size;
-    if (!switchedOff.size) {
-      bars.show(before, before);
-      fill(summary, "All channels are on. The line under a channel shows how much the score changes without it.");
-      return;
-    }
-    const response = await send("ablate", { layer: layer.value, channels: [...switchedOff].join(",") }, signal);
-    const [change] = response.ablations;
-    bars.show(change.probabilities, before);
-    fill(summary, change.changed
-      ? `Without ${switchedOff.size === 1 ? "this channel" : "these channels"}, the ${state.network.classes[response.target]} is read as ${aDigit(change.label)}.`
-      : `Still ${aDigit(change.label)}, with a probability of ${percent(change.probabilities[change.digit])}. The score of ${state.network.classes[response.target]} changed from ${number(response.baseline_logit)} to ${number(response.baseline_logit + change.logit_change)}.`);
-    summary.dataset.off = [...switchedOff].join(",");
-  }
-  layer.addEventListener("change", () => { switchedOff.clear(); show.refresh(); });
+  on("arranged", mark);
+  mark();
 }
 
-/** Return a switch for each channel. */
-function switches(apply, layer) {
-  const byChannel = [...ablations].sort((a, b) => a.channels[0] - b.channels[0]);
-  return byChannel.map(({ channels: [channel], logit_change: change }) => {
-    const button = h("button", {
-      type: "button", data: { channel, change }, aria: { pressed: "true", label: `Channel ${channel} of ${layer}; without it the score changes by ${number(change, 2)}` },
-      on: { click() { if (!switchedOff.delete(channel)) switchedOff.add(channel); announce(switchedOff.has(channel) ? `Channel ${channel} off.` : `Channel ${channel} on.`); apply(); } },
-    }, channel, h("span.line"));
-    return button;
-  });
+const usableColumns = () => map.columns.filter(({ shown, role }) => shown?.ablatable && shown.changes_values && role === "hidden");
+
+/** Switch a channel off or on. Channels of one column only are off at a time. */
+function toggle({ column, channel }) {
+  const { shown } = column;
+  if (column.role !== "hidden" || !shown.ablatable) { announce("This column cannot be switched off."); return; }
+  const channels = place.off?.layer === shown.name ? [...place.off.channels] : [];
+  const at = channels.indexOf(channel);
+  if (at < 0) channels.push(channel);
+  else channels.splice(at, 1);
+  announce(`Channel ${channel} of ${column.title} ${at < 0 ? "off" : "on"}.`);
+  go({ off: channels.length ? { layer: shown.name, channels } : null }, { replace: true });
+}
+
+/** Recalculate the answer without the channels that are off, and show the change. */
+async function apply({ off: list, said }, bars, signal) {
+  const { off } = place;
+  const before = state.prediction.probabilities;
+  byId("all-on").disabled = !off;
+  said.dataset.off = off ? off.channels.join(",") : "";
+  const column = off && columnOf(map.columns, off.layer);
+  fill(list, column ? off.channels.map((channel) => h("button", { type: "button", aria: { label: `Channel ${channel} of ${column.title}: switch on` }, on: { click: () => toggle({ column, channel }) } }, `${column.title}, ${channel} ✕`)) : []);
+  if (!off) {
+    bars.show(before, before);
+    emit("what-if", state.prediction);
+    fill(said, "All channels are on.");
+    return;
+  }
+  const response = await send("ablate", { layer: off.layer, channels: off.channels.join(",") }, signal);
+  const [change] = response.ablations;
+  bars.show(change.probabilities, before);
+  emit("what-if", change);
+  fill(said, change.changed
+    ? `Without ${off.channels.length === 1 ? "this channel" : "these channels"}, the ${state.network.classes[response.target]} is read as ${aDigit(change.label)}.`
+    : `Still ${aDigit(change.label)}: ${percent(change.probabilities[change.digit])} sure. The score of ${state.network.classes[response.target]} changed from ${number(response.baseline_logit)} to ${number(response.baseline_logit + change.logit_change)}.`);
+}
+
+/** Switch the channels of a column off one at a time, list what changes most, and frame it on the map. */
+async function rank(name, list) {
+  if (!name) return;
+  try {
+    ranked = await send("ablate", { layer: name });
+    const { ablations, layer, target } = ranked;
+    fill(list, table(`${layer.name}: one channel switched off at a time, largest change first`, ["channel off", `score of ${state.network.classes[target]}`, "change", "read as"],
+      ablations.slice(0, 12).map((entry) => [entry.channels[0], number(entry.logits[target]), number(entry.logit_change), entry.label])));
+    mark();
+  } catch (error) {
+    emit("error", error);
+  }
+}
+
+/** Hatch the channels that are off on the map, and frame those that matter most. */
+function mark() {
+  const isHere = place.mode === "whatif" && map.layout;
+  const rectangles = (layerName, channels, name) => {
+    const column = layerName && columnOf(map.columns, layerName);
+    return column ? channels.map((channel) => rectangleOf(column, channel)).filter(Boolean)
+      .map(({ x, y, width, height }) => hatched(svg("rect", { class: name, x, y, width, height }), name === "off")) : [];
+  };
+  fill(byId("map-off"), isHere && ranked ? rectangles(ranked.layer.name, ranked.ablations.slice(0, MAX_RANKED).map(({ channels: [channel] }) => channel), "ranked") : [],
+    isHere && place.off ? rectangles(place.off.layer, place.off.channels, "off") : []);
+}
+
+/** Hatch a rectangle. Not in the style sheet, whose addresses are relative to itself. */
+function hatched(rectangle, isOff) {
+  if (isOff) rectangle.style.fill = "url(#hatch)";
+  return rectangle;
 }

@@ -1,6 +1,5 @@
 /** Client of the service's HTTP API. URLs are relative to this script, so that it works behind a path prefix. */
 
-import { apiKey, askForKey } from "./access_key.js";
 import { state, emit } from "./state.js";
 
 const ROOT = new URL("..", import.meta.url); // of the service; the page's own URL may lack its last slash
@@ -8,6 +7,30 @@ const UNAUTHORISED = 401; // HTTP status of a request without a valid API key
 const MAX_SILENCE_MS = 20000; // without a byte in either direction; the service answers within half of it
 const FIRST_POLL_MS = 500;
 const MAX_POLL_MS = 4000;
+
+const KEY_NAME = "digitscope-api-key"; // in the tab's session storage
+let key = readKey();
+
+function readKey() {
+  try {
+    return sessionStorage.getItem(KEY_NAME);
+  } catch {
+    return null; // the browser allows no storage: the key lasts until the page is left
+  }
+}
+
+/** Return the API key that requests carry, or null. */
+export const apiKey = () => key;
+
+/** Keep an API key for this tab. */
+export function keepKey(value) {
+  key = value;
+  try {
+    sessionStorage.setItem(KEY_NAME, value);
+  } catch {
+    // as in `readKey`
+  }
+}
 
 /** An error response of the service, as RFC 9457 defines it. */
 export class Problem extends Error {
@@ -33,11 +56,11 @@ export function address(route, query = {}) {
  * an error status; emits `lost` if no whole response comes.
  */
 async function request(route, options) {
-  let key = apiKey();
-  let answer = await attempt(route, options, key);
-  while (answer.status === UNAUTHORISED && await askForKey(key)) {
-    key = apiKey();
-    answer = await attempt(route, options, key);
+  let sent = key;
+  let answer = await attempt(route, options, sent);
+  while (answer.status === UNAUTHORISED && await (await import("./access_key.js")).askForKey(sent)) {
+    sent = key;
+    answer = await attempt(route, options, sent);
   }
   if (answer.status < 200 || answer.status > 299) throw new Problem(parse(answer.content, {}), answer.status);
   return answer.content;
@@ -53,13 +76,13 @@ function parse(content, fallback) {
   }
 }
 
-async function attempt(route, { query, body, signal, method, onSent }, key) {
+async function attempt(route, { query, body, signal, method, onSent }, sent) {
   const isJson = body && !(body instanceof Blob);
   const message = {
     url: address(route, query),
     method: method ?? (body ? "POST" : "GET"),
     body: isJson ? JSON.stringify(body) : body,
-    headers: { ...(isJson && { "Content-Type": "application/json" }), ...(key && { "X-API-Key": key }) },
+    headers: { ...(isJson && { "Content-Type": "application/json" }), ...(sent && { "X-API-Key": sent }) },
     signal,
   };
   try {
@@ -104,6 +127,9 @@ function transferWithProgress({ url, method, body, headers, signal }, onSent) {
 
 /** Get a JSON document. */
 export const get = async (route, query, signal) => parse(await request(route, { query, signal }));
+
+/** Send a request about the chosen model itself, without an image, and return the JSON response. */
+export const ask = async (route, query, signal) => parse(await request(route, { query: { model: state.model, ...query }, method: "POST", signal }));
 
 /** Get a file and return its bytes. */
 export const getBytes = (route, query, signal) => request(route, { query, signal });
@@ -164,6 +190,6 @@ addEventListener("online", () => lost && pollIn(0));
 export function curl(route, query = {}) {
   const url = address(route, { model: state.model, preprocess: "none", ...query });
   const image = state.prepared.image;
-  const key = apiKey() ? ' -H "X-API-Key: $DIGITSCOPE_API_KEY"' : "";
-  return `curl -X POST '${url}'${key} -H 'Content-Type: application/json' -d '{"image": "${image}"}'`;
+  const header = key ? ' -H "X-API-Key: $DIGITSCOPE_API_KEY"' : "";
+  return `curl -X POST '${url}'${header} -H 'Content-Type: application/json' -d '{"image": "${image}"}'`;
 }

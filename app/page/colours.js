@@ -5,11 +5,11 @@
 
 const DARK = matchMedia("(prefers-color-scheme: dark)");
 
-/** Convert OKLCH to sRGB, 0 to 255 each. Returns null for a colour outside sRGB. */
-function toRgb(lightness, chroma, hue) {
+/** Convert OKLCH to sRGB, 0 to 255 each. `warmth` is added to the yellow. Returns null for a colour outside sRGB. */
+function toRgb(lightness, chroma, hue, warmth = 0) {
   const angle = (hue * Math.PI) / 180;
   const a = chroma * Math.cos(angle);
-  const b = chroma * Math.sin(angle);
+  const b = chroma * Math.sin(angle) + warmth;
   const l = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3;
   const m = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3;
   const s = (lightness - 0.0894841775 * a - 1.291485548 * b) ** 3;
@@ -26,12 +26,12 @@ function toRgb(lightness, chroma, hue) {
 }
 
 /** Convert OKLCH to sRGB with as much of the chroma as sRGB allows. */
-function toRgbInGamut(lightness, chroma, hue) {
+function toRgbInGamut(lightness, chroma, hue, warmth) {
   for (let part = chroma; part > 0; part -= 0.004) {
-    const colour = toRgb(lightness, part, hue);
+    const colour = toRgb(lightness, part, hue, warmth);
     if (colour) return colour;
   }
-  return toRgb(lightness, 0, 0);
+  return toRgb(lightness, 0, 0, warmth);
 }
 
 /** Return 256 colours as 0xAABBGGRR, the byte order of canvas pixels on little-endian machines. */
@@ -42,27 +42,50 @@ function makePalette(colour) {
   });
 }
 
-/** From dark indigo over teal to light yellow, with evenly growing lightness. */
-const SEQUENTIAL = makePalette((t) => toRgbInGamut(0.17 + 0.77 * t, 0.05 + 0.14 * Math.min(1, 1.8 * t), 295 - 190 * t));
 const GREY = makePalette((t) => [255 * t, 255 * t, 255 * t].map(Math.round));
+const [BLUE, ORANGE] = [270, 56]; // hues, in degrees
 
-/** From blue over a neutral middle to orange red. Lightness changes evenly, and equally on both sides. */
-function divergingPalette(middle, end) {
+/**
+ * From orange over the ground to blue: zero is the ground, and the further from zero, the more a colour stands out.
+ * On each side, equal steps of a value are equal steps of lightness.
+ */
+function signedPalette({ ground, warmth, below, above }) {
   return makePalette((t) => {
     const size = Math.abs(2 * t - 1);
-    return toRgbInGamut(middle + (end - middle) * size, 0.19 * size, t < 0.5 ? 255 : 38);
+    const [end, hue] = t < 0.5 ? [below, ORANGE] : [above, BLUE];
+    return toRgbInGamut(ground + (end - ground) * size, 0.21 * size, hue, warmth * (1 - size));
   });
 }
-const ON_LIGHT = divergingPalette(0.97, 0.47);
-const ON_DARK = divergingPalette(0.24, 0.78);
+const SIGNED = { light: signedPalette({ ground: 0.945, warmth: 0.006, below: 0.52, above: 0.32 }), dark: signedPalette({ ground: 0.265, warmth: 0, below: 0.79, above: 0.93 }) };
+
+/** The half above zero, in 256 steps. */
+const upperHalf = (palette) => Uint32Array.from({ length: 256 }, (_, at) => palette[128 + (at >> 1)]);
+const POSITIVE = { light: upperHalf(SIGNED.light), dark: upperHalf(SIGNED.dark) };
 
 /** @typedef {"sequential"|"diverging"|"grey"} Map */
 
 /** Return the 256 colours of a map for the current colour scheme. */
 export function colours(map) {
   if (map === "grey") return GREY;
-  if (map === "sequential") return SEQUENTIAL;
-  return DARK.matches ? ON_DARK : ON_LIGHT;
+  return (map === "sequential" ? POSITIVE : SIGNED)[DARK.matches ? "dark" : "light"];
+}
+
+const [EDGE_ON_LIGHT, EDGE_ON_DARK] = [0xff8c8885, 0xff8f857e];
+
+/** Return the colour of the dashed edge of a picture that has the same value everywhere. */
+export const edgeColour = () => (DARK.matches ? EDGE_ON_DARK : EDGE_ON_LIGHT);
+
+/**
+ * Return the colours of a layer's bytes: zero is the ground, and the layer's percentile has full colour.
+ *
+ * @param {{low: number, high: number, percentile: number}|null} layer Null for values that have not come yet.
+ */
+export function fullColourPalette(layer) {
+  const palette = colours("diverging");
+  if (!layer) return palette.slice(128, 129);
+  const { low, high, percentile } = layer;
+  const full = percentile || Math.max(Math.abs(low), Math.abs(high)) || 1;
+  return Uint32Array.from({ length: 256 }, (_, byte) => palette[indexOf(low + (byte / 255) * (high - low), { map: "diverging", low: -full, high: full })]);
 }
 
 /** Return the colour of a channel whose values are all the same. */
@@ -71,7 +94,7 @@ export const neutral = () => (DARK.matches ? 0xff4a443f : 0xffc9cdd0);
 /** Call a function when the colour scheme changes. */
 export const onColourScheme = (listener) => DARK.addEventListener("change", listener);
 
-/** Choose a map and its range: diverging and symmetric around 0 if any value is negative, else sequential. */
+/** Choose a map and its range: symmetric around 0 if any value is negative, else from 0. */
 export function scaleOf(low, high) {
   if (low < 0) {
     const limit = Math.max(-low, high);

@@ -1,21 +1,28 @@
 /** Compare two images: pin one, draw another, and see in which layers the network distinguishes them. */
 
 import { send } from "./api.js";
-import { byId, fill, h, number, percent } from "./dom.js";
-import { openChannelInCard } from "./layers.js";
+import { go, place } from "./address.js";
+import { fill, h, number, percent } from "./dom.js";
+import { showDifference } from "./map_difference.js";
+import { startAnswers } from "./network_answers.js";
 import { paintValues } from "./heatmaps.js";
-import { updateWhenVisible, state } from "./state.js";
+import { emit, on, state, updateWhenVisible } from "./state.js";
 
 let pinned = null;
 
-/** Start the section. */
-export function startCompare() {
+/** Fill an element with the comparison of two images, and with the answers of all networks. */
+export function start(element) {
   const body = h("div");
   const unpin = h("button", { type: "button", disabled: true, on: { click: () => { pinned = null; unpin.disabled = true; show.refresh(); } } }, "Unpin");
   const pin = h("button", { type: "button", on: { click: () => { pinned = state.prepared?.pixels ?? null; unpin.disabled = !pinned; show.refresh(); } } }, "Pin this image");
-  fill(byId("compare-body"), h("div.row", pin, unpin), body);
-  const show = updateWhenVisible(byId("compare-body"), async (signal) => {
-    if (!pinned) { fill(body, h("p.notes", "Pin the current image, then draw or choose another one. A table will show how similar the two images are in each layer.")); return; }
+  const others = h("div.models");
+  fill(element, h("div.row", pin, unpin), body, h("h3", "Every network reads the same digit"), others);
+  startAnswers(others);
+  on("place", ({ mode }) => showDifference(mode === "compare" ? pinned : null).catch((error) => emit("error", error)));
+  on("network", () => showDifference(null));
+  const show = updateWhenVisible(body, async (signal) => {
+    await showDifference(place.mode === "compare" ? pinned : null, signal);
+    if (!pinned) { fill(body, h("p.notes", "Pin the current image, then draw or choose another one. The map then shows the second image minus the first, and a table shows how similar they are in each layer.")); return; }
     const now = state.prepared.pixels;
     const response = await send("compare", {}, signal, [{ pixels: pinned }, { pixels: now }]);
     fill(body, comparison(response, now));
@@ -31,7 +38,7 @@ function comparison({ predictions, layers, text }, now) {
   const row = (entry) => {
     const bar = h("span.bar");
     bar.style.width = `${100 * Math.max(0, entry.cosine ?? 0)}%`;
-    const channels = entry.channels.slice(0, 3).map((channel) => h("button.link", { type: "button", aria: { label: `Channel ${channel} of ${entry.layer.name}` }, on: { click: () => openChannelInCard(entry.layer.name, channel) } }, channel));
+    const channels = entry.channels.slice(0, 3).map((channel) => h("button.link", { type: "button", aria: { label: `Channel ${channel} of ${entry.layer.name}` }, on: { click: () => go({ mode: "look", at: { layer: entry.layer.name, channel, y: null, x: null } }) } }, channel));
     return h("tr", h("th", { scope: "row" }, entry.layer.name), h("td.track", h("span.rail", bar)), h("td", number(entry.cosine, 3)), h("td", number(entry.relative_distance, 3)), h("td", channels));
   };
   return [

@@ -110,3 +110,9 @@ export function download(blob, name) {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
+
+/** Decode base64 to bytes. */
+export const decodeBase64 = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
+/** Return the data URL of a base64 PNG. */
+export const pngUrl = (text) => `data:image/png;base64,${text}`;

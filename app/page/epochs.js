@@ -3,7 +3,7 @@
 import { get, send } from "./api.js";
 import { probabilityBars } from "./prediction.js";
 import { onColourScheme, scaleOf } from "./colours.js";
-import { aDigit, byId, prefersReducedMotion, disclosure, fill, h, number, percent, table } from "./dom.js";
+import { aDigit, prefersReducedMotion, disclosure, fill, h, number, percent, table } from "./dom.js";
 import { Grid } from "./grid.js";
 import { legend, paintSheet, readSheet } from "./heatmaps.js";
 import { curve } from "./plot.js";
@@ -13,30 +13,30 @@ const parts = {}; // the section's elements
 let training = null; // the response of /models/{model}/training
 let snapshots = null; // the last response of /snapshots, with decoded sheets
 
-/** Start the section. */
-export function startEpochs() {
+/** Fill an element with the training of the chosen network. */
+export function start(element) {
   parts.layer = h("select", { id: "epoch-layer" });
   parts.slider = h("input", { type: "range", id: "epoch", min: "0", max: "0", step: "1", value: "0" });
   parts.summary = h("output.outcome", { for: "epoch" });
   parts.play = h("button", { type: "button", on: { click: play } }, "Play");
   parts.plot = h("div");
-  const body = h("tbody");
+  const body = h("ol.bars", { aria: { label: "Probabilities after this epoch" } });
   parts.kernels = new Grid({ label: "Kernels of the convolution at this epoch", gap: 1, describe: describeKernel });
   parts.maps = new Grid({ label: "Channels of the layer at this epoch", gap: 1, describe: describeMap });
-  parts.kernelTitle = h("h4");
-  parts.mapTitle = h("h4");
+  parts.kernelTitle = h("h3");
+  parts.mapTitle = h("h3");
   parts.kernelBox = h("div", parts.kernelTitle, parts.kernels.element);
   parts.table = h("div");
   parts.now = disclosure("Table of this epoch's kernels and channels", tablesNow);
   parts.content = h("div",
     h("div.row", h("label.slider", "Epoch ", parts.slider), parts.play, h("label", "Layer ", parts.layer)),
     parts.summary,
-    h("div.columns", h("div", h("h4", "The answer after this epoch"), h("table.bars", h("caption.visually-hidden", "Probabilities after this epoch"), body)), parts.plot),
+    h("div.columns", h("div", h("h3", "The answer after this epoch"), body), parts.plot),
     h("div.columns", parts.kernelBox, h("div", parts.mapTitle, parts.maps.element)), parts.now, parts.table);
   parts.none = h("p.notes", { hidden: true });
-  fill(byId("epochs-body"), parts.none, parts.content);
+  fill(element, h("p.notes", "A network learns by gradient descent: it reads many digits, measures its error, and changes its weights a little so that the error shrinks. One pass through all training digits is an epoch. Move the slider to see the kernels, the channels and the answer after each epoch that was saved."), parts.none, parts.content);
   onNetwork(({ classes }) => { training = null; snapshots = null; parts.bars = probabilityBars(body, classes); });
-  const updater = updateWhenVisible(byId("epochs-body"), load);
+  const updater = updateWhenVisible(element, load);
   parts.layer.addEventListener("change", () => updater.refresh());
   parts.slider.addEventListener("input", show);
   onColourScheme(() => snapshots && show());

@@ -2,17 +2,17 @@
 
 import { get, send } from "./api.js";
 import { onColourScheme } from "./colours.js";
-import { aDigit, byId, disclosure, fill, h, number, position, table } from "./dom.js";
+import { aDigit, disclosure, fill, h, number, pngUrl, position, table } from "./dom.js";
 import { Grid } from "./grid.js";
-import { legend, paintValues, pngUrl } from "./heatmaps.js";
+import { legend, paintValues } from "./heatmaps.js";
 import { curve } from "./plot.js";
 import { onNetwork, updateWhenVisible, state } from "./state.js";
 
 let methods = null; // by name, from `GET /explain/methods`
 let explanation = null; // the last response of /explain
 
-/** Start the section. */
-export function startExplanation() {
+/** Fill an element with the explanation of each new answer. */
+export function start(element) {
   const options = (first, classes) => [h("option", { value: "" }, first), ...classes.map((name, at) => h("option", { value: String(at) }, name))];
   const method = h("select", { id: "why-method" });
   const target = h("select", { id: "why-target" });
@@ -27,7 +27,7 @@ export function startExplanation() {
   const about = h("p.notes");
   const result = h("div.why");
   const similar = h("div");
-  fill(byId("why-body"),
+  fill(element,
     h("div.row", h("label", "Method ", method), h("label", "Why ", target), h("label", "and not ", contrast)),
     about, result, h("h3", "Similar training digits"), similar);
   const map = new Grid({ label: "Attribution of each pixel", describe: (at) => `${position(Math.floor(at / 28), at % 28)}: ${number(explanation?.map.flat()[at])}` });
@@ -104,16 +104,10 @@ const className = (at) => state.network.classes[at];
 function renderExplanation(answer, map) {
   paint(map, answer);
   const limit = answer.limit || 1;
-  const digit = h("canvas", { role: "img", aria: { label: "The digit that is explained" } });
-  paintValues(digit, state.prepared.pixels.flat(), 28, { map: "grey", low: 0, high: 255 });
   const score = answer.contrast === null ? `the score of ${className(answer.target)} (${number(answer.value)})` : `the score of ${className(answer.target)} minus the score of ${className(answer.contrast)} (${number(answer.value)})`;
   return [
-    h("div.columns",
-      h("figure.pixels", digit, h("figcaption", "The digit")),
-      h("figure", map.element,
-        h("figcaption", answer.empty ? h("span.tag", "empty: no pixel changes the score") : `Red pixels raise ${score}, blue pixels lower it.`))),
-    h("p", answer.text),
-    mapTable("Attribution of each pixel", answer.map),
+    h("div.attribution", map.element,
+      h("div", h("p", answer.empty ? "The map is empty: no pixel changes the score." : `Blue pixels raise ${score}, orange pixels lower it.`), h("p", answer.text), mapTable("Attribution of each pixel", answer.map))),
     answer.checks ? renderChecks(answer, limit) : h("p.notes", "The map is empty, so there is nothing to check."),
   ];
 }

@@ -1,16 +1,10 @@
 /** Heat maps: numbers painted as colours on a canvas, from 8-bit PNG sheets or from arrays, with legends. */
 
 import { colours, indexOf, neutral, scaleOf } from "./colours.js";
-import { h, number } from "./dom.js";
+import { decodeBase64, h, number } from "./dom.js";
 
 const scratch = document.createElement("canvas");
 const scratchContext = scratch.getContext("2d", { willReadFrequently: true });
-
-/** Decode base64 to bytes. */
-export const decodeBase64 = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-
-/** Return the data URL of a base64 PNG. */
-export const pngUrl = (text) => `data:image/png;base64,${text}`;
 
 /**
  * Decode the tiles of a sheet: a PNG with one tile for each channel of a layer.

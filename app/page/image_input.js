@@ -1,26 +1,22 @@
-/** Images that are not drawn: from a file, the camera, the clipboard, drag and drop, the samples or a link. */
+/** Images that are not drawn: from a file or the camera, the clipboard, drag and drop, the samples or a link. */
 
 import { Problem, address, getBytes, upload } from "./api.js";
-import { byId, h, announce } from "./dom.js";
-import { replaceDrawing, undo } from "./drawing_surface.js";
-import { decodeBase64 } from "./heatmaps.js";
-import { DIGIT_SIDE, shrink } from "./photo.js";
+import { announce, byId, decodeBase64, h } from "./dom.js";
+import { EMPTY, replaceDrawing, undo } from "./drawing_surface.js";
 import { cancelUpload, greyImage, markOutdated, recogniseFully, showProgress } from "./recognise.js";
-import { EMPTY } from "./strokes.js";
 import { change, emit, on } from "./state.js";
 
+const SAMPLE_SIDE = 28; // pixels
 let reading = null; // AbortController of a file that is not on the surface yet
 
 /** Start the buttons, paste, and drag and drop. */
 export function startImageInput() {
-  for (const [button, input] of [["upload", "file"], ["camera", "shot"]]) {
-    byId(button).addEventListener("click", () => byId(input).click());
-    byId(input).addEventListener("change", (event) => {
-      const [file] = event.target.files;
-      event.target.value = "";
-      if (file) showFile(file, "file");
-    });
-  }
+  byId("upload").addEventListener("click", () => byId("file").click());
+  byId("file").addEventListener("change", (event) => {
+    const [file] = event.target.files;
+    event.target.value = "";
+    if (file) showFile(file, "file");
+  });
   byId("paste").addEventListener("click", readClipboard);
   document.addEventListener("paste", (event) => {
     const item = [...event.clipboardData.items].find((entry) => entry.type.startsWith("image/"));
@@ -52,10 +48,20 @@ function isImage({ type, name }) {
 }
 
 function sampleButton(digit) {
-  const picture = h("img", { src: address(`page/samples/${digit}.png`).href, alt: "", width: "28", height: "28", loading: "lazy" });
-  return h("button.sample", { type: "button", aria: { label: `Sample digit ${digit}` }, on: {
-    click: () => showFile(getBytes(`page/samples/${digit}.png`).then((bytes) => new Blob([bytes], { type: "image/png" })), `sample ${digit}`),
-  } }, picture);
+  const button = h("button.sample", { type: "button", aria: { label: `Sample digit ${digit}` }, on: { click: () => showSample(digit) } });
+  button.style.setProperty("--digit", digit);
+  return button;
+}
+
+/** Show a sample digit: a part of the sheet that the buttons show too, so that no request is needed. */
+async function showSample(digit) {
+  markOutdated();
+  const response = await fetch(address("page/samples.png")).catch(() => null);
+  if (!response?.ok) { await recogniseFully(); return; }
+  const canvas = h("canvas", { width: SAMPLE_SIDE, height: SAMPLE_SIDE });
+  canvas.getContext("2d").drawImage(await createImageBitmap(await response.blob()), -SAMPLE_SIDE * digit, 0);
+  const png = decodeBase64(canvas.toDataURL("image/png").split(",")[1]); // `toBlob` waits until the page is idle
+  await showFile(new Blob([png], { type: "image/png" }), `sample ${digit}`);
 }
 
 async function readClipboard() {
@@ -84,6 +90,7 @@ export async function showFile(fileOrPromise, name) {
   change("progress", "Shrinking");
   try {
     const file = await fileOrPromise;
+    const { DIGIT_SIDE, shrink } = await import("./photo.js");
     const { body, picture } = await shrink(file, DIGIT_SIDE);
     const source = { file, ...(picture ? { body, picture } : await readUnknown(body, own.signal)) };
     if (own.signal.aborted) return;

@@ -1,19 +1,16 @@
 /** Entry point of the page: starts every part, then loads the models and reads the first image. */
 
+import { go, place, readLink, startAddress } from "./address.js";
 import { get } from "./api.js";
-import { startPrediction } from "./prediction.js";
-import { byId, fill, announce } from "./dom.js";
-import { startStages } from "./stages.js";
-import { startImageInput, showPixels } from "./image_input.js";
-import { startLayers } from "./layers.js";
-import { chooseModel, listModels, startModels } from "./models.js";
+import { announce, byId, fill, h } from "./dom.js";
 import { startDrawingSurface } from "./drawing_surface.js";
-import { recogniseSoon, recogniseFully } from "./recognise.js";
-import { startSeveral } from "./several.js";
-import { startStateLine } from "./state_line.js";
-import { on, loadWhenNear, state, emit } from "./state.js";
-import { readLink, startDownloads } from "./downloads.js";
+import { showPixels, startImageInput } from "./image_input.js";
+import { map, startMap } from "./map_view.js";
+import { startPrediction, startReceived, startStateLine } from "./prediction.js";
+import { recogniseFully, recogniseSoon, saysSeveral } from "./recognise.js";
+import { emit, on, state } from "./state.js";
 
+const MAX_BUTTONS = 5; // more networks are a menu
 const banner = byId("banner");
 let hideTimer = 0;
 
@@ -42,17 +39,39 @@ function startBanner() {
   on("done", (text) => { showBanner(text, "done", false); announce(text); });
 }
 
+/** Fill the choice from the response of `/models`. */
+function listModels({ models: listed, default: fallback }) {
+  const models = listed.filter((model) => model.state !== "failed");
+  state.models = models;
+  state.fallback = fallback;
+  const ordered = [...models].sort((a, b) => (b.name === fallback) - (a.name === fallback));
+  fill(byId("model"), ordered.map((model) => h("option", { value: model.name }, model.name)));
+  fill(byId("networks"), ordered.length > MAX_BUTTONS ? [] : ordered.map((model) => h("button", { type: "button", title: model.description, data: { model: model.name }, aria: { pressed: "false" } }, model.name)));
+}
+
+/** Choose the network that the page shows; an unknown name means the default. The caller recognises the image again. */
+async function chooseModel(name) {
+  const chosen = state.models.some((model) => model.name === name) ? name : state.fallback;
+  if (state.model === chosen) return;
+  const network = await get(`models/${encodeURIComponent(chosen)}/layers`);
+  Object.assign(state, { model: chosen, network, map: null });
+  byId("model").value = chosen;
+  for (const button of byId("networks").children) button.setAttribute("aria-pressed", String(button.dataset.model === chosen));
+  emit("network", network);
+}
+
+/** Choose a network and read the digit with it. */
+const useModel = (name) => chooseModel(name).then(recogniseFully).catch((error) => emit("error", error));
+
 /** Load the list of models, unless it is loaded already, and recognise the drawing with the model `name`. */
 async function loadModelsAndRecognise(name = null) {
   if (state.model) {
     await recogniseFully();
     return;
   }
-  // The default model can answer while the list of models is still loading.
-  const recognition = name ? null : recogniseFully();
   listModels(await get("models"));
   await chooseModel(name);
-  await (recognition ?? recogniseFully());
+  await recogniseFully();
 }
 
 /** Show the digit of the page's link, if it has one, and return the name of the link's model. */
@@ -67,31 +86,101 @@ async function openLink() {
   }
 }
 
+/** Follow the address after the user has gone back or has edited it. */
+async function followAddress({ withDigit }) {
+  const model = withDigit ? await openLink() : (await readLink(location.hash)).model;
+  if (!model || model === state.model) return;
+  await chooseModel(model);
+  await recogniseFully();
+}
+
+/** Start the buttons of the header and those below the map's readout. */
+function startControls() {
+  byId("model").addEventListener("change", ({ target }) => useModel(target.value));
+  byId("networks").addEventListener("click", ({ target }) => {
+    const { model } = target.closest("button")?.dataset ?? {};
+    if (model) useModel(model);
+  });
+  on("choose", useModel);
+  byId("modes").addEventListener("click", ({ target }) => {
+    const { mode } = target.closest("button")?.dataset ?? {};
+    if (mode) go({ mode, at: mode === "look" ? null : place.at });
+  });
+  on("place", ({ mode }) => {
+    for (const button of byId("modes").children) {
+      if (button.dataset.mode === mode) button.setAttribute("aria-current", "page");
+      else button.removeAttribute("aria-current");
+    }
+  });
+  byId("more").addEventListener("click", ({ currentTarget }) => {
+    const isOpen = byId("links").toggleAttribute("data-open");
+    currentTarget.setAttribute("aria-expanded", String(isOpen));
+  });
+  byId("words").addEventListener("click", () => import("./glossary.js").then(({ showGlossary }) => showGlossary(), (error) => emit("error", error)));
+  byId("share").addEventListener("click", async () => (await import("./downloads.js")).copyLink());
+  byId("keys").addEventListener("click", () => byId("map-keys-help").showModal());
+  byId("as-table").addEventListener("click", () => go({ asTable: !place.asTable }, { replace: true }));
+  byId("show-samples").addEventListener("click", ({ currentTarget }) => {
+    const isOpen = document.body.toggleAttribute("data-samples");
+    currentTarget.setAttribute("aria-expanded", String(isOpen));
+  });
+}
+
+/** Start the parts that the first answer does not need. */
+async function startOthers() {
+  (await import("./panel.js")).startPanel();
+  for (const event of ["pointerover", "focusin"]) byId("map").addEventListener(event, () => emit("near"), { once: true });
+  let isNear = false;
+  on("near", () => { isNear = true; });
+  onceNeeded(["near", "place"], () => isNear || place.at !== null, startPointing);
+  onceNeeded(["revision"], mayShowSeveral, async () => (await import("./several.js")).startSeveral());
+  onceNeeded(["columns"], () => map.members.length > 0, async () => (await import("./map_lanes.js")).startLanes());
+  onceNeeded(["place"], () => place.asTable, async () => (await import("./map_table.js")).startMapTable());
+}
+
+/** Return whether the picture may show more than one digit. */
+function mayShowSeveral() {
+  const prediction = state.prepared?.prediction;
+  return prediction !== undefined && (prediction.verdict !== "digit" || prediction.input.warnings.some(saysSeveral));
+}
+
+/** Start what follows the pointer and the keyboard on the map. */
+async function startPointing() {
+  const [keys, readout, lines] = await Promise.all(["map_keys", "map_readout", "map_lines"].map((name) => import(`./${name}.js`)));
+  keys.startMapKeys();
+  readout.startReadout();
+  lines.startLines();
+  byId("map").dataset.ready = "true";
+  if (map.pointed) emit("point", map.pointed);
+}
+
+/** Load a part when one of some events makes a condition true, or now if it is. */
+function onceNeeded(events, isNeeded, load) {
+  let isLoaded = false;
+  const check = () => {
+    if (isLoaded || !isNeeded()) return;
+    isLoaded = true;
+    load().catch((error) => { isLoaded = false; emit("error", error); });
+  };
+  for (const event of events) on(event, check);
+  check();
+}
+
 document.documentElement.dataset.started = "true";
 startBanner();
 startStateLine(recogniseFully);
 startPrediction();
-startSeveral();
-startStages();
-startLayers();
-startModels(recogniseFully);
-startDownloads();
+startReceived();
+startMap();
+startAddress(followAddress);
+startControls();
 startImageInput();
 let started = false; // until then, drawing triggers no request: `loadModelsAndRecognise` reads the first image
 startDrawingSurface(() => started && recogniseSoon(), () => started && recogniseFully());
-addEventListener("hashchange", async () => {
-  const model = await openLink();
-  if (!model || model === state.model) return;
-  await chooseModel(model);
-  await recogniseFully();
-});
 performance.mark("surface-ready");
 const linkedModel = await openLink();
 started = true;
 await loadModelsAndRecognise(linkedModel).catch((error) => emit("error", error));
-// The layers' cards are in place now, so the distance of the sections below is known.
-loadWhenNear(byId("why"), async () => (await import("./explanation.js")).startExplanation());
-loadWhenNear(byId("whatif"), async () => (await import("./ablation.js")).startAblation());
-loadWhenNear(byId("whatif"), async () => (await import("./compare.js")).startCompare());
-loadWhenNear(byId("models"), async () => (await import("./epochs.js")).startEpochs());
+await startOthers().catch((error) => emit("error", error));
+emit("place", place);
 document.documentElement.dataset.ready = "true";

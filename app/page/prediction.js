@@ -1,35 +1,42 @@
-/** The answer: the digit, a bar for each probability, the second most likely digit and the verdict in words. */
+/** The answer: digit, verdict, probabilities, what the network received, and whether all this is up to date. */
 
-import { aDigit, byId, fill, h, number, percent, announce } from "./dom.js";
-import { on, onNetwork, state } from "./state.js";
+import { go } from "./address.js";
+import { aDigit, announce, byId, fill, h, number, percent, pngUrl } from "./dom.js";
+import { emit, on, onNetwork, state } from "./state.js";
 
 const DIGITS = [..."0123456789"];
+const SHOWN = [["clean", "cut out"], ["centre", "centred"]]; // after the first stage, the ink itself
+const TEXTS = {
+  answered: "Up to date",
+  reading: "Reading…",
+  offline: "No connection. Your drawing is safe.",
+  busy: "The service is busy. Trying again.",
+  failed: "The answer did not arrive.",
+};
 
 /**
- * Add a row with a bar for each class to a table's body.
+ * Add an item with a bar for each class to a list.
  *
- * @param {HTMLElement} body The `<tbody>`.
+ * @param {HTMLElement} list The `<ol>`.
  * @param {string[]} classes Names of the classes, in the order of the probabilities.
  * @param {object} [options]
  * @param {boolean} [options.before] Whether a mark shows where each bar was before a change.
  * @returns {{show: (probabilities: number[], before?: number[]) => void}} `show` sets the bars.
  */
-export function probabilityBars(body, classes, { before: withMarks = false } = {}) {
+export function probabilityBars(list, classes, { before: withMarks = false } = {}) {
   const rows = classes.map((name) => {
-    const bar = h("span.bar");
-    const ghost = withMarks ? h("span.ghost") : null;
-    const value = h("td.value");
-    const row = h("tr", h("th", { scope: "row" }, name), h("td.track", h("span.rail", ghost, bar)), value);
-    return { row, bar, ghost, value };
+    const value = h("span.value");
+    const row = h("li", h("span.name", name), h("span.rail", withMarks ? h("span.ghost") : null, h("span.bar")), value);
+    return { row, value };
   });
-  fill(body, rows.map(({ row }) => row));
+  fill(list, rows.map(({ row }) => row));
   return {
     show(probabilities, before = null) {
       const best = probabilities.indexOf(Math.max(...probabilities));
-      rows.forEach(({ row, bar, ghost, value }, digit) => {
+      rows.forEach(({ row, value }, digit) => {
         const share = probabilities[digit];
-        bar.style.width = `${100 * share}%`;
-        if (ghost) ghost.style.left = `${100 * (before ?? probabilities)[digit]}%`;
+        row.style.setProperty("--share", share);
+        row.style.setProperty("--before", (before ?? probabilities)[digit]);
         value.textContent = percent(share);
         value.title = number(share, 6);
         row.classList.toggle("best", share > 0 && digit === best);
@@ -38,52 +45,86 @@ export function probabilityBars(body, classes, { before: withMarks = false } = {
   };
 }
 
-/** Return two sentences: the answer, and the second most likely class. */
+const inWords = (share) => percent(share).replace("> ", "more than ").replace("< ", "less than ");
+const sentence = (text) => text[0].toUpperCase() + text.slice(1);
+
+/** Return three sentences: the answer, how sure the network is, and the second most likely class. */
 export function describePrediction({ digit, label, runner_up: second, probabilities, verdict }, classes) {
-  const inWords = (share) => percent(share).replace("> ", "more than ").replace("< ", "less than ");
-  const first = `with a probability of ${inWords(probabilities[digit])}`;
-  const next = `Second: ${classes[second]}, with ${inWords(probabilities[second])}.`;
-  if (verdict === "digit") return [`It is ${aDigit(label)}, ${first}.`, next];
-  if (verdict === "unsure") return [`Not sure. Perhaps ${aDigit(label)}, ${first}.`, next];
-  return ["Not a digit.", `The network saw nothing like this in training. If it had to choose: ${label}, then ${classes[second]}.`];
+  const sure = sentence(`${inWords(probabilities[digit])} sure.`);
+  const next = `Next: ${classes[second]}, ${inWords(probabilities[second])}.`;
+  if (verdict === "digit") return [`It is ${aDigit(label)}.`, sure, next];
+  if (verdict === "unsure") return [`Probably ${aDigit(label)}, perhaps ${aDigit(classes[second])}.`, sure, next];
+  return ["This does not look like a digit.", `Closest: ${label}.`, `Next: ${classes[second]}.`];
 }
 
-/** Start the section: it shows each new prediction. */
+/** Start the answer: it shows each new prediction. */
 export function startPrediction() {
   let classes = DIGITS;
   let bars = null;
   const showClasses = (names) => {
     classes = names;
-    bars = probabilityBars(byId("bars").tBodies[0], classes);
+    bars = probabilityBars(byId("bars"), classes, { before: true });
     bars.show(Array(classes.length).fill(0));
   };
   showClasses(DIGITS);
   onNetwork((network) => network.classes.join() === classes.join() || showClasses(network.classes));
+  const say = (sentences) => ["verdict", "sure", "second"].forEach((id, at) => fill(byId(id), sentences[at] ?? ""));
   on("prediction", (prediction) => {
     state.prediction = prediction;
-    const [sentence, more] = describePrediction(prediction, classes);
+    say(describePrediction(prediction, classes));
     fill(byId("digit"), prediction.verdict === "not-a-digit" ? "–" : prediction.label);
     byId("digit").dataset.verdict = prediction.verdict;
-    fill(byId("verdict"), sentence);
-    fill(byId("second"), more);
     fill(byId("warnings"), prediction.input.warnings.join(" "));
     if (prediction.probabilities.length === classes.length) bars.show(prediction.probabilities);
     byId("answer").dataset.digit = prediction.digit;
   });
+  on("what-if", ({ probabilities }) => bars.show(probabilities, state.prediction.probabilities));
   on("revision", () => {
     delete document.body.dataset.stale;
     if (state.prediction) announce(describePrediction(state.prediction, classes).join(" "));
   });
-  const showNoDigit = (sentence, more) => {
+  const showNoDigit = (...sentences) => {
     fill(byId("digit"), "·");
-    fill(byId("verdict"), sentence);
-    fill(byId("second"), more);
+    say(sentences);
     fill(byId("warnings"), state.prepared ? "The rest of the page still shows the last digit that was read." : null);
     if (state.prepared) document.body.dataset.stale = "true";
     bars.show(Array(classes.length).fill(0));
     delete byId("answer").dataset.digit;
-    announce(sentence);
+    announce(sentences.join(" "));
   };
-  on("blank", (error) => (error ? showNoDigit("No digit found.", error.message) : showNoDigit("Nothing is drawn yet.", "Draw a digit, or choose one of the samples.")));
+  on("blank", (error) => (error ? showNoDigit("No digit found.", error.message) : showNoDigit("Nothing is drawn.", "Draw something, or pick a sample.")));
   on("unread", (error) => showNoDigit("This image could not be read.", error.message));
+}
+
+/** Start the four pictures on the way from the ink to the 28x28. Choosing them opens all stages. */
+export function startReceived() {
+  byId("thumbs").addEventListener("click", () => go({ mode: "received" }));
+  on("revision", () => {
+    if (!state.prepared) return;
+    byId("received").dataset.revision = state.revision;
+    const { stages, image } = state.prepared;
+    const found = SHOWN.flatMap(([name, title]) => {
+      const stage = stages.find((entry, at) => at > 0 && entry.name === name);
+      return stage ? [[stage.image, title]] : [];
+    });
+    const ink = stages.length ? [[stages[0].image, "your ink"]] : [];
+    fill(byId("thumbs"), [...ink, ...found, [image, "28 × 28"]].map(([png, title]) => h("span", h("img", { src: pngUrl(png), alt: "" }), h("small", title))));
+  });
+}
+
+/** Start the line that says whether the answer belongs to what is on the surface. `again` reads the surface once more. */
+export function startStateLine(again) {
+  const action = byId("state-action");
+  const show = () => {
+    byId("state-line").dataset.state = state.reading;
+    byId("answer").setAttribute("aria-busy", String(state.reading !== "answered"));
+    fill(byId("state-text"), state.progress ?? TEXTS[state.reading]);
+    action.hidden = !state.progress && state.reading !== "failed";
+    fill(action, state.progress ? "Cancel" : "Try again");
+  };
+  action.addEventListener("click", () => (state.progress ? emit("cancel") : again()));
+  on("reading", show);
+  on("progress", show);
+  on("late", (late) => document.documentElement.toggleAttribute("data-late", late));
+  show();
 }

@@ -7,10 +7,9 @@
  */
 
 import { Problem, isLost, send, sendForBytes, upload } from "./api.js";
-import { surfaceContent } from "./drawing_surface.js";
+import { surfaceContent, toPng } from "./drawing_surface.js";
 import { decodeMap } from "./map_format.js";
 import { RETRY_DELAY_MS, change, isBusy, emit, markChanged, on, startRevision, state } from "./state.js";
-import { toPng } from "./strokes.js";
 
 const MIN_INTERVAL_MS = 33; // between two requests while the pen moves
 const MAX_LAG_MS = 120; // what is out of date for longer fades

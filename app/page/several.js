@@ -1,8 +1,7 @@
 /** Several digits on one picture: all are read, with a box around each, and one of them is opened at a time. */
 
 import { send, upload } from "./api.js";
-import { announce, byId, fill, h } from "./dom.js";
-import { decodeBase64 } from "./heatmaps.js";
+import { announce, byId, decodeBase64, fill, h } from "./dom.js";
 import { PAGE_SIDE, shrink } from "./photo.js";
 import { recognisePart, saysSeveral, showProgress } from "./recognise.js";
 import { change, emit, on, state } from "./state.js";
@@ -17,17 +16,19 @@ export function startSeveral() {
   byId("answer").prepend(list);
   on("surface", forget);
   on("network", forget);
-  on("revision", () => {
+  const check = () => {
     if (state.source.isPart) return;
     forget();
     if (state.prepared.prediction.input.warnings.some(saysSeveral)) readAll(state.source);
-  });
+    else show(list, mayBeSeveral(state) ? [offer()] : []);
+  };
+  on("revision", check);
   on("page", (page) => {
     fill(boxes, page ? [...page.fields.map((field) => box(field.box, page, "field")), ...page.digits.map((digit, at) => box(digit.box, page, at === page.chosen ? "chosen" : "mark"))] : []);
     show(list, page ? [...lines(page), fields(page)] : []);
   });
   on("surface", () => show(list, []));
-  on("revision", () => state.page || show(list, mayBeSeveral(state) ? [offer()] : []));
+  check();
 }
 
 function show(list, parts) {

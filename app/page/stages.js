@@ -1,8 +1,7 @@
 /** What the network receives: the stages of the preparation, and the answer without each of them. */
 
-import { byId, disclosure, fill, h, number, percent, table } from "./dom.js";
-import { pngUrl } from "./heatmaps.js";
-import { on, state } from "./state.js";
+import { disclosure, fill, h, number, percent, pngUrl, table } from "./dom.js";
+import { state, updateWhenVisible } from "./state.js";
 
 const TITLES = {
   input: "Original", grey: "Greyscale", desk: "Desk removed", polarity: "White on black",
@@ -10,22 +9,25 @@ const TITLES = {
   upright: "Upright", turned: "Turned", narrowed: "Narrowed",
 };
 
-/** Start the section: it shows the stages of each new image. */
-export function startStages() {
-  on("revision", () => {
-    if (!state.prepared) return;
-    byId("received").dataset.revision = state.revision;
-    const { stages, without, passthrough, image, prediction } = state.prepared;
-    const last = lastFrame(image, passthrough ? "Unchanged: it already looks like the training digits." : "The network sees only this.");
-    const frames = stages.map((stage) => frame(stage, without.find((entry) => entry.stage === stage.name), last));
-    frames.push(last.element);
-    fill(byId("film"), frames);
-    fill(byId("without"), passthrough
-      ? h("p.notes", "This picture already has 28 × 28 pixels and goes to the network unchanged. Draw on it or upload a photo to see the stages at work.")
-      : disclosure("Table: the answer without each stage", () => tableWithout(without, prediction)),
-    disclosure("Table of the 28 × 28 grey levels", () => table("Grey levels that the network receives", ["row", ...Array(28).keys()], state.prepared.pixels.map((row, y) => [y, ...row]))));
-  });
+/** Fill an element with the stages of each new image. */
+export function start(element) {
+  const film = h("div.film", { id: "film", role: "group", aria: { label: "Stages of the preparation" } });
+  const without = h("div", { id: "without" });
+  fill(element, h("p.notes", "The network learned from small pictures: 28 × 28 pixels, one white digit in the middle of a black square. Before it reads your drawing or photo, digitscope turns it into such a picture, stage by stage."), film, without);
+  updateWhenVisible(element, () => showStages(film, without));
 }
+
+function showStages(film, table) {
+  const { stages, without, passthrough, image, prediction } = state.prepared;
+  const last = lastFrame(image, passthrough ? "Unchanged: it already looks like the training digits." : "The network sees only this.");
+  fill(film, stages.map((stage) => frame(stage, without.find((entry) => entry.stage === stage.name), last)), last.element);
+  fill(table, passthrough
+    ? h("p.notes", "This picture already has 28 × 28 pixels and goes to the network unchanged. Draw on it or upload a photo to see the stages at work.")
+    : disclosure("Table: the answer without each stage", () => tableWithout(without, prediction)),
+  disclosure("Table of the 28 × 28 grey levels", () => tableOfLevels()));
+}
+
+const tableOfLevels = () => table("Grey levels that the network receives", ["row", ...Array(28).keys()], state.prepared.pixels.map((row, y) => [y, ...row]));
 
 /** Make the last frame: the 28x28 that the network receives, or would receive without a stage. */
 function lastFrame(image, sentence) {

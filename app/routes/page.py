@@ -16,12 +16,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.errors import NotFoundError
-from app.samples import sample_png
+from app.samples import sample_png, sample_sheet_png
 from app.web.responses.static_files import Asset, make_asset, read_assets, serve
 
 FOLDER = Path(__file__).parents[1] / "page"
 MAX_PREFIXES = 16  # path prefixes for which the page is kept
 _OWN_ADDRESS = re.compile(rb'((?:href|src)=")(?=page/|docs")')
+_DOCUMENTATION = re.compile(rb"^[ \t]*/\*\*.*?\*/[ \t]*$", re.DOTALL | re.MULTILINE)
 DOCS_FILES = "static-offline-docs"  # folder of Swagger UI's files
 SWAGGER_FILES = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
 
@@ -56,14 +57,26 @@ HEADERS = {
 }
 
 
+def without_comments(script: bytes) -> bytes:
+    """Return a script without its documentation comments. Lines keep their numbers.
+
+    They are a fifth of what the first view of the page transfers.
+    """
+    return _DOCUMENTATION.sub(lambda found: b"\n" * found.group().count(b"\n"), script)
+
+
 def page_router(folder: Path = FOLDER) -> APIRouter:
     """Return the routes of the page and of `/docs`; read the page's files now.
 
     Args:
         folder: Folder with `index.html` and the files that it refers to as `page/...`.
     """
-    assets = read_assets(folder)
+    assets = {
+        name: make_asset(without_comments(asset.content), ".js") if name.endswith(".js") else asset
+        for name, asset in read_assets(folder).items()
+    }
     assets |= {f"samples/{digit}.png": make_asset(sample_png(digit), ".png") for digit in range(10)}
+    assets["samples.png"] = make_asset(sample_sheet_png(), ".png")
     router = APIRouter()
 
     @lru_cache(maxsize=MAX_PREFIXES)

@@ -4,6 +4,7 @@ The page, the OpenAPI examples and the check of a loaded model use them.
 """
 
 import io
+from functools import lru_cache
 from importlib.resources import files
 
 import numpy as np
@@ -14,6 +15,15 @@ from PIL import Image
 def sample_png(digit: int) -> bytes:
     """Return a 28x28 grey PNG of a handwritten `digit`, 0..9."""
     return (files(__name__) / f"{digit}.png").read_bytes()
+
+
+@lru_cache(maxsize=1)
+def sample_sheet_png() -> bytes:
+    """Return a grey PNG of 280x28: the samples of the digits 0 to 9 next to each other."""
+    stream = io.BytesIO()
+    sheet = np.hstack([sample_pixels(digit) for digit in range(10)])
+    Image.fromarray(sheet).save(stream, "PNG", optimize=True)
+    return stream.getvalue()
 
 
 def sample_pixels(digit: int) -> NDArray[np.uint8]:

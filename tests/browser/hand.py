@@ -1,4 +1,4 @@
-"""Draw, touch and scroll on the page like a user."""
+"""Draw, touch and look on the page like a user."""
 
 from playwright.sync_api import Locator, Page, expect
 
@@ -42,27 +42,65 @@ def expect_digit(page: Page, digit: int) -> None:
     expect(page.locator("#answer")).to_have_attribute("data-digit", str(digit))
 
 
-def see(page: Page, selector: str) -> Locator:
-    """Scroll to a part that is rendered when it comes into view, and wait until it is up to date.
+def choose_sample(page: Page, digit: int) -> None:
+    """Choose a sample digit; on narrow windows the samples open first."""
+    sample = page.get_by_label(f"Sample digit {digit}")
+    if not sample.is_visible():
+        page.get_by_role("button", name="Samples", exact=True).click()
+    sample.click()
 
-    Parts above it that are rendered meanwhile push it down, so it is scrolled to repeatedly.
-    """
-    page.wait_for_function(
-        """(selector) => {
-          const part = document.querySelector(selector);
-          const place = part ?? document.querySelector(selector.split(" ")[0]);
-          place.scrollIntoView({ block: "start", behavior: "instant" });
-          return part?.dataset.revision === document.querySelector("#received").dataset.revision;
+
+def choose_network(page: Page, name: str) -> None:
+    """Choose a network in the header: by its button, or in the menu of a narrow window."""
+    button = page.locator(f"#networks [data-model='{name}']")
+    if button.is_visible():
+        button.click()
+    else:
+        page.locator("#model").select_option(name)
+    expect(page.locator("#model")).to_have_value(name)
+
+
+def open_mode(page: Page, mode: str) -> Locator:
+    """Open a mode and wait until its part of the panel is up to date."""
+    page.locator(f"#modes [data-mode={mode}]").click()
+    part = page.locator(f"#panel-body [data-view={mode}]")
+    expect(part).to_be_visible()
+    return part
+
+
+def picture_on_map(page: Page, column: str, channel: int) -> Point:
+    """Scroll a channel's picture into view and return where its middle is in the window."""
+    place = page.evaluate(
+        """async ([title, channel]) => {
+          const { map, rectangleOf } = await import("./page/map_view.js");
+          const column = map.columns.find((each) => each.title === title);
+          const box = rectangleOf(column, channel);
+          const middle = [box.x + box.width / 2, box.y + box.height / 2];
+          const body = document.querySelector("#map-body");
+          const top = body.getBoundingClientRect().top;
+          const bottom = document.querySelector("#panel").getBoundingClientRect().top;
+          if (top + middle[1] > Math.min(innerHeight - 60, bottom || innerHeight)) {
+            scrollBy({ top: top + middle[1] - 320, behavior: "instant" });
+          }
+          const area = body.getBoundingClientRect();
+          return [area.left + middle[0], area.top + middle[1]];
         }""",
-        arg=selector,
-        polling=100,
+        [column, channel],
     )
-    return page.locator(selector)
+    return (place[0], place[1])
 
 
-def card(page: Page, layer: str) -> Locator:
-    """Scroll to the card of a layer, with its activation maps drawn."""
-    see(page, "#cards")
-    card = page.locator(f"#layer-{layer}")
-    card.scroll_into_view_if_needed()
-    return card
+def click_on_map(page: Page, column: str, channel: int) -> None:
+    """Click on a channel's picture."""
+    page.mouse.click(*picture_on_map(page, column, channel))
+
+
+def open_place(page: Page, at: str) -> None:
+    """Open a layer, a channel or a number by its address: `layer:channel:row,column`."""
+    page.evaluate(
+        """async (at) => {
+          const { go, parsePlace } = await import("./page/address.js");
+          go(parsePlace(`#at=${at}`));
+        }""",
+        at,
+    )

@@ -1,23 +1,27 @@
 """Accessibility of the page: axe-core finds nothing, and every control is reached by keyboard."""
 
+import re
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browser.hand import card, expect_digit, see
+from tests.browser.hand import choose_sample, expect_digit, open_mode, open_place
 
 pytestmark = pytest.mark.browser
-
-
-# Everything that can be unfolded, of one card only: the others have the same form.
-UNFOLD = """document.querySelectorAll(
-  "#layer-relu_1_1 details, #layer-pad_1 .handed-on, .panel details," +
-  " section > div:not(#cards) details",
-).forEach((one) => { one.open = true; })"""
+UNFOLD = "document.querySelectorAll('#panel details').forEach((one) => { one.open = true; })"
+PLACES = {
+    "relu_1_2": ".column-view",
+    "relu_1_1:5": ".channel-view",
+    "relu_2_1:9:3,4": ".number-view",
+    "pool_1:3:2,2": ".number-view",
+    "logits:7": ".number-view",
+}
 
 
 def _findings(page: Page) -> list[str]:
     """Return the findings of axe-core, including its best practices: rule and element."""
+    page.evaluate(UNFOLD)
     found = Axe().run(page).response["violations"]
     return [
         f"{one['id']}: {node['target']} {node.get('failureSummary', '')}"
@@ -30,74 +34,85 @@ def _findings(page: Page) -> list[str]:
 @pytest.mark.parametrize(
     ("context", "scheme"), [("desk", "light"), ("phone", "dark")], indirect=["context"]
 )
-def test_axe_finds_nothing(page: Page, scheme: str) -> None:
-    """With every part rendered and unfolded, axe-core finds no violation."""
+def test_axe_finds_nothing_in_what_is_opened(page: Page, scheme: str) -> None:
+    """With the network, a column, a channel and numbers opened, axe-core finds no violation."""
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     expect_digit(page, 7)
     assert _findings(page) == []
-    for part in ("#why-body .why", "#whatif-body", "#compare-body", "#models-body", "#epochs-body"):
-        see(page, part)
-    page.get_by_role("button", name="Pin this image").click()
-    expect(page.locator("#compare-body tbody tr")).to_have_count(26)
-    card(page, "conv_1_2").locator(".overlay").click(position={"x": 20, "y": 20})
-    expect(page.locator("#layer-conv_1_2 .panel .working")).to_be_visible()
-    card(page, "logits").get_by_role("button", name="How unit 7 is calculated").click()
-    layer = card(page, "logits")
-    layer.get_by_role("button", name="Follow the strongest input").click()
-    expect(page.locator("#layer-logits .trace")).to_contain_text("has the grey level")
-    page.locator("#film [data-stage=centre] button").click()
-    page.evaluate(UNFOLD)
-    expect(page.locator("#layer-relu_1_1 details table")).to_be_visible()
+    for place, view in PLACES.items():
+        open_place(page, place)
+        expect(page.locator(view)).to_be_visible()
+        assert _findings(page) == [], place
+    page.evaluate("import('./page/address.js').then(({ go }) => go({ at: null, asTable: true }))")
+    expect(page.locator("#map-table summary").first).to_be_visible()
+    page.locator("#map-table summary").nth(1).click()
+    assert _findings(page) == []
+
+
+@pytest.mark.parametrize(
+    ("context", "scheme"), [("desk", "dark"), ("phone", "light")], indirect=["context"]
+)
+def test_axe_finds_nothing_in_the_modes(page: Page, scheme: str) -> None:
+    """With each mode opened and unfolded, axe-core finds no violation."""
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    expect_digit(page, 7)
+    compare = open_mode(page, "compare")
+    compare.get_by_role("button", name="Pin this image").click()
+    expect(compare.locator("tbody tr")).to_have_count(26)
+    expect(compare.locator("article")).to_have_count(2)
+    assert _findings(page) == []
+    for mode, text in (("why", "Check 2"), ("whatif", "All channels"), ("training", "After epoch")):
+        expect(open_mode(page, mode)).to_contain_text(text)
+        assert _findings(page) == [], mode
+    page.evaluate("import('./page/address.js').then(({ go }) => go({ mode: 'received' }))")
+    expect(page.locator("#film .frame").first).to_be_visible()
     assert _findings(page) == []
 
 
 @pytest.mark.parametrize("context", ["desk"], indirect=True)
 def test_tab_reaches_every_control_in_order(page: Page) -> None:
-    """Tab reaches the surface, its buttons, the film strip and the first maps, in this order."""
-    see(page, "#cards")
-    page.evaluate("scrollTo(0, 0)")
+    """Tab reaches header, surface, its buttons, the map as one stop, and the panel, in order."""
     page.locator(".skip").focus()
     seen = []
-    for _ in range(90):
+    for _ in range(45):
         page.keyboard.press("Tab")
         seen.append(
             page.evaluate(
-                "document.activeElement.id || document.activeElement.getAttribute('aria-label')"
+                """document.activeElement.id || document.activeElement.getAttribute('aria-label')
+                || document.activeElement.textContent"""
             )
         )
-    wanted = ["model", "pad", "clear", "upload", "paste", "brush", "Sample digit 0", "film"]
-    wanted += ["map", "normalise: 1 channel", "conv_1_1: 32 channels"]
+    wanted = ["Why", "share", "pad", "brush", "clear", "upload", "paste", "Sample digit 0"]
+    wanted += ["thumbs", "as-table", "input 28×28", "panel-body", "conv 1·1"]
     places = [seen.index(one) for one in wanted]
     assert places == sorted(places)
-
-
-def test_every_picture_has_a_table(page: Page) -> None:
-    """Each picture and plot has a table of its numbers that can be unfolded."""
-    see(page, "#cards")
-    without = page.locator("#cards article").evaluate_all(
-        "cards => cards.filter((card) => !card.querySelector('details, table.figures'))"
-        ".map((card) => card.id)"
-    )
-    assert without == []
-    layer = card(page, "relu_1_1")
-    layer.get_by_text("Table of the channels").click()
-    expect(layer.locator("details table tbody tr")).to_have_count(32)
-    layer.locator(".overlay").click(position={"x": 20, "y": 20})
-    layer.get_by_text("Table of the values").click()
-    expect(layer.locator(".panel details table tbody tr")).to_have_count(28)
+    assert "conv 1·1 28×28 ×32" not in seen  # reached by arrows
 
 
 def test_reduced_motion(page: Page) -> None:
-    """With reduced motion there are no transitions and no smooth scrolling."""
+    """With reduced motion there are no transitions."""
     page.emulate_media(reduced_motion="reduce")
-    assert page.locator(".bar").first.evaluate(
+    duration = page.locator(".bar").first.evaluate(
         "bar => getComputedStyle(bar).transitionDuration"
-    ) == ("0s")
-    assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
+    )
+    assert duration == "0s"
 
 
 def test_live_region_announces_the_digit(page: Page) -> None:
     """The live region announces the digit and the runner-up."""
-    page.get_by_label("Sample digit 5").click()
-    expect(page.locator("#live")).to_contain_text("It is a 5")
-    expect(page.locator("#live")).to_contain_text("Second: ")
+    choose_sample(page, 5)
+    expect(page.locator("#live")).to_contain_text(re.compile(r"It is a 5\. .* sure\. Next: "))
+
+
+@pytest.mark.parametrize("width", [320, 768, 1024, 1200, 2560])
+@pytest.mark.parametrize("context", ["desk"], indirect=True)
+def test_every_width(page: Page, width: int) -> None:
+    """From 320 to 2560 pixels nothing is cut off, and drawing and map are in view."""
+    page.set_viewport_size({"width": width, "height": 900})
+    for part in ("#pad", "#map-canvas"):
+        box = page.locator(part).bounding_box()
+        assert box
+        assert 0 <= box["y"] < 600
+    open_place(page, "relu_1_2:3:13,14")
+    expect(page.locator(".number-view")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

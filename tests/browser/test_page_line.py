@@ -97,7 +97,7 @@ def _add_part(page: Page) -> Locator:
           const part = document.createElement("section");
           part.id = "part";
           part.style.minHeight = "1px";
-          document.querySelector("main").prepend(part);
+          document.body.prepend(part);
           const list = part.appendChild(document.createElement("p"));
           updateWhenVisible(part, async (signal) => {
             const { neighbours } = await send("neighbours", { count: 8 }, signal);
@@ -320,7 +320,7 @@ def test_a_lost_script_of_a_part_is_requested_again(page: Page) -> None:
         """() => import("/page/state.js").then(({ loadWhenNear }) => {
           const part = document.createElement("section");
           part.id = "part";
-          document.querySelector("main").prepend(part);
+          document.body.prepend(part);
           loadWhenNear(part, async () => part.append(typeof (await import("/page/plot.js"))));
         })"""
     )

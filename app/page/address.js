@@ -1,0 +1,157 @@
+/**
+ * The page's address. The part after the `#`, which browsers do not send, holds the digit and what is opened.
+ *
+ * `#d=…&m=compact&v=look&at=relu_2:4:1,1`: `d` the compressed 28x28, `m` the network, `v` the mode, `at` the opened
+ * layer, channel and number, `off` the channels that are switched off, `lane` the opened member of an ensemble, `map`
+ * how the map is shown. Unknown keys are ignored.
+ */
+
+import { emit, on, state } from "./state.js";
+
+export const MODES = ["look", "why", "whatif", "compare", "training"];
+
+/**
+ * @typedef {object} Place What is opened.
+ * @property {string} mode One of `MODES`.
+ * @property {{layer: string, channel: number|null, y: number|null, x: number|null}|null} at
+ * @property {{layer: string, channels: number[]}|null} off
+ * @property {string|null} lane
+ * @property {boolean} asTable Whether the map is shown as a table.
+ */
+
+const NOWHERE = { mode: "look", at: null, off: null, lane: null, asTable: false };
+
+/** @type {Place} */
+export let place = NOWHERE;
+let digit = null; // the compressed 28x28 of the current revision
+
+/** Read what is opened from the part of an address after the `#`. */
+export function parsePlace(hash) {
+  const parameters = new URLSearchParams(hash.replace(/^#/, ""));
+  const mode = parameters.get("v");
+  return {
+    mode: MODES.includes(mode) ? mode : "look",
+    at: parseAt(parameters.get("at")),
+    off: parseOff(parameters.get("off")),
+    lane: parameters.get("lane"),
+    asTable: parameters.get("map") === "table",
+  };
+}
+
+const wholeNumber = (text) => (/^\d{1,6}$/.test(text ?? "") ? Number(text) : null);
+
+// Names of imported layers may hold the sign that separates a layer from its channel.
+const escapeName = (name) => name.replace(/[%:]/g, encodeURIComponent);
+const unescapeName = (text) => text.replace(/%(25|3A)/g, decodeURIComponent);
+
+function parseAt(text) {
+  if (!text) return null;
+  const [name, channel, position = ""] = text.split(":");
+  const layer = unescapeName(name);
+  const [y, x] = position.split(",").map(wholeNumber);
+  const at = { layer, channel: wholeNumber(channel), y: y ?? null, x: x ?? null };
+  return at.channel === null ? { ...at, y: null, x: null } : at;
+}
+
+function parseOff(text) {
+  if (!text?.includes(":")) return null;
+  const [name, list] = text.split(":");
+  const layer = unescapeName(name);
+  const channels = list.split(",").map(wholeNumber).filter((channel) => channel !== null);
+  return channels.length ? { layer, channels } : null;
+}
+
+function formatAt({ layer, channel, y, x }) {
+  const position = [y, x].filter((value) => value !== null).join(",");
+  return [escapeName(layer), channel, position].filter((part) => part !== null && part !== "").join(":");
+}
+
+/** Return the part of the address that says a place, with the digit if it is known. */
+function hashOf({ mode, at, off, lane, asTable }) {
+  const parts = [];
+  const add = (name, value) => value && parts.push(`${name}=${encodeURIComponent(value).replaceAll("%3A", ":").replaceAll("%2C", ",").replaceAll("%2F", "/")}`);
+  add("d", digit);
+  add("m", state.model);
+  if (mode !== "look") add("v", mode);
+  if (lane) add("lane", lane);
+  if (at) add("at", formatAt(at));
+  if (off) add("off", `${escapeName(off.layer)}:${off.channels.join(",")}`);
+  if (asTable) add("map", "table");
+  return `#${parts.join("&")}`;
+}
+
+/**
+ * Open or close something: change the place, the address, and what the page shows.
+ *
+ * @param {Partial<Place>} changes
+ * @param {{replace?: boolean}} [options] Opening makes an entry of the history; neighbours and sliders replace it.
+ */
+export function go(changes, { replace = false } = {}) {
+  place = { ...place, ...changes };
+  const url = location.pathname + location.search + hashOf(place);
+  if (replace) history.replaceState({ own: true }, "", url);
+  else history.pushState({ own: true }, "", url);
+  emit("place", place);
+}
+
+/** Close the innermost level that is open: number, channel, layer, lane, mode. Returns whether there was one. */
+export function goUp() {
+  const { at, lane, mode } = place;
+  if (at && at.y !== null) go({ at: { ...at, y: null, x: null } });
+  else if (at && at.channel !== null) go({ at: { ...at, channel: null } });
+  else if (at) go({ at: null });
+  else if (lane) go({ lane: null });
+  else if (mode !== "look") go({ mode: "look" });
+  else return false;
+  return true;
+}
+
+/** Keep the address up to date with each new digit, and read it when the user goes back or edits it. */
+export function startAddress(openLink) {
+  place = parsePlace(location.hash);
+  on("revision", async () => {
+    if (!state.prepared) return;
+    digit = await compress(state.prepared.pixels);
+    if (state.revision > 1 || location.hash) history.replaceState({ own: true }, "", location.pathname + location.search + hashOf(place));
+  });
+  addEventListener("popstate", async ({ state: entry }) => {
+    place = parsePlace(location.hash);
+    await openLink({ withDigit: !entry?.own });
+    emit("place", place);
+  });
+}
+
+/** Return a link to the digit and to what is opened. */
+export async function permalink() {
+  digit = await compress(state.prepared.pixels);
+  const url = new URL(location.href);
+  url.hash = hashOf(place);
+  return url.href;
+}
+
+async function compress(pixels) {
+  const bytes = await pipeThrough(new CompressionStream("deflate-raw"), Uint8Array.from(pixels.flat()));
+  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+}
+
+/**
+ * Read the 28x28 and the network from a link; each is null if the link does not have it.
+ *
+ * @param {string} hash The link's part after the `#`, with or without the `#`.
+ * @returns {Promise<{pixels: number[][]|null, model: string|null}>}
+ */
+export async function readLink(hash) {
+  const parameters = new URLSearchParams(hash.replace(/^#/, ""));
+  const text = parameters.get("d");
+  const model = parameters.get("m");
+  if (!text) return { pixels: null, model };
+  const compressed = Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (letter) => letter.charCodeAt(0));
+  const values = await pipeThrough(new DecompressionStream("deflate-raw"), compressed);
+  if (values.length !== 784) throw new Error("The link is damaged: it does not contain 28 × 28 pixels.");
+  return { pixels: Array.from({ length: 28 }, (_, y) => Array.from(values.subarray(28 * y, 28 * y + 28))), model };
+}
+
+/** Send bytes through a compression or decompression stream. */
+async function pipeThrough(stream, content) {
+  return new Uint8Array(await new Response(new Blob([content]).stream().pipeThrough(stream)).arrayBuffer());
+}

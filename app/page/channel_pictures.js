@@ -1,0 +1,110 @@
+/** Pictures of channels outside the map: one channel enlarged, or all channels of a layer as a grid. */
+
+import { fullColourPalette } from "./colours.js";
+import { h, number, position } from "./dom.js";
+import { Grid } from "./grid.js";
+import { valueOf } from "./map_format.js";
+
+/** Return the rows and the columns of a layer's channels. */
+export const sidesOf = ({ shape }) => (shape.length === 3 ? shape.slice(0, 2) : shape.length === 2 ? [shape[0], 1] : [1, 1]);
+
+/** Return the bytes of one channel. */
+export function planeOf(layer, channel) {
+  const [rows, columns] = sidesOf(layer);
+  return layer.values.subarray(channel * rows * columns, (channel + 1) * rows * columns);
+}
+
+/** Return the smallest and the largest value of a channel, and where the largest is. */
+export function rangeOf(layer, channel) {
+  const plane = planeOf(layer, channel);
+  let [low, high, at] = [255, 0, 0];
+  plane.forEach((byte, place) => {
+    if (byte < low) low = byte;
+    if (byte > high) [high, at] = [byte, place];
+  });
+  return { low: valueOf(layer, low), high: valueOf(layer, high), at };
+}
+
+/** Paint a channel on a canvas, one pixel for each value. */
+export function paintChannel(canvas, layer, channel) {
+  const [rows, columns] = sidesOf(layer);
+  canvas.width = columns;
+  canvas.height = rows;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(columns, rows);
+  const palette = fullColourPalette(layer);
+  new Uint32Array(image.data.buffer).set(Array.from(planeOf(layer, channel), (byte) => palette[byte]));
+  context.putImageData(image, 0, 0);
+}
+
+/** Create a small picture of a channel. */
+export function thumbnail(layer, channel, side) {
+  const canvas = h("canvas.thumbnail", { aria: { hidden: "true" } });
+  paintChannel(canvas, layer, channel);
+  canvas.style.width = `${side}px`;
+  const [rows, columns] = sidesOf(layer);
+  canvas.style.height = `${Math.round((side * rows) / columns)}px`;
+  return canvas;
+}
+
+/**
+ * Create a channel's picture whose values can be chosen.
+ *
+ * @param {object} layer Its values.
+ * @param {number} channel
+ * @param {number} side CSS pixels of the longer side.
+ * @param {(y: number, x: number|null) => void} choose
+ */
+export function channelGrid(layer, channel, side, choose) {
+  const [rows, columns] = sidesOf(layer);
+  const isRows = layer.shape.length === 2;
+  const plane = planeOf(layer, channel);
+  const placeOf = (at) => (isRows ? `row ${at}` : position(Math.floor(at / columns), at % columns));
+  const grid = new Grid({
+    label: `${layer.name}, channel ${channel}: its values`,
+    describe: (at) => `${placeOf(at)}: ${number(valueOf(layer, plane[at]), 3)}`,
+    open: (at) => choose(Math.floor(at / columns), isRows ? null : at % columns),
+  });
+  paintChannel(grid.canvas, layer, channel);
+  grid.setLayout(rows * columns, columns);
+  grid.setWidth(Math.max(isRows ? 24 : 0, Math.round((side * columns) / Math.max(rows, columns))));
+  return grid;
+}
+
+/** Create a grid of all channels of a layer, at most `width` CSS pixels wide. */
+export function layerGrid(layer, width, open) {
+  const [rows, columns] = sidesOf(layer);
+  const channels = layer.shape.at(-1);
+  const zoom = rows * columns === 1 ? 14 : Math.max(1, Math.min(4, Math.floor(56 / Math.max(rows, columns))));
+  const gap = rows * columns === 1 ? 0 : 1;
+  const most = Math.max(1, Math.floor((width / zoom + gap) / (columns + gap)));
+  const across = Math.ceil(channels / Math.ceil(channels / most));
+  const grid = new Grid({
+    label: `${layer.name}: ${channels} ${rows * columns === 1 ? "units" : "channels"}`, gap, open,
+    describe: (channel) => {
+      const { low, high } = rangeOf(layer, channel);
+      return rows * columns === 1 ? `Unit ${channel}: ${number(high, 3)}` : `Channel ${channel}: ${number(low, 3)} to ${number(high, 3)}`;
+    },
+  });
+  paintAll(grid.canvas, layer, across, gap);
+  grid.setLayout(channels, across, rows, columns);
+  grid.setWidth(zoom * (across * (columns + gap) - gap));
+  return grid;
+}
+
+function paintAll(canvas, layer, across, gap) {
+  const [rows, columns] = sidesOf(layer);
+  const channels = layer.shape.at(-1);
+  canvas.width = across * (columns + gap) - gap;
+  canvas.height = Math.ceil(channels / across) * (rows + gap) - gap;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(canvas.width, canvas.height);
+  const pixels = new Uint32Array(image.data.buffer);
+  const palette = fullColourPalette(layer);
+  for (let channel = 0; channel < channels; channel += 1) {
+    const plane = planeOf(layer, channel);
+    const start = Math.floor(channel / across) * (rows + gap) * canvas.width + (channel % across) * (columns + gap);
+    plane.forEach((byte, at) => { pixels[start + Math.floor(at / columns) * canvas.width + (at % columns)] = palette[byte]; });
+  }
+  context.putImageData(image, 0, 0);
+}

@@ -1,0 +1,31 @@
+/** The words of the page, explained in a dialog. */
+
+import { h } from "./dom.js";
+
+const WORDS = [
+  ["Normalisation", "Grey levels run from 0 to 255. Normalisation subtracts the mean of all training pixels and divides by their standard deviation, which measures how far values typically lie from the mean. The inputs then lie around 0, where learning is easiest."],
+  ["Convolution", "A small table of weights, the kernel, slides over the picture. At each position, every weight is multiplied by the pixel under it, and the products are added up. The sum is large where the picture looks like the kernel."],
+  ["ReLU", "ReLU stands for rectified linear unit. Positive numbers stay the same, negative numbers become 0. Without such a bend, any number of layers would do no more than a single weighted sum. A 0 means: not found here."],
+  ["Pooling", "Pooling replaces each small window of values by one value: the largest (max pooling) or the mean (average pooling). The picture gets smaller, and a stroke can move by a pixel without changing much. What was found matters more than exactly where."],
+  ["Flatten", "Flatten writes the stack of small pictures as one long row of numbers. No value changes. From here on, every unit can use values from the whole picture."],
+  ["Dense", "In a dense layer, each unit (one output number) has a weight for every input. It multiplies each input by its weight and adds up the products. In many networks, most of the weights are in dense layers."],
+  ["Softmax", "Softmax turns the ten scores, called logits, into probabilities. It calculates e to the power of each score and divides each result by the sum of all ten. The results are positive and add up to 1."],
+  ["Dropout", "During training, dropout sets randomly chosen values to 0, different ones each time. So no unit can rely on a single other unit. When the network reads your digit, dropout does nothing."],
+  ["Batch normalisation", "Batch normalisation shifts and scales each channel so that its values stay in a similar range. During training, it uses the mean and the standard deviation of the batch, the group of digits that the network reads at once. After training both are fixed, so only one multiplication and one addition per value remain."],
+  ["Augmentation", "During training, each digit is slightly rotated, shifted or stretched, differently every time. Its label, the right answer, stays the same. So the network learns which differences do not matter and can read handwriting that it has never seen."],
+  ["Ensemble", "An ensemble consists of several networks that started training with different random weights. It averages their probabilities. If only one network makes a mistake, the others outvote it."],
+  ["Back-propagation", "During training, back-propagation traces the error of each answer back through the layers. For every weight it calculates the gradient: how the error changes when this weight changes. All weights then move a little in the direction that makes the error smaller, many thousand times."],
+];
+
+let dialog = null;
+
+/** Show the dialog. */
+export function showGlossary() {
+  if (!dialog) {
+    dialog = h("dialog.dialog.glossary-dialog", { aria: { labelledby: "glossary-title" } },
+      h("form", { method: "dialog" }, h("h2", { id: "glossary-title" }, "Words"), h("button", "Close")),
+      h("dl.glossary", WORDS.map(([word, text]) => [h("dt", word), h("dd", text)]).flat()));
+    document.body.append(dialog);
+  }
+  dialog.showModal();
+}

@@ -1,0 +1,31 @@
+/** The map of the difference between two pictures: the present one minus the pinned one. */
+
+import { sendForBytes } from "./api.js";
+import { decodeMap, valueOf } from "./map_format.js";
+import { map, paintSoon } from "./map_view.js";
+import { state } from "./state.js";
+
+/**
+ * Let the map show the present picture minus another one.
+ *
+ * @param {number[][]|null} pixels The other 28x28; null shows the present picture alone.
+ * @param {AbortSignal} [signal]
+ */
+export async function showDifference(pixels, signal) {
+  map.transform = null;
+  if (pixels && state.shownLayers.length) {
+    const { layers } = decodeMap(await sendForBytes("inspect", { include: "map", layers: state.shownLayers.join() }, signal, { pixels }));
+    map.transform = (layer) => {
+      const other = layers.find(({ name }) => name === layer.name);
+      return other ? difference(layer, other) : layer;
+    };
+  }
+  paintSoon();
+}
+
+/** Return the difference of two answers of a layer, with a symmetric range. */
+function difference(layer, other) {
+  const values = Float32Array.from(layer.values, (byte, at) => valueOf(layer, byte) - valueOf(other, other.values[at]));
+  const largest = values.reduce((limit, value) => Math.max(limit, Math.abs(value)), 0) || 1;
+  return { ...layer, low: -largest, high: largest, percentile: largest, constant: [], values: Uint8Array.from(values, (value) => Math.round((255 * (value + largest)) / (2 * largest))) };
+}

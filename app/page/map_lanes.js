@@ -1,0 +1,42 @@
+/** The members of an ensemble as lanes: the name, the ten outputs, the digit that it reads. A lane opens as a map. */
+
+import { go } from "./address.js";
+import { css } from "./colours.js";
+import { byId, fill, h, percent } from "./dom.js";
+import { valueOf } from "./map_format.js";
+import { map } from "./map_view.js";
+import { on, state } from "./state.js";
+
+/** Start the lanes: they are shown for an ensemble of which no member is opened. */
+export function startLanes() {
+  on("columns", show);
+  on("map", show);
+  show();
+}
+
+function show() {
+  if (!map.members.length || map.lane) return;
+  fill(byId("lane-list"), map.members.map(lane), h("li.vote", h("b", "vote"), h("span", "the mean of their probabilities"), h("b", state.prediction?.label ?? "")));
+}
+
+/** Return the row of one member. */
+function lane({ name, columns, last }) {
+  const values = state.map?.layers.find((layer) => layer.name === last.name);
+  const shares = values ? Array.from(values.values, (byte) => valueOf(values, byte)) : null;
+  const best = shares ? shares.indexOf(Math.max(...shares)) : null;
+  const { classes } = state.network;
+  return h("li", { data: { lane: name } },
+    h("button.link", { type: "button", on: { click: () => go({ lane: name, at: null }) } }, name),
+    h("span.blocks", `${columns.length} columns`),
+    h("span.cells", { role: "img", aria: { label: shares ? classes.map((label, at) => `${label}: ${percent(shares[at])}`).join(", ") : "not read yet" } },
+      classes.map((label, at) => cell(label, shares?.[at] ?? 0))),
+    h("b", best === null ? "" : classes[best]));
+}
+
+function cell(label, share) {
+  const colour = css(share, { map: "sequential", low: 0, high: 1 });
+  const element = h("span", label);
+  element.style.background = colour.background;
+  element.style.color = colour.ink;
+  return element;
+}

@@ -1,0 +1,54 @@
+/** The readout: what the map's pointed picture shows, in a place of its own. Nothing floats over the map. */
+
+import { fill, byId, h, number, percent, position } from "./dom.js";
+import { fullColourPalette } from "./colours.js";
+import { channelFigures } from "./map_keys.js";
+import { on, state } from "./state.js";
+
+/** Start the readout; it shows the text of the page while nothing is pointed at. */
+export function startReadout() {
+  const place = byId("readout");
+  const text = [...place.childNodes];
+  let pointed = null;
+  const show = () => fill(place, pointed ? describe(pointed) : text);
+  on("point", (hit) => { pointed = hit; show(); });
+  on("painted", () => pointed && show());
+}
+
+function describe({ column, channel }) {
+  if (channel === null) return steps(column);
+  if (column.role === "outputs") return output(column, channel);
+  const noun = column.shape.length === 1 ? "unit" : "channel";
+  const title = h("p", h("b", column.role === "input" ? "input" : `${column.title}, ${noun} ${channel}`));
+  const figures = channelFigures(column, channel);
+  if (!figures) return [title, h("p", "Not read yet.")];
+  if (figures.size === 1) return [picture(figures, 1, 1), title, h("p", h("code", number(figures.high, 3)))];
+  const { layer, low, high, y, x } = figures;
+  const [rows, columns] = layer.shape.length === 3 ? layer.shape : [layer.shape[0], 1];
+  return [picture(figures, rows, columns), title,
+    ...(layer.constant.includes(channel) ? [h("p", h("code", number(high, 3)), " everywhere: it does not respond to this digit.")]
+      : [h("p", h("code", number(low, 3)), " to ", h("code", number(high, 3))), h("p", `Strongest at ${position(y, x)}.`)]),
+    h("p", { id: "lines-said" })];
+}
+
+function picture({ layer, plane }, rows, columns) {
+  const canvas = h("canvas", { aria: { hidden: "true" } });
+  canvas.width = columns;
+  canvas.height = rows;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(columns, rows);
+  const palette = fullColourPalette(layer);
+  new Uint32Array(image.data.buffer).set(Array.from(plane, (byte) => palette[byte]));
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+function steps(column) {
+  const list = column.layers.map(({ name, active_at_inference: isActive }) => (isActive ? name : `${name} (only in training)`)).join(" → ");
+  return [h("p", h("b", column.title)), h("p", list || "The picture as it is."), h("p", "Open it to see its steps one by one.")];
+}
+
+function output(column, channel) {
+  const name = state.network.classes[channel];
+  return [h("p", h("b", `output ${name}`)), h("p", `${percent(state.prediction?.probabilities[channel] ?? 0)}. Open it to see how this share comes about.`)];
+}
