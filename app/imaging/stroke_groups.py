@@ -159,6 +159,8 @@ def merge_stacked(
     merged: list[StrokeBox] = []
     for box in boxes:
         for index, other in enumerate(merged):
+            if other.right <= box.left or other.left >= box.right:
+                continue  # most pairs; a call for each takes three times as long
             if _shared_columns(box, other) <= min_overlap * min(box.width, other.width):
                 continue
             gap = max(box.top, other.top) - min(box.bottom, other.bottom)

@@ -23,6 +23,8 @@ SPREAD = 0.12  # digit heights by which the middles of a line's digits differ
 MAX_DISTANCE = 8.0  # digit heights between two digits that are compared
 PRIOR = 0.15  # share of the evidence by which the steepest slope must exceed a level line
 
+Extent = tuple[float, float]  # upper and lower end of a box, in rows along the slope of the lines
+
 
 def text_lines(boxes: list[StrokeBox], frames: tuple[Frame, ...]) -> list[list[StrokeBox]]:
     """Sort boxes into text lines, from the top, each from the left.
@@ -36,21 +38,25 @@ def text_lines(boxes: list[StrokeBox], frames: tuple[Frame, ...]) -> list[list[S
     height = digit_height(boxes)
     extents = {box: _extent(box, frames, slope, height) for box in boxes}
     lines: list[list[StrokeBox]] = []
+    ends = list[tuple[Extent, Extent]]()  # the last extent of each line, and the mean of its last
     for box in sorted(boxes, key=lambda box: box.left):
-        best, best_overlap = None, MIN_OVERLAP
-        for line in lines:
-            last = [extents[other] for other in line[-RECENT:]]
-            mean = (fmean(top for top, _ in last), fmean(bottom for _, bottom in last))
-            overlap = max(_overlap(extents[box], last[-1]), _overlap(extents[box], mean))
+        best, best_overlap = len(lines), MIN_OVERLAP
+        for index, (last, mean) in enumerate(ends):
+            overlap = max(_overlap(extents[box], last), _overlap(extents[box], mean))
             if overlap > best_overlap:
-                best, best_overlap = line, overlap
-        if best is None:
-            lines.append([box])
-        else:
-            best.append(box)
+                best, best_overlap = index, overlap
+        if best == len(lines):
+            lines.append([])
+            ends.append((extents[box], extents[box]))
+        lines[best].append(box)
+        ends[best] = (extents[box], _mean([extents[other] for other in lines[best][-RECENT:]]))
     middles = {box: sum(extent) / 2 for box, extent in extents.items()}
     lines = _merge_lines(lines, middles, MAX_OFFSET * height)
     return sorted(lines, key=lambda line: median(middles[box] for box in line))
+
+
+def _mean(extents: list[Extent]) -> Extent:
+    return fmean(top for top, _ in extents), fmean(bottom for _, bottom in extents)
 
 
 def _merge_lines(
@@ -72,7 +78,7 @@ def _merge_lines(
     return [line for _, line in merged]
 
 
-def _overlap(first: tuple[float, float], second: tuple[float, float]) -> float:
+def _overlap(first: Extent, second: Extent) -> float:
     """Return the shared rows of two extents, as a share of the lower one."""
     shared = min(first[1], second[1]) - max(first[0], second[0])
     return shared / min(first[1] - first[0], second[1] - second[0])
@@ -99,9 +105,7 @@ def line_slope(boxes: list[StrokeBox]) -> float:
     return float(slopes[evidence.argmax()])
 
 
-def _extent(
-    box: StrokeBox, frames: tuple[Frame, ...], slope: float, height: float
-) -> tuple[float, float]:
+def _extent(box: StrokeBox, frames: tuple[Frame, ...], slope: float, height: float) -> Extent:
     """Return the upper and the lower end of a box, or of the row of cells around it."""
     own = Box(box.left, box.top, box.width, box.height)
     around = next(
