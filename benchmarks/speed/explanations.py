@@ -28,7 +28,7 @@ def explanation_cases(folder: Path) -> dict[str, Case]:
                     f"/explain?model=compact&method={method}&checks=false",
                     RAW,
                     f'"digit":{DIGIT}',
-                    count=20,
+                    count=60,
                 ),
                 [repeated(TAPE, "gradients.py", name, compact, digit, count=30)],
             )

@@ -49,7 +49,7 @@ def _picture(title: str, path: str, file: Path, expected: str, kind: str, goal: 
     python = make_environment(OPENCV_PACKAGES)
     return Case(
         (Line(title, CPU, "ms", goal),),
-        lambda checkout: asked(digitscope(checkout), path, body, expected, count=8),
+        lambda checkout: asked(digitscope(checkout), path, body, expected, count=16),
         [
             repeated(OPENCV, "pictures.py", kind, file, count=15, python=python),
             repeated(PILLOW, "pictures.py", "pillow", file, count=15, python=python),
