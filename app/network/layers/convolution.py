@@ -6,6 +6,7 @@ the rows of a matrix, so that a convolution is a matrix product (Chellapilla et 
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -53,14 +54,17 @@ class Convolution(WeightedSum):
         if self._is_mirrored(grad):
             return self._mirrored(grad)
         total = np.zeros(bordered_shape(x.shape, self.window.pads(x.shape[1:])), x.dtype)
-        kernel = self._by_group()
-        grouped = grad.reshape(*grad.shape[:-1], self.groups, -1)
-        for tap, at in self.window.taps(x.shape[1:]):
-            if self.groups == 1:
-                part = grad.reshape(-1, grad.shape[-1]) @ self.kernel[tap].T
-                total[at] += part.reshape(*grad.shape[:-1], -1)
-            else:
-                part = np.einsum("n...gm,gcm->n...gc", grouped, kernel[tap])
+        kernel = self.kernel.reshape(-1, grad.shape[-1])
+        if self.groups == 1 and math.prod(grad.shape[:-1]) * len(kernel) <= MAX_COLUMNS:
+            parts = grad.reshape(-1, grad.shape[-1]) @ kernel.T
+            by_tap = parts.reshape(*grad.shape[:-1], *self.window.size, -1)
+            for tap, at in self.window.taps(x.shape[1:]):
+                place: tuple[Any, ...] = (..., *tap, slice(None))
+                total[at] += by_tap[place]
+        else:
+            grouped = grad.reshape(*grad.shape[:-1], self.groups, -1)
+            for tap, at in self.window.taps(x.shape[1:]):
+                part = np.einsum("n...gm,gcm->n...gc", grouped, self._by_group()[tap])
                 total[at] += part.reshape(*grad.shape[:-1], -1)
         return self.window.unpadded(total, x.shape[1:])
 
