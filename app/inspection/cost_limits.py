@@ -6,12 +6,12 @@ the same map.
 
 from app.network.network import Network
 
-# Multiply-adds of the gradients of one map. A core does 25 to 70 billion a second, so that a map
-# takes about a second; the default deadline is 10 s, and a checked explanation has two maps.
-MAX_GRADIENT_PRODUCTS = 40_000_000_000
+# Multiply-adds of the gradients of one map. A core does 35 to 60 billion a second, so that a map
+# takes at most 1.6 s; the default deadline is 10 s.
+MAX_GRADIENT_PRODUCTS = 56_000_000_000
 # Multiply-adds of the scores of the deletion check. The compiled model does 40 to 100 billion a
 # second.
-MAX_SCORE_PRODUCTS = 80_000_000_000
+MAX_SCORE_PRODUCTS = 60_000_000_000
 _VALUE_COST = 50  # multiply-adds that take as long as all other work on one value of a layer
 
 

@@ -27,8 +27,8 @@ def _compute(request: MapRequest) -> Attribution:
     pairs = np.empty((0, *request.image.shape), np.float32)
     while len(pairs) < limit and not _is_precise(pairs):
         added = min(_PAIRS_PER_ROUND if len(pairs) else _FIRST_PAIRS, limit - len(pairs))
-        noise = rng.normal(0, NOISE * 255, (added, *request.image.shape))
-        noisy = (request.image + np.concatenate([noise, -noise])).astype(np.float32)
+        noise = NOISE * 255 * rng.standard_normal((added, *request.image.shape), np.float32)
+        noisy = request.image + np.concatenate([noise, -noise])
         gradients = input_gradients(request.network, noisy, request.question)
         pairs = np.concatenate([pairs, (gradients[:added] + gradients[added:]) / 2])
     return Attribution(pairs.mean(axis=0), steps=2 * len(pairs))
