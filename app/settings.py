@@ -172,8 +172,9 @@ class Settings(BaseSettings):
         le=10,
         description=(
             "A network that takes at most this long for one image, in seconds, is fast; the time is"
-            " measured when the model is loaded. 28x28 images for fast networks use the"
-            " micro-batcher instead of the threads, because a round trip to a thread takes longer."
+            " measured when the model is loaded. 28x28 images for fast networks, one or a few in a"
+            " request, use the micro-batcher instead of the threads, because a round trip to a"
+            " thread takes longer."
             " Too high blocks the event loop. 0 sends all images to threads."
         ),
     )
