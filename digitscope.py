@@ -5,8 +5,8 @@ import sys
 
 if sys.platform == "win32":
     sys.exit(
-        "digitscope runs on Linux, and does not start on Windows itself. Use WSL"
-        " (https://learn.microsoft.com/windows/wsl) or Docker: see README.md."
+        "digitscope runs on Linux and does not start on Windows itself. Use WSL"
+        " (https://learn.microsoft.com/windows/wsl) or Docker (docs/deploying.md)."
     )
 
 from app.lean_imports import disable_pydantic_plugins
