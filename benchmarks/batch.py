@@ -1,30 +1,17 @@
-"""Measure the throughput of `POST /predict/batch` against threads that only run the network.
+"""Compare the CPU time of `POST /predict/batch` with threads that only run the network.
 
-    python -m benchmarks.batch
+    python -m benchmarks.batch                (about two minutes)
 
 The script starts a service that receives npy arrays over HTTP on loopback, once as one process with
 a thread per core and once as several processes with one thread each. Each connection sends its next
-request as soon as it has its response. Before and after each measurement, the same number of
-threads runs the same network on the same digits without HTTP. If these two rates differ by more
-than 5 %, as they do when a shared machine changes its clock, the measurement between them is
-discarded and repeated. The client runs on the same cores and costs part of them. The table is
-written into docs/performance.md.
-
-`wrk` is not used because it counts only responses that arrive within its duration: of a few large
-arrays per second, the unfinished ones matter. Here time is measured from response to response.
+request as soon as it has its response. In each round, the same number of threads also runs the same
+network on the same digits without HTTP. The table is written into docs/performance.md.
 """
 
-import http.client
-import itertools
-import os
-import signal
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import numpy as np
 
@@ -32,10 +19,11 @@ from app.inference.registry import Registry
 from app.inference.runtime import Runtime
 from app.samples import sample_pixels
 from app.settings import REPOSITORY, Settings
-from benchmarks.load import Body, until_answered
+from benchmarks.load import Body, ask
 from benchmarks.page import fill, table
+from benchmarks.processes import cpu_seconds, until_idle
+from benchmarks.services import Running, digitscope, running
 from tests.forms import npy
-from tests.ports import free_port
 
 PAGE = REPOSITORY / "docs" / "performance.md"
 THREADS = Settings().threads
@@ -49,105 +37,75 @@ CASES = (
     (THREADS, 256, 4 * THREADS),
     (THREADS, 1024, 4 * THREADS),
 )
-ROUNDS, TRIES, STEADY = 7, 30, 0.05
-BARE_S, SECONDS = 0.8, {1024: 4.0, 256: 1.6}  # many large arrays may be on their way for a second
+ROUNDS = 5
+SAMPLE = 32 * 1024  # digits of a measurement: a second of CPU time, in ticks of 10 ms
 DIGITS = np.stack([sample_pixels(n % 10) for n in range(1024)])
 
 
 def main() -> None:
     """Measure and write."""
     with ExitStack() as stack:
-        ports = {workers: stack.enter_context(_served(workers)) for workers in (1, THREADS)}
-        rows = _measure(ports)
+        services = {
+            workers: stack.enter_context(
+                running(
+                    digitscope(
+                        DIGITSCOPE_WORKERS=str(workers), DIGITSCOPE_THREADS=str(THREADS // workers)
+                    )
+                )
+            )
+            for workers in (1, THREADS)
+        }
+        for service in services.values():
+            until_idle(service.pid)
+        rows = _measure(services)
     print(table(rows))
     fill(PAGE, "batch", table(rows))
 
 
-@contextmanager
-def _served(workers: int) -> Iterator[int]:
-    """Give the port of a service of so many processes, which share `THREADS` threads."""
-    port = free_port()
-    environment = {
-        **os.environ,
-        "DIGITSCOPE_LOG_LEVEL": "warning",
-        "DIGITSCOPE_WORKERS": str(workers),
-        "DIGITSCOPE_THREADS": str(THREADS // workers),
-    }
-    command = [sys.executable, "-m", "digitscope", "serve", "--port", str(port)]
-    with subprocess.Popen(command, cwd=REPOSITORY, env=environment) as server:
-        try:
-            until_answered(server, port, "/predict/batch", _body(1))
-            yield port
-        finally:
-            server.send_signal(signal.SIGTERM)
-
-
-def _measure(ports: dict[int, int]) -> list[list[str]]:
+def _measure(services: dict[int, Running]) -> list[list[str]]:
     registry = Registry(REPOSITORY / "model", Settings().default_model, interpreters=THREADS)
     registry.load()
     runtime = registry.get(None).runtime
-    shares: dict[tuple[int, int, int], list[float]] = {case: [] for case in CASES}
-    bare = [_bare(runtime)]
-    for _ in range(TRIES):
+    bare = list[float]()
+    costs: dict[tuple[int, int, int], list[float]] = {case: [] for case in CASES}
+    for _ in range(ROUNDS):
+        bare.append(_bare(runtime))
         for case in CASES:
-            if len(shares[case]) == ROUNDS:
-                continue
             workers, count, connections = case
-            rate = _answers_a_second(ports[workers], _body(count), connections, SECONDS[count])
-            bare.append(_bare(runtime))
-            before, after = bare[-2:]
-            if abs(after / before - 1) < STEADY:
-                shares[case].append(rate * count / statistics.mean((before, after)))
-    raw = statistics.median(bare)
-    head = "processes, threads of each, connections, digits of an array, digits/s, share"
+            costs[case].append(_served(services[workers], count, connections))
+    head = "processes, threads of each, connections, digits of an array, CPU us a digit, over bare"
     rows = [head.split(", ")]
-    rows.append(["bare", str(THREADS), "", "", f"{raw:,.0f}", "100 %"])
-    for (workers, count, connections), found in shares.items():
-        share = statistics.median(found)
+    rows.append(["bare", str(THREADS), "", "", f"{statistics.median(bare):.1f}", ""])
+    for (workers, count, connections), found in costs.items():
+        ratio = statistics.median(one / base for one, base in zip(found, bare, strict=True))
         sizes = [str(workers), str(THREADS // workers), str(connections), f"{count:,}"]
-        rows.append([*sizes, f"{share * raw:,.0f}", f"{100 * share:.0f} %"])
+        rows.append([*sizes, f"{statistics.median(found):.1f}", f"{ratio:.2f}"])
     return rows
 
 
-def _answers_a_second(port: int, body: Body, connections: int, seconds: float) -> float:
-    """Return the rate between the answers that end the first round and the last."""
-    until = time.perf_counter() + seconds
-
-    def ask(_: int) -> list[float]:
-        connection, came = http.client.HTTPConnection("127.0.0.1", port), list[float]()
-        while not came or came[-1] <= until:  # the load is the same until the last that counts
-            connection.request("POST", "/predict/batch", body.content, {"Content-Type": body.kind})
-            answer = connection.getresponse()
-            answer.read()
-            if answer.status != 200:
-                raise RuntimeError(f"the answer was {answer.status}")
-            came.append(time.perf_counter())
-        connection.close()
-        return came
-
+def _served(service: Running, count: int, connections: int) -> float:
+    """Return the CPU microseconds of a digit, of all processes of the service."""
+    body = Body("application/x-npy", npy(DIGITS[:count]))
+    requests = SAMPLE // count // connections
+    began = cpu_seconds(service.pid)
     with ThreadPoolExecutor(connections) as pool:
-        came = sorted(itertools.chain(*pool.map(ask, range(connections))))
-    counted = [moment for moment in came[connections - 1 :] if moment <= until]
-    return (len(counted) - 1) / (counted[-1] - counted[0])
+        for _ in pool.map(
+            lambda _: ask(service.port, "/predict/batch", body, requests), range(connections)
+        ):
+            pass
+    return 1e6 * (cpu_seconds(service.pid) - began) / (requests * connections * count)
 
 
 def _bare(runtime: Runtime) -> float:
-    """Return digits a second of threads that do nothing else."""
-    started = time.perf_counter()
-
-    def work(thread: int) -> int:
-        done = 0
-        while time.perf_counter() - started < BARE_S:
-            done += len(runtime.predict(DIGITS).probabilities)
-        return done
-
+    """Return the CPU microseconds of a digit in threads that do nothing else."""
+    began = time.process_time()
     with ThreadPoolExecutor(THREADS) as pool:
-        done = sum(pool.map(work, range(THREADS)))
-        return done / (time.perf_counter() - started)
-
-
-def _body(count: int) -> Body:
-    return Body("application/x-npy", npy(DIGITS[:count]))
+        done = sum(
+            pool.map(
+                lambda _: len(runtime.predict(DIGITS).probabilities), range(SAMPLE // len(DIGITS))
+            )
+        )
+    return 1e6 * (time.process_time() - began) / done
 
 
 if __name__ == "__main__":

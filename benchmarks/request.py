@@ -1,4 +1,4 @@
-"""What one request costs, line by line: microseconds of each step of `POST /predict`.
+"""What one request costs, line by line: CPU microseconds of each step of `POST /predict`.
 
     python -m benchmarks.request
 
@@ -104,7 +104,7 @@ async def _measure() -> list[list[str]]:
                 }
                 for name, value in (await _medians(bulk, 4)).items():
                     medians[name] = value / count
-    rows = [["step", "us"]]
+    rows = [["step", "CPU us"]]
     rows += [
         [name, f"{value:.0f}" if value >= 50 else f"{value:.1f}"] for name, value in medians.items()
     ]
@@ -224,11 +224,11 @@ async def _medians(steps: dict[str, Callable[[], Awaitable[None]]], calls: int) 
     times: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(ROUNDS + 2):
         for name, step in steps.items():
-            began = time.perf_counter()
+            began = time.process_time()  # of all threads
             for _ in range(calls):
                 await step()
             if turn >= 2:
-                times[name].append(1e6 * (time.perf_counter() - began) / calls)
+                times[name].append(1e6 * (time.process_time() - began) / calls)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
