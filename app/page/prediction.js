@@ -69,7 +69,10 @@ export function startPrediction() {
   showClasses(DIGITS);
   onNetwork((network) => network.classes.join() === classes.join() || showClasses(network.classes));
   const say = (sentences) => ["verdict", "sure", "second"].forEach((id, at) => fill(byId(id), sentences[at] ?? ""));
+  let isEmpty = true; // no answer is shown, but why there is none
   on("prediction", (prediction) => {
+    isEmpty = false;
+    delete document.body.dataset.stale;
     state.prediction = prediction;
     say(describePrediction(prediction, classes));
     fill(byId("digit"), prediction.verdict === "not-a-digit" ? "–" : prediction.label);
@@ -80,10 +83,10 @@ export function startPrediction() {
   });
   on("what-if", ({ probabilities }) => bars.show(probabilities, state.prediction.probabilities));
   on("revision", () => {
-    delete document.body.dataset.stale;
     if (state.prediction) announce(describePrediction(state.prediction, classes).join(" "));
   });
   const showNoDigit = (...sentences) => {
+    isEmpty = true;
     fill(byId("digit"), "·");
     say(sentences);
     fill(byId("warnings"), state.prepared ? "The rest of the page still shows the last digit that was read." : null);
@@ -94,6 +97,10 @@ export function startPrediction() {
   };
   on("blank", (error) => (error ? showNoDigit("No digit found.", error.message) : showNoDigit("Nothing is drawn.", "Draw something, or pick a sample.")));
   on("unread", (error) => showNoDigit("This image could not be read.", error.message));
+  // A new drawing is on its way: what was said of the surface before is no longer true.
+  const wait = () => isEmpty && say(state.reading === "offline" ? ["No connection.", "Your drawing is safe and will be read when the service is back."] : ["Reading…"]);
+  on("surface", wait);
+  on("reading", (now) => ["reading", "offline"].includes(now) && wait());
 }
 
 /** Start the four pictures on the way from the ink to the 28x28. Choosing them opens all stages. */
@@ -125,6 +132,9 @@ export function startStateLine(again) {
   action.addEventListener("click", () => (state.progress ? emit("cancel") : again()));
   on("reading", show);
   on("progress", show);
-  on("late", (late) => document.documentElement.toggleAttribute("data-late", late));
+  const mark = (name, isSet) => document.documentElement.toggleAttribute(name, isSet);
+  on("late", (late) => mark("data-late", late));
+  on("changed", () => mark("data-changed", true));
+  on("revision", () => mark("data-changed", false));
   show();
 }

@@ -15,7 +15,8 @@ import { h } from "./dom.js";
  * - prediction: the last prediction
  * - shownLayers: names of the layers that the map shows
  * - map: the decoded values of the map (see `map_format`), or null
- * - reading: one of `READINGS`
+ * - reading: `answered`, or why the answer does not belong to what is on the surface: `reading` (on its way), `offline`
+ *   or `busy` (asked again by itself), `failed` (the user may try again)
  * - progress: what is done with a photo that is being read, such as `Sending 240 of 310 kB`, or null
  * - rested: whether the revision is of what is on the surface; not while the pen moves
  * - late: whether what is shown has been out of date for more than 120 ms
@@ -27,13 +28,6 @@ export const state = {
   source: null, prepared: null, small: null, prediction: null, shownLayers: [], map: null,
   reading: "reading", progress: null, rested: false, late: false, page: null, revision: 0,
 };
-
-/**
- * Whether the answer belongs to what is on the surface. It does if `answered`. If not, the answer is on its way
- * (`reading`), the service does not answer (`offline`) or is overloaded (`busy`) and is asked again by itself, or it
- * has failed (`failed`) and the user may try again.
- */
-export const READINGS = ["answered", "reading", "offline", "busy", "failed"];
 
 export const RETRY_DELAY_MS = 1500; // until an overloaded service is asked again
 

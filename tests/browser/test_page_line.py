@@ -139,6 +139,17 @@ def test_an_old_answer_is_marked_at_once(page: Page, line: Line) -> None:
     assert marks[-1] == "answered"
 
 
+def test_an_empty_surface_is_not_said_of_a_drawing(page: Page, line: Line) -> None:
+    """From the first point of a drawing, the page no longer says that nothing is drawn."""
+    page.locator("#clear").click()
+    expect(page.locator("#verdict")).to_have_text("Nothing is drawn.")
+    line.delay = 0.3
+    draw_by_mouse(page, ONE, lift=False)
+    assert page.locator("#verdict").inner_text() == "Reading…"
+    page.mouse.up()
+    expect(page.locator("#verdict")).to_contain_text("1")
+
+
 def test_parts_of_another_digit_are_busy(page: Page, line: Line) -> None:
     """A part is marked from the first point of a stroke until its own result is there."""
     part = _add_part(page)
@@ -148,8 +159,10 @@ def test_parts_of_another_digit_are_busy(page: Page, line: Line) -> None:
     line.delay = 0.2
     draw_by_mouse(page, ONE[:2], lift=False)
     expect(part).to_have_attribute("aria-busy", "true")
+    expect(page.locator("#thumbs")).to_have_css("opacity", "0.5")
     page.mouse.up()
     expect(page.locator("#state-line")).to_have_attribute("data-state", "answered")
+    expect(page.locator("#thumbs")).to_have_css("opacity", "1")
     expect(part).not_to_have_attribute("data-revision", before)
     expect(part).not_to_have_attribute("aria-busy", "true")
 
@@ -185,8 +198,10 @@ def test_one_request_at_a_time_and_at_most_thirty_a_second(page: Page, line: Lin
 def test_offline_is_said_and_the_drawing_is_read_later(page: Page, line: Line) -> None:
     """Without a connection the page says so and keeps the drawing; it is read on return."""
     page.locator("#clear").click()
+    expect(page.locator("#verdict")).to_have_text("Nothing is drawn.")
     line.cut()
     draw_by_mouse(page, ONE)
+    expect(page.locator("#verdict")).to_have_text("No connection.")
     expect(page.locator("#state-text")).to_have_text("No connection. Your drawing is safe.")
     before = page.locator("#pad").evaluate("canvas => canvas.toDataURL()")
     line.mend()
