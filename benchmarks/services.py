@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -107,6 +107,11 @@ _TENSORS = {
 FLOOR = Service("FastAPI, no network", (*_UVICORN, "floor:app"), _IMAGES)
 BARE = Service(
     "bare ASGI function", (*_UVICORN, "bare:app"), {"PNG": ("/predict", RAW), **_TENSORS}
+)
+BARE_LOGGED = replace(
+    BARE,
+    name="bare with access log",
+    command=("PYTHON", "-m", "uvicorn", "--port", "PORT", "bare:app"),
 )
 FASTAPI = Service("FastAPI", (*_UVICORN, "tutorial:app"), _IMAGES)
 FASTAPI_KERAS = Service(

@@ -3,7 +3,16 @@
 from pathlib import Path
 
 from benchmarks.load import DIGIT, form_body
-from benchmarks.services import BARE, FLOOR, KSERVE, MLSERVER, PYTRITON, Service, digitscope
+from benchmarks.services import (
+    BARE,
+    BARE_LOGGED,
+    FLOOR,
+    KSERVE,
+    MLSERVER,
+    PYTRITON,
+    Service,
+    digitscope,
+)
 from benchmarks.speed.contest import Case, Goal, Line
 from benchmarks.speed.subjects import CPU, asked, repeated, under_load
 
@@ -13,7 +22,7 @@ MANY = 256  # PNGs in a form
 def request_cases(folder: Path) -> dict[str, Case]:
     """Return the cases; they need no files of `folder` but the digit that they write there."""
     return {
-        "png-16": _loaded("PNG, 16 connections", "PNG", Goal(1.1, BARE.name), BARE),
+        "png-16": _loaded("PNG, 16 connections", "PNG", Goal(1.1, BARE.name), BARE, BARE_LOGGED),
         "png-1": _loaded("PNG, 1 connection", "PNG", Goal(1.25, BARE.name), BARE, connections=1),
         "png-64": _loaded(
             "PNG, 64 connections", "PNG", Goal(1.05, BARE.name), BARE, connections=64
