@@ -13,7 +13,7 @@ MIN_SAMPLES = 8  # noisy copies for the slowest network
 PRECISION = 0.3
 NOISE = 0.15  # standard deviation of the noise, as a share of the range 0..255
 SEED = 7  # the same image always gets the same map
-_FIRST_PAIRS, _PAIRS_PER_ROUND = 8, 4
+_FIRST_PAIRS, _PAIRS_PER_ROUND = 8, 2
 
 
 def _compute(request: MapRequest) -> Attribution:
