@@ -167,9 +167,9 @@ def test_alignment_ignores_the_order_of_channels(classic: Model) -> None:
 def test_large_networks_are_computed_in_smaller_batches(classic: Model) -> None:
     """The activations of a batch stay below a bound; one image at a time is the least."""
     network = classic.network
-    assert network.batch_size == 16
+    assert network.batch_size == 10
     layer = network.layers[0]
-    for side, expected in ((600, 9), (4000, 1)):
+    for side, expected in ((100, 5), (4000, 1)):
         shapes = replace(layer.shapes, output=(side, side, 5))
         large = replace(network, layers=(replace(layer, shapes=shapes),))
         assert large.batch_size == expected
