@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from app.settings import REPOSITORY
 from benchmarks.load import wrk
 from benchmarks.page import fill, replace_rows, table
-from benchmarks.processes import cpu_seconds, memory_mib
+from benchmarks.processes import cpu_seconds, memory_mib, until_idle
 from benchmarks.services import (
     BARE,
     FASTAPI,
@@ -127,6 +127,7 @@ def main() -> None:
         for service in chosen:
             print(f"round {turn + 1}: {service.name}", flush=True)
             with running(service) as served:
+                until_idle(served.pid, 5)
                 for kind in service.asks:
                     measured = found.setdefault((kind, service.name), Measured())
                     _measure(service, kind, served, arguments.seconds, measured)

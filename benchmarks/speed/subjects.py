@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from benchmarks.load import Body, ask, wrk
-from benchmarks.processes import cpu_seconds
+from benchmarks.processes import cpu_seconds, until_idle
 from benchmarks.services import PEERS, Service, running, variables
 from benchmarks.speed.contest import Contestant, Sample
 
@@ -31,6 +31,7 @@ def under_load(service: Service, kind: str, connections: int, seconds: int = 2) 
                     raise RuntimeError(f"{service.name}: {load.failed} requests failed")
                 return {CPU: 1e6 * (cpu_seconds(served.pid) - began) / load.answers}
 
+            until_idle(served.pid, 5)  # some finish their start after the first answer
             wrk(served.port, path, body, connections, 1)  # warms everything up
             yield sample
 
