@@ -4,6 +4,7 @@ import { fullColourPalette } from "./colours.js";
 import { h, number, position } from "./dom.js";
 import { Grid } from "./grid.js";
 import { valueOf } from "./map_format.js";
+import { narrow } from "./map_view.js";
 
 /** Return the rows and the columns of a layer's channels. */
 export const sidesOf = ({ shape }) => (shape.length === 3 ? shape.slice(0, 2) : shape.length === 2 ? [shape[0], 1] : [1, 1]);
@@ -75,7 +76,8 @@ export function channelGrid(layer, channel, side, choose) {
 export function layerGrid(layer, width, open) {
   const [rows, columns] = sidesOf(layer);
   const channels = layer.shape.at(-1);
-  const zoom = rows * columns === 1 ? 14 : Math.max(1, Math.min(4, Math.floor(56 / Math.max(rows, columns))));
+  const largest = narrow.matches ? 8 : 4; // on a phone, pictures are large enough for a finger
+  const zoom = rows * columns === 1 ? (narrow.matches ? 28 : 14) : Math.max(1, Math.min(largest, Math.floor(56 / Math.max(rows, columns))));
   const gap = rows * columns === 1 ? 0 : 1;
   const most = Math.max(1, Math.floor((width / zoom + gap) / (columns + gap)));
   const across = Math.ceil(channels / Math.ceil(channels / most));

@@ -5,7 +5,7 @@ import { get } from "./api.js";
 import { announce, byId, fill, h } from "./dom.js";
 import { startDrawingSurface } from "./drawing_surface.js";
 import { showPixels, startImageInput } from "./image_input.js";
-import { map, startMap } from "./map_view.js";
+import { map, paintSoon, startMap } from "./map_view.js";
 import { startPrediction, startReceived, startStateLine } from "./prediction.js";
 import { recogniseFully, recogniseSoon, saysSeveral } from "./recognise.js";
 import { emit, on, state } from "./state.js";
@@ -120,6 +120,12 @@ function startControls() {
   byId("share").addEventListener("click", async () => (await import("./downloads.js")).copyLink());
   byId("keys").addEventListener("click", () => byId("map-keys-help").showModal());
   byId("as-table").addEventListener("click", () => go({ asTable: !place.asTable }, { replace: true }));
+  byId("scale").addEventListener("click", ({ currentTarget }) => {
+    map.byPicture = !map.byPicture;
+    currentTarget.setAttribute("aria-pressed", String(map.byPicture));
+    fill(currentTarget, map.byPicture ? "each picture by itself" : "one scale for each column");
+    paintSoon();
+  });
   byId("show-samples").addEventListener("click", ({ currentTarget }) => {
     const isOpen = document.body.toggleAttribute("data-samples");
     currentTarget.setAttribute("aria-expanded", String(isOpen));

@@ -70,21 +70,28 @@ export class MapCanvas {
    *
    * @param {(import("./map_format.js").MapLayer|null)[]} values By column; null for a column without values yet, which
    *   becomes empty pictures.
+   * @param {boolean} [byPicture] Whether each picture has a colour scale of its own, instead of each column.
    */
-  paint(values) {
-    this.tables.forEach((table, at) => table && this.#paintColumn(table, values[at]));
+  paint(values, byPicture = false) {
+    this.tables.forEach((table, at) => table && this.#paintColumn(table, values[at], byPicture));
     this.context.putImageData(this.image, 0, 0);
   }
 
-  #paintColumn({ place, value, box, across, down, dashed }, layer) {
+  #paintColumn({ place, value, box, across, down, dashed }, layer, byPicture) {
     const { pixels } = this;
-    const palette = fullColourPalette(layer);
+    let palette = fullColourPalette(layer);
     if (!layer) {
       for (let at = 0; at < place.length; at += 1) pixels[place[at]] = palette[0];
       return;
     }
     const { values } = layer;
-    for (let at = 0; at < place.length; at += 1) pixels[place[at]] = palette[values[value[at]]];
+    const channels = layer.shape.at(-1);
+    const hasOwn = byPicture && values.length > channels;
+    const size = hasOwn ? across * down : place.length; // pixels with the same colours
+    for (let start = 0; start < place.length; start += size) {
+      if (hasOwn) palette = fullColourPalette(ofPicture(layer, start / size));
+      for (let at = start; at < start + size; at += 1) pixels[place[at]] = palette[values[value[at]]];
+    }
     if (dashed) for (const channel of layer.constant) this.#dash(box, channel, across, down);
   }
 
@@ -105,4 +112,13 @@ export class MapCanvas {
       }
     }
   }
+}
+
+/** Return a layer whose full colour is the largest magnitude of one channel. */
+function ofPicture(layer, channel) {
+  const { low, high, values, shape } = layer;
+  const size = values.length / shape.at(-1);
+  let largest = 0;
+  for (let at = channel * size; at < (channel + 1) * size; at += 1) largest = Math.max(largest, Math.abs(low + (values[at] / 255) * (high - low)));
+  return { low, high, percentile: largest };
 }

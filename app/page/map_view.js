@@ -17,9 +17,9 @@ const SVG = "http://www.w3.org/2000/svg";
 /**
  * What the map shows: the columns of the network or of one member, all members of an ensemble, the opened member, the
  * layout, the lines of what is opened (see `map_lines`), how values are changed before they are painted, or null, and
- * what is pointed at, or null.
+ * what is pointed at, or null; and whether each picture has a colour scale of its own.
  */
-export const map = { columns: [], members: [], lane: null, layout: null, terms: null, transform: null, pointed: null };
+export const map = { columns: [], members: [], lane: null, layout: null, terms: null, transform: null, pointed: null, byPicture: false };
 
 /** Whether the window is narrow: the map flows down, and the outputs stand beside the pad. */
 export const narrow = matchMedia("(max-width: 699px)");
@@ -175,7 +175,7 @@ export function paintSoon() {
     frame = 0;
     if (!map.layout || byId("map").dataset.lanes === "true") return;
     performance.mark("map-painting");
-    painter.paint(map.columns.map((column) => changed(fitting(column, valuesOf(column)))));
+    painter.paint(map.columns.map((column) => changed(fitting(column, valuesOf(column)))), map.byPicture);
     performance.measure("map-painted", "map-painting");
     emit("painted", map);
   });

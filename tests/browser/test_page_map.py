@@ -189,6 +189,28 @@ def test_constant_channel_has_a_dashed_edge(page: Page) -> None:
 
 
 @pytest.mark.parametrize("context", ["desk"], indirect=True)
+def test_scale_of_each_picture(page: Page) -> None:
+    """With a colour scale for each picture, every picture that is not constant has full colour."""
+    full = """async () => {
+      const { colours } = await import("./page/colours.js");
+      const { map, rectangleOf } = await import("./page/map_view.js");
+      const context = document.querySelector("#map-canvas").getContext("2d");
+      const darkest = colours("diverging")[255];
+      return Array.from({ length: 32 }, (_, channel) => {
+        const { x, y, width, height } = rectangleOf(map.columns[1], channel);
+        const { data } = context.getImageData(x, y, width, height);
+        return new Uint32Array(data.buffer).includes(darkest);
+      }).filter(Boolean).length;
+    }"""
+    page.wait_for_function("() => performance.getEntriesByName('map-painted').length > 0")
+    before = page.evaluate(full)
+    page.get_by_role("button", name="one scale for each column").click()
+    expect(page.get_by_role("button", name="each picture by itself")).to_be_visible()
+    page.wait_for_timeout(100)  # the next animation frame
+    assert page.evaluate(full) > before + 10
+
+
+@pytest.mark.parametrize("context", ["desk"], indirect=True)
 def test_pointing_shows_what_a_channel_reads_and_feeds(page: Page) -> None:
     """Lines lead to the channels with the largest weights; the readout has the figures."""
     page.mouse.move(*picture_on_map(page, "conv 1·2", 3))
