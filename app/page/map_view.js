@@ -11,6 +11,8 @@ import { emit, on, onNetwork, state } from "./state.js";
 const OUTPUTS_WIDTH = 158; // CSS pixels
 const AHEAD = 200; // CSS pixels beside the view in which columns are read too
 const MAX_VALUES = 4_000_000; // that an answer may hold, half of the service's limit; further columns stay empty
+const HEAD_DISTANCE = 4; // CSS pixels between two headings
+const MAX_ROW = 20; // CSS pixels: rows of many outputs are lower than this, and their type is smaller
 const SMALL = 24; // CSS pixels: on touch, smaller pictures open their column first
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -112,7 +114,8 @@ function arrange() {
     if (!box) continue;
     item.style.left = `${box.x}px`;
     item.style.top = `${isRows ? box.y - headHeight : 0}px`;
-    item.style.maxWidth = `${box.slot + 12}px`;
+    const next = isRows ? null : boxes.find((other) => other && other.x > box.x);
+    item.style.maxWidth = next ? `${next.x - box.x - HEAD_DISTANCE}px` : "";
   }
   placeOutputs(boxes.at(-1), isRows);
   fill(byId("map-arrows"), isRows ? [] : map.columns.flatMap(({ inputs, index }) => (inputs.includes(index - 1) ? [arrow(boxes[index], height)] : [])));
@@ -135,6 +138,8 @@ function placeOutputs(box, isRows) {
   bars.style.left = box && !isRows && !isLanes ? `${box.x}px` : "";
   if (isRows) byId("links").append(byId("map-links"));
   else byId("readout").after(byId("map-links"));
+  const row = (map.layout.height - map.layout.head) / state.network.classes.length;
+  bars.style.fontSize = !isRows && row < MAX_ROW ? `${Math.floor(0.7 * row)}px` : "";
   bars.style.height = isRows ? "" : `${map.layout.height - map.layout.head}px`;
 }
 

@@ -100,7 +100,7 @@ const count = (array) => (Array.isArray(array) ? array.reduce((sum, part) => sum
 
 const HEADINGS = {
   dense: (from) => `Which inputs from ${from} it comes from`, softmax: () => "The share of each output",
-  largest: (from) => `The values of ${from} under the window`, mean: (from) => `The values of ${from} that are averaged`,
+  merge: () => "The values that it merges", largest: (from) => `The values of ${from} under the window`, mean: (from) => `The values of ${from} that are averaged`,
 };
 
 /** Show the largest terms as bars, the others as one, and their sum. */

@@ -81,7 +81,7 @@ export function termsOf(result) {
     const terms = operands.values.map((value, at) => ({ value, name: placeOf(unitAt([...operands.places[at], unit.channel])), channel: unit.channel, to: { layer: inputs[0], unit: unitAt([...operands.places[at], unit.channel]) } }));
     return { terms: sorted(terms), rest: null, bias: null, total, kind: operands.winner ? "largest" : "mean" };
   }
-  if (operands.values) return { ...valueTerms(result), bias: null, total, kind: "mean" };
+  if (operands.values) return { ...valueTerms(result), bias: null, total, kind: inputs.length > 1 ? "merge" : "mean" };
   return { terms: [], rest: null, bias: null, total, kind: "other" };
 }
 
