@@ -22,7 +22,7 @@ from app.web.responses.static_files import Asset, make_asset, read_assets, serve
 FOLDER = Path(__file__).parents[1] / "page"
 MAX_PREFIXES = 16  # path prefixes for which the page is kept
 _OWN_ADDRESS = re.compile(rb'((?:href|src)=")(?=page/|docs")')
-_DOCUMENTATION = re.compile(rb"^[ \t]*/\*\*.*?\*/[ \t]*$", re.DOTALL | re.MULTILINE)
+_DOCUMENTATION = re.compile(rb"^[ \t]*(?:/\*\*.*?\*/[ \t]*|//[^\n]*)$", re.DOTALL | re.MULTILINE)
 DOCS_FILES = "static-offline-docs"  # folder of Swagger UI's files
 SWAGGER_FILES = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
 
@@ -58,7 +58,7 @@ HEADERS = {
 
 
 def without_comments(script: bytes) -> bytes:
-    """Return a script without its documentation comments. Lines keep their numbers.
+    """Return a script without comments on lines of their own. Lines keep their numbers.
 
     They are a fifth of what the first view of the page transfers.
     """
