@@ -14,6 +14,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -192,7 +193,7 @@ def _versions(pythons: Mapping[str, Path]) -> str:
         answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         version, litert = answer.split()
         said.append(f"{service.name} {version} (LiteRT {litert})")
-    return f"Versions: {', '.join(said)}."
+    return textwrap.fill(f"Versions: {', '.join(said)}.", 120)
 
 
 def _plot(found: Found) -> None:
