@@ -260,8 +260,10 @@ def test_keys_are_needed_except_for_probes(guarded: Server) -> None:
 def test_full_queue_and_deadline(guarded: Server, digits: Digits) -> None:
     """Work that takes too long ends at the deadline; meanwhile others are told when to come."""
     key = [("x-api-key", KEY)]
+    quick = infer_request(digits.images[:1], model="ensemble")
     slow = infer_request(np.repeat(digits.images, 2, axis=0), model="ensemble")
     with grpc_client(guarded) as client, ThreadPoolExecutor(4) as pool:
+        eventually(lambda: client.infer(quick, metadata=key).code == Code.OK)  # it is loaded
         replies = list(pool.map(lambda _: client.infer(slow, metadata=key), range(4)))
         codes = [reply.code for reply in replies]
         assert set(codes) <= {Code.OK, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}

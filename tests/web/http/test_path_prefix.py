@@ -91,6 +91,8 @@ def test_page_and_document_name_the_prefix() -> None:
             addresses = re.findall(r'(?:href|src)="([^"#]+)"', client.get(path).text)
             assert len(addresses) > 10
             for address in addresses:
+                if address.startswith("data:"):
+                    continue
                 assert address.startswith("/digits/")
                 assert client.get(address).status_code == 200, address
         assert client.get("/openapi.json").json()["servers"] == [{"url": "/digits"}]
