@@ -50,7 +50,7 @@ def add_examples(document: Mapping[str, Any], model: Model) -> None:
             content["example"] = answers[operation["operationId"]]
 
 
-def _parameter_values(model: Model, *, needs_weights: bool) -> dict[str, str]:
+def _parameter_values(model: Model, *, needs_weights: bool) -> dict[str, str | int]:
     """Return values of parameters with which every operation works for a model."""
     layers = model.network.layers
     last = max((place for place, layer in enumerate(layers) if layer.weights), default=0)
@@ -60,5 +60,5 @@ def _parameter_values(model: Model, *, needs_weights: bool) -> dict[str, str]:
         "version": str(metadata.version),
         "layer": layers[last if needs_weights else max(0, last - 1)].name,
         "channels": "0",
-        "channel": "0",
+        "channel": 0,
     }
