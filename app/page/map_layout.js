@@ -12,7 +12,7 @@ const MIN_SLOT = 54; // width of a column with its heading
 const MIN_DISTANCE = 12; // between two columns
 const LARGE = 30; // pictures of more pixels stand 2 apart, smaller ones 1
 const HEAD = { columns: 38, rows: 17 };
-const ROW_DISTANCE = 3; // below the pictures of a row, on narrow windows
+const ROW_DISTANCE = 3; // below the pictures of a row, where the map flows down
 
 /**
  * @typedef {object} Box The pictures of one column of the map.

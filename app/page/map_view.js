@@ -23,8 +23,12 @@ const SVG = "http://www.w3.org/2000/svg";
  */
 export const map = { columns: [], members: [], lane: null, layout: null, terms: null, transform: null, pointed: null, byPicture: false };
 
-/** Whether the window is narrow: the map flows down, and the outputs stand beside the pad. */
+/** Whether the window is as narrow as a phone: the panel is a sheet. */
 export const narrow = matchMedia("(max-width: 699px)");
+
+/** Whether the map flows down: then the outputs stand below the answer. */
+const flowsDown = matchMedia("(max-width: 1199px)");
+const TABLET_HEIGHT = 680; // CSS pixels that the map may take where it flows down and the panel is no sheet
 
 let painter = null;
 let frame = 0; // of the next painting
@@ -44,7 +48,11 @@ export function startMap() {
   onColourScheme(paintSoon);
   byId("map-scroll").addEventListener("scroll", readVisible, { passive: true });
   new ResizeObserver(arrange).observe(byId("map-scroll"));
-  narrow.addEventListener("change", arrange);
+  for (const query of [narrow, flowsDown]) query.addEventListener("change", arrange);
+  byId("bars").addEventListener("click", ({ target }) => {
+    const row = target.closest("li");
+    if (row && flowsDown.matches) openChannel(map.columns.at(-1), [...row.parentElement.children].indexOf(row));
+  });
 }
 
 /** Show a network that was chosen, or another member of an ensemble. */
@@ -94,10 +102,10 @@ function head(column) {
 function arrange() {
   if (!map.columns.length) return;
   const scroll = byId("map-scroll");
-  const isRows = narrow.matches;
-  const room = { width: scroll.clientWidth, height: isRows ? Math.max(320, innerHeight - 320) : scroll.clientHeight, flow: isRows ? "rows" : "columns", outputs: OUTPUTS_WIDTH };
+  const isRows = flowsDown.matches;
+  const room = { width: scroll.clientWidth, height: narrow.matches ? Math.max(320, innerHeight - 320) : isRows ? TABLET_HEIGHT : scroll.clientHeight, flow: isRows ? "rows" : "columns", outputs: OUTPUTS_WIDTH };
   if (!room.width || (!isRows && room.height < 60)) return;
-  const key = `${room.width} ${room.height} ${room.flow} ${devicePixelRatio}`;
+  const key = `${room.width} ${room.height} ${narrow.matches} ${room.flow} ${devicePixelRatio}`;
   if (map.layout?.key === key && map.layout.columns === map.columns) return;
   map.layout = { ...layOut(map.columns, room), key, columns: map.columns };
   const { boxes, width, height, head: headHeight } = map.layout;
@@ -129,14 +137,14 @@ function arrange() {
 /** Return the small arrow before a column that reads the one to its left. */
 const arrow = ({ x }, height) => svg("path", { class: "arrow", d: `M${x - 10} ${(height + 38) / 2 - 5}l5 5l-5 5` });
 
-/** Put the outputs at the end of the map, or beside the pad on narrow windows. */
+/** Put the outputs at the end of the map, or below the answer where the map flows down. */
 function placeOutputs(box, isRows) {
   const bars = byId("bars");
   const isLanes = map.members.length > 0 && !map.lane;
   const home = byId(isRows ? "answer" : isLanes ? "map-lanes" : "map-body");
   if (bars.parentElement !== home) home.append(bars);
   bars.style.left = box && !isRows && !isLanes ? `${box.x}px` : "";
-  if (isRows) byId("links").append(byId("map-links"));
+  if (narrow.matches) byId("links").append(byId("map-links"));
   else byId("readout").after(byId("map-links"));
   const row = (map.layout.height - map.layout.head) / state.network.classes.length;
   bars.style.fontSize = !isRows && row < MAX_ROW ? `${Math.floor(0.7 * row)}px` : "";

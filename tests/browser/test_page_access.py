@@ -104,15 +104,32 @@ def test_live_region_announces_the_digit(page: Page) -> None:
     expect(page.locator("#live")).to_contain_text(re.compile(r"It is a 5\. .* sure\. Next: "))
 
 
-@pytest.mark.parametrize("width", [320, 768, 1024, 1200, 2560])
+OVERLAPS = """() => {
+  const found = [];
+  for (const group of [".masthead > *", ".modes button", ".head", ".overview > *"]) {
+    const boxes = [...document.querySelectorAll(group)].map((part) => part.getBoundingClientRect())
+      .filter(({ width }) => width);
+    boxes.forEach((a, at) => boxes.slice(at + 1).forEach((b) => {
+      const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+      const down = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+      if (across > 0.5 && down > 0.5) found.push(group);
+    }));
+    if (boxes.some(({ right }) => right > innerWidth)) found.push(`${group} is cut`);
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("width", [320, 700, 768, 1024, 1200, 2560])
 @pytest.mark.parametrize("context", ["desk"], indirect=True)
 def test_every_width(page: Page, width: int) -> None:
-    """From 320 to 2560 pixels nothing is cut off, and drawing and map are in view."""
+    """From 320 to 2560 pixels nothing is cut off or overlaps, and drawing and map are in view."""
     page.set_viewport_size({"width": width, "height": 900})
     for part in ("#pad", "#map-canvas"):
         box = page.locator(part).bounding_box()
         assert box
         assert 0 <= box["y"] < 600
+    assert page.evaluate(OVERLAPS) == []
     open_place(page, "relu_1_2:3:13,14")
     expect(page.locator(".number-view")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
