@@ -3,6 +3,7 @@
 import { fullColourPalette } from "./colours.js";
 import { h, number, position } from "./dom.js";
 import { Grid } from "./grid.js";
+import { valueText } from "./map_keys.js";
 import { valueOf } from "./map_format.js";
 import { narrow } from "./map_view.js";
 
@@ -55,15 +56,16 @@ export function thumbnail(layer, channel, side) {
  * @param {number} channel
  * @param {number} side CSS pixels of the longer side.
  * @param {(y: number, x: number|null) => void} choose
+ * @param {Map<number, number>} exact Exact values, by place.
  */
-export function channelGrid(layer, channel, side, choose) {
+export function channelGrid(layer, channel, side, choose, exact = new Map()) {
   const [rows, columns] = sidesOf(layer);
   const isRows = layer.shape.length === 2;
   const plane = planeOf(layer, channel);
   const placeOf = (at) => (isRows ? `row ${at}` : position(Math.floor(at / columns), at % columns));
   const grid = new Grid({
     label: `${layer.name}, channel ${channel}: its values`,
-    describe: (at) => `${placeOf(at)}: ${number(valueOf(layer, plane[at]), 3)}`,
+    describe: (at) => `${placeOf(at)}: ${exact.has(at) ? number(exact.get(at), 3) : valueText(layer, valueOf(layer, plane[at]))}`,
     open: (at) => choose(Math.floor(at / columns), isRows ? null : at % columns),
   });
   paintChannel(grid.canvas, layer, channel);
@@ -85,7 +87,7 @@ export function layerGrid(layer, width, open) {
     label: `${layer.name}: ${channels} ${rows * columns === 1 ? "units" : "channels"}`, gap, open,
     describe: (channel) => {
       const { low, high } = rangeOf(layer, channel);
-      return rows * columns === 1 ? `Unit ${channel}: ${number(high, 3)}` : `Channel ${channel}: ${number(low, 3)} to ${number(high, 3)}`;
+      return rows * columns === 1 ? `Unit ${channel}: ${valueText(layer, high)}` : `Channel ${channel}: ${valueText(layer, low)} to ${valueText(layer, high)}`;
     },
   });
   paintAll(grid.canvas, layer, across, gap);

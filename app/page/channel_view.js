@@ -6,6 +6,7 @@ import { layerDownloads } from "./downloads.js";
 import { disclosure, fill, h, number, pngUrl, position, table } from "./dom.js";
 import { drawKernel } from "./kernel_picture.js";
 import { fetchKernel, fetchValues, weighingStep } from "./layer_values.js";
+import { valueText } from "./map_keys.js";
 import { slideTool } from "./slide.js";
 import { narrow } from "./map_view.js";
 import { strongestAfter, strongestBefore } from "./map_lines.js";
@@ -31,7 +32,7 @@ export async function render({ layer, column, at, signal }) {
   return {
     content: h("div.channel-view",
       h("div", h("h3", `What channel ${channel} found`), grid.element,
-        h("p.notes", isConstant ? `Every value is ${number(low, 3)}: it does not respond to this digit.` : `From ${number(low, 3)} to ${number(high, 3)}. Choose a square to see its sum.`),
+        h("p.notes", isConstant ? `Every value is ${valueText(values, low)}: it does not respond to this digit.` : `From ${valueText(values, low)} to ${valueText(values, high)}. Choose a square to see its sum.`),
         isConstant ? null : h("p", h("button.link", { type: "button", on: { click: () => open(Math.floor(strongest / columns), isRows ? null : strongest % columns) } }, `How the largest comes about, in ${where}`)),
         disclosure("Table of the values", () => valueTable(layer, channel))),
       kernel && step && /Conv/.test(step.type) ? h("div", h("h3", `Its kernel, in ${step.name}`), drawKernel(kernel, channel)) : null,

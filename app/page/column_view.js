@@ -5,6 +5,7 @@ import { layerGrid, rangeOf } from "./channel_pictures.js";
 import { layerDownloads } from "./downloads.js";
 import { count, disclosure, h, number, shape, table } from "./dom.js";
 import { fetchValues } from "./layer_values.js";
+import { valueText } from "./map_keys.js";
 import { map, narrow, openColumn } from "./map_view.js";
 
 /** Fetch the values of the opened step and return the content of the panel. */
@@ -20,7 +21,7 @@ export async function render({ layer, column, signal }) {
       h("div.step-values", h("h3", `What ${layer.name} gives`), grid.element,
         h("p.notes", `Values from ${number(values.low, 3)} to ${number(values.high, 3)}.${silent ? ` ${silent} of ${layer.output_shape.at(-1)} channels are silent.` : ""} Choose a ${isUnits ? "unit" : "picture"} to open it.`),
         disclosure(`Table of the ${isUnits ? "units" : "channels"}`, () => channelTable(layer, values))),
-      facts(layer)),
+      facts(layer, column)),
     tools: neighbours(column),
     foot: [h("code", layer.formula), h("div.tools", layerDownloads(layer))],
   };
@@ -34,21 +35,26 @@ function steps(column, opened) {
     layer === opened ? h("p", layer.description) : null))));
 }
 
-function facts(layer) {
+/** Return the figures of a step; with those of its column, which most of the steps do not explain. */
+function facts(layer, column) {
   const { size, stride } = layer.receptive_field;
   const entry = (name, value) => h("div", h("dt", name), h("dd", value));
+  const counted = (key) => {
+    const whole = column.layers.reduce((sum, step) => sum + step[key], 0);
+    return whole === layer[key] ? count(whole) : `${count(layer[key])}; ${count(whole)} in ${column.title}`;
+  };
   return h("dl.facts",
     entry("input", layer.input_shapes.map(shape).join(" and ")),
     entry("output", shape(layer.output_shape)),
-    entry("learned numbers", count(layer.parameters)),
-    entry("multiplications", count(layer.multiply_adds)),
+    entry("learned numbers", counted("parameters")),
+    entry("multiplications", counted("multiply_adds")),
     entry("receptive field", Math.min(...size) < 28 ? `${shape(size)} of 28 × 28 pixels${stride ? `, in steps of ${stride[0]}` : ""}` : "the whole picture"));
 }
 
 function channelTable(layer, values) {
   const rows = Array.from({ length: layer.output_shape.at(-1) }, (_, channel) => {
     const { low, high } = rangeOf(values, channel);
-    return layer.output_shape.length === 1 ? [channel, number(high, 3)] : [channel, number(low, 3), number(high, 3)];
+    return layer.output_shape.length === 1 ? [channel, valueText(values, high)] : [channel, valueText(values, low), valueText(values, high)];
   });
   return table(`${layer.name}: every ${layer.output_shape.length === 1 ? "unit" : "channel"}`, layer.output_shape.length === 1 ? ["unit", "value"] : ["channel", "smallest", "largest"], rows);
 }

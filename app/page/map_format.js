@@ -32,5 +32,5 @@ export function decodeMap(buffer) {
   };
 }
 
-/** Return the value that a byte of a layer stands for. */
+/** Return the value that a byte of a layer stands for: exact at the ends of its range, else rounded to 1/255 of it. */
 export const valueOf = ({ low, high }, byte) => low + (byte / 255) * (high - low);

@@ -1,7 +1,7 @@
 /**
  * The map by keyboard: headings are one tab stop with ← and →; ↓ enters a grid with a single living cell.
  *
- * Arrows go on into the next column. Digits and then Enter jump to a channel. Keys work only with focus in the map.
+ * Arrows go on into the next column. Digits and then Enter jump to a channel. These keys work only with focus in the map.
  */
 
 import { announce, byId, h, number, position } from "./dom.js";
@@ -39,7 +39,7 @@ function onHeadKey(event) {
     event.preventDefault();
     Object.assign(cursor, { column: Number(all[at].dataset.column), channel: 0 });
     byId("map-grid").focus();
-  } else if (event.key === "?") byId("map-keys-help").showModal();
+  }
 }
 
 function focusHead(all, to) {
@@ -59,7 +59,6 @@ function onGridKey(event) {
     typed = "";
   } else if (key === "Enter" || key === " ") openChannel(column, cursor.channel);
   else if (key === "Escape") leave();
-  else if (key === "?") byId("map-keys-help").showModal();
   else if (key === "[" || key === "]") neighbour(key === "[" ? -1 : 1);
   else if (!moveByArrow(key, column)) return;
   event.preventDefault();
@@ -153,6 +152,12 @@ function point() {
   emit("point", { column, channel: cursor.channel });
 }
 
+/** Write a value of the map: only the ends of a layer's range are exact, others are rounded to 1/255 of it. */
+export function valueText({ low, high }, value) {
+  const isExact = [low, high].some((end) => Math.abs(value - end) <= 1e-6 * (high - low));
+  return `${isExact ? "" : "about "}${number(value, 3)}`;
+}
+
 /** Return a channel's figures: number, range and the place of its largest value. */
 export function channelFigures(column, channel) {
   const layer = valuesOf(column);
@@ -173,7 +178,8 @@ export function describeChannel(column, channel) {
   const start = `${noun} ${channel} of ${column.channels}`;
   const figures = channelFigures(column, channel);
   if (!figures) return start;
-  if (figures.size === 1) return `${start}, ${number(figures.high, 3)}`;
-  if (figures.layer.constant.includes(channel)) return `${start}, ${number(figures.high, 3)} everywhere`;
-  return `${start}, largest ${number(figures.high, 3)} at ${position(figures.y, figures.x)}`;
+  const high = valueText(figures.layer, figures.high);
+  if (figures.size === 1) return `${start}, ${high}`;
+  if (figures.layer.constant.includes(channel)) return `${start}, ${high} everywhere`;
+  return `${start}, largest ${high} at ${position(figures.y, figures.x)}`;
 }

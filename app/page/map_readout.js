@@ -1,8 +1,8 @@
 /** The readout: what the map's pointed picture shows, in a place of its own. Nothing floats over the map. */
 
-import { fill, byId, h, number, percent, position } from "./dom.js";
+import { fill, byId, h, percent, position } from "./dom.js";
 import { fullColourPalette } from "./colours.js";
-import { channelFigures } from "./map_keys.js";
+import { channelFigures, valueText } from "./map_keys.js";
 import { on, state } from "./state.js";
 
 /** Start the readout; it shows the text of the page while nothing is pointed at. */
@@ -22,12 +22,12 @@ function describe({ column, channel }) {
   const title = h("p", h("b", column.role === "input" ? "input" : `${column.title}, ${noun} ${channel}`));
   const figures = channelFigures(column, channel);
   if (!figures) return [title, h("p", "Not read yet.")];
-  if (figures.size === 1) return [picture(figures, 1, 1), title, h("p", h("code", number(figures.high, 3)))];
+  if (figures.size === 1) return [picture(figures, 1, 1), title, h("p", h("code", valueText(figures.layer, figures.high)))];
   const { layer, low, high, y, x } = figures;
   const [rows, columns] = layer.shape.length === 3 ? layer.shape : [layer.shape[0], 1];
   return [picture(figures, rows, columns), title,
-    ...(layer.constant.includes(channel) ? [h("p", h("code", number(high, 3)), " everywhere: it does not respond to this digit.")]
-      : [h("p", h("code", number(low, 3)), " to ", h("code", number(high, 3))), h("p", `Strongest at ${position(y, x)}.`)]),
+    ...(layer.constant.includes(channel) ? [h("p", h("code", valueText(layer, high)), " everywhere: it does not respond to this digit.")]
+      : [h("p", h("code", valueText(layer, low)), " to ", h("code", valueText(layer, high))), h("p", `Strongest at ${position(y, x)}.`)]),
     h("p", { id: "lines-said" })];
 }
 

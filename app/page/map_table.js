@@ -1,8 +1,8 @@
 /** The map as a table: the same figures and the same openings, without pictures. */
 
-import { byId, disclosure, fill, h, number, position, table } from "./dom.js";
+import { byId, disclosure, fill, h, position, table } from "./dom.js";
 import { shapeText } from "./columns.js";
-import { channelFigures } from "./map_keys.js";
+import { channelFigures, valueText } from "./map_keys.js";
 import { map, openChannel, openColumn, valuesOf } from "./map_view.js";
 import { on } from "./state.js";
 
@@ -31,9 +31,9 @@ function channels(column) {
   const whole = h("p", h("button.link", { type: "button", on: { click: () => openColumn(column) } }, `Open ${column.title}`));
   if (column.role === "outputs" || !valuesOf(column)) return [whole];
   const rows = Array.from({ length: column.channels }, (_, channel) => {
-    const { low, high, y, x, size } = channelFigures(column, channel);
+    const { layer, low, high, y, x, size } = channelFigures(column, channel);
     const open = h("button.link", { type: "button", aria: { label: `Open ${column.title}, ${channel}` }, on: { click: () => openChannel(column, channel) } }, channel);
-    return size === 1 ? [open, number(high, 3)] : [open, number(low, 3), number(high, 3), position(y, x)];
+    return size === 1 ? [open, valueText(layer, high)] : [open, valueText(layer, low), valueText(layer, high), position(y, x)];
   });
   return [whole, table(`${column.title}: every ${column.shape.length === 1 ? "unit" : "channel"}`, column.shape.length === 1 ? ["unit", "value"] : ["channel", "smallest", "largest", "at"], rows)];
 }

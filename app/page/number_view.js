@@ -33,7 +33,7 @@ export async function render({ layer, column, at, signal }) {
   if (found.kind === "convolution" && found.terms.length) show(found.terms[0]);
   return {
     content: h("div.number-view",
-      picture(layer, values[0], at), comesAbout(steps, values), terms(sum, found, source, { show, open }), working),
+      picture(layer, values[0], at, steps[0].observed), comesAbout(steps, values), terms(sum, found, source, { show, open }), working),
     tools: channelTools(layer, at, column),
     foot: [h("code", sum.formula), h("div.tools", layerDownloads(layer))],
     terms: { ...linesOf(column, at.channel, found, source, steps[0]), after: await strongestAfter(column, at.channel).catch(() => []) },
@@ -58,11 +58,12 @@ function sourceOf(column, { inputs }, { kind }) {
   return found === column && kind === "convolution" ? map.columns[column.inputs[0]] : found;
 }
 
-function picture(layer, values, at) {
+function picture(layer, values, at, observed) {
   if (!values || values.name !== layer.name) return null;
   const [, columns] = sidesOf(values);
-  const grid = channelGrid(values, at.channel, PICTURE_SIDE, (y, x) => go({ at: { ...at, y, x } }, { replace: true }));
-  grid.select(at.y * columns + (at.x ?? 0));
+  const opened = at.y * columns + (at.x ?? 0);
+  const grid = channelGrid(values, at.channel, PICTURE_SIDE, (y, x) => go({ at: { ...at, y, x } }, { replace: true }), new Map([[opened, observed]]));
+  grid.select(opened);
   return h("div.found", h("h3", `What channel ${at.channel} found`), grid.element, h("p.notes", "Choose a square to see its sum."));
 }
 
