@@ -15,7 +15,15 @@ let ranked = null; // the response of /ablate for each channel of a column in tu
 export function start(element) {
   const parts = { off: h("div.off-list"), said: h("output.outcome"), bars: h("ol.bars", { aria: { label: "Probabilities with these channels off; the mark shows where each bar was before" } }), order: h("div") };
   const layer = h("select", { id: "off-layer" });
-  fill(element, h("p.notes", "Choose pictures on the map to switch channels off: all later layers are calculated again without them. If the bars do not move, the network did not need these channels for this digit."),
+  const about = h("p.notes");
+  const showColumns = () => {
+    fill(about, hasPictures() ? "Choose pictures on the map to switch channels off" : "Open a member of the ensemble on the map to switch its channels off by their pictures, or rank a column of any member",
+      ": all later layers are calculated again without them. If the bars do not move, the network did not need these channels for this digit.");
+    const { value } = layer;
+    fill(layer, usableColumns().map((column) => h("option", { value: column.shown.name }, titleOf(column))));
+    if ([...layer.options].some((option) => option.value === value)) layer.value = value;
+  };
+  fill(element, about,
     h("div.whatif",
       h("div", parts.said, parts.off, h("button", { type: "button", id: "all-on", on: { click: () => go({ off: null }, { replace: true }) } }, "All on"),
         h("div.row", h("label", "Column ", layer), h("button", { type: "button", id: "rank", on: { click: () => rank(layer.value, parts.order) } }, "Rank this column"))),
@@ -23,11 +31,11 @@ export function start(element) {
   let bars = null;
   onNetwork(({ classes }) => {
     bars = probabilityBars(parts.bars, classes, { before: true });
-    fill(layer, usableColumns().map(({ shown, title }) => h("option", { value: shown.name }, title)));
+    showColumns();
     ranked = null;
     fill(parts.order);
   });
-  on("columns", () => fill(layer, usableColumns().map(({ shown, title }) => h("option", { value: shown.name }, title))));
+  on("columns", showColumns);
   const updater = updateWhenVisible(element, (signal) => apply(parts, bars, signal));
   on("toggle", toggle);
   on("revision", () => { ranked = null; fill(parts.order); });
@@ -39,6 +47,12 @@ export function start(element) {
   on("arranged", mark);
   mark();
 }
+
+/** Return whether the map shows pictures: not the rows of an ensemble. */
+const hasPictures = () => !map.members.length || map.lane !== null;
+
+/** Return a column's title, with its member where the columns of all members are listed. */
+const titleOf = ({ member, title }) => (hasPictures() || !member ? title : `${member}, ${title}`);
 
 const usableColumns = () => map.columns.filter(({ shown, role }) => shown?.ablatable && shown.changes_values && role === "hidden");
 
@@ -61,7 +75,7 @@ async function apply({ off: list, said }, bars, signal) {
   byId("all-on").disabled = !off;
   said.dataset.off = off ? off.channels.join(",") : "";
   const column = off && columnOf(map.columns, off.layer);
-  fill(list, column ? off.channels.map((channel) => h("button", { type: "button", aria: { label: `Channel ${channel} of ${column.title}: switch on` }, on: { click: () => toggle({ column, channel }) } }, `${column.title}, ${channel} ✕`)) : []);
+  fill(list, column ? off.channels.map((channel) => h("button", { type: "button", aria: { label: `Channel ${channel} of ${titleOf(column)}: switch on` }, on: { click: () => toggle({ column, channel }) } }, `${titleOf(column)}, ${channel} ✕`)) : []);
   if (!off) {
     bars.show(before, before);
     emit("what-if", state.prediction);

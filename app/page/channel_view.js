@@ -49,9 +49,10 @@ export async function render({ layer, column, at, signal }) {
 /** Return the place of a picture that a channel answers strongly; it is calculated once for each network. */
 function looksFor(layer, channel, signal) {
   const place = h("p.notes", "Calculating…");
-  ask(`layers/${layer.name}/maximise`, { channel }, signal).then(({ image, before, after }) => {
+  ask(`layers/${layer.name}/maximise`, { channel }, signal).then(({ image, pixels, before, after }) => {
+    const isEmpty = pixels.flat().every((level) => level === 0);
     place.replaceWith(h("figure.looks-for", h("img", { src: pngUrl(image), alt: "A picture that this channel answers strongly", width: "112", height: "112" }),
-      h("figcaption", after > before ? `A picture made for it, step by step: it raises the answer from ${number(before, 3)} to ${number(after, 3)}.` : "No picture was found that it answers.")));
+      h("figcaption", after > before ? `A picture made for it, step by step: it raises the answer from ${number(before, 3)} to ${number(after, 3)}.${isEmpty ? " (No ink at all.)" : ""}` : "No picture was found that it answers.")));
   }, (error) => {
     if (error.name !== "AbortError") fill(place, error.status ? error.message : "This part did not arrive. Open the channel again.");
   });
@@ -67,7 +68,7 @@ export function channelTools(layer, at, column) {
   const by = (next) => (next === step(-1) ? "Previous" : "Next");
   return [channels > 1 ? to(step(-1)) : null, channels > 1 ? to(step(1)) : null,
     /Conv/.test(weighingStep(column)?.type) ? slideTool(layer, at) : null,
-    layer.ablatable ? h("button", { type: "button", aria: { label: "Switch off" }, on: { click: () => go({ mode: "whatif", off: { layer: layer.name, channels: [channel] } }) } }, narrow.matches ? "Off" : "Switch off") : null].filter(Boolean);
+    layer.ablatable ? h("button", { type: "button", aria: { label: "Switch off" }, on: { click: () => go({ mode: "whatif", off: { layer: layer.name, channels: [channel] } }) } }, narrow.matches ? "⊘" : "Switch off") : null].filter(Boolean);
 }
 
 /** Fetch the exact values and return their table. */

@@ -8,6 +8,8 @@ import { legend, paintValues } from "./heatmaps.js";
 import { curve } from "./plot.js";
 import { onNetwork, updateWhenVisible, state } from "./state.js";
 
+const PICTURE_SIDE = 224; // CSS pixels: 8 for each pixel of the 28x28, so that the panel shows the whole picture
+
 let methods = null; // by name, from `GET /explain/methods`
 let explanation = null; // the last response of /explain
 
@@ -27,20 +29,23 @@ export function start(element) {
   const about = h("p.notes");
   const result = h("div.why");
   const similar = h("div");
+  const waiting = () => h("p.notes.waiting", { role: "status" }, "Calculating which pixels speak for the digit…");
   fill(element,
     h("div.row", h("label", "Method ", method), h("label", "Why ", target), h("label", "and not ", contrast)),
-    about, result, h("h3", "Similar training digits"), similar);
+    result, h("h3", "Similar training digits"), similar);
   const map = new Grid({ label: "Attribution of each pixel", describe: (at) => `${position(Math.floor(at / 28), at % 28)}: ${number(explanation?.map.flat()[at])}` });
+  fill(result, waiting());
   const show = updateWhenVisible(result, async (signal) => {
     methods ??= await listMethods(method, signal);
     chooseUsable(method);
     const { description, limits } = methods.get(method.value);
     fill(about, `${description} ${limits}`);
+    if (!explanation) fill(result, waiting());
     const answer = await send("explain", { method: method.value, target: target.value || null, contrast: contrast.value || null }, signal);
     explanation = answer;
     for (const option of contrast.options) option.disabled = option.value === String(answer.target);
     for (const option of target.options) option.disabled = option.value !== "" && option.value === contrast.value;
-    fill(result, renderExplanation(answer, map));
+    fill(result, renderExplanation(answer, map, about));
   });
   updateWhenVisible(similar, async (signal) => fill(similar, neighbours(await send("neighbours", { count: 8 }, signal))));
   for (const control of [method, target, contrast]) control.addEventListener("change", () => show.refresh());
@@ -70,7 +75,7 @@ function paint(map, answer) {
   outline(map.canvas, state.prepared.pixels);
   fill(map.legend, legend(scale, "the line marks the edge of the ink"));
   map.setLayout(784, 28);
-  map.setWidth(280);
+  map.setWidth(PICTURE_SIDE);
 }
 
 /** Enlarge a map of 28x28 and outline the digit on it. */
@@ -101,13 +106,13 @@ function outline(canvas, pixels) {
 const className = (at) => state.network.classes[at];
 
 /** Return the elements that show an explanation: the digit, the map, a sentence and the checks. */
-function renderExplanation(answer, map) {
+function renderExplanation(answer, map, about) {
   paint(map, answer);
   const limit = answer.limit || 1;
   const score = answer.contrast === null ? `the score of ${className(answer.target)} (${number(answer.value)})` : `the score of ${className(answer.target)} minus the score of ${className(answer.contrast)} (${number(answer.value)})`;
   return [
     h("div.attribution", map.element,
-      h("div", h("p", answer.empty ? "The map is empty: no pixel changes the score." : `Blue pixels raise ${score}, orange pixels lower it.`), h("p", answer.text), mapTable("Attribution of each pixel", answer.map))),
+      h("div", h("p", answer.empty ? "The map is empty: no pixel changes the score." : `Blue pixels raise ${score}, orange pixels lower it.`), h("p", answer.text), about, mapTable("Attribution of each pixel", answer.map))),
     answer.checks ? renderChecks(answer, limit) : h("p.notes", "The map is empty, so there is nothing to check."),
   ];
 }

@@ -104,7 +104,7 @@ function startControls() {
   on("choose", useModel);
   byId("modes").addEventListener("click", ({ target }) => {
     const { mode } = target.closest("button")?.dataset ?? {};
-    if (mode) go({ mode, at: mode === "look" ? null : place.at });
+    if (mode) go({ mode, at: place.mode === "look" && mode === "look" ? null : place.at });
   });
   on("place", ({ mode }) => {
     for (const button of byId("modes").children) {

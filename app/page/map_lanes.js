@@ -16,18 +16,22 @@ export function startLanes() {
 
 function show() {
   if (!map.members.length || map.lane) return;
-  fill(byId("lane-list"), map.members.map(lane), h("li.vote", h("b", "vote"), h("span", "the mean of their probabilities"), h("b", state.prediction?.label ?? "")));
+  const ownShares = ({ last }) => {
+    const values = state.map?.layers.find((layer) => layer.name === last.name);
+    return values ? Array.from(values.values, (byte) => valueOf(values, byte)) : null;
+  };
+  fill(byId("lane-list"),
+    map.members.map((member) => lane(member.name, `${member.columns.length} columns`, ownShares(member))),
+    lane(null, "their mean", state.prediction?.probabilities ?? null));
 }
 
-/** Return the row of one member. */
-function lane({ name, columns, last }) {
-  const values = state.map?.layers.find((layer) => layer.name === last.name);
-  const shares = values ? Array.from(values.values, (byte) => valueOf(values, byte)) : null;
+/** Return the row of one member; without a name, of their vote. */
+function lane(name, about, shares) {
   const best = shares ? shares.indexOf(Math.max(...shares)) : null;
   const { classes } = state.network;
-  return h("li", { data: { lane: name } },
-    h("button.link", { type: "button", on: { click: () => go({ lane: name, at: null }) } }, name),
-    h("span.blocks", `${columns.length} columns`),
+  return h(name ? "li" : "li.vote", name ? { data: { lane: name } } : {},
+    name ? h("button.link", { type: "button", on: { click: () => go({ lane: name, at: null }) } }, name) : h("b", "vote"),
+    h("span.blocks", about),
     h("span.cells", { role: "img", aria: { label: shares ? classes.map((label, at) => `${label}: ${percent(shares[at])}`).join(", ") : "not read yet" } },
       classes.map((label, at) => cell(label, shares?.[at] ?? 0))),
     h("b", best === null ? "" : classes[best]));

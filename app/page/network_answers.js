@@ -27,7 +27,7 @@ function card(model, prediction) {
     h("h4", model.name, h("span.version", ` version ${model.version}`)),
     failed ? h("p.failed", prediction.message) : h("p.outcome", describePrediction(prediction, model.classes).slice(0, 2).join(" ")),
     failed ? null : list,
-    h("dl.facts", entry("learned numbers", count(model.parameters)), entry("multiplications", count(model.multiply_adds)), entry("number format", model.precision),
+    h("dl.facts", entry("learned numbers", count(model.parameters)), entry("multiplications of convolutions and dense layers", count(model.multiply_adds)), entry("number format", model.precision),
       entry("errors on 10 000 test digits", model.test_error_rate === null ? "not measured" : number(1e4 * model.test_error_rate))),
     h("p.notes", model.description),
     chosen ? h("p.notes", "You are looking inside this network.") : h("button", { type: "button", on: { click: () => emit("choose", model.name) } }, `Look inside ${model.name}`));

@@ -21,7 +21,7 @@ export function render() {
   });
   const table = h("table.columns-table", h("caption.visually-hidden", "The columns of the map"),
     h("thead", h("tr", ["column", "steps", "shape", "learned numbers", "silent now"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", rows));
-  return { content: h("div.overview", map.members.length && !map.lane ? h("p", `${map.members.length} networks read the digit. The mean of their probabilities is the answer. Open one to look inside.`) : table, startHere()), foot: downloads() };
+  return { content: h("div.overview", map.members.length && !map.lane ? h("p", `${map.members.length} networks read the digit, a row of the map each: how likely it holds each of the ${state.network.classes.length} digits to be. The mean of their probabilities is the answer. Open one to look inside.`) : table, startHere()), foot: downloads() };
 }
 
 /** Return a layer's name without the member and the number that its column has. */
@@ -49,7 +49,7 @@ function startHere() {
   return h("div.start", h("h3", "Start here"),
     links.map(([text, rest, act]) => h("p", h("button.link", { type: "button", on: { click: act } }, text), rest)),
     classic ? h("p.notes", "The network classic, above, is the one of the blog post.") : null,
-    h("p.notes", "Grey columns are still being read. Dashed pictures hold the same number everywhere."));
+    member && !map.lane ? null : h("p.notes", "Grey columns are still being read. Dashed pictures hold the same number everywhere."));
 }
 
 const DOWNLOADS = { pixels: "28 × 28 (PNG)", values: "All values (.npz)", stages: "Stages of the preparation (.npz)" };

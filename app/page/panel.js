@@ -18,6 +18,8 @@ const views = new Map(); // elements of the modes that were opened, by mode
 const look = h("div.look");
 let updater = null;
 let shownKey = null; // of the content of `look`
+let focused = null; // the name of the element that had the focus when the panel's content was replaced
+let lastLayer = null; // that was opened
 
 /** Start the panel. */
 export function startPanel() {
@@ -26,14 +28,17 @@ export function startPanel() {
   on("place", show);
   on("columns", () => { shownKey = null; show(place); });
   document.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || event.defaultPrevented || document.querySelector("dialog[open]")) return;
-    if (goUp()) event.preventDefault();
+    if (event.defaultPrevented || document.querySelector("dialog[open]")) return;
+    if (event.key === "Escape" && goUp()) event.preventDefault();
+    if (event.key === "?" && !event.target.closest("input, select, textarea")) byId("map-keys-help").showModal();
   });
   show(place);
 }
 
 /** Show a place. */
 function show({ mode, at }) {
+  noteFocus();
+  lastLayer = at?.layer ?? lastLayer;
   document.body.dataset.mode = mode;
   byId("panel").dataset.open = String(mode !== "look" || at !== null);
   look.hidden = mode !== "look";
@@ -43,6 +48,30 @@ function show({ mode, at }) {
   setTerms(null);
   setHead([h("span", MODES[mode].title)], [close()], []);
   if (!views.has(mode)) openMode(mode);
+  settleFocus();
+  focused = null;
+}
+
+const nameOfControl = (element) => element.getAttribute("aria-label")?.split(":")[0] ?? element.textContent;
+
+/** Remember what had the focus in the panel, because its content will be replaced. */
+function noteFocus() {
+  if (byId("panel").contains(document.activeElement)) focused = nameOfControl(document.activeElement);
+}
+
+/** If the focus was lost with the panel's old content, give it to the same control, to the heading, or to the map. */
+function settleFocus() {
+  if (focused === null || (document.activeElement && document.activeElement !== document.body)) return;
+  const controls = [...byId("panel").querySelectorAll("button, select, [role=grid], summary")];
+  const same = controls.find((element) => !element.closest("[hidden]") && nameOfControl(element) === focused);
+  (same ?? (place.at || place.mode !== "look" ? byId("panel-title") : placeOnMap()))?.focus({ preventScroll: true });
+}
+
+/** Return the heading of the column that was opened last, or of the first one; or the first member of an ensemble. */
+function placeOnMap() {
+  const column = lastLayer && columnOf(map.columns, lastLayer);
+  const heads = [...byId("map").querySelectorAll(".head, .lane-list button, summary")].filter((element) => element.checkVisibility());
+  return heads.find(({ dataset }) => column && Number(dataset.column) === column.index) ?? heads[0];
 }
 
 /** Where the panel stands below the window's edge, scroll so that it can be read; else nothing moves. */
@@ -84,12 +113,24 @@ function failure(retry) {
 
 /** Fill the panel's heading and its foot. */
 function setHead(crumbs, tools, foot) {
+  noteFocus();
   fill(byId("panel-title"), crumbs);
-  fill(byId("panel-tools"), tools);
+  fill(byId("panel-tools"), narrow.matches ? tools.toSpliced(-1, 0, grow()) : tools);
   fill(byId("panel-foot"), foot);
 }
 
-const close = () => h("button", { type: "button", aria: { label: "Close" }, on: { click: () => go({ mode: "look", at: null, lane: place.lane }) } }, narrow.matches ? "✕" : "Close");
+/** Return the button that enlarges the sheet of a phone, and makes it smaller again. */
+function grow() {
+  const isTall = () => document.body.hasAttribute("data-tall");
+  const button = h("button", { type: "button", aria: { label: "Enlarge", pressed: String(isTall()) }, on: { click() {
+    document.body.toggleAttribute("data-tall");
+    fill(button, isTall() ? "▾" : "▴");
+    button.setAttribute("aria-pressed", String(isTall()));
+  } } }, isTall() ? "▾" : "▴");
+  return button;
+}
+
+const close = () => h("button", { type: "button", aria: { label: "Close" }, on: { click: () => go({ mode: "look", at: place.mode === "look" ? null : place.at }) } }, narrow.matches ? "✕" : "Close");
 
 /** Say which lines the map shows for what is opened. */
 function setTerms(terms) {
@@ -112,11 +153,14 @@ async function showLook(signal) {
   try {
     const view = await (await loadView(column ? at : null, layer)).render({ layer, column, at, signal });
     if (signal.aborted) return;
+    noteFocus();
     fill(look, view.content);
     setHead(crumbs(layer, column, at), [...(view.tools ?? []), ...closing], view.foot ?? []);
     if (isNew) byId("panel-body").scrollTop = 0;
     shownKey = key;
     look.inert = false;
+    settleFocus();
+    focused = null;
     setTerms(view.terms ?? null);
   } catch (error) {
     if (isNew && !signal.aborted) {
@@ -140,23 +184,27 @@ function crumbs(layer, column, at) {
   const levels = [[state.model, { at: null, lane: null }]];
   if (map.lane) levels.push([map.lane, { at: null, lane: map.lane }]);
   if (column) {
+    const noun = `${layer.output_shape.length === 1 ? (column.role === "outputs" ? "output" : "unit") : "channel"} `;
+    const kind = narrow.matches ? h("span.visually-hidden", noun) : noun;
     levels.push([column.title, { at: { layer: column.shown?.name ?? layer.name, channel: null, y: null, x: null } }]);
-    if (at.channel !== null) levels.push([`${layer.output_shape.length === 1 ? (column.role === "outputs" ? "output" : "unit") : "channel"} ${nameOf(column, at.channel)}`, { at: { ...at, y: null, x: null } }]);
+    if (at.channel !== null) levels.push([[kind, nameOf(column, at.channel)], { at: { ...at, y: null, x: null } }]);
     if (at.channel !== null && at.y !== null) levels.push([at.x === null ? `row ${at.y}` : narrow.matches ? `${at.y}, ${at.x}` : position(at.y, at.x), null]);
     if (narrow.matches) levels.shift();
   }
   const last = levels.length - 1;
   const parts = levels.flatMap(([text, to], level) => [
-    level ? h("i", { aria: { hidden: "true" } }, "›") : null,
+    level ? [h("i", { aria: { hidden: "true" } }, "›"), h("span.visually-hidden", ", ")] : null,
     level === last ? h("span", text) : h("button.link", { type: "button", on: { click: () => go(to) } }, text)]);
-  return column ? parts : [...parts, networkFacts()];
+  return column ? parts.flat() : [...parts.flat(), " ", networkFacts()];
 }
 
 const nameOf = (column, channel) => (column.role === "outputs" ? state.network.classes[channel] ?? channel : channel);
 
+/** Return the figures of the network, or of the opened member of an ensemble. */
 function networkFacts() {
-  const { parameters, multiply_adds: products } = state.network;
-  const errors = state.models.find(({ name }) => name === state.model)?.test_error_rate;
+  const added = (key) => map.columns.flatMap(({ layers }) => layers).reduce((sum, layer) => sum + layer[key], 0);
+  const [parameters, products] = map.lane ? [added("parameters"), added("multiply_adds")] : [state.network.parameters, state.network.multiply_adds];
+  const errors = map.lane ? null : state.models.find(({ name }) => name === state.model)?.test_error_rate;
   const million = products >= 1e6 ? `${(products / 1e6).toFixed(1)} million` : String(products);
   return h("small", [`${String(parameters).replace(/\B(?=(\d{3})+$)/g, "\u202f")} learned numbers`, `${million} multiplications a digit`,
     errors === null || errors === undefined ? null : `${Math.round(1e4 * errors)} errors in 10\u202f000`].filter(Boolean).join(" · "));

@@ -2,6 +2,7 @@
 
 import { go } from "./address.js";
 import { h, prefersReducedMotion } from "./dom.js";
+import { narrow } from "./map_view.js";
 import { on } from "./state.js";
 
 const PLACE_MS = 250; // that each place is shown, after it has arrived
@@ -16,7 +17,14 @@ document.addEventListener("pointerdown", ({ target }) => { if (!target.closest("
 function stop() {
   sliding = null;
   clearTimeout(timer);
-  for (const button of document.querySelectorAll("[data-slide]")) button.textContent = "▷ Slide the kernel";
+  for (const button of document.querySelectorAll("[data-slide]")) label(button, false);
+}
+
+/** Write on the button what it does; on a phone there is room for a sign only. */
+function label(button, isSliding) {
+  const [sign, text] = isSliding ? ["■", "Stop"] : ["▷", "Slide the kernel"];
+  button.textContent = narrow.matches ? sign : `${sign} ${text}`;
+  button.setAttribute("aria-label", text);
 }
 
 /**
@@ -30,11 +38,14 @@ export function slideTool(layer, at) {
   if (prefersReducedMotion() || layer.output_shape.length !== 3) return null;
   const isSliding = sliding === keyOf(at);
   if (isSliding) goOn(layer, at);
-  return h("button", { type: "button", data: { slide: "" }, on: { click() {
+  const button = h("button", { type: "button", data: { slide: "" }, on: { click() {
     if (sliding) { stop(); return; }
     sliding = keyOf(at);
+    label(button, true);
     goOn(layer, at.y === null ? { ...at, y: 0, x: -1 } : at);
-  } } }, isSliding ? "■ Stop" : "▷ Slide the kernel");
+  } } });
+  label(button, isSliding);
+  return button;
 }
 
 function goOn(layer, at) {

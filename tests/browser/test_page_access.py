@@ -89,6 +89,41 @@ def test_tab_reaches_every_control_in_order(page: Page) -> None:
     assert "conv 1·1 28×28 ×32" not in seen  # reached by arrows
 
 
+def test_focus_stays_when_the_panel_changes(page: Page) -> None:
+    """After Close, Escape and a link of the panel, the focus is on a control or a heading."""
+    focus = "document.activeElement.id || document.activeElement.className"
+    open_place(page, "relu_1_1:5")
+    expect(page.locator(".channel-view")).to_be_visible()
+    page.get_by_role("button", name="Next channel").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#panel-title")).to_contain_text("6")
+    expect(page.get_by_role("button", name="Next channel")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator(".column-view")).to_be_visible()
+    expect(page.locator("#panel-title")).to_be_focused()
+    page.get_by_role("button", name="Close").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"() => ({focus}) === 'head'")
+    expect(page.locator(".head:focus")).to_contain_text("conv 1·1")
+    page.locator("#pad").focus()
+    page.keyboard.press("?")
+    expect(page.locator("#map-keys-help")).to_be_visible()
+
+
+@pytest.mark.parametrize("context", ["phone"], indirect=True)
+def test_sheet_of_a_phone_can_be_enlarged(page: Page) -> None:
+    """The panel's title has one line, and a button gives the sheet most of the window."""
+    open_place(page, "relu_1_2:12:3,4")
+    expect(page.locator(".number-view")).to_be_visible()
+    panel, title = page.locator("#panel"), page.locator("#panel-title")
+    boxes = [panel.bounding_box(), title.bounding_box()]
+    page.get_by_role("button", name="Enlarge").click()
+    boxes.append(panel.bounding_box())
+    low, line, tall = [box["height"] if box else 0 for box in boxes]
+    assert 0 < line < 30
+    assert tall > 700 > low > 300
+
+
 def test_reduced_motion(page: Page) -> None:
     """With reduced motion there are no transitions."""
     page.emulate_media(reduced_motion="reduce")

@@ -14,6 +14,7 @@ from tests.browser.hand import (
     click_on_map,
     draw_by_mouse,
     expect_digit,
+    open_mode,
     picture_on_map,
 )
 
@@ -30,6 +31,8 @@ COLUMNS = """async (network) => {
 }"""
 
 
+LEARNED = """async () => (await import("./page/map_view.js")).map.columns
+  .flatMap(({ layers }) => layers).reduce((sum, { parameters }) => sum + parameters, 0)"""
 PICTURES = "document.querySelector('#map-canvas').toDataURL()"
 
 
@@ -98,10 +101,20 @@ def test_compact_has_ten_columns_and_the_ensemble_nine_lanes(
     lanes = page.locator("#lane-list li[data-lane]")
     expect(lanes).to_have_count(9)
     expect(lanes.locator("> b")).to_have_text(["7"] * 9)
+    expect(page.locator(".vote .cells span")).to_have_count(10)
+    open_mode(page, "whatif")
+    expect(page.locator("#off-layer option").first).to_have_text("deep, conv 1·1")
+    expect(page.locator("[data-view=whatif]")).to_contain_text("Open a member of the ensemble")
+    page.locator("#modes [data-mode=look]").click()
     lanes.filter(has_text="kernel5-2").get_by_role("button").click()
     expect(page).to_have_url(re.compile("lane=kernel5-2"))
     expect(page.locator("#map-body")).to_be_visible()
     expect(page.locator("#map-heads b").first).to_be_attached()
+    learned = page.evaluate(LEARNED)
+    assert learned < 5_000_000
+    if (page.viewport_size or {})["width"] > 700:
+        shown = page.locator("#panel-title small").inner_text()
+        assert shown.replace("\u202f", "").startswith(f"{learned} learned numbers")
     page.keyboard.press("Escape")
     expect(page.locator("#lane-list")).to_be_visible()
 

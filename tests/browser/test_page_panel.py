@@ -158,6 +158,8 @@ def test_opened_number_follows_a_new_drawing(page: Page) -> None:
     heading = page.locator(".comes-about h3")
     expect(page.locator(".number-view")).to_be_visible()
     before = heading.text_content()
+    exact = (before or "").removeprefix("How ").removesuffix(" comes about")
+    expect(page.locator(".found .readout")).to_have_text(f"row 14, column 14: {exact}")
     page.locator("#clear").evaluate("button => button.click()")
     draw_by_mouse(page, ONE)
     expect_digit(page, 1)
