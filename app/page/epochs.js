@@ -32,7 +32,7 @@ export function start(element) {
     h("div.row", h("label.slider", "Epoch ", parts.slider), parts.play, h("label", "Layer ", parts.layer)),
     parts.summary,
     h("div.columns", h("div", h("h3", "The answer after this epoch"), body), parts.plot),
-    h("div.columns", parts.kernelBox, h("div", parts.mapTitle, parts.maps.element)), parts.now, parts.table);
+    h("div.columns.pictures", parts.kernelBox, h("div", parts.mapTitle, parts.maps.element)), parts.now, parts.table);
   parts.none = h("p.notes", { hidden: true });
   fill(element, h("p.notes", "A network learns by gradient descent: it reads many digits, measures its error, and changes its weights a little so that the error shrinks. One pass through all training digits is an epoch. Move the slider to see the kernels, the channels and the answer after each epoch that was saved."), parts.none, parts.content);
   onNetwork(({ classes }) => { training = null; snapshots = null; parts.bars = probabilityBars(body, classes); });

@@ -21,6 +21,7 @@ export function start(element) {
   const contrast = h("select", { id: "why-contrast" });
   let listed = "";
   onNetwork(({ classes }) => {
+    explanation = null; // of another network
     if (classes.join() === listed) return; // the choice stays
     listed = classes.join();
     fill(target, options("the digit read", classes));

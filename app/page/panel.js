@@ -61,7 +61,9 @@ function noteFocus() {
 
 /** If the focus was lost with the panel's old content, give it to the same control, to the heading, or to the map. */
 function settleFocus() {
-  if (focused === null || (document.activeElement && document.activeElement !== document.body)) return;
+  const active = document.activeElement ?? document.body;
+  const isLost = active === document.body || !active.checkVisibility() || active.closest("[inert]"); // the last two lose it soon
+  if (focused === null || !isLost) return;
   const controls = [...byId("panel").querySelectorAll("button, select, [role=grid], summary")];
   const same = controls.find((element) => !element.closest("[hidden]") && nameOfControl(element) === focused);
   (same ?? (place.at || place.mode !== "look" ? byId("panel-title") : placeOnMap()))?.focus({ preventScroll: true });
