@@ -1,5 +1,6 @@
 /** The words of the page, explained in a dialog. */
 
+import { loadStyle } from "./panel.js";
 import { h } from "./dom.js";
 
 const WORDS = [
@@ -21,6 +22,7 @@ let dialog = null;
 
 /** Show the dialog. */
 export function showGlossary() {
+  loadStyle().catch(() => {});
   if (!dialog) {
     dialog = h("dialog.dialog.glossary-dialog", { aria: { labelledby: "glossary-title" } },
       h("form", { method: "dialog" }, h("h2", { id: "glossary-title" }, "Words"), h("button", "Close")),

@@ -5,10 +5,12 @@ import { css } from "./colours.js";
 import { byId, fill, h, percent } from "./dom.js";
 import { valueOf } from "./map_format.js";
 import { map } from "./map_view.js";
-import { on, state } from "./state.js";
+import { loadStyle } from "./panel.js";
+import { emit, on, state } from "./state.js";
 
 /** Start the lanes: they are shown for an ensemble of which no member is opened. */
 export function startLanes() {
+  loadStyle().catch((error) => emit("error", error));
   on("columns", show);
   on("map", show);
   show();

@@ -8,7 +8,8 @@ import { columnOf } from "./columns.js";
 import { byId, fill } from "./dom.js";
 import { fetchKernel, hasFewWeights, inputStrengths, outputStrengths, weighingStep } from "./layer_values.js";
 import { map, rectangleOf, svg } from "./map_view.js";
-import { on } from "./state.js";
+import { loadStyle } from "./panel.js";
+import { emit, on } from "./state.js";
 
 const MAX_LINES = 8; // on each side
 const REST_MS = 60; // that the pointer stays on a picture before its lines are drawn
@@ -21,6 +22,7 @@ let wanted = null; // what was pointed at last
 
 /** Start the lines. */
 export function startLines() {
+  loadStyle().catch((error) => emit("error", error));
   on("point", (hit) => {
     wanted = hit;
     clearTimeout(timer);

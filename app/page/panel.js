@@ -18,8 +18,7 @@ const views = new Map(); // elements of the modes that were opened, by mode
 const look = h("div.look");
 let updater = null;
 let shownKey = null; // of the content of `look`
-let focused = null; // the name of the element that had the focus when the panel's content was replaced
-let lastLayer = null; // that was opened
+let focus = null; // the module `panel_focus`, loaded when the panel first has the focus or something is opened
 
 /** Start the panel. */
 export function startPanel() {
@@ -27,6 +26,7 @@ export function startPanel() {
   updater = updateWhenVisible(look, showLook);
   on("place", show);
   on("columns", () => { shownKey = null; show(place); });
+  byId("panel").addEventListener("focusin", loadFocus, { once: true });
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || document.querySelector("dialog[open]")) return;
     if (event.key === "Escape" && goUp()) event.preventDefault();
@@ -37,43 +37,21 @@ export function startPanel() {
 
 /** Show a place. */
 function show({ mode, at }) {
-  noteFocus();
-  lastLayer = at?.layer ?? lastLayer;
+  focus?.note();
   document.body.dataset.mode = mode;
   byId("panel").dataset.open = String(mode !== "look" || at !== null);
   look.hidden = mode !== "look";
   for (const [name, element] of views) element.hidden = name !== mode;
   if (at || mode !== "look") bringIntoView();
-  if (mode === "look") { updater.refresh(); return; }
+  if (mode === "look") {
+    updater.refresh();
+    if (!byId("panel").checkVisibility()) focus?.settle(true); // the sheet of a phone is gone
+    return;
+  }
   setTerms(null);
   setHead([h("span", MODES[mode].title)], [close()], []);
   if (!views.has(mode)) openMode(mode);
-  settleFocus();
-  focused = null;
-}
-
-const nameOfControl = (element) => element.getAttribute("aria-label")?.split(":")[0] ?? element.textContent;
-
-/** Remember what had the focus in the panel, because its content will be replaced. */
-function noteFocus() {
-  if (byId("panel").contains(document.activeElement)) focused = nameOfControl(document.activeElement);
-}
-
-/** If the focus was lost with the panel's old content, give it to the same control, to the heading, or to the map. */
-function settleFocus() {
-  const active = document.activeElement ?? document.body;
-  const isLost = active === document.body || !active.checkVisibility() || active.closest("[inert]"); // the last two lose it soon
-  if (focused === null || !isLost) return;
-  const controls = [...byId("panel").querySelectorAll("button, select, [role=grid], summary")];
-  const same = controls.find((element) => !element.closest("[hidden]") && nameOfControl(element) === focused);
-  (same ?? (place.at || place.mode !== "look" ? byId("panel-title") : placeOnMap()))?.focus({ preventScroll: true });
-}
-
-/** Return the heading of the column that was opened last, or of the first one; or the first member of an ensemble. */
-function placeOnMap() {
-  const column = lastLayer && columnOf(map.columns, lastLayer);
-  const heads = [...byId("map").querySelectorAll(".head, .lane-list button, summary")].filter((element) => element.checkVisibility());
-  return heads.find(({ dataset }) => column && Number(dataset.column) === column.index) ?? heads[0];
+  focus?.settle(true);
 }
 
 /** Where the panel stands below the window's edge, scroll so that it can be read; else nothing moves. */
@@ -82,10 +60,12 @@ function bringIntoView() {
   if (!narrow.matches && panel.getBoundingClientRect().top > innerHeight - 200) panel.scrollIntoView({ block: "end", behavior: "instant" });
 }
 
+const loadFocus = () => import("./panel_focus.js").then((module) => { focus = module; }, () => {});
+
 let style = null; // the promise of the style sheet of what is opened
 
 /** Load the style sheet of the views and modes, once. */
-function loadStyle() {
+export function loadStyle() {
   style ??= new Promise((resolve, reject) => {
     const link = h("link", { rel: "stylesheet", href: new URL("parts.css", import.meta.url).href });
     link.addEventListener("load", resolve);
@@ -100,7 +80,8 @@ async function openMode(mode) {
   views.set(mode, element);
   byId("panel-body").append(element);
   try {
-    await loadStyle();
+    await Promise.all([loadStyle(), loadFocus()]);
+    if (place.mode === mode) setHead([h("span", MODES[mode].title)], [close()], []);
     (await MODES[mode].load()).start(element);
   } catch {
     views.delete(mode);
@@ -115,21 +96,10 @@ function failure(retry) {
 
 /** Fill the panel's heading and its foot. */
 function setHead(crumbs, tools, foot) {
-  noteFocus();
+  focus?.note();
   fill(byId("panel-title"), crumbs);
-  fill(byId("panel-tools"), narrow.matches ? tools.toSpliced(-1, 0, grow()) : tools);
+  fill(byId("panel-tools"), narrow.matches ? tools.toSpliced(-1, 0, focus?.grow()) : tools);
   fill(byId("panel-foot"), foot);
-}
-
-/** Return the button that enlarges the sheet of a phone, and makes it smaller again. */
-function grow() {
-  const isTall = () => document.body.hasAttribute("data-tall");
-  const button = h("button", { type: "button", aria: { label: "Enlarge", pressed: String(isTall()) }, on: { click() {
-    document.body.toggleAttribute("data-tall");
-    fill(button, isTall() ? "▾" : "▴");
-    button.setAttribute("aria-pressed", String(isTall()));
-  } } }, isTall() ? "▾" : "▴");
-  return button;
 }
 
 const close = () => h("button", { type: "button", aria: { label: "Close" }, on: { click: () => go({ mode: "look", at: place.mode === "look" ? null : place.at }) } }, narrow.matches ? "✕" : "Close");
@@ -155,14 +125,13 @@ async function showLook(signal) {
   try {
     const view = await (await loadView(column ? at : null, layer)).render({ layer, column, at, signal });
     if (signal.aborted) return;
-    noteFocus();
+    focus?.note();
     fill(look, view.content);
     setHead(crumbs(layer, column, at), [...(view.tools ?? []), ...closing], view.foot ?? []);
     if (isNew) byId("panel-body").scrollTop = 0;
     shownKey = key;
     look.inert = false;
-    settleFocus();
-    focused = null;
+    focus?.settle(true);
     setTerms(view.terms ?? null);
   } catch (error) {
     if (isNew && !signal.aborted) {
@@ -175,7 +144,7 @@ async function showLook(signal) {
 
 async function loadView(at, layer) {
   if (!at) return import("./network_view.js");
-  await loadStyle();
+  await Promise.all([loadStyle(), loadFocus()]);
   if (at.channel === null) return import("./column_view.js");
   const isNumber = at.y !== null || layer.output_shape.length === 1;
   return isNumber ? import("./number_view.js") : import("./channel_view.js");

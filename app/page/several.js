@@ -1,5 +1,6 @@
 /** Several digits on one picture: all are read, with a box around each, and one of them is opened at a time. */
 
+import { loadStyle } from "./panel.js";
 import { send, upload } from "./api.js";
 import { announce, byId, decodeBase64, fill, h } from "./dom.js";
 import { PAGE_SIDE, shrink } from "./photo.js";
@@ -10,6 +11,7 @@ let reading = null; // AbortController of the request
 
 /** Start to read pictures that seem to show several digits. */
 export function startSeveral() {
+  loadStyle().catch(() => {});
   const boxes = h("div.boxes", { aria: { hidden: "true" } });
   const list = h("div.several", { role: "group", aria: { label: "All digits on the picture" }, hidden: true });
   byId("pad-frame").append(boxes);
