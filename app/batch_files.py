@@ -225,7 +225,7 @@ def _repair(out: Path) -> list[dict[str, Any]]:
         is_ours = False
     if not is_ours:
         raise InvalidInputError(
-            f"{out} exists, and digitscope read did not write it. Choose another name for the table."
+            f"{out} exists, and digitscope read did not write it. Choose another name for a table."
         )
     write = _write_csv if is_csv else _write_jsonl
     partial = out.with_name(out.name + ".tmp")
