@@ -1,9 +1,9 @@
 /** Several digits on one picture: all are read, with a box around each, and one of them is opened at a time. */
 
-import { send, upload } from "./api.js";
+import { send } from "./api.js";
 import { announce, byId, decodeBase64, fill, h } from "./dom.js";
-import { PAGE_SIDE, shrink } from "./photo.js";
-import { recognisePart, saysSeveral, showProgress } from "./recognise.js";
+import { PAGE_SIDE, shrink, upload } from "./photo.js";
+import { recognisePart, saysSeveral } from "./recognise.js";
 import { change, emit, on, state } from "./state.js";
 
 let reading = null; // AbortController of the request
@@ -57,7 +57,7 @@ async function readAll(source) {
   try {
     const query = { include: "images" };
     const large = source.file ? (await shrink(source.file, PAGE_SIDE)).body : null;
-    const answer = await (large ? upload("read", query, large, own.signal, showProgress) : send("read", query, own.signal, source.original));
+    const answer = await (large ? upload("read", query, large, own.signal) : send("read", query, own.signal, source.original));
     if (own.signal.aborted) return;
     change("progress", null);
     const digits = answer.lines.flatMap((line, at) => line.digits.map((digit) => ({ ...digit, line: at })));
