@@ -85,11 +85,12 @@ export function startPrediction() {
   on("revision", () => {
     if (state.prediction) announce(describePrediction(state.prediction, classes).join(" "));
   });
+  const sayLast = (what) => fill(byId("warnings"), state.prepared ? `${what} still shows the last digit that was read.` : null);
   const showNoDigit = (...sentences) => {
     isEmpty = true;
     fill(byId("digit"), "·");
     say(sentences);
-    fill(byId("warnings"), state.prepared ? "The rest of the page still shows the last digit that was read." : null);
+    sayLast("The rest of the page");
     if (state.prepared) document.body.dataset.stale = "true";
     bars.show(Array(classes.length).fill(0));
     delete byId("answer").dataset.digit;
@@ -98,9 +99,9 @@ export function startPrediction() {
   on("blank", (error) => (error ? showNoDigit("No digit found.", error.message) : showNoDigit("Nothing is drawn.", "Draw something, or pick a sample.")));
   on("unread", (error) => showNoDigit("This image could not be read.", error.message));
   // A new drawing is on its way: what was said of the surface before is no longer true.
-  const wait = () => isEmpty && say(state.reading === "offline" ? ["No connection.", "Your drawing is safe and will be read when the service is back."] : ["Reading…"]);
+  const wait = () => (isEmpty ? say(state.reading === "offline" ? ["No connection.", "Your drawing is safe and will be read when the service is back."] : ["Reading…"]) : state.reading === "offline" && sayLast("The page"));
   on("surface", wait);
-  on("reading", (now) => ["reading", "offline"].includes(now) && wait());
+  on("reading", (now) => (["reading", "offline"].includes(now) ? wait() : now !== "answered" && !isEmpty && sayLast("The page")));
 }
 
 /** Start the four pictures on the way from the ink to the 28x28. Choosing them opens all stages. */

@@ -210,6 +210,31 @@ def test_offline_is_said_and_the_drawing_is_read_later(page: Page, line: Line) -
     assert page.locator("#pad").evaluate("canvas => canvas.toDataURL()") == before
 
 
+def test_a_picture_chosen_offline_is_kept(
+    context: BrowserContext, line: Line, tmp_path: Path
+) -> None:
+    """A photo or a sample that is chosen without a connection is read when the service is back."""
+    (tmp_path / "photo.jpg").write_bytes(_photo(6, 1000))
+    line.mend()
+    page = context.new_page()
+    page.goto(f"{line.address}/")
+    page.wait_for_selector("html[data-ready]")
+    line.cut()
+    before = page.locator("#pad").evaluate("canvas => canvas.toDataURL()")
+    page.locator("#file").set_input_files(tmp_path / "photo.jpg")
+    expect(page.locator("#state-text")).to_have_text("No connection. Your drawing is safe.")
+    assert page.locator("#pad").evaluate("canvas => canvas.toDataURL()") != before
+    line.mend()
+    expect_digit(page, 6)
+    expect(page.locator("#state-text")).to_have_text("Up to date")
+    line.cut()
+    page.get_by_label("Sample digit 9").click()
+    expect(page.locator("#state-text")).to_have_text("No connection. Your drawing is safe.")
+    line.mend()
+    expect_digit(page, 9)
+    page.close()
+
+
 def test_a_blank_surface_is_offline_too(page: Page, line: Line) -> None:
     """Offline is said even if nothing is drawn, and undo works."""
     line.cut()
