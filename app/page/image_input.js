@@ -3,6 +3,7 @@
 import { Problem, getBytes, isLost, load } from "./api.js";
 import { announce, byId, decodeBase64, h } from "./dom.js";
 import { EMPTY, replaceDrawing, undo } from "./drawing_surface.js";
+import { NO_PICTURE } from "./prediction.js";
 import { cancelUpload, greyImage, markOutdated, recogniseFully } from "./recognise.js";
 import { change, emit, on } from "./state.js";
 
@@ -34,7 +35,8 @@ export function startImageInput() {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     frame.classList.remove("over");
-    const file = [...event.dataTransfer.files].find(isImage);
+    const files = [...event.dataTransfer.files];
+    const file = files.find(isImage) ?? files[0];
     if (file) showFile(file, "dropped image");
   });
   on("surface", stopReading);
@@ -131,10 +133,15 @@ export async function showFile(fileOrPromise, name) {
       waiting = () => showFile(file, name);
       return;
     }
-    emit("error", error instanceof Problem ? new Error(`The ${name} cannot be read. ${error.message}`) : error);
+    emit("error", error instanceof Problem ? new Error(reasonOf(error, name)) : error);
     await recogniseFully();
   }
 }
+
+/** Say why the service has refused a file: 400 and 415 mean that it is no image. */
+const reasonOf = ({ status, message }, name) => (status === 400 || status === 415
+  ? NO_PICTURE
+  : `The ${name} cannot be read. ${message}`);
 
 /** Return a file as the source of the surface: made smaller, or as it is if the script for that does not arrive. */
 async function sourceOf(file, signal) {
