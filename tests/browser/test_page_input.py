@@ -285,6 +285,30 @@ def test_damaged_link_is_reported(page: Page, site: Running) -> None:
     expect_digit(page, 7)
 
 
+@pytest.mark.parametrize("context", ["desk"], indirect=True)
+def test_what_a_link_cannot_open_is_said(page: Page, site: Running) -> None:
+    """An unknown network, channel or layer is named once; the nearest place is opened."""
+    page.goto(f"{site.address}/#m=none&v=whatif&at=relu_2_1:999&off=relu_2_1:3,999")
+    page.reload()
+    banner = page.locator("#banner")
+    expect(banner).to_contain_text("There is no network “none”: this is classic.")
+    expect(banner).to_contain_text("the last one, 63, is shown")
+    expect(banner).to_contain_text("relu_2_1 has no channel 999: it cannot be switched off.")
+    expect_digit(page, 7)
+    expect(banner).to_be_visible()
+    expect(page.locator("#panel-body .outcome")).to_have_attribute("data-off", "3")
+
+
+@pytest.mark.parametrize("context", ["desk"], indirect=True)
+def test_back_returns_to_the_network_before(page: Page) -> None:
+    """Switching the network makes an entry of the history; what is shown is marked at once."""
+    page.locator("#networks [data-model=other]").click()
+    expect(page.locator("#model")).to_have_value("other")
+    page.go_back()
+    expect(page.locator("#model")).to_have_value("classic")
+    expect(page.locator("#state-line")).to_have_attribute("data-state", "answered")
+
+
 def test_server_lost_and_back(page: Page, site: Running) -> None:
     """A banner reports that the server is lost; drawings are kept and read later."""
     page.locator("#clear").click()
