@@ -5,7 +5,7 @@ import { get } from "./api.js";
 import { announce, byId, fill, h } from "./dom.js";
 import { startDrawingSurface } from "./drawing_surface.js";
 import { showPixels, startImageInput } from "./image_input.js";
-import { map, paintSoon, startMap } from "./map_view.js";
+import { map, narrow, paintSoon, startMap } from "./map_view.js";
 import { startPrediction, startReceived, startStateLine } from "./prediction.js";
 import { markOutdated, recogniseFully, recogniseSoon, saysSeveral } from "./recognise.js";
 import { emit, on, state } from "./state.js";
@@ -15,10 +15,10 @@ const banner = byId("banner");
 let hideTimer = 0;
 let damage = []; // what is wrong with the digit of the link
 
-/** Show a message at the top of the page, for six seconds unless it is permanent. */
+/** Show a message below the header, until it is closed; for six seconds unless it is permanent. */
 function showBanner(text, kind, permanent) {
   clearTimeout(hideTimer);
-  fill(banner, text);
+  fill(banner, h("span", { title: text }, text), h("button", { type: "button", aria: { label: "Close the message" }, on: { click: () => { banner.hidden = true; } } }, "✕"));
   banner.dataset.kind = kind;
   banner.hidden = false;
   if (!permanent) hideTimer = setTimeout(() => { banner.hidden = true; }, 6000);
@@ -28,7 +28,7 @@ function startBanner() {
   let lost = false;
   on("lost", () => {
     lost = true;
-    showBanner("The service does not answer. Your drawing is safe. The page keeps trying to reach the service.", "lost", true);
+    showBanner("The service does not answer. Your drawing is safe. The page keeps trying to reach the service.", "lost", !narrow.matches); // a phone has the state line alone
   });
   on("back", async () => {
     lost = false;
