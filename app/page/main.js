@@ -64,6 +64,7 @@ async function chooseModel(name) {
 /** Choose a network, which makes an entry of the history, and read the digit with it. What is shown is marked at once. */
 async function useModel(name) {
   markOutdated();
+  byId("map").dataset.waiting = "";
   try {
     const before = state.model;
     await chooseModel(name);
@@ -73,6 +74,7 @@ async function useModel(name) {
     emit("error", error);
   }
   await recogniseFully();
+  delete byId("map").dataset.waiting;
 }
 
 /** Load the list of models, unless it is loaded already, and recognise the drawing with the model `name`. */

@@ -186,6 +186,23 @@ def test_format_that_browsers_lack_is_read(page: Page, tmp_path: Path) -> None:
     expect(page.locator("#film figure[data-stage=clean]")).to_be_visible()
 
 
+def test_nothing_moves_and_no_message_covers_a_control(page: Page) -> None:
+    """Clearing the surface and a message leave every control where it was; the message closes."""
+    places = """() => [...document.querySelectorAll("#modes, #draw .tools, .map, #received")]
+      .map((element) => JSON.stringify(element.getBoundingClientRect()))"""
+    before = page.evaluate(places)
+    page.locator("#clear").click()
+    expect(page.locator("#warnings")).to_contain_text("the last digit that was read")
+    page.evaluate(
+        "import('./page/state.js').then(({ emit }) => emit('error', new Error('A message.')))"
+    )
+    expect(page.locator("#banner")).to_contain_text("A message.")
+    assert page.evaluate(places) == before
+    page.locator("#modes button").first.click()
+    page.get_by_role("button", name="Close the message").click()
+    expect(page.locator("#banner")).to_be_hidden()
+
+
 def test_outdated_parts_are_dimmed(page: Page, tmp_path: Path) -> None:
     """With a blank surface or image, the parts about the previous digit are dimmed."""
     refused: list[str] = []

@@ -139,6 +139,23 @@ def test_an_old_answer_is_marked_at_once(page: Page, line: Line) -> None:
     assert marks[-1] == "answered"
 
 
+def test_another_network_is_waited_for(context: BrowserContext, line: Line) -> None:
+    """From the choice of another network to its answer, all that is shown is marked."""
+    line.delay = 0
+    page = context.new_page()
+    page.goto(f"{line.address}/")
+    page.wait_for_selector("html[data-ready]")
+    line.delay = 0.3
+    page.locator("#networks [data-model=other]").click()
+    expect(page.locator("#map")).to_have_attribute("data-waiting", "", timeout=250)
+    expect(page.locator("html")).to_have_attribute("data-late", "")
+    expect(page.locator("#state-text")).to_have_text("Reading…")
+    expect(page.locator("#state-text")).to_have_text("Up to date")
+    expect(page.locator("#map")).not_to_have_attribute("data-waiting", "")
+    line.delay = 0
+    page.close()
+
+
 def test_an_empty_surface_is_not_said_of_a_drawing(page: Page, line: Line) -> None:
     """From the first point of a drawing, the page no longer says that nothing is drawn."""
     page.locator("#clear").click()
