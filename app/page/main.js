@@ -121,6 +121,9 @@ async function followAddress({ withDigit }) {
   if (state.model !== before) await recogniseFully();
 }
 
+/** Show a dialog of the glossary. */
+const explain = (name) => import("./glossary.js").then((glossary) => glossary[name](), (error) => emit("error", error));
+
 /** Start the buttons of the header and those below the map's readout. */
 function startControls() {
   byId("model").addEventListener("change", ({ target }) => useModel(target.value));
@@ -143,9 +146,9 @@ function startControls() {
     const isOpen = byId("links").toggleAttribute("data-open");
     currentTarget.setAttribute("aria-expanded", String(isOpen));
   });
-  byId("words").addEventListener("click", () => import("./glossary.js").then(({ showGlossary }) => showGlossary(), (error) => emit("error", error)));
+  byId("words").addEventListener("click", () => explain("showGlossary"));
   byId("share").addEventListener("click", async () => (await import("./downloads.js")).copyLink());
-  byId("keys").addEventListener("click", () => byId("map-keys-help").showModal());
+  byId("keys").addEventListener("click", () => explain("showKeys"));
   byId("as-table").addEventListener("click", () => go({ asTable: !place.asTable }, { replace: true }));
   byId("scale").addEventListener("click", ({ currentTarget }) => {
     map.byPicture = !map.byPicture;

@@ -39,7 +39,7 @@ function onHeadKey(event) {
     event.preventDefault();
     Object.assign(cursor, { column: Number(all[at].dataset.column), channel: 0 });
     byId("map-grid").focus();
-  } else if (event.key === "?") byId("map-keys-help").showModal();
+  } else if (event.key === "?") byId("keys").click();
 }
 
 function focusHead(all, to) {
@@ -59,7 +59,7 @@ function onGridKey(event) {
     typed = "";
   } else if (key === "Enter" || key === " ") openChannel(column, cursor.channel);
   else if (key === "Escape") leave();
-  else if (key === "?") byId("map-keys-help").showModal();
+  else if (key === "?") byId("keys").click();
   else if (key === "[" || key === "]") neighbour(key === "[" ? -1 : 1);
   else if (!moveByArrow(key, column)) return;
   event.preventDefault();
