@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 COLUMNS = ("file", "text", "confidence", "digits", "error", "warnings")
+# How a table starts; one of an older version has fewer columns.
+CSV_START, JSONL_START = b"file,text,confidence,digits,error", b'{"file": '
 FLUSH_S = 0.1  # seconds after which rows are written to the file; a run that is killed loses them
 
 
@@ -177,7 +179,8 @@ def write_results(
         The number of failures, and of files that were in the table already.
 
     Raises:
-        InvalidInputError: The suffix is another one, or it is `.parquet` and pyarrow is missing.
+        InvalidInputError: The suffix is another one, or it is `.parquet` and pyarrow is missing, or
+            the file exists and is no table of an earlier run.
     """
     if out.suffix not in (".csv", ".jsonl", ".parquet"):
         raise InvalidInputError(
@@ -206,12 +209,28 @@ def write_results(
 
 
 def _repair(out: Path) -> list[dict[str, Any]]:
-    """Return the complete rows of an earlier run; drop an incomplete last row from it."""
-    done = _complete_rows_csv(out) if out.suffix == ".csv" else _complete_rows_jsonl(out)
-    write = _write_csv if out.suffix == ".csv" else _write_jsonl
+    """Return the complete rows of an earlier run; drop an incomplete last row from it.
+
+    Raises:
+        InvalidInputError: The file is no table of an earlier run; it stays as it is.
+    """
+    is_csv = out.suffix == ".csv"
+    start = CSV_START if is_csv else JSONL_START
+    with out.open("rb") as file:
+        is_ours = start.startswith(file.read(len(start)))
+    try:
+        done = (_complete_rows_csv(out) if is_csv else _complete_rows_jsonl(out)) if is_ours else []
+        rows = [Row(**row) for row in done]
+    except (TypeError, ValueError, csv.Error):
+        is_ours = False
+    if not is_ours:
+        raise InvalidInputError(
+            f"{out} exists, and digitscope read did not write it. Choose another name for a table."
+        )
+    write = _write_csv if is_csv else _write_jsonl
     partial = out.with_name(out.name + ".tmp")
     with _open_text(partial, "w") as stream:
-        write(iter([Row(**row) for row in done]), stream, header=bool(done))
+        write(iter(rows), stream, header=bool(rows))
     partial.replace(out)
     return done
 

@@ -158,6 +158,20 @@ def test_unsupported_suffix_is_refused(tmp_path: Path) -> None:
         write_results([], tmp_path / "results.xlsx", lambda remaining: iter([]))
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+@pytest.mark.parametrize(
+    "content",
+    [b"name,amount\nalice,3\n", b"name\n", b"garbage", b'{"file": 3, "x": 1}\n', b"\xff\n"],
+)
+def test_file_that_is_no_table_stays_as_it_is(tmp_path: Path, suffix: str, content: bytes) -> None:
+    """A file of somebody else is not overwritten."""
+    out = tmp_path / f"results{suffix}"
+    out.write_bytes(content)
+    with pytest.raises(InvalidInputError, match="Choose another name"):
+        write_results([Path("a")], out, lambda rest: iter([Row("a", "7")]))
+    assert out.read_bytes() == content
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_name_that_is_no_text_is_written(tmp_path: Path, suffix: str) -> None:
     """The name of a file is any bytes; a table holds it, and a second run finds it there."""

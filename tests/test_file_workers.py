@@ -82,6 +82,14 @@ def test_run_whose_process_is_killed_says_what_to_do(folder: Path, tmp_path: Pat
     assert len(_rows(out)) == 2 * MAX_TASK_FILES + 5
 
 
+def test_processes_end_with_a_killed_command(folder: Path, tmp_path: Path) -> None:
+    """No process stays behind that would hold memory, and the output of the command."""
+    process = _start(folder, tmp_path / "out.csv")
+    _children(process.pid)
+    process.kill()
+    process.communicate(timeout=30)  # ends when nobody holds the output
+
+
 def _children(pid: int) -> list[int]:
     """Wait for the child processes of a process, and return their ids."""
     for _ in range(600):

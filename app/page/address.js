@@ -8,7 +8,7 @@
 
 import { emit, on, state } from "./state.js";
 
-export const MODES = ["look", "why", "whatif", "compare", "training"];
+export const MODES = ["look", "why", "whatif", "compare", "training", "received"];
 
 /**
  * @typedef {object} Place What is opened.
@@ -134,21 +134,24 @@ async function compress(pixels) {
   return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
 }
 
+const valueOf = (hash, name) => new URLSearchParams(hash.replace(/^#/, "")).get(name);
+
+/** Return the name of the network in a link, or null. */
+export const modelOf = (hash) => valueOf(hash, "m");
+
 /**
- * Read the 28x28 and the network from a link; each is null if the link does not have it.
+ * Read the 28x28 from a link; null if the link does not have it. Throws an error if it is damaged.
  *
  * @param {string} hash The link's part after the `#`, with or without the `#`.
- * @returns {Promise<{pixels: number[][]|null, model: string|null}>}
+ * @returns {Promise<number[][]|null>}
  */
 export async function readLink(hash) {
-  const parameters = new URLSearchParams(hash.replace(/^#/, ""));
-  const text = parameters.get("d");
-  const model = parameters.get("m");
-  if (!text) return { pixels: null, model };
+  const text = valueOf(hash, "d");
+  if (!text) return null;
   const compressed = Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (letter) => letter.charCodeAt(0));
   const values = await pipeThrough(new DecompressionStream("deflate-raw"), compressed);
-  if (values.length !== 784) throw new Error("The link is damaged: it does not contain 28 × 28 pixels.");
-  return { pixels: Array.from({ length: 28 }, (_, y) => Array.from(values.subarray(28 * y, 28 * y + 28))), model };
+  if (values.length !== 784) throw new Error("not 28 × 28 pixels");
+  return Array.from({ length: 28 }, (_, y) => Array.from(values.subarray(28 * y, 28 * y + 28)));
 }
 
 /** Send bytes through a compression or decompression stream. */

@@ -4,7 +4,7 @@ import { state, emit } from "./state.js";
 
 const ROOT = new URL("..", import.meta.url); // of the service; the page's own URL may lack its last slash
 const UNAUTHORISED = 401; // HTTP status of a request without a valid API key
-const MAX_SILENCE_MS = 20000; // without a byte in either direction; the service answers within half of it
+export const MAX_SILENCE_MS = 20000; // without a byte in either direction; the service answers within half of it
 const FIRST_POLL_MS = 500;
 const MAX_POLL_MS = 4000;
 
@@ -67,7 +67,7 @@ async function request(route, options) {
 }
 
 /** Parse JSON from bytes; return `fallback`, if there is one, for bytes that are none. */
-function parse(content, fallback) {
+export function parse(content, fallback) {
   try {
     return JSON.parse(new TextDecoder().decode(content));
   } catch (error) {
@@ -76,7 +76,7 @@ function parse(content, fallback) {
   }
 }
 
-async function attempt(route, { query, body, signal, method, onSent }, sent) {
+async function attempt(route, { query, body, signal, method, transfer = exchange }, sent) {
   const isJson = body && !(body instanceof Blob);
   const message = {
     url: address(route, query),
@@ -86,43 +86,17 @@ async function attempt(route, { query, body, signal, method, onSent }, sent) {
     signal,
   };
   try {
-    return await (onSent ? transferWithProgress(message, onSent) : transfer(message));
+    return await transfer(message);
   } catch (error) {
     if (!signal?.aborted) reportLost();
     throw signal?.aborted ? new DOMException("The request is no longer needed.", "AbortError") : error;
   }
 }
 
-async function transfer({ url, signal, ...options }) {
+async function exchange({ url, signal, ...options }) {
   const silence = AbortSignal.timeout(MAX_SILENCE_MS);
   const response = await fetch(url, { ...options, signal: signal ? AbortSignal.any([signal, silence]) : silence });
   return { status: response.status, content: await response.arrayBuffer() };
-}
-
-/** Send a large body. `fetch` does not tell how much of it has been sent; `onSent` gets the bytes sent, and all. */
-function transferWithProgress({ url, method, body, headers, signal }, onSent) {
-  return new Promise((resolve, reject) => {
-    const exchange = new XMLHttpRequest();
-    let timer = 0;
-    const waitOn = () => {
-      clearTimeout(timer);
-      timer = setTimeout(() => exchange.abort(), MAX_SILENCE_MS);
-    };
-    const fail = () => reject(new TypeError("The service did not answer."));
-    exchange.open(method, url);
-    exchange.responseType = "arraybuffer";
-    for (const [name, value] of Object.entries(headers)) exchange.setRequestHeader(name, value);
-    exchange.upload.addEventListener("progress", ({ loaded, total }) => { waitOn(); onSent(loaded, total); });
-    exchange.addEventListener("progress", waitOn);
-    exchange.addEventListener("load", () => resolve({ status: exchange.status, content: exchange.response }));
-    exchange.addEventListener("error", fail);
-    exchange.addEventListener("abort", fail);
-    exchange.addEventListener("loadend", () => clearTimeout(timer));
-    signal?.addEventListener("abort", () => exchange.abort());
-    waitOn();
-    if (signal?.aborted) fail();
-    else exchange.send(body);
-  });
 }
 
 /** Get a JSON document. */
@@ -139,17 +113,29 @@ function imageQuery(query, body) {
   return { model: state.model, ...(body instanceof Blob ? {} : { preprocess: "none" }), ...query };
 }
 
-/** Send the current image, or `body`, and return the response's bytes. */
-export function sendForBytes(route, query, signal, body = state.source.body) {
-  return request(route, { query: imageQuery(query, body), body, signal });
+/** Send the current image, or `body`, and return the response's bytes. `transfer` sends it in another way. */
+export function sendForBytes(route, query, signal, body = state.source.body, transfer = undefined) {
+  return request(route, { query: imageQuery(query, body), body, signal, transfer });
 }
 
 /** Send the current image, or `body`, and return the JSON response. */
 export const send = async (route, query = {}, signal = undefined, body = undefined) => parse(await sendForBytes(route, query, signal, body));
 
-/** Send an image file and return the JSON response. `onSent` is called with the bytes sent so far, and all. */
-export async function upload(route, query, body, signal, onSent) {
-  return parse(await request(route, { query: imageQuery(query, body), body, signal, onSent }));
+/**
+ * Import a script of the page that the first view does not need. Like a request, it has a time-out, and emits `lost` if
+ * it does not arrive.
+ */
+export async function load(name) {
+  let timer = 0;
+  const silence = new Promise((_, reject) => { timer = setTimeout(() => reject(new TypeError("The service did not answer.")), MAX_SILENCE_MS); });
+  try {
+    return await Promise.race([import(`./${name}.js`), silence]);
+  } catch (error) {
+    reportLost();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 let lost = false;
@@ -185,11 +171,3 @@ async function lookWhetherReady(delay) {
 
 addEventListener("offline", reportLost);
 addEventListener("online", () => lost && pollIn(0));
-
-/** Return a curl command that sends the current 28x28 to a route. It names the API key, but does not hold it. */
-export function curl(route, query = {}) {
-  const url = address(route, { model: state.model, preprocess: "none", ...query });
-  const image = state.prepared.image;
-  const header = key ? ' -H "X-API-Key: $DIGITSCOPE_API_KEY"' : "";
-  return `curl -X POST '${url}'${header} -H 'Content-Type: application/json' -d '{"image": "${image}"}'`;
-}

@@ -61,10 +61,10 @@ export const operand = (value) => (value < 0 ? `(${number(value)})` : number(val
 /** Format a count with thin spaces: 891 946. */
 export const count = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 
-/** Format a share between 0 and 1 as a percentage. Only exactly 0 and 1 become 0.0 % and 100.0 %. */
+/** Format a probability between 0 and 1 as a percentage. Only exactly 0 becomes 0.0 %; no network is 100 % sure. */
 export function percent(share) {
   if (share > 0 && share < 0.0005) return "< 0.1 %";
-  if (share < 1 && share > 0.9995) return "> 99.9 %";
+  if (share > 0.9995) return "> 99.9 %";
   return `${(100 * share).toFixed(1)} %`;
 }
 

@@ -1,4 +1,4 @@
-/** The words of the page, explained in a dialog. */
+/** The words of the page and the keys of the map, each explained in a dialog. */
 
 import { loadStyle } from "./panel.js";
 import { h } from "./dom.js";
@@ -18,9 +18,29 @@ const WORDS = [
   ["Back-propagation", "During training, back-propagation traces the error of each answer back through the layers. For every weight it calculates the gradient: how the error changes when this weight changes. All weights then move a little in the direction that makes the error smaller, many thousand times."],
 ];
 
-let dialog = null;
+const KEYS = [
+  ["← →", "along the headings; ↓ enters the pictures of a column"],
+  ["← → ↑ ↓", "among the pictures, and on into the next column"],
+  ["Enter", "opens; Escape goes a level up"],
+  ["4 2 Enter", "jumps to channel 42 of the column"],
+  ["[ ]", "the previous and the next column"],
+];
 
-/** Show the dialog. */
+let dialog = null;
+let keys = null;
+
+/** Show the keys. */
+export function showKeys() {
+  if (!keys) {
+    keys = h("dialog.dialog", { id: "map-keys-help", aria: { labelledby: "keys-title" } },
+      h("form", { method: "dialog" }, h("h2", { id: "keys-title" }, "Keys of the map"),
+        h("dl.key-list", KEYS.map(([key, text]) => [h("dt", key), h("dd", text)]).flat()), h("button", "Close")));
+    document.body.append(keys);
+  }
+  keys.showModal();
+}
+
+/** Show the words. */
 export function showGlossary() {
   loadStyle().catch(() => {});
   if (!dialog) {

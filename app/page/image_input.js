@@ -1,13 +1,18 @@
 /** Images that are not drawn: from a file or the camera, the clipboard, drag and drop, the samples or a link. */
 
-import { Problem, address, getBytes, upload } from "./api.js";
+import { Problem, getBytes, isLost, load } from "./api.js";
 import { announce, byId, decodeBase64, h } from "./dom.js";
 import { EMPTY, replaceDrawing, undo } from "./drawing_surface.js";
-import { cancelUpload, greyImage, markOutdated, recogniseFully, showProgress } from "./recognise.js";
+import { NO_PICTURE } from "./prediction.js";
+import { cancelUpload, greyImage, markOutdated, recogniseFully } from "./recognise.js";
 import { change, emit, on } from "./state.js";
 
 const SAMPLE_SIDE = 28; // pixels
-let reading = null; // AbortController of a file that is not on the surface yet
+const IDLE_MS = 3000; // after the first answer, until what files and samples need is loaded
+let reading = null; // AbortController of a file or a sample that is not on the surface yet
+let waiting = null; // shows a file or a sample that the lost service has kept from the surface
+let ahead = 0; // timer of `loadAhead`
+let sheet = null; // the picture of the ten samples
 
 /** Start the buttons, paste, and drag and drop. */
 export function startImageInput() {
@@ -30,7 +35,8 @@ export function startImageInput() {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     frame.classList.remove("over");
-    const file = [...event.dataTransfer.files].find(isImage);
+    const files = [...event.dataTransfer.files];
+    const file = files.find(isImage) ?? files[0];
     if (file) showFile(file, "dropped image");
   });
   on("surface", stopReading);
@@ -38,6 +44,8 @@ export function startImageInput() {
     if (stopReading()) recogniseFully();
     else if (cancelUpload()) undo();
   });
+  on("back", () => { waiting?.(); loadAhead(); });
+  on("revision", () => { ahead ||= setTimeout(loadAhead, IDLE_MS); });
   byId("samples").append(...Array.from({ length: 10 }, (_, digit) => sampleButton(digit)));
 }
 
@@ -53,15 +61,41 @@ function sampleButton(digit) {
   return button;
 }
 
-/** Show a sample digit: a part of the sheet that the buttons show too, so that no request is needed. */
+/** Load what files and samples need, before the line may be lost. */
+function loadAhead() {
+  Promise.all([import("./photo.js"), loadSheet()]).catch(() => {}); // tried again when it is needed
+}
+
+async function loadSheet() {
+  sheet ??= await createImageBitmap(new Blob([await getBytes("page/samples.png")], { type: "image/png" }));
+  return sheet;
+}
+
+/** Show a sample digit: a part of the sheet that the buttons show too. */
 async function showSample(digit) {
+  const own = startReading(null);
+  try {
+    const picture = await loadSheet();
+    if (own.signal.aborted) return;
+    const canvas = h("canvas", { width: SAMPLE_SIDE, height: SAMPLE_SIDE });
+    canvas.getContext("2d").drawImage(picture, -SAMPLE_SIDE * digit, 0);
+    const png = decodeBase64(canvas.toDataURL("image/png").split(",")[1]); // `toBlob` waits until the page is idle
+    await showFile(new Blob([png], { type: "image/png" }), `sample ${digit}`);
+  } catch {
+    if (own.signal.aborted) return;
+    stopReading();
+    if (isLost()) waiting = () => showSample(digit);
+    else await recogniseFully();
+  }
+}
+
+/** Mark the old answer at once, and stop what was read before: a photo may take seconds. */
+function startReading(progress) {
   markOutdated();
-  const response = await fetch(address("page/samples.png")).catch(() => null);
-  if (!response?.ok) { await recogniseFully(); return; }
-  const canvas = h("canvas", { width: SAMPLE_SIDE, height: SAMPLE_SIDE });
-  canvas.getContext("2d").drawImage(await createImageBitmap(await response.blob()), -SAMPLE_SIDE * digit, 0);
-  const png = decodeBase64(canvas.toDataURL("image/png").split(",")[1]); // `toBlob` waits until the page is idle
-  await showFile(new Blob([png], { type: "image/png" }), `sample ${digit}`);
+  stopReading();
+  reading = new AbortController();
+  change("progress", progress);
+  return reading;
 }
 
 async function readClipboard() {
@@ -77,48 +111,54 @@ async function readClipboard() {
 }
 
 /**
- * Show an image file on the surface and read it. The old answer is marked at once: a photo may take seconds.
+ * Show an image file on the surface and read it. While the service is lost, the file is kept, and read afterwards.
  *
  * @param {Blob|Promise<Blob>} fileOrPromise
  * @param {string} name What messages call it.
  */
 export async function showFile(fileOrPromise, name) {
-  markOutdated();
-  stopReading();
-  const own = new AbortController();
-  reading = own;
-  change("progress", "Shrinking");
+  const own = startReading("Shrinking");
+  let file = null;
   try {
-    const file = await fileOrPromise;
-    const { DIGIT_SIDE, shrink } = await import("./photo.js");
-    const { body, picture } = await shrink(file, DIGIT_SIDE);
-    const source = { file, ...(picture ? { body, picture } : await readUnknown(body, own.signal)) };
+    file = await fileOrPromise;
+    const source = await sourceOf(file, own.signal);
     if (own.signal.aborted) return;
-    reading = null;
+    stopReading();
     replaceDrawing({ ...EMPTY, background: source.picture, darkInk: hasLightBorder(source.picture) }, source);
     announce(`Showing the ${name}.`);
   } catch (error) {
     if (own.signal.aborted) return;
     stopReading();
-    emit("error", error instanceof Problem ? new Error(`The ${name} cannot be read. ${error.message}`) : error);
+    if (isLost() && file) {
+      waiting = () => showFile(file, name);
+      return;
+    }
+    emit("error", error instanceof Problem ? new Error(reasonOf(error, name)) : error);
     await recogniseFully();
   }
 }
 
+/** Say why the service has refused a file: 400 and 415 mean that it is no image. */
+const reasonOf = ({ status, message }, name) => (status === 400 || status === 415
+  ? NO_PICTURE
+  : `The ${name} cannot be read. ${message}`);
+
+/** Return a file as the source of the surface: made smaller, or as it is if the script for that does not arrive. */
+async function sourceOf(file, signal) {
+  const photo = await load("photo").catch(() => null);
+  const { body, picture } = photo ? await photo.shrink(file, photo.DIGIT_SIDE) : { body: file, picture: await createImageBitmap(file).catch(() => null) };
+  if (picture) return { file, body, picture, isWhole: !photo };
+  return { file, ...await (photo ?? await load("photo")).readUnknown(body, signal) };
+}
+
 /** Stop reading a file that is not on the surface yet. Returns whether there was one. */
 function stopReading() {
+  waiting = null;
   if (!reading) return false;
   reading.abort();
   reading = null;
   change("progress", null);
   return true;
-}
-
-/** Let the service decode a file that the browser cannot, such as a TIFF or HEIC. */
-async function readUnknown(body, signal) {
-  const prepared = await upload("preprocess", {}, body, signal, showProgress);
-  const shown = new Blob([decodeBase64(prepared.stages[0]?.image ?? prepared.image)], { type: "image/png" });
-  return { body, prepared, picture: await createImageBitmap(shown) };
 }
 
 /** Show a 28x28 on the surface: 28 rows of 28 numbers from 0 to 255, where ink is high. */

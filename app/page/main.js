@@ -1,23 +1,24 @@
 /** Entry point of the page: starts every part, then loads the models and reads the first image. */
 
-import { go, place, readLink, startAddress } from "./address.js";
+import { go, modelOf, place, readLink, startAddress } from "./address.js";
 import { get } from "./api.js";
 import { announce, byId, fill, h } from "./dom.js";
 import { startDrawingSurface } from "./drawing_surface.js";
 import { showPixels, startImageInput } from "./image_input.js";
-import { map, paintSoon, startMap } from "./map_view.js";
+import { map, narrow, paintSoon, startMap } from "./map_view.js";
 import { startPrediction, startReceived, startStateLine } from "./prediction.js";
-import { recogniseFully, recogniseSoon, saysSeveral } from "./recognise.js";
+import { markOutdated, recogniseFully, recogniseSoon, saysSeveral } from "./recognise.js";
 import { emit, on, state } from "./state.js";
 
 const MAX_BUTTONS = 5; // more networks are a menu
 const banner = byId("banner");
 let hideTimer = 0;
+let damage = []; // what is wrong with the digit of the link
 
-/** Show a message at the top of the page, for six seconds unless it is permanent. */
+/** Show a message below the header, until it is closed; for six seconds unless it is permanent. */
 function showBanner(text, kind, permanent) {
   clearTimeout(hideTimer);
-  fill(banner, text);
+  fill(banner, h("span", { title: text }, text), h("button", { type: "button", aria: { label: "Close the message" }, on: { click: () => { banner.hidden = true; } } }, "✕"));
   banner.dataset.kind = kind;
   banner.hidden = false;
   if (!permanent) hideTimer = setTimeout(() => { banner.hidden = true; }, 6000);
@@ -27,7 +28,7 @@ function startBanner() {
   let lost = false;
   on("lost", () => {
     lost = true;
-    showBanner("The service does not answer. Your drawing is safe. The page keeps trying to reach the service.", "lost", true);
+    showBanner("The service does not answer. Your drawing is safe. The page keeps trying to reach the service.", "lost", !narrow.matches); // a phone has the state line alone
   });
   on("back", async () => {
     lost = false;
@@ -60,8 +61,21 @@ async function chooseModel(name) {
   emit("network", network);
 }
 
-/** Choose a network and read the digit with it. */
-const useModel = (name) => chooseModel(name).then(recogniseFully).catch((error) => emit("error", error));
+/** Choose a network, which makes an entry of the history, and read the digit with it. What is shown is marked at once. */
+async function useModel(name) {
+  markOutdated();
+  byId("map").dataset.waiting = "";
+  try {
+    const before = state.model;
+    await chooseModel(name);
+    if (state.model !== before) go({});
+  } catch (error) {
+    byId("model").value = state.model;
+    emit("error", error);
+  }
+  await recogniseFully();
+  delete byId("map").dataset.waiting;
+}
 
 /** Load the list of models, unless it is loaded already, and recognise the drawing with the model `name`. */
 async function loadModelsAndRecognise(name = null) {
@@ -71,28 +85,44 @@ async function loadModelsAndRecognise(name = null) {
   }
   listModels(await get("models"));
   await chooseModel(name);
+  await checkLink();
   await recogniseFully();
 }
 
 /** Show the digit of the page's link, if it has one, and return the name of the link's model. */
 async function openLink() {
+  damage = [];
   try {
-    const { pixels, model } = await readLink(location.hash);
+    const pixels = await readLink(location.hash);
     if (pixels) await showPixels(pixels);
-    return model;
-  } catch (error) {
-    emit("error", error.message.startsWith("The link") ? error : new Error("The link is damaged and cannot be read."));
-    return null;
+  } catch {
+    damage = ["The link is damaged: its digit cannot be read, and another one is shown."];
   }
+  return modelOf(location.hash);
+}
+
+/** Say once what of the link cannot be used, and open the nearest place. */
+async function checkLink() {
+  if (!location.hash) return;
+  const { checkPlace } = await import("./link_check.js");
+  const { place: nearest, problems } = checkPlace(location.hash, place, { ...state.network, name: state.model, members: map.members });
+  const all = [...damage, ...problems];
+  if (!all.length) return;
+  showBanner(all.join(" "), "link", true);
+  if (problems.length) go(nearest, { replace: true });
 }
 
 /** Follow the address after the user has gone back or has edited it. */
 async function followAddress({ withDigit }) {
-  const model = withDigit ? await openLink() : (await readLink(location.hash)).model;
-  if (!model || model === state.model) return;
+  const model = (withDigit ? await openLink() : modelOf(location.hash)) ?? state.fallback;
+  const before = state.model;
   await chooseModel(model);
-  await recogniseFully();
+  if (withDigit) await checkLink();
+  if (state.model !== before) await recogniseFully();
 }
+
+/** Show a dialog of the glossary. */
+const explain = (name) => import("./glossary.js").then((glossary) => glossary[name](), (error) => emit("error", error));
 
 /** Start the buttons of the header and those below the map's readout. */
 function startControls() {
@@ -116,9 +146,9 @@ function startControls() {
     const isOpen = byId("links").toggleAttribute("data-open");
     currentTarget.setAttribute("aria-expanded", String(isOpen));
   });
-  byId("words").addEventListener("click", () => import("./glossary.js").then(({ showGlossary }) => showGlossary(), (error) => emit("error", error)));
+  byId("words").addEventListener("click", () => explain("showGlossary"));
   byId("share").addEventListener("click", async () => (await import("./downloads.js")).copyLink());
-  byId("keys").addEventListener("click", () => byId("map-keys-help").showModal());
+  byId("keys").addEventListener("click", () => explain("showKeys"));
   byId("as-table").addEventListener("click", () => go({ asTable: !place.asTable }, { replace: true }));
   byId("scale").addEventListener("click", ({ currentTarget }) => {
     map.byPicture = !map.byPicture;

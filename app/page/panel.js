@@ -30,7 +30,7 @@ export function startPanel() {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || document.querySelector("dialog[open]")) return;
     if (event.key === "Escape" && goUp()) event.preventDefault();
-    if (event.key === "?" && !event.target.closest("input, select, textarea")) byId("map-keys-help").showModal();
+    if (event.key === "?" && !event.target.closest("input, select, textarea")) byId("keys").click();
   });
   show(place);
 }

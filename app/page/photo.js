@@ -1,4 +1,11 @@
-/** Makes photos smaller before they are sent. The service needs no more pixels, and a slow line takes seconds for them. */
+/**
+ * Makes photos smaller before they are sent, and sends them. The service needs no more pixels, and a slow line takes
+ * seconds for them. Loaded after the first answer, so that it is there when the line is lost.
+ */
+
+import { MAX_SILENCE_MS, parse, sendForBytes } from "./api.js";
+import { decodeBase64 } from "./dom.js";
+import { change } from "./state.js";
 
 const MAX_UNCHANGED_BYTES = 200_000; // smaller files are sent as they are
 const QUALITY = 0.85; // of JPEG
@@ -49,4 +56,48 @@ function hasTransparency(canvas) {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   for (let alpha = 3; alpha < data.length; alpha += 4) if (data[alpha] < 255) return true;
   return false;
+}
+
+/** Let the service decode a file that the browser cannot, such as a TIFF or HEIC. */
+export async function readUnknown(body, signal) {
+  const prepared = await upload("preprocess", {}, body, signal);
+  const shown = new Blob([decodeBase64(prepared.stages[0]?.image ?? prepared.image)], { type: "image/png" });
+  return { body, prepared, picture: await createImageBitmap(shown) };
+}
+
+/** Send an image file, say how much of it has been sent, and return the JSON response. */
+export async function upload(route, query, body, signal) {
+  return parse(await sendForBytes(route, query, signal, body, transferWithProgress));
+}
+
+/** Say how much of a file has been sent. The last 100 to 400 kB count as sent while the system still holds them. */
+function showProgress(sent, all) {
+  const inKb = (bytes) => Math.ceil(bytes / 1000);
+  change("progress", sent < all ? `Sending ${inKb(sent)} of ${inKb(all)} kB` : `Sending ${inKb(all)} kB, then reading`);
+}
+
+/** Send a large body. `fetch` does not tell how much of it has been sent. */
+function transferWithProgress({ url, method, body, headers, signal }) {
+  return new Promise((resolve, reject) => {
+    const exchange = new XMLHttpRequest();
+    let timer = 0;
+    const waitOn = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => exchange.abort(), MAX_SILENCE_MS);
+    };
+    const fail = () => reject(new TypeError("The service did not answer."));
+    exchange.open(method, url);
+    exchange.responseType = "arraybuffer";
+    for (const [name, value] of Object.entries(headers)) exchange.setRequestHeader(name, value);
+    exchange.upload.addEventListener("progress", ({ loaded, total }) => { waitOn(); showProgress(loaded, total); });
+    exchange.addEventListener("progress", waitOn);
+    exchange.addEventListener("load", () => resolve({ status: exchange.status, content: exchange.response }));
+    exchange.addEventListener("error", fail);
+    exchange.addEventListener("abort", fail);
+    exchange.addEventListener("loadend", () => clearTimeout(timer));
+    signal?.addEventListener("abort", () => exchange.abort());
+    waitOn();
+    if (signal?.aborted) fail();
+    else exchange.send(body);
+  });
 }

@@ -6,6 +6,7 @@ import { emit, on, onNetwork, state } from "./state.js";
 
 const DIGITS = [..."0123456789"];
 const SHOWN = [["clean", "cut out"], ["centre", "centred"]]; // after the first stage, the ink itself
+export const NO_PICTURE = "This is not a picture that can be read. Use PNG, JPEG, WebP, BMP, GIF, TIFF or HEIC.";
 const TEXTS = {
   answered: "Up to date",
   reading: "Reading…",
@@ -85,22 +86,23 @@ export function startPrediction() {
   on("revision", () => {
     if (state.prediction) announce(describePrediction(state.prediction, classes).join(" "));
   });
+  const sayLast = (what) => fill(byId("warnings"), state.prepared ? `${what} still shows the last digit that was read.` : null);
   const showNoDigit = (...sentences) => {
     isEmpty = true;
     fill(byId("digit"), "·");
     say(sentences);
-    fill(byId("warnings"), state.prepared ? "The rest of the page still shows the last digit that was read." : null);
+    sayLast("The rest of the page");
     if (state.prepared) document.body.dataset.stale = "true";
     bars.show(Array(classes.length).fill(0));
     delete byId("answer").dataset.digit;
     announce(sentences.join(" "));
   };
-  on("blank", (error) => (error ? showNoDigit("No digit found.", error.message) : showNoDigit("Nothing is drawn.", "Draw something, or pick a sample.")));
-  on("unread", (error) => showNoDigit("This image could not be read.", error.message));
+  on("blank", (error) => (error ? showNoDigit("The picture is blank.", "Choose one with a digit, or draw something.") : showNoDigit("Nothing is drawn.", "Draw something, or pick a sample.")));
+  on("unread", (error) => showNoDigit("This image could not be read.", error.status === 415 ? NO_PICTURE : error.message));
   // A new drawing is on its way: what was said of the surface before is no longer true.
-  const wait = () => isEmpty && say(state.reading === "offline" ? ["No connection.", "Your drawing is safe and will be read when the service is back."] : ["Reading…"]);
+  const wait = () => (isEmpty ? say(state.reading === "offline" ? ["No connection.", "Your drawing is safe and will be read when the service is back."] : ["Reading…"]) : state.reading === "offline" && sayLast("The page"));
   on("surface", wait);
-  on("reading", (now) => ["reading", "offline"].includes(now) && wait());
+  on("reading", (now) => (["reading", "offline"].includes(now) ? wait() : now !== "answered" && !isEmpty && sayLast("The page")));
 }
 
 /** Start the four pictures on the way from the ink to the 28x28. Choosing them opens all stages. */

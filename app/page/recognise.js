@@ -6,7 +6,7 @@
  * what is shown is out of date.
  */
 
-import { Problem, isLost, send, sendForBytes, upload } from "./api.js";
+import { Problem, isLost, load, send, sendForBytes } from "./api.js";
 import { surfaceContent, toPng } from "./drawing_surface.js";
 import { decodeMap } from "./map_format.js";
 import { RETRY_DELAY_MS, change, isBusy, emit, markChanged, on, startRevision, state } from "./state.js";
@@ -199,17 +199,13 @@ async function read(own) {
 
 async function prepare(image, signal) {
   if (!image.isFile) return send("preprocess", {}, signal, image.body);
-  return upload("preprocess", {}, image.body, signal, showProgress);
+  const { DIGIT_SIDE, shrink, upload } = await load("photo");
+  if (image.isWhole) image.body = (await shrink(image.file, DIGIT_SIDE)).body;
+  return upload("preprocess", {}, image.body, signal);
 }
 
 /** Return whether a warning says that there are several digits: `several` then reads them. */
 export const saysSeveral = (warning) => warning.startsWith("The image seems to show");
-
-/** Say how much of a file has been sent. The last 100 to 400 kB count as sent while the system still holds them. */
-export function showProgress(sent, all) {
-  const inKb = (bytes) => Math.ceil(bytes / 1000);
-  change("progress", sent < all ? `Sending ${inKb(sent)} of ${inKb(all)} kB` : `Sending ${inKb(all)} kB, then reading`);
-}
 
 /** Return rows of grey levels as ImageData. */
 export function greyImage(rows) {

@@ -1,12 +1,14 @@
 /** Several digits on one picture: all are read, with a box around each, and one of them is opened at a time. */
 
-import { loadStyle } from "./panel.js";
-import { send, upload } from "./api.js";
+import { send } from "./api.js";
 import { announce, byId, decodeBase64, fill, h } from "./dom.js";
-import { PAGE_SIDE, shrink } from "./photo.js";
-import { recognisePart, saysSeveral, showProgress } from "./recognise.js";
+import { loadStyle } from "./panel.js";
+import { PAGE_SIDE, shrink, upload } from "./photo.js";
+import { recognisePart, saysSeveral } from "./recognise.js";
 import { change, emit, on, state } from "./state.js";
 
+const MAX_SAID = 9; // digits that the sentence lists
+const COUNTS = ["", "", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"];
 let reading = null; // AbortController of the request
 
 /** Start to read pictures that seem to show several digits. */
@@ -30,6 +32,7 @@ export function startSeveral() {
     show(list, page ? [...lines(page), fields(page)] : []);
   });
   on("surface", () => show(list, []));
+  on("prediction", () => state.page && sayAll(state.page));
   check();
 }
 
@@ -59,7 +62,7 @@ async function readAll(source) {
   try {
     const query = { include: "images" };
     const large = source.file ? (await shrink(source.file, PAGE_SIDE)).body : null;
-    const answer = await (large ? upload("read", query, large, own.signal, showProgress) : send("read", query, own.signal, source.original));
+    const answer = await (large ? upload("read", query, large, own.signal) : send("read", query, own.signal, source.original));
     if (own.signal.aborted) return;
     change("progress", null);
     const digits = answer.lines.flatMap((line, at) => line.digits.map((digit) => ({ ...digit, line: at })));
@@ -81,6 +84,14 @@ async function open(page, chosen) {
   const { image } = page.digits[chosen];
   const picture = await createImageBitmap(new Blob([decodeBase64(image)], { type: "image/png" }));
   if (state.page?.chosen === chosen) await recognisePart({ body: { image }, picture });
+}
+
+/** Say all digits of the page in place of the verdict, which is about the opened one; how sure it is stays below. */
+function sayAll({ digits, chosen }) {
+  const sure = byId("sure").textContent;
+  const { label, verdict } = digits[chosen];
+  fill(byId("verdict"), digits.length > MAX_SAID ? `${digits.length} digits.` : `${COUNTS[digits.length]} digits: ${digits.map((digit) => (digit.verdict === "not-a-digit" ? "?" : digit.label)).join(" ")}.`);
+  if (verdict !== "not-a-digit") fill(byId("sure"), `The ${label}: ${sure[0].toLowerCase()}${sure.slice(1)}`);
 }
 
 /** Return the lines of the page, with a button for each digit. */

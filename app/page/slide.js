@@ -52,5 +52,5 @@ function goOn(layer, at) {
   const [rows, columns] = layer.output_shape;
   const next = (at.y * columns + at.x + 1) % (rows * columns);
   clearTimeout(timer);
-  timer = setTimeout(() => go({ at: { ...at, y: Math.floor(next / columns), x: next % columns } }, { replace: true }), PLACE_MS);
+  timer = setTimeout(() => go({ at: { ...at, y: Math.floor(next / columns), x: next % columns } }, { replace: at.x >= 0 }), PLACE_MS); // the channel keeps its entry of the history
 }

@@ -170,7 +170,7 @@ def test_invalid_file_is_reported(page: Page, tmp_path: Path) -> None:
     """A file that is no image is reported and leaves the drawing alone."""
     (tmp_path / "three.png").write_bytes(b"no image")
     page.locator("#file").set_input_files(tmp_path / "three.png")
-    expect(page.locator("#banner")).to_contain_text("The file cannot be read.")
+    expect(page.locator("#banner")).to_contain_text("This is not a picture that can be read.")
     expect_digit(page, 7)
     choose_sample(page, 2)
     expect_digit(page, 2)
@@ -184,6 +184,23 @@ def test_format_that_browsers_lack_is_read(page: Page, tmp_path: Path) -> None:
     expect_digit(page, 5)
     open_received(page)
     expect(page.locator("#film figure[data-stage=clean]")).to_be_visible()
+
+
+def test_nothing_moves_and_no_message_covers_a_control(page: Page) -> None:
+    """Clearing the surface and a message leave every control where it was; the message closes."""
+    places = """() => [...document.querySelectorAll("#modes, #draw .tools, .map, #received")]
+      .map((element) => JSON.stringify(element.getBoundingClientRect()))"""
+    before = page.evaluate(places)
+    page.locator("#clear").click()
+    expect(page.locator("#warnings")).to_contain_text("the last digit that was read")
+    page.evaluate(
+        "import('./page/state.js').then(({ emit }) => emit('error', new Error('A message.')))"
+    )
+    expect(page.locator("#banner")).to_contain_text("A message.")
+    assert page.evaluate(places) == before
+    page.locator("#modes button").first.click()
+    page.get_by_role("button", name="Close the message").click()
+    expect(page.locator("#banner")).to_be_hidden()
 
 
 def test_outdated_parts_are_dimmed(page: Page, tmp_path: Path) -> None:
@@ -201,8 +218,7 @@ def test_outdated_parts_are_dimmed(page: Page, tmp_path: Path) -> None:
     expect(page.locator("body")).not_to_have_attribute("data-stale", "true")
     Image.new("L", (60, 60), 255).save(tmp_path / "blank.png")
     page.locator("#file").set_input_files(tmp_path / "blank.png")
-    expect(page.locator("#verdict")).to_have_text("No digit found.")
-    expect(page.locator("#sure")).to_contain_text("No ink was found")
+    expect(page.locator("#verdict")).to_have_text("The picture is blank.")
     expect(page.locator("body")).to_have_attribute("data-stale", "true")
 
 
@@ -284,6 +300,30 @@ def test_damaged_link_is_reported(page: Page, site: Running) -> None:
     page.reload()
     expect(page.locator("#banner")).to_contain_text("The link is damaged")
     expect_digit(page, 7)
+
+
+@pytest.mark.parametrize("context", ["desk"], indirect=True)
+def test_what_a_link_cannot_open_is_said(page: Page, site: Running) -> None:
+    """An unknown network, channel or layer is named once; the nearest place is opened."""
+    page.goto(f"{site.address}/#m=none&v=whatif&at=relu_2_1:999&off=relu_2_1:3,999")
+    page.reload()
+    banner = page.locator("#banner")
+    expect(banner).to_contain_text("There is no network “none”: this is classic.")
+    expect(banner).to_contain_text("the last one, 63, is shown")
+    expect(banner).to_contain_text("relu_2_1 has no channel 999: it cannot be switched off.")
+    expect_digit(page, 7)
+    expect(banner).to_be_visible()
+    expect(page.locator("#panel-body .outcome")).to_have_attribute("data-off", "3")
+
+
+@pytest.mark.parametrize("context", ["desk"], indirect=True)
+def test_back_returns_to_the_network_before(page: Page) -> None:
+    """Switching the network makes an entry of the history; what is shown is marked at once."""
+    page.locator("#networks [data-model=other]").click()
+    expect(page.locator("#model")).to_have_value("other")
+    page.go_back()
+    expect(page.locator("#model")).to_have_value("classic")
+    expect(page.locator("#state-line")).to_have_attribute("data-state", "answered")
 
 
 def test_server_lost_and_back(page: Page, site: Running) -> None:

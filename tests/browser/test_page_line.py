@@ -139,6 +139,23 @@ def test_an_old_answer_is_marked_at_once(page: Page, line: Line) -> None:
     assert marks[-1] == "answered"
 
 
+def test_another_network_is_waited_for(context: BrowserContext, line: Line) -> None:
+    """From the choice of another network to its answer, all that is shown is marked."""
+    line.delay = 0
+    page = context.new_page()
+    page.goto(f"{line.address}/")
+    page.wait_for_selector("html[data-ready]")
+    line.delay = 0.3
+    page.locator("#networks [data-model=other]").click()
+    expect(page.locator("#map")).to_have_attribute("data-waiting", "", timeout=250)
+    expect(page.locator("html")).to_have_attribute("data-late", "")
+    expect(page.locator("#state-text")).to_have_text("Reading…")
+    expect(page.locator("#state-text")).to_have_text("Up to date")
+    expect(page.locator("#map")).not_to_have_attribute("data-waiting", "")
+    line.delay = 0
+    page.close()
+
+
 def test_an_empty_surface_is_not_said_of_a_drawing(page: Page, line: Line) -> None:
     """From the first point of a drawing, the page no longer says that nothing is drawn."""
     page.locator("#clear").click()
@@ -202,12 +219,38 @@ def test_offline_is_said_and_the_drawing_is_read_later(page: Page, line: Line) -
     line.cut()
     draw_by_mouse(page, ONE)
     expect(page.locator("#verdict")).to_have_text("No connection.")
+    expect(page.locator("#warnings")).to_contain_text("still shows the last digit")
     expect(page.locator("#state-text")).to_have_text("No connection. Your drawing is safe.")
     before = page.locator("#pad").evaluate("canvas => canvas.toDataURL()")
     line.mend()
     expect_digit(page, 1)
     expect(page.locator("#state-text")).to_have_text("Up to date")
     assert page.locator("#pad").evaluate("canvas => canvas.toDataURL()") == before
+
+
+def test_a_picture_chosen_offline_is_kept(
+    context: BrowserContext, line: Line, tmp_path: Path
+) -> None:
+    """A photo or a sample that is chosen without a connection is read when the service is back."""
+    (tmp_path / "photo.jpg").write_bytes(_photo(6, 1000))
+    line.mend()
+    page = context.new_page()
+    page.goto(f"{line.address}/")
+    page.wait_for_selector("html[data-ready]")
+    line.cut()
+    before = page.locator("#pad").evaluate("canvas => canvas.toDataURL()")
+    page.locator("#file").set_input_files(tmp_path / "photo.jpg")
+    expect(page.locator("#state-text")).to_have_text("No connection. Your drawing is safe.")
+    assert page.locator("#pad").evaluate("canvas => canvas.toDataURL()") != before
+    line.mend()
+    expect_digit(page, 6)
+    expect(page.locator("#state-text")).to_have_text("Up to date")
+    line.cut()
+    page.get_by_label("Sample digit 9").click()
+    expect(page.locator("#state-text")).to_have_text("No connection. Your drawing is safe.")
+    line.mend()
+    expect_digit(page, 9)
+    page.close()
 
 
 def test_a_blank_surface_is_offline_too(page: Page, line: Line) -> None:
@@ -391,6 +434,7 @@ def test_several_digits_are_read_and_opened(page: Page) -> None:
     expect(digits).to_have_text(["4", "2"])
     expect(page.locator(".boxes .box")).to_have_count(2)
     expect_digit(page, 4)
+    expect(page.locator("#verdict")).to_have_text("Two digits: 4 2.")
     digits.nth(1).click()
     expect_digit(page, 2)
     expect(page.locator("#warnings")).not_to_contain_text("POST")

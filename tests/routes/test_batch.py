@@ -111,6 +111,7 @@ def test_too_many_images_give_413(client: TestClient) -> None:
         ([("file", sample_png(7))], {}, "no field 'files'; it has 'file'."),
         ([("image", sample_png(7)), ("x", b"")], {}, "no field 'files'; it has 'image', 'x'."),
         ([("file", sample_png(7))], {"files": "text"}, "The field 'files' is text"),
+        ([("files", sample_png(7))], {"files": "text"}, "The field 'files' is text"),
     ],
 )
 def test_wrong_field_names_are_named(

@@ -1,7 +1,7 @@
 """Image files in `multipart/form-data`, kept in memory and handed on as they arrive."""
 
 import codecs
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from python_multipart.multipart import parse_options_header
@@ -14,7 +14,7 @@ from app.errors import (
 )
 from app.recognise import ImageInput
 from app.web.requests.body import Limits, header, read_chunks, require_content
-from app.web.requests.form_parser import FormParser, invalid_form
+from app.web.requests.form_parser import FormParser, FormPart, invalid_form
 
 FORM_TYPE = "multipart/form-data"
 MAX_TEXT_FIELDS = 16  # fields that are no files; no route reads one
@@ -64,6 +64,7 @@ async def stream_files(
             files += [
                 part.content for part in parser.parts if part.is_file and part.name == "files"
             ]
+            _check_parts(parser.parts)
             names |= dict.fromkeys(part.name for part in parser.parts)
             parser.parts.clear()
             yield len(files)
@@ -71,6 +72,19 @@ async def stream_files(
     if not files:
         _check_names(list(names))
     limits.check_count(len(files))
+
+
+def _check_parts(parts: Sequence[FormPart]) -> None:
+    """Refuse a part `files` that is text: without it, the answers would not fit the parts.
+
+    Raises:
+        InvalidInputError: There is one.
+    """
+    if any(part.name == "files" and not part.is_file for part in parts):
+        raise InvalidInputError(
+            "The field 'files' is text; expected files (parts with a filename).",
+            errors=[{"loc": ["body", "files"], "msg": "Expected files"}],
+        )
 
 
 def _check_names(names: list[str]) -> None:
@@ -82,11 +96,6 @@ def _check_names(names: list[str]) -> None:
     Raises:
         InvalidInputError: It has.
     """
-    if "files" in names:
-        raise InvalidInputError(
-            "The field 'files' is text; expected files (parts with a filename).",
-            errors=[{"loc": ["body", "files"], "msg": "Expected files"}],
-        )
     if names:
         given = ", ".join(repr(name[:40]) for name in names)
         raise InvalidInputError(

@@ -1,0 +1,54 @@
+/** Checks a link: what its network does not have is named once, and the nearest place that it has is opened. */
+
+import { MODES } from "./address.js";
+
+/**
+ * Return the nearest place that exists, and a sentence for each part of a link that could not be used.
+ *
+ * @param {string} hash The link's part after the `#`.
+ * @param {import("./address.js").Place} place What the link asks for.
+ * @param {object} network The chosen network, and its `members` if it is an ensemble.
+ * @returns {{place: import("./address.js").Place, problems: string[]}}
+ */
+export function checkPlace(hash, place, { name, layers, members }) {
+  const asked = new URLSearchParams(hash.replace(/^#/, ""));
+  const [model, mode] = [asked.get("m"), asked.get("v")];
+  const problems = [];
+  if (model && model !== name) problems.push(`There is no network “${model}”: this is ${name}.`);
+  if (mode && !MODES.includes(mode)) problems.push(`There is no mode “${mode}”.`);
+  const check = (part, nearest) => part && nearest(part, layers.find((layer) => layer.name === part.layer), problems);
+  const at = check(place.at, nearestAt);
+  const off = check(place.off, nearestOff);
+  const lane = members.some((member) => member.name === place.lane) ? place.lane : null;
+  if (place.lane && !lane) problems.push(`${name} has no member “${place.lane}”.`);
+  return { place: { ...place, at, off, lane }, problems };
+}
+
+function nearestAt(at, layer, problems) {
+  if (!layer) {
+    problems.push(`There is no layer “${at.layer}”.`);
+    return null;
+  }
+  const { output_shape: shape } = layer;
+  const count = shape.at(-1);
+  if (at.channel !== null && at.channel >= count) {
+    problems.push(`${at.layer} has no channel ${at.channel}: the last one, ${count - 1}, is shown.`);
+    return { ...at, channel: count - 1, y: null, x: null };
+  }
+  if ((at.y ?? 0) >= (shape.length > 1 ? shape[0] : 1) || (at.x ?? 0) >= (shape.length > 2 ? shape[1] : 1)) {
+    problems.push(`${at.layer} has no number at row ${at.y}, column ${at.x ?? 0}: its channel is shown.`);
+    return { ...at, y: null, x: null };
+  }
+  return at;
+}
+
+function nearestOff(off, layer, problems) {
+  if (!layer?.ablatable) {
+    problems.push(`No channels of “${off.layer}” can be switched off.`);
+    return null;
+  }
+  const channels = off.channels.filter((channel) => channel < layer.output_shape.at(-1));
+  if (channels.length === off.channels.length) return off;
+  problems.push(`${off.layer} has no channel ${off.channels.filter((channel) => !channels.includes(channel)).join(", ")}: it cannot be switched off.`);
+  return channels.length ? { ...off, channels } : null;
+}
