@@ -26,7 +26,7 @@ export function settle(isLast = false) {
   const isLost = active === document.body || !active.checkVisibility() || active.closest("[inert]"); // the last two lose it soon
   if (focused !== null && isLost) {
     const controls = [...byId("panel").querySelectorAll("button, select, [role=grid], summary")];
-    const same = controls.find((element) => !element.closest("[hidden]") && nameOf(element) === focused);
+    const same = controls.find((element) => element.checkVisibility() && nameOf(element) === focused);
     (same ?? (place.at || place.mode !== "look" ? byId("panel-title") : placeOnMap()))?.focus({ preventScroll: true });
   }
   if (isLast) focused = null;

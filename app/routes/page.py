@@ -22,7 +22,8 @@ from app.web.responses.static_files import Asset, make_asset, read_assets, serve
 FOLDER = Path(__file__).parents[1] / "page"
 MAX_PREFIXES = 16  # path prefixes for which the page is kept
 _OWN_ADDRESS = re.compile(rb'((?:href|src)=")(?=page/|docs")')
-_DOCUMENTATION = re.compile(rb"^[ \t]*(?:/\*\*.*?\*/[ \t]*|//[^\n]*)$", re.DOTALL | re.MULTILINE)
+_DOCUMENTATION = re.compile(rb"^[ \t]*(?:/\*.*?\*/[ \t]*|//[^\n]*)$", re.DOTALL | re.MULTILINE)
+COMMENTED = (".js", ".css")  # files that are sent without comments
 DOCS_FILES = "static-offline-docs"  # folder of Swagger UI's files
 SWAGGER_FILES = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
 
@@ -57,12 +58,12 @@ HEADERS = {
 }
 
 
-def without_comments(script: bytes) -> bytes:
-    """Return a script without comments on lines of their own. Lines keep their numbers.
+def without_comments(source: bytes) -> bytes:
+    """Return a script or style sheet without comments on lines of their own. Lines stay numbered.
 
     They are a fifth of what the first view of the page transfers.
     """
-    return _DOCUMENTATION.sub(lambda found: b"\n" * found.group().count(b"\n"), script)
+    return _DOCUMENTATION.sub(lambda found: b"\n" * found.group().count(b"\n"), source)
 
 
 def page_router(folder: Path = FOLDER) -> APIRouter:
@@ -72,7 +73,9 @@ def page_router(folder: Path = FOLDER) -> APIRouter:
         folder: Folder with `index.html` and the files that it refers to as `page/...`.
     """
     assets = {
-        name: make_asset(without_comments(asset.content), ".js") if name.endswith(".js") else asset
+        name: make_asset(without_comments(asset.content), Path(name).suffix)
+        if name.endswith(COMMENTED)
+        else asset
         for name, asset in read_assets(folder).items()
     }
     assets |= {f"samples/{digit}.png": make_asset(sample_png(digit), ".png") for digit in range(10)}
