@@ -1,43 +1,12 @@
 /** Pictures of channels outside the map: one channel enlarged, or all channels of a layer as a grid. */
 
+import { paintChannel, planeOf, rangeOf, sidesOf } from "./channels.js";
 import { fullColourPalette } from "./colours.js";
 import { h, number, position } from "./dom.js";
 import { Grid } from "./grid.js";
 import { valueText } from "./map_keys.js";
 import { valueOf } from "./map_format.js";
 import { narrow } from "./map_view.js";
-
-/** Return the rows and the columns of a layer's channels. */
-export const sidesOf = ({ shape }) => (shape.length === 3 ? shape.slice(0, 2) : shape.length === 2 ? [shape[0], 1] : [1, 1]);
-
-/** Return the bytes of one channel. */
-export function planeOf(layer, channel) {
-  const [rows, columns] = sidesOf(layer);
-  return layer.values.subarray(channel * rows * columns, (channel + 1) * rows * columns);
-}
-
-/** Return the smallest and the largest value of a channel, and where the largest is. */
-export function rangeOf(layer, channel) {
-  const plane = planeOf(layer, channel);
-  let [low, high, at] = [255, 0, 0];
-  plane.forEach((byte, place) => {
-    if (byte < low) low = byte;
-    if (byte > high) [high, at] = [byte, place];
-  });
-  return { low: valueOf(layer, low), high: valueOf(layer, high), at };
-}
-
-/** Paint a channel on a canvas, one pixel for each value. */
-export function paintChannel(canvas, layer, channel) {
-  const [rows, columns] = sidesOf(layer);
-  canvas.width = columns;
-  canvas.height = rows;
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(columns, rows);
-  const palette = fullColourPalette(layer);
-  new Uint32Array(image.data.buffer).set(Array.from(planeOf(layer, channel), (byte) => palette[byte]));
-  context.putImageData(image, 0, 0);
-}
 
 /** Create a small picture of a channel. */
 export function thumbnail(layer, channel, side) {

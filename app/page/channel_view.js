@@ -1,7 +1,8 @@
 /** An opened channel: its picture, its kernel, and the way to the sum behind each of its values. */
 
 import { go } from "./address.js";
-import { channelGrid, rangeOf, sidesOf } from "./channel_pictures.js";
+import { channelGrid } from "./channel_pictures.js";
+import { rangeOf, sidesOf } from "./channels.js";
 import { layerDownloads } from "./downloads.js";
 import { disclosure, fill, h, number, pngUrl, position, table } from "./dom.js";
 import { drawKernel } from "./kernel_picture.js";

@@ -1,7 +1,8 @@
 /** An opened column: its steps one by one, each with its formula, its channels, its figures and its downloads. */
 
 import { go } from "./address.js";
-import { layerGrid, rangeOf } from "./channel_pictures.js";
+import { layerGrid } from "./channel_pictures.js";
+import { rangeOf } from "./channels.js";
 import { layerDownloads } from "./downloads.js";
 import { count, disclosure, h, number, shape, table } from "./dom.js";
 import { fetchValues } from "./layer_values.js";

@@ -4,11 +4,11 @@
  * Arrows go on into the next column. Digits and then Enter jump to a channel. These keys work only with focus in the map.
  */
 
+import { rangeOf, sidesOf } from "./channels.js";
 import { announce, byId, h, number, position } from "./dom.js";
 import { cornerOf, channelAt } from "./map_layout.js";
 import { map, openChannel, openColumn, rectangleOf, valuesOf } from "./map_view.js";
 import { emit, on, state } from "./state.js";
-import { valueOf } from "./map_format.js";
 
 const TYPING_MS = 1500; // after which typed digits are forgotten
 
@@ -162,13 +162,9 @@ export function valueText({ low, high }, value) {
 export function channelFigures(column, channel) {
   const layer = valuesOf(column);
   if (!layer) return null;
-  const size = layer.values.length / layer.shape.at(-1);
-  const plane = layer.values.subarray(channel * size, (channel + 1) * size);
-  let [low, high] = [255, 0];
-  plane.forEach((byte) => { low = Math.min(low, byte); high = Math.max(high, byte); });
-  const at = plane.indexOf(high);
-  const across = layer.shape.length === 3 ? layer.shape[1] : 1;
-  return { layer, plane, size, low: valueOf(layer, low), high: valueOf(layer, high), at, y: Math.floor(at / across), x: at % across };
+  const [rows, columns] = sidesOf(layer);
+  const { low, high, at } = rangeOf(layer, channel);
+  return { layer, size: rows * columns, low, high, y: Math.floor(at / columns), x: at % columns };
 }
 
 /** Say what a picture of the map shows. */

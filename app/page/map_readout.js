@@ -1,7 +1,7 @@
 /** The readout: what the map's pointed picture shows, in a place of its own. Nothing floats over the map. */
 
 import { fill, byId, h, percent, position } from "./dom.js";
-import { fullColourPalette } from "./colours.js";
+import { paintChannel } from "./channels.js";
 import { channelFigures, valueText } from "./map_keys.js";
 import { on, state } from "./state.js";
 
@@ -22,24 +22,17 @@ function describe({ column, channel }) {
   const title = h("p", h("b", column.role === "input" ? "input" : `${column.title}, ${noun} ${channel}`));
   const figures = channelFigures(column, channel);
   if (!figures) return [title, h("p", "Not read yet.")];
-  if (figures.size === 1) return [picture(figures, 1, 1), title, h("p", h("code", valueText(figures.layer, figures.high)))];
+  if (figures.size === 1) return [picture(figures.layer, channel), title, h("p", h("code", valueText(figures.layer, figures.high)))];
   const { layer, low, high, y, x } = figures;
-  const [rows, columns] = layer.shape.length === 3 ? layer.shape : [layer.shape[0], 1];
-  return [picture(figures, rows, columns), title,
+  return [picture(layer, channel), title,
     ...(layer.constant.includes(channel) ? [h("p", h("code", valueText(layer, high)), " everywhere: it does not respond to this digit.")]
       : [h("p", h("code", valueText(layer, low)), " to ", h("code", valueText(layer, high))), h("p", `Strongest at ${position(y, x)}.`)]),
     h("p", { id: "lines-said" })];
 }
 
-function picture({ layer, plane }, rows, columns) {
+function picture(layer, channel) {
   const canvas = h("canvas", { aria: { hidden: "true" } });
-  canvas.width = columns;
-  canvas.height = rows;
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(columns, rows);
-  const palette = fullColourPalette(layer);
-  new Uint32Array(image.data.buffer).set(Array.from(plane, (byte) => palette[byte]));
-  context.putImageData(image, 0, 0);
+  paintChannel(canvas, layer, channel);
   return canvas;
 }
 

@@ -1,7 +1,8 @@
 /** An opened number: how it comes about, step by step, and the terms that it adds up. */
 
 import { go } from "./address.js";
-import { channelGrid, sidesOf, thumbnail } from "./channel_pictures.js";
+import { channelGrid, thumbnail } from "./channel_pictures.js";
+import { sidesOf } from "./channels.js";
 import { columnOf } from "./columns.js";
 import { channelTools } from "./channel_view.js";
 import { layerDownloads } from "./downloads.js";
