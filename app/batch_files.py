@@ -189,8 +189,8 @@ def write_results(
     if out.suffix == ".parquet":
         return _write_parquet(paths, out, read, on_row)
     done = _repair(out) if out.exists() else []
-    files_done, requested = {str(row["file"]) for row in done}, {str(path) for path in paths}
-    resumed = [Row(**row) for row in done if str(row["file"]) in requested]
+    files_done, requested = {str(row.file) for row in done}, {str(path) for path in paths}
+    resumed = [row for row in done if str(row.file) in requested]
     failed = sum(bool(row.error) for row in resumed)
     for row in resumed:
         on_row(row)
@@ -208,7 +208,7 @@ def write_results(
     return Written(failed, len(resumed))
 
 
-def _repair(out: Path) -> list[dict[str, Any]]:
+def _repair(out: Path) -> list[Row]:
     """Return the complete rows of an earlier run; drop an incomplete last row from it.
 
     Raises:
@@ -218,21 +218,22 @@ def _repair(out: Path) -> list[dict[str, Any]]:
     start = CSV_START if is_csv else JSONL_START
     with out.open("rb") as file:
         is_ours = start.startswith(file.read(len(start)))
-    try:
-        done = (_complete_rows_csv(out) if is_csv else _complete_rows_jsonl(out)) if is_ours else []
-        rows = [Row(**row) for row in done]
-    except (TypeError, ValueError, csv.Error):
-        is_ours = False
+    not_ours = InvalidInputError(
+        f"{out} exists, and digitscope read did not write it. Choose another name for a table."
+    )
     if not is_ours:
-        raise InvalidInputError(
-            f"{out} exists, and digitscope read did not write it. Choose another name for a table."
-        )
+        raise not_ours
+    try:
+        complete = _complete_rows_csv(out) if is_csv else _complete_rows_jsonl(out)
+        rows = [Row(**row) for row in complete]
+    except (TypeError, ValueError, csv.Error) as error:
+        raise not_ours from error
     write = _write_csv if is_csv else _write_jsonl
     partial = out.with_name(out.name + ".tmp")
     with _open_text(partial, "w") as stream:
         write(iter(rows), stream, header=bool(rows))
     partial.replace(out)
-    return done
+    return rows
 
 
 def _write_parquet(
