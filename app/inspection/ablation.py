@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.cancellation import check_cancelled
-from app.errors import InvalidInputError, NotFoundError
+from app.errors import InvalidInputError
 from app.inspection.activations import InspectedImage
 from app.inspection.score import logits_of
 from app.network.functions import Array, softmax
@@ -55,12 +55,7 @@ def ablate(
         raise InvalidInputError(
             f"The logits do not depend on the layer {layer.name!r}; choose an earlier layer."
         )
-    unknown = sorted({at for channels in variants for at in channels} - set(range(layer.channels)))
-    if unknown:
-        raise NotFoundError(
-            f"The layer {layer.name!r} has no channel {', '.join(map(str, unknown))}.",
-            valid=[f"channel 0..{layer.channels - 1}"],
-        )
+    layer.check_channels(at for channels in variants for at in channels)
     batches, size = [], inspected.model.network.batch_size
     for start in range(0, len(variants), size):
         check_cancelled()

@@ -117,11 +117,7 @@ def maximise(
 
 
 def _check_unit(layer: Layer, channel: int, place: tuple[int, ...] | None) -> None:
-    if not 0 <= channel < layer.channels:
-        raise NotFoundError(
-            f"The layer {layer.name!r} has no channel {channel}.",
-            valid=[f"channel 0..{layer.channels - 1}"],
-        )
+    layer.check_channels([channel])
     sizes = layer.shape[:-1]
     if place is None:
         return
@@ -150,12 +146,11 @@ class _Ascent:
         self._network, self._layer, self._place = network, layer, place
         self._channel = channel
         self._raised = _before_function(network, layer)
-        needed = _ancestors(network, layer)
         # Layers that this one does not depend on are not computed.
         self._known = {
             each.index: np.empty(0, np.float32)
             for each in network.layers[: layer.index]
-            if each.index not in needed
+            if layer.index not in network.downstream(each)
         }
 
     def activation(self, image: Array) -> float:
@@ -194,15 +189,6 @@ def _before_function(network: Network, layer: Layer) -> Layer:
         return layer
     before = network.layers[layer.inputs[0]]
     return before if before.shape == layer.shape else layer
-
-
-def _ancestors(network: Network, layer: Layer) -> set[int]:
-    """Return the indices of a layer and of all layers that it depends on."""
-    needed = {layer.index}
-    for each in reversed(network.layers[: layer.index + 1]):
-        if each.index in needed:
-            needed.update(each.inputs)
-    return needed
 
 
 def _blurred(image: Array, deviation: float) -> Array:

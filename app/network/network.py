@@ -6,7 +6,7 @@ several threads can share one.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -94,6 +94,19 @@ class Layer:
         if self.operation is None:
             return (Everything(),) * len(self.inputs)
         return self.operation.footprints(self.shapes)
+
+    def check_channels(self, channels: Iterable[int]) -> None:
+        """Check that the output has some channels; units, in a layer without rows.
+
+        Raises:
+            NotFoundError: It lacks one.
+        """
+        unknown = sorted(set(channels) - set(range(self.channels)))
+        if unknown:
+            raise NotFoundError(
+                f"The layer {self.name!r} has no channel {', '.join(map(str, unknown))}.",
+                valid=[f"channel 0..{self.channels - 1}"],
+            )
 
     @property
     def multiply_adds(self) -> int:

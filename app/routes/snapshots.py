@@ -66,11 +66,8 @@ async def snapshots(
                 name for name, bundle in service.registry.bundles.items() if saved_epochs(bundle)
             ],
         )
-    if query.channel is not None and query.channel >= layer.channels:
-        raise NotFoundError(
-            f"The layer {layer.name!r} has no channel {query.channel}.",
-            valid=[f"channel 0..{layer.channels - 1}"],
-        )
+    if query.channel is not None:
+        layer.check_channels([query.channel])
     image = await read_one(request, service.limits)
 
     def work() -> SnapshotsAnswer:
