@@ -8,13 +8,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from app.file_workers import MAX_TASK_BYTES, MAX_TASK_FILES, _tasks
 from app.samples import sample_png
+from tests.server.process import children_of, eventually
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -73,7 +73,8 @@ def test_run_whose_process_is_killed_says_what_to_do(folder: Path, tmp_path: Pat
     """A killed process ends the run with one sentence; a second run completes the table."""
     out = tmp_path / "out.csv"
     process = _start(folder, out)
-    os.kill(_children(process.pid)[0], signal.SIGKILL)
+    eventually(lambda: children_of(process.pid))
+    os.kill(min(children_of(process.pid)), signal.SIGKILL)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "Run the command again" in " ".join(output.split())
@@ -85,19 +86,9 @@ def test_run_whose_process_is_killed_says_what_to_do(folder: Path, tmp_path: Pat
 def test_processes_end_with_a_killed_command(folder: Path, tmp_path: Path) -> None:
     """No process stays behind that would hold memory, and the output of the command."""
     process = _start(folder, tmp_path / "out.csv")
-    _children(process.pid)
+    eventually(lambda: children_of(process.pid))
     process.kill()
     process.communicate(timeout=30)  # ends when nobody holds the output
-
-
-def _children(pid: int) -> list[int]:
-    """Wait for the child processes of a process, and return their ids."""
-    for _ in range(600):
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        if children:
-            return [int(child) for child in children]
-        time.sleep(0.05)
-    raise AssertionError("no child process")
 
 
 def test_large_files_are_handed_over_one_by_one(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ class Server(Client):
 
     def workers(self) -> set[int]:
         """Return the ids of the worker processes."""
-        return _children(self.process.pid)
+        return children_of(self.process.pid)
 
     def wait_for_starts(self, count: int) -> None:
         """Wait until a number of workers have become ready since the start, dead ones included."""
@@ -125,7 +125,8 @@ class Server(Client):
         return self.process.wait(PATIENCE_S)
 
 
-def _children(parent: int) -> set[int]:
+def children_of(parent: int) -> set[int]:
+    """Return the ids of a process's child processes."""
     children: set[int] = set()
     for tasks in Path(f"/proc/{parent}/task").glob("*/children"):
         children |= {int(child) for child in tasks.read_text().split()}
