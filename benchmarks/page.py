@@ -1,7 +1,10 @@
 """Format Markdown tables and write them between the markers of a page in `docs/`."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+
+MAX_LINE = 118  # characters
 
 
 def fill(page: Path, name: str, content: str) -> None:
@@ -34,3 +37,8 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     head, *body = rows
     lines = [head, ["---"] * len(head), *body]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def paragraph(text: str) -> str:
+    """Return a text in lines of a length that Markdown in `docs/` may have."""
+    return textwrap.fill(text, MAX_LINE, break_long_words=False, break_on_hyphens=False) + "\n"

@@ -23,7 +23,7 @@ from app.inspection.attribution import METHODS
 from app.main import create_app
 from app.samples import sample_png
 from app.settings import REPOSITORY, Settings
-from benchmarks.page import fill, table
+from benchmarks.page import fill, paragraph, table
 
 PAGE = REPOSITORY / "docs" / "inspection.md"
 IMAGES = PAGE.parent / "images"
@@ -242,14 +242,15 @@ def _field(service: Service, digit: bytes, images: Path) -> str:
     shown = _picture(
         figure, images, "walk-field", "A unit's receptive field on the upload and on the 28x28"
     )
-    return (
-        f"{shown}\nThe strongest unit of `pool_2` (row {unit['y']}, column {unit['x']}, channel"
+    said = (
+        f"The strongest unit of `pool_2` (row {unit['y']}, column {unit['x']}, channel"
         f" {unit['channel']}, value {found['observed']:.3f}) sees rows {box['y']} to"
         f" {box['y'] + box['height'] - 1} and columns {box['x']} to"
         f" {box['x'] + box['width'] - 1} of the 28x28, which is"
         f" {region['width']:.0f}x{region['height']:.0f} pixels of the upload from"
-        f" ({region['x']:.0f}, {region['y']:.0f}).\n"
+        f" ({region['x']:.0f}, {region['y']:.0f})."
     )
+    return f"{shown}\n{paragraph(said)}"
 
 
 def _frame(place: Axes, x: float, y: float, width: float, height: float) -> None:
@@ -289,14 +290,14 @@ def _checks(maps: Mapping[str, Any]) -> str:
             ]
         )
     complete = maps["integrated-gradients"]["completeness"]
-    return (
-        table(rows)
-        + "\n*Left* is the mean of the difference of logits over the whole deletion; lower is"
+    said = (
+        "*Left* is the mean of the difference of logits over the whole deletion; lower is"
         " better. *Like* is Spearman's rank correlation of the sizes. The difference itself is"
         f" {maps['gradient']['value']:.2f}. Integrated gradients add up to"
         f" {complete['map_sum']:.2f} where {complete['difference']:.2f} is due, an error of"
-        f" {complete['relative_error']:.1%}.\n"
+        f" {complete['relative_error']:.1%}."
     )
+    return f"{table(rows)}\n{paragraph(said)}"
 
 
 def _ablation(service: Service, digit: bytes) -> str:
