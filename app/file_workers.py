@@ -3,9 +3,7 @@
 Knows processes, files and models; knows nothing of tables or the command line.
 """
 
-import ctypes
 import os
-import signal
 import sys
 import warnings
 from collections import deque
@@ -22,13 +20,12 @@ from app.bundle import Bundle
 from app.inference.loading import LoadOptions, load_model, read_compiled
 from app.inference.model import Model
 from app.inference.registry import Registry
-from app.process_tuning import gc_paused
+from app.process_tuning import end_with, gc_paused
 from app.recognise import Options
 
 # A worker gets several files at once, because handing over takes longer than to read a small one.
 MAX_TASK_FILES, MAX_TASK_BYTES = 32, 1 << 17
 TASKS_PER_WORKER = 4  # that are handed over and not yet written; a slow file delays those behind it
-PR_SET_PDEATHSIG = 1  # from Linux's prctl.h: the signal that a process gets when its parent ends
 # The model and the options of this worker process, set by `_start_worker`.
 _worker_state: list[tuple[Model, Options]] = []
 
@@ -106,17 +103,9 @@ def _tasks(paths: Iterable[Path]) -> Iterator[list[str]]:
 
 
 def _start_worker(bundle: Bundle, options: Options, parent: int) -> None:
-    _end_with(parent)
+    end_with(parent)
     with gc_paused():
         _worker_state.append((_load(bundle), options))
-
-
-def _end_with(parent: int) -> None:
-    """Let Linux end this process with the command: one that is killed cannot end its workers."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it has ended before
-            os._exit(1)
 
 
 def _load(bundle: Bundle) -> Model:
