@@ -72,6 +72,8 @@ def test_rows_are_in_the_order_of_the_files(folder: Path, tmp_path: Path) -> Non
 def test_run_whose_process_is_killed_says_what_to_do(folder: Path, tmp_path: Path) -> None:
     """A killed process ends the run with one sentence; a second run completes the table."""
     out = tmp_path / "out.csv"
+    for number in range(2000):  # so that there is work left when the process is killed
+        os.link(folder / "000.png", folder / f"more-{number}.png")
     process = _start(folder, out)
     eventually(lambda: children_of(process.pid))
     os.kill(min(children_of(process.pid)), signal.SIGKILL)
@@ -80,7 +82,7 @@ def test_run_whose_process_is_killed_says_what_to_do(folder: Path, tmp_path: Pat
     assert "Run the command again" in " ".join(output.split())
     assert "Traceback" not in output
     _start(folder, out).communicate(timeout=120)
-    assert len(_rows(out)) == 2 * MAX_TASK_FILES + 5
+    assert len(_rows(out)) == 2 * MAX_TASK_FILES + 5 + 2000
 
 
 def test_processes_end_with_a_killed_command(folder: Path, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_common_charsets_are_accepted(charset: str) -> None:
 def test_files_are_given_as_they_arrive() -> None:
     """A file is there once the piece that ends it has come; fields of other names are ignored."""
     first, second = _part(b"one") + _part(b"two")[:-9], _part(b"two")[-9:] + _part(b"three")
-    text, other = _part(b"text", file=b""), _part(b"four", b"file")
+    text, other = _part(b"text", b"note", file=b""), _part(b"four", b"file")
     go = asyncio.Event()
 
     async def read() -> None:
