@@ -1,0 +1,142 @@
+"""Reads tables of labels: CSV or JSON Lines with the columns `path`, and `label` or `text`.
+
+Knows rows of text; knows nothing of pictures or of what labels a model has.
+"""
+
+import csv
+import io
+import json
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.errors import InvalidInputError, TooLargeError
+from app.printable import printable
+
+TABLE_SUFFIXES = (".csv", ".jsonl")
+MAX_TABLE_BYTES = 1 << 26  # a million rows of 64 bytes
+MAX_ROWS = 1_000_000
+PATH, LABEL, TEXT = "path", "label", "text"
+DELIMITERS = ",;\t"  # spreadsheets write the semicolon where the comma is the decimal sign
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """A row of a table.
+
+    Attributes:
+        line: Number of its last line in the file, from 1.
+        path: Path of the picture, as it is written.
+        label: Name of a class; empty if there is none.
+        text: Text of a page; empty if there is none.
+        fault: Why the row cannot be used; empty if it can.
+    """
+
+    line: int
+    path: str = ""
+    label: str = ""
+    text: str = ""
+    fault: str = ""
+
+    @property
+    def label_or_text(self) -> str:
+        """Return what the row says of the picture."""
+        return self.label or self.text
+
+
+def is_table(path: Path) -> bool:
+    """Return whether a file's name ends like a table's."""
+    return path.suffix.lower() in TABLE_SUFFIXES
+
+
+def read_label_table(path: Path) -> list[LabelRow]:
+    """Return the rows of a table; a damaged row has a `fault`.
+
+    The columns may have any order, and other columns are ignored. A CSV file starts with the names
+    of its columns, is separated by commas, semicolons or tabs, and may start with a byte order
+    mark. Bytes that are not UTF-8 are kept, because names of files may have them.
+
+    Raises:
+        InvalidInputError: The file cannot be opened or is no table with these columns.
+        TooLargeError: The table has more than `MAX_TABLE_BYTES` or `MAX_ROWS`.
+    """
+    content = _read(path).decode("utf-8-sig", errors="surrogateescape")
+    is_csv = path.suffix.lower() == ".csv"
+    rows = list[LabelRow]()
+    for row in _csv_rows(path, content) if is_csv else _json_rows(content):
+        if len(rows) == MAX_ROWS:
+            raise TooLargeError(f"{path} has more than {MAX_ROWS:,} rows. Split it.")
+        rows.append(row)
+    return rows
+
+
+def _read(path: Path) -> bytes:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InvalidInputError(f"{path} is not a regular file, so it is not read as a table.")
+        if status.st_size > MAX_TABLE_BYTES:
+            raise TooLargeError(
+                f"{path} has {status.st_size:,} bytes; a table may have {MAX_TABLE_BYTES:,}."
+            )
+        # Does not wait if the file has become a pipe in the meantime.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            return file.read(MAX_TABLE_BYTES)
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _csv_rows(path: Path, content: str) -> Iterator[LabelRow]:
+    lines = io.StringIO(content, newline="")
+    header = next(lines, "")
+    delimiter = max(DELIMITERS, key=header.count)
+    columns = [name.strip().strip('"').lower() for name in header.split(delimiter)]
+    if PATH not in columns or not {LABEL, TEXT} & set(columns):
+        names = ", ".join(repr(name) for name in columns[:10])
+        raise InvalidInputError(
+            f"The first line of {path} must name the columns 'path' and 'label', or 'path' and"
+            f" 'text' for pages; it names {printable(names)}."
+        )
+    reader = csv.reader(lines, delimiter=delimiter)
+    while True:
+        try:
+            values = next(reader, None)
+        except csv.Error as error:  # such as a field of more than 128 KiB
+            yield LabelRow(reader.line_num + 1, fault=f"the row cannot be read: {error}")
+            continue
+        if values is None:
+            return
+        if values:
+            cells = dict(zip(columns, values, strict=False))
+            yield _row(reader.line_num + 1, cells)
+
+
+def _json_rows(content: str) -> Iterator[LabelRow]:
+    for number, line in enumerate(content.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            cells = json.loads(line)
+        except (ValueError, RecursionError):
+            yield LabelRow(number, fault="the line is not JSON")
+            continue
+        if isinstance(cells, dict):
+            yield _row(number, cells)
+        else:
+            yield LabelRow(number, fault="the line is not a JSON object")
+
+
+def _row(line: int, cells: dict[str, object]) -> LabelRow:
+    path = cells.get(PATH)
+    if not isinstance(path, str) or not path.strip():
+        return LabelRow(line, fault="the row has no path")
+    label, text = (_as_text(cells.get(name)) for name in (LABEL, TEXT))
+    return LabelRow(line, path.strip(), label.strip(), text.strip())
+
+
+def _as_text(value: object) -> str:
+    """Return a cell as text; also numbers, which JSON may hold."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if isinstance(value, str) else repr(value) if is_number else ""
