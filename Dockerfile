@@ -11,7 +11,7 @@ WORKDIR /dependencies
 RUN python3 -m venv --without-pip /venv
 COPY pyproject.toml constraints.txt ./
 # An empty package replaces digitscope here, so that pip installs only the dependencies of pyproject.toml.
-RUN mkdir app && echo 'VERSION = "0"' > app/version.py && touch app/__init__.py digitscope.py README.md \
+RUN mkdir app && echo 'VERSION = "0"' > app/version.py && touch app/__init__.py README.md \
     && python3 -m pip --python /venv/bin/python install --no-cache-dir --disable-pip-version-check \
         --constraint constraints.txt ".[grpc${EXTRAS:+,$EXTRAS}]" \
     && python3 -m pip --python /venv/bin/python uninstall --yes digitscope \
@@ -23,8 +23,9 @@ RUN mkdir app && echo 'VERSION = "0"' > app/version.py && touch app/__init__.py 
 
 FROM dependencies AS code
 WORKDIR /code
-COPY pyproject.toml README.md LICENSE digitscope.py ./
+COPY pyproject.toml README.md LICENSE ./
 COPY app app
+COPY digitscope digitscope
 RUN python3 -m pip --python /venv/bin/python install --no-cache-dir --disable-pip-version-check \
         --no-deps --target /srv/digitscope .
 

@@ -52,7 +52,7 @@ ROUTES = {
 def main() -> None:
     """Measure and write."""
     port = free_port()
-    command = [sys.executable, "digitscope.py", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "digitscope", "serve", "--port", str(port)]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as service:
         try:
             fill(PAGE, "cost", _cost(port))

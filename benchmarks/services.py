@@ -76,7 +76,7 @@ def digitscope(checkout: Path = REPOSITORY, name: str = "digitscope", **settings
     """Return digitscope as it stands in a checkout, with further settings."""
     return Service(
         name,
-        ("PYTHON", "digitscope.py", "serve", "--port", "PORT"),
+        ("PYTHON", "-m", "digitscope", "serve", "--port", "PORT"),
         {
             "PNG": ("/predict", RAW),
             "form": ("/predict", form_body("file")),

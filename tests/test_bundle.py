@@ -159,7 +159,7 @@ def test_serve_refuses_with_a_sentence(
     """`digitscope serve` ends with code 1 and one sentence, without a traceback."""
     harm(models / "classic")
     done = subprocess.run(
-        [sys.executable, "digitscope.py", "serve", "--port", "0"],
+        [sys.executable, "-m", "digitscope", "serve", "--port", "0"],
         cwd=REPOSITORY,
         env={
             "DIGITSCOPE_MODEL_DIR": str(models),

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -180,7 +179,7 @@ def test_warnings_of_the_decoder_are_not_printed(tmp_path: Path) -> None:
     path = tmp_path / "damaged.tif"
     path.write_bytes(tiff_with_damaged_tags(300))
     done = subprocess.run(
-        [sys.executable, "digitscope.py", "predict", path],
+        [sys.executable, "-m", "digitscope", "predict", path],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -216,11 +215,11 @@ def test_serve_says_that_it_cannot_listen_on_an_address() -> None:
 
 def test_command_works_with_keras_but_without_training_code(tmp_path: Path) -> None:
     """A container image with the extra `tensorflow` has Keras but no training code."""
-    shutil.copy(REPOSITORY / "digitscope.py", tmp_path)
+    (tmp_path / "digitscope").symlink_to(REPOSITORY / "digitscope")
     (tmp_path / "app").symlink_to(REPOSITORY / "app")
     # -S ignores the editable installation of this environment.
     done = subprocess.run(
-        [sys.executable, "-S", "digitscope.py", "--help"],
+        [sys.executable, "-S", "-m", "digitscope", "--help"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": sysconfig.get_path("purelib")},
         capture_output=True,
@@ -282,7 +281,7 @@ def test_version_is_printed() -> None:
 def test_predict_prints_no_log_lines_of_its_libraries(files: list[str]) -> None:
     """The standard error stream of `digitscope predict` is empty."""
     done = subprocess.run(
-        [sys.executable, "digitscope.py", "predict", "--json", *files],
+        [sys.executable, "-m", "digitscope", "predict", "--json", *files],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

@@ -86,7 +86,7 @@ def test_openapi_document_needs_nothing_that_the_start_leaves_out() -> None:
 
 def test_windows_gets_a_sentence() -> None:
     """The command says on Windows where it runs, instead of failing at an import."""
-    code = "import sys; sys.platform = 'win32'; import digitscope"
+    code = "import sys; sys.platform = 'win32'; from digitscope import command"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
     )

@@ -58,7 +58,7 @@ def _picture(title: str, path: str, file: Path, expected: str, kind: str, goal: 
 
 
 def _read(files: Path, checkout: Path) -> Contestant:
-    words = [sys.executable, "digitscope.py", "read", str(files), "--out"]
+    words = [sys.executable, "-m", "digitscope", "read", str(files), "--out"]
     return command("digitscope", words, checkout, _output, per=FILES)
 
 

@@ -106,9 +106,9 @@ def test_change_of_code_leaves_the_dependencies(images: Images, tmp_path: Path) 
     """A build after a change in app/ takes the dependencies from the cache."""
     for name in ("Makefile", "Dockerfile", ".dockerignore", "pyproject.toml", "constraints.txt"):
         shutil.copy(REPOSITORY / name, tmp_path)
-    for name in ("README.md", "LICENSE", "digitscope.py"):
+    for name in ("README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, tmp_path)
-    for name in ("app", "model"):
+    for name in ("app", "digitscope", "model"):
         shutil.copytree(REPOSITORY / name, tmp_path / name)
     (tmp_path / "app" / "version.py").write_text('"""Another."""\n\nVERSION = "9.8.7"\n')
     printed = images.make(tmp_path, BASE=BASE, IMAGE=f"{IMAGE}:next", SOURCE=SOURCE)

@@ -104,7 +104,7 @@ class Server(Client):
         self.log = log
         with log.open("w") as lines:
             self.process = subprocess.Popen(
-                [sys.executable, "digitscope.py", "serve", "--port", str(self.port)],
+                [sys.executable, "-m", "digitscope", "serve", "--port", str(self.port)],
                 cwd=REPOSITORY,
                 env={**os.environ, **environment},
                 stdout=lines,

@@ -3,11 +3,10 @@
 import importlib.util
 import sys
 
+from digitscope import NOT_ON_WINDOWS
+
 if sys.platform == "win32":
-    sys.exit(
-        "digitscope runs on Linux and does not start on Windows itself. Use WSL"
-        " (https://learn.microsoft.com/windows/wsl) or Docker (docs/deploying.md)."
-    )
+    sys.exit(NOT_ON_WINDOWS)
 
 from app.lean_imports import disable_pydantic_plugins
 from app.process_tuning import gc_frozen_imports
@@ -23,6 +22,8 @@ with gc_frozen_imports():
         add_commands(command)
     else:
         add_missing_import()
+
+__all__ = ["command"]
 
 if __name__ == "__main__":
     command()
