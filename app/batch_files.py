@@ -70,11 +70,12 @@ class Written(NamedTuple):
 
 def read_file(path: Path, model: Model, options: Options) -> Row:
     """Read one file; a failure becomes the row's error."""
-    return read_rows([path], model, options)[0]
+    return read_rows([path], [model], options)[0]
 
 
-def read_rows(paths: Sequence[Path], model: Model, options: Options) -> list[Row]:
-    """Read a few files; a failure becomes the error of its row."""
+def read_rows(paths: Sequence[Path], models: Sequence[Model], options: Options) -> list[Row]:
+    """Read a few files with the one model; a failure becomes the error of its row."""
+    (model,) = models
     contents = [_content_or_error(path, options) for path in paths]
     pages = iter(read_pages([each for each in contents if isinstance(each, bytes)], model, options))
     return [

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from app.batch_files import Row, Written, find_images, write_results
+from app.batch_files import Row, Written, find_images, read_rows, write_results
 from app.errors import BundleError, DigitscopeError
 from app.file_workers import FileWorkers
 from app.image_files import read_image_file
@@ -424,7 +424,8 @@ def read(
                 )
             else:  # before the bar, which has a thread
                 processes = min(processes, len(images))
-                reader = stack.enter_context(FileWorkers(bundle, options, processes=processes)).read
+                workers = FileWorkers(read_rows, [bundle], options, processes=processes)
+                reader = stack.enter_context(workers).read
             failed, resumed = _write_with_bar(images, out_file, reader)
     except BrokenProcessPool as error:
         fail(

@@ -1,4 +1,4 @@
-"""Worker processes that read image files, each with its own copy of a model.
+"""Worker processes that read image files, each with its own copy of one or more models.
 
 Knows processes, files and models; knows nothing of tables or the command line.
 """
@@ -7,15 +7,14 @@ import os
 import sys
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Generic, Protocol, Self, TypeVar
 
-from app.batch_files import Row, read_rows
 from app.bundle import Bundle
 from app.inference.loading import LoadOptions, load_model, read_compiled
 from app.inference.model import Model
@@ -26,14 +25,34 @@ from app.recognise import Options
 # A worker gets several files at once, because handing over takes longer than to read a small one.
 MAX_TASK_FILES, MAX_TASK_BYTES = 32, 1 << 17
 TASKS_PER_WORKER = 4  # that are handed over and not yet written; a slow file delays those behind it
-# The model and the options of this worker process, set by `_start_worker`.
-_worker_state: list[tuple[Model, Options]] = []
+# What this worker process calls for its tasks, set by `_start_worker`.
+_worker_state: list[Callable[[list[Any]], list[Any]]] = []
 
 
-class FileWorkers:
+class ImageFile(Protocol):
+    """A file that a worker reads; it may carry more, such as a label."""
+
+    @property
+    def path(self) -> Path:
+        """Return the path of the file."""
+        ...
+
+
+File = TypeVar("File", bound="Path | ImageFile")
+Result = TypeVar("Result")
+
+
+class FileWorkers(Generic[File, Result]):
     """Processes that read files; a context manager, which ends them."""
 
-    def __init__(self, bundle: Bundle, options: Options, *, processes: int) -> None:
+    def __init__(
+        self,
+        read: Callable[[list[File], Sequence[Model], Options], list[Result]],
+        bundles: Sequence[Bundle],
+        options: Options,
+        *,
+        processes: int,
+    ) -> None:
         """Start the processes.
 
         On Linux they are forked, because importing the program again takes longer than to read a
@@ -41,7 +60,9 @@ class FileWorkers:
         loaded a model: LiteRT has threads.
 
         Args:
-            bundle: The bundle of the model, which each process loads.
+            read: Reads a few files with the models, and returns a result for each. A function of a
+                module, because processes that are not forked import it.
+            bundles: The bundles of the models, which each process loads.
             options: How the images are read.
             processes: Number of processes.
         """
@@ -50,7 +71,7 @@ class FileWorkers:
             processes,
             mp_context=get_context("fork" if sys.platform == "linux" else "spawn"),
             initializer=_start_worker,
-            initargs=(bundle, options, os.getpid()),
+            initargs=(read, bundles, options, os.getpid()),
         )
         with warnings.catch_warnings():
             # Python warns of a fork beside any threads. OpenBLAS's, which NumPy starts, are safe.
@@ -70,8 +91,8 @@ class FileWorkers:
         """End the processes; files that they have begun are finished, others are dropped."""
         self._pool.shutdown(cancel_futures=True)
 
-    def read(self, paths: Iterable[Path]) -> Iterator[Row]:
-        """Read files and yield their rows in the order of the files.
+    def read(self, files: Iterable[File]) -> Iterator[Result]:
+        """Read files and yield their results in the order of the files.
 
         Only a few tasks are handed over at a time, so that memory does not grow with the number of
         files.
@@ -79,8 +100,8 @@ class FileWorkers:
         Raises:
             BrokenProcessPool: A process has ended, such as one that was killed for its memory.
         """
-        running = deque[Future[list[Row]]]()
-        for task in _tasks(paths):
+        running = deque[Future[list[Result]]]()
+        for task in _tasks(files):
             running.append(self._pool.submit(_read_in_worker, task))
             if len(running) > TASKS_PER_WORKER * self._processes:
                 yield from running.popleft().result()
@@ -88,13 +109,13 @@ class FileWorkers:
             yield from running.popleft().result()
 
 
-def _tasks(paths: Iterable[Path]) -> Iterator[list[str]]:
+def _tasks(files: Iterable[File]) -> Iterator[list[File]]:
     """Split files into tasks of about `MAX_TASK_BYTES`."""
-    task, size = list[str](), 0
-    for path in paths:
-        task.append(str(path))
+    task, size = list[File](), 0
+    for file in files:
+        task.append(file)
         with suppress(OSError):  # the worker reports it
-            size += path.stat().st_size
+            size += (file if isinstance(file, Path) else file.path).stat().st_size
         if len(task) == MAX_TASK_FILES or size >= MAX_TASK_BYTES:
             yield task
             task, size = [], 0
@@ -102,10 +123,16 @@ def _tasks(paths: Iterable[Path]) -> Iterator[list[str]]:
         yield task
 
 
-def _start_worker(bundle: Bundle, options: Options, parent: int) -> None:
+def _start_worker(
+    read: Callable[[list[Any], Sequence[Model], Options], list[Any]],
+    bundles: Sequence[Bundle],
+    options: Options,
+    parent: int,
+) -> None:
     end_with(parent)
     with gc_paused():
-        _worker_state.append((_load(bundle), options))
+        models = [_load(bundle) for bundle in bundles]
+    _worker_state.append(lambda files: read(files, models, options))
 
 
 def _load(bundle: Bundle) -> Model:
@@ -123,6 +150,6 @@ def _load(bundle: Bundle) -> Model:
     return registry.wait_for(bundle.metadata.name)
 
 
-def _read_in_worker(files: list[str]) -> list[Row]:
-    model, options = _worker_state[0]
-    return read_rows([Path(file) for file in files], model, options)
+def _read_in_worker(files: list[Any]) -> list[Any]:
+    (read,) = _worker_state
+    return read(files)

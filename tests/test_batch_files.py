@@ -71,7 +71,7 @@ def test_files_that_are_read_together_get_their_own_rows(
     Image.fromarray(np.zeros_like(digit)).save(folder / "blank.png")
     Image.fromarray(np.hstack([digit, digit])).save(folder / "two.png")
     paths = [*find_images([folder]), tmp_path / "missing.png"]
-    rows = read_rows(paths, classic, Options())
+    rows = read_rows(paths, [classic], Options())
     assert rows == [read_file(path, classic, Options()) for path in paths]
     assert sum(bool(row.error) for row in rows) == 3
     assert {Path(row.file).name: row.text for row in rows}["two.png"] == "77"
