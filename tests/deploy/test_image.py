@@ -97,9 +97,7 @@ def test_image_holds_only_what_serves(container: Container) -> None:
         "names = ('tensorflow', 'keras', 'ray', 'pip', 'pytest', 'training', 'tests', 'app');"
         "print(*[name for name in names if find_spec(name)])"
     )
-    command = container.run_command("python", "-c", code)
-    found = subprocess.run(command, capture_output=True, text=True)
-    assert found.stdout.split() == ["app"]
+    assert container.output("python", "-c", code).split() == ["app"]
 
 
 def test_change_of_code_leaves_the_dependencies(images: Images, tmp_path: Path) -> None:
