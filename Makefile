@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := $(VENV)/clients
-SOURCES := app digitscope training tests benchmarks
+SOURCES := app digitscope training tests benchmarks docs/layers.ipynb
 PIP_INSTALL := -m pip --disable-pip-version-check install
 INSTALL := $(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable
 
@@ -42,7 +42,7 @@ test: $(VENV)/.tested
 # The tests that `make test` leaves out.
 test-rest: $(VENV)/.tested
 	$(PYTEST) $(PARALLEL) --ignore=tests/training -m "$(TOOLS)"
-	$(PYTEST) tests/training/importing -m tutorials
+	$(PYTEST) tests/training -m tutorials
 	$(PYTEST) --ignore=tests/training -m "$(ALONE)"
 
 test-all: test test-rest
