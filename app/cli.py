@@ -21,6 +21,7 @@ import typer
 from pydantic import ValidationError
 
 from app.batch_files import Row, Written, find_images, read_rows, write_results
+from app.correction_store import make_folder
 from app.errors import BundleError, DigitscopeError
 from app.file_workers import FileWorkers
 from app.image_files import read_image_file
@@ -143,6 +144,8 @@ def serve(
     _check_address(host, port)
     if settings.grpc_port:
         _check_address(host, settings.grpc_port, "the setting DIGITSCOPE_GRPC_PORT")
+    if settings.feedback_dir:
+        _make_feedback_folder(settings.feedback_dir)
     from app.web.observability import logs
 
     logs.configure(settings.log_level, settings.log_format)
@@ -228,6 +231,18 @@ def _check_address(host: str, port: int, option: str = "") -> None:
             else:
                 fail(f"The server cannot listen on {host}, port {port}: {error}.")
             raise typer.Exit(1) from error
+
+
+def _make_feedback_folder(folder: Path) -> None:
+    """Make the folder of corrections if it is missing.
+
+    If the service could not write into it, the program ends with exit code 1 and the reason.
+    """
+    try:
+        make_folder(folder)
+    except OSError as error:
+        fail(f"The folder {folder} of DIGITSCOPE_FEEDBACK_DIR cannot be used: {error.strerror}.")
+        raise typer.Exit(1) from error
 
 
 def _import_ray_serve() -> ModuleType:

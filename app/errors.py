@@ -173,6 +173,23 @@ class TooManyConnectionsError(QueueFullError):
     """Too many connections are open."""
 
 
+class StorageError(DigitscopeError):
+    """A correction cannot be stored or deleted: a full disk, a folder that is gone or read-only."""
+
+    status = 503
+    title = "Corrections cannot be changed"
+    slug = "storage"
+    headers: Mapping[str, str] = {"Retry-After": "60"}
+
+
+class StorageFullError(DigitscopeError):
+    """The folder of corrections holds as much as its settings allow."""
+
+    status = 507
+    title = "No room for corrections"
+    slug = "storage-full"
+
+
 class RateLimitError(DigitscopeError):
     """A client has sent more requests than its rate allows."""
 

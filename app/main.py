@@ -12,6 +12,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp, Lifespan
 from threadpoolctl import threadpool_limits
 
+from app.correction_store import CorrectionStore
 from app.imaging.decoder_pool import DecoderPool
 from app.inference.registry import Registry
 from app.memory_budget import MemoryBudget
@@ -20,6 +21,7 @@ from app.periodic_task import PeriodicTask
 from app.protocols import oip, tfserving
 from app.routes import (
     explain,
+    feedback,
     inspect,
     layer_values,
     layers,
@@ -34,6 +36,7 @@ from app.routes import (
 )
 from app.settings import Settings, parse_networks, split_keys
 from app.version import VERSION
+from app.web.execution.correction_writer import CorrectionWriter
 from app.web.execution.micro_batcher import MicroBatcher
 from app.web.execution.thread_pool import BoundedThreadPool
 from app.web.http import problem_details
@@ -100,7 +103,7 @@ def create_app(
     log_writer = logs.configure(settings.log_level, settings.log_format)
     metrics = Metrics()
     drain = Drain(delay_s=settings.drain_delay_s, is_supervised=is_worker)
-    routers = _routers()
+    routers = _routers(settings)
     is_traced = os.environ.get("FASTAPI_OTEL_AUTO_CONFIGURE", "").lower() == "true"
     log_writer.on_lost = metrics.count_lost_log_lines
     context = RequestContext(
@@ -169,7 +172,7 @@ def _models(settings: Settings, registry: Registry | None, is_worker: bool) -> R
     return take_over_models(registry, settings) if is_worker else registry
 
 
-def _routers() -> list[APIRouter]:
+def _routers(settings: Settings) -> list[APIRouter]:
     modules = (
         predict,
         read,
@@ -183,7 +186,11 @@ def _routers() -> list[APIRouter]:
         layers,
         operate,
     )
-    return [*(module.router for module in (*modules, oip, tfserving)), page.page_router()]
+    return [
+        *(module.router for module in (*modules, oip, tfserving)),
+        feedback.feedback_router(is_on=settings.feedback_dir is not None),
+        page.page_router(),
+    ]
 
 
 def _route_paths(routers: Iterable[APIRouter]) -> list[str]:
@@ -323,8 +330,23 @@ def _create_service(
         drain=drain,
         admin=Admin(settings.admin_token),
         quick_below_s=settings.quick_below_s,
+        corrections=_corrections(settings, pool),
         stage=stage if is_traced else nullcontext,
     )
+
+
+def _corrections(
+    settings: Settings, pool: Callable[[Lane, int, int], BoundedThreadPool]
+) -> CorrectionWriter | None:
+    """Return what stores corrections; None if no folder is set for them."""
+    if settings.feedback_dir is None:
+        return None
+    store = CorrectionStore(
+        settings.feedback_dir,
+        max_items=settings.feedback_max_items,
+        max_bytes=settings.feedback_max_mb << 20,
+    )
+    return CorrectionWriter(store, pool("corrections", 1, settings.slow_max_queue))
 
 
 async def _warm_up(app: FastAPI) -> threadpool_limits | None:

@@ -301,6 +301,31 @@ class Settings(BaseSettings):
             " take effect all the same."
         ),
     )
+    feedback_dir: Path | None = Field(
+        None,
+        description=(
+            "Folder that keeps the corrections of `POST /feedback`: 28x28 images, answers and right"
+            " labels. It needs DIGITSCOPE_API_KEYS. Unset: the service stores nothing, and the"
+            " route does not exist."
+        ),
+    )
+    feedback_max_items: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description=(
+            "Most images in DIGITSCOPE_FEEDBACK_DIR; when it is full, corrections get 507."
+        ),
+    )
+    feedback_max_mb: int = Field(
+        64,
+        ge=1,
+        le=65_536,
+        description=(
+            "Most MiB in DIGITSCOPE_FEEDBACK_DIR, in which each image counts 4 KiB; when it is"
+            " full, corrections get 507."
+        ),
+    )
     rate_limit_per_s: float = Field(
         0.0,
         ge=0,
@@ -391,6 +416,17 @@ class Settings(BaseSettings):
         if token in split_keys(info.data.get("api_keys") or ""):
             raise ValueError("the token is also an API key, so that every client could reload")
         return token
+
+    @field_validator("feedback_dir")
+    @classmethod
+    def _check_feedback(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is None or "api_keys" not in info.data:  # the keys are invalid, and named
+            return value
+        if info.data["api_keys"] is None:
+            raise ValueError("corrections need a key; set DIGITSCOPE_API_KEYS, too")
+        if value == Path():
+            raise ValueError("it is set but empty; unset it, or name a folder")
+        return value
 
     @field_validator("root_path")
     @classmethod

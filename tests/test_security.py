@@ -328,13 +328,14 @@ SAFE = {
     ("process_tuning.py", "ctypes"),
     ("decoder_pool.py", "subprocess"),
     ("import_cache.py", "subprocess"),  # `digitscope serve FILE` starts `digitscope import`
+    ("feedback.py", "datetime.now"),  # a correction says when it was made
 }
 CODE = {"eval", "exec", "compile", "__import__", "os.system"}
 WALL_CLOCK = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today"}
 
 
 def test_sources_know_no_danger() -> None:
-    """The sources use no pickles, no code from text, no subprocess and no wall clock."""
+    """The sources use no pickles, no code from text, no subprocess and no wall clock but `SAFE`."""
     paths = sorted((REPOSITORY / "app").rglob("*.py"))
     assert len(paths) > 50
     found = {(path.name, danger) for path in paths for danger in _dangers(path)}

@@ -21,6 +21,7 @@ async def list_models(service: ServiceDep) -> ModelList:
     registry = service.registry
     return ModelList(
         default=registry.default,
+        corrections=service.corrections is not None,
         models=[
             model_summary(entry, default=name == registry.default)
             for name, entry in registry.entries.items()

@@ -39,6 +39,7 @@ from app.recognise import (
     recognise_many,
     take_unprepared,
 )
+from app.web.execution.correction_writer import CorrectionWriter
 from app.web.execution.expected_wait import Kind
 from app.web.execution.micro_batcher import MicroBatcher, R, Write, max_images
 from app.web.execution.parallel_batch import run_batch
@@ -82,6 +83,7 @@ class Service:
         admin: Checks the admin token.
         quick_below_s: A network that takes at most so many seconds for an image is fast enough for
             the micro-batcher.
+        corrections: Stores corrections; None if no folder is set for them.
         maximised: The pictures of what channels look for, which take long to make.
         stage: Opens a span of a trace for a stage of a prediction.
         numpy_lock: Lets only one thread of a batch work with NumPy at a time (`recognise_many`).
@@ -103,6 +105,7 @@ class Service:
     drain: Drain
     admin: Admin
     quick_below_s: float
+    corrections: CorrectionWriter | None = None
     stage: Callable[[str], AbstractContextManager[object]] = nullcontext
     numpy_lock: threading.Lock = field(default_factory=threading.Lock)
     maximised: MaximisedPictures = field(default_factory=MaximisedPictures)
@@ -141,6 +144,8 @@ class Service:
             self.metrics_pool,
         ):
             pool.close()
+        if self.corrections:
+            self.corrections.close()
         self.decoders.close()
         self.micro_batcher.close()
         self.registry.close()

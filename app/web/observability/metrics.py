@@ -33,7 +33,9 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_CACHED_REQUESTS = 512  # combinations of route, method and status
 MAX_CACHED_VERDICTS = 64  # combinations of model and verdict
 
-Lane = Literal["fast", "slow", "explanations", "quick", "parsing", "reloads", "scrapes"]
+Lane = Literal[
+    "fast", "slow", "explanations", "quick", "parsing", "reloads", "scrapes", "corrections"
+]
 Rejection = Literal[
     "busy",
     "client-gone",
@@ -216,6 +218,7 @@ LABELS = {
             "parsing": "large bodies that are parsed",
             "reloads": "loading of models",
             "scrapes": "responses of /metrics",
+            "corrections": "corrections that are stored or deleted",
         },
     ),
     "stage": Label(

@@ -76,6 +76,25 @@ _EXAMPLES: dict[str, tuple[type[errors.DigitscopeError], str]] = {
         errors.StalledError,
         "No prediction has finished for 61 s, although requests are waiting.",
     ),
+    "unknown-label": (
+        errors.InvalidInputError,
+        "The model 'compact' has no class 'seven'; expected the name of a class, or 'not-a-digit'.",
+    ),
+    "unknown-correction": (
+        errors.NotFoundError,
+        "There is no correction '5f0c9a3e8b7d4c21a6e4f0b1d2c3a495'.",
+    ),
+    "storage": (
+        errors.StorageError,
+        "The folder of corrections cannot be changed: No space left on device. Nothing was stored"
+        " or deleted.",
+    ),
+    "storage-full": (
+        errors.StorageFullError,
+        "The folder of corrections is full: it holds 10000 pictures and 45878000 bytes, of at most"
+        " 10000 and 67108864. Nothing was stored. Delete corrections, or ask the operator to empty"
+        " the folder.",
+    ),
     "damaged-bundle": (
         errors.BundleError,
         "model/classic/model.tflite is not the file that was published: expected SHA-256 9f86d081,"

@@ -66,6 +66,7 @@ class ModelList(ResponseBody):
     """All models of the folder."""
 
     default: str = Field(description="Name of the model for requests that name none.")
+    corrections: bool = Field(description="Whether `POST /feedback` accepts corrections.")
     models: list[ModelSummary]
     ignored: list[IgnoredFile] = Field(
         description="What else lies in the folder, such as networks that were not imported."
