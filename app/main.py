@@ -51,7 +51,8 @@ from app.web.http.path_prefix import PathPrefix
 from app.web.http.request_timer import BodyPace
 from app.web.http.shutdown import Drain
 from app.web.observability import logs
-from app.web.observability.metrics import Lane, Metrics
+from app.web.observability.metric_definitions import Lane
+from app.web.observability.metrics import Metrics
 from app.web.observability.tracing import stage, start_queue_span, trace_field
 from app.web.requests.body import Limits
 from app.web.requests.parsing import BodyParser
@@ -283,7 +284,7 @@ def _create_service(
     is_traced: bool,
 ) -> Service:
     registry.on_batch = metrics.count_batch
-    registry.observe_versions(metrics.set_model_version)
+    registry.observe(metrics.note_model)
 
     def pool(
         lane: Lane, threads: int, max_queue: int, trim_after_s: float | None = TRIM_AFTER_S

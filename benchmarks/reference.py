@@ -16,7 +16,7 @@ from app.network.kinds import KINDS
 from app.network.layers import operators, passthrough
 from app.network.operation import ACTIVATIONS_ONLY
 from app.settings import REPOSITORY, Settings
-from app.web.observability.metrics import LABELS, METRICS
+from app.web.observability.metric_definitions import LABELS, METRICS
 from benchmarks.page import table
 
 DOCS = REPOSITORY / "docs"
@@ -91,8 +91,8 @@ def _metrics_page() -> str:
         "# Metrics\n\n"
         "`/metrics` returns these in Prometheus's text format, summed over all worker"
         " processes.\n\n"
-        "Generated from `app/web/observability/metrics.py` by `python -m benchmarks.reference`; do"
-        " not edit.\n\n"
+        "Generated from `app/web/observability/metric_definitions.py` by\n`python -m"
+        " benchmarks.reference`; do not edit.\n\n"
         + table(metrics)
         + "\nOn Linux, prometheus_client adds `process_*`: processor seconds, memory and open files"
         " of the\nworker processes together, and the start of the first.\n\n## Labels\n\n"

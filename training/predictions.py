@@ -15,10 +15,11 @@ from scipy import special
 from app.archives import read_npz
 from app.bundle import Bundle
 from app.errors import BundleError
+from app.held_out import (
+    PREDICTIONS_FILE as PREDICTIONS_FILE,  # the modules that write it import it here
+)
 from app.inference.runtime import Outputs
 from training.errors import PublishError
-
-PREDICTIONS_FILE = "predictions.npz"
 
 
 @dataclass(frozen=True)

@@ -82,17 +82,17 @@ class Entries:
         self.by_name: Mapping[str, Entry] = {}
         self.bundles: Mapping[str, Bundle] = {}
         self._changing = threading.Lock()  # held for moments, while the mappings are replaced
-        self._on_version: Callable[[str, int], None] = lambda name, version: None
+        self._on_change: Callable[[Entry], None] = lambda entry: None
 
-    def observe(self, on_version: Callable[[str, int], None]) -> None:
-        """Call a function with name and served version of each model, now and after each change.
+    def observe(self, on_change: Callable[[Entry], None]) -> None:
+        """Call a function with the state of each model, now and after each change.
 
-        The version of a model that is not served, or no longer there, is 0.
+        A model that is no longer there has no bundle, and the served version 0.
         """
         with self._changing:
-            self._on_version = on_version
+            self._on_change = on_change
             for entry in self.by_name.values():
-                on_version(entry.name, entry.served_version)
+                on_change(entry)
 
     def find(self, name: str) -> Entry:
         """Return the state of a model.
@@ -109,13 +109,15 @@ class Entries:
         """Store the state of a model."""
         with self._changing:
             self._replace(dict(sorted({**self.by_name, entry.name: entry}.items())))
-            self._on_version(entry.name, entry.served_version)
+            self._on_change(entry)
 
     def remove(self, name: str) -> None:
         """Drop a model."""
         with self._changing:
+            gone = self.by_name.get(name)
             self._replace({each: self.by_name[each] for each in self.by_name if each != name})
-            self._on_version(name, 0)
+            if gone:
+                self._on_change(Entry(name, gone.stamp))
 
     def fail(self, name: str, stamp: FileStamp, error: Exception) -> str:
         """Log and store why a bundle cannot be served; a model in memory is served on.

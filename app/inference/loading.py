@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from app.bundle import COMPILED_FILE, INT8_FILE, KERAS_FILE, Bundle
 from app.embeddings import EMBEDDINGS_FILE, Embeddings, read_embeddings
 from app.errors import BundleError
+from app.held_out import PREDICTIONS_FILE, HeldOutAnswers, read_held_out
 from app.inference.batcher import BatchingRuntime
 from app.inference.keras_runtime import KerasRuntime, load_small_keras
 from app.inference.litert_runtime import Float32Runtime, LiteRtRuntime
@@ -99,6 +100,7 @@ def load_model(
             seconds_per_image,
             Float32Runtime(runtime) if int8 else None,
             event_loop_runtime,
+            _read_held_out(bundle),
         )
 
 
@@ -122,7 +124,14 @@ def _load_source(bundle: Bundle, options: LoadOptions) -> Model:
         runtime = KerasRuntime(load_small_keras(content, bundle.metadata.parameters))
         network = _read_layers(bundle, runtime)
     features = _check_classes(bundle, runtime)
-    return Model(bundle, runtime, network, _read_embeddings(bundle, features), _measure(runtime))
+    return Model(
+        bundle,
+        runtime,
+        network,
+        _read_embeddings(bundle, features),
+        _measure(runtime),
+        held_out=_read_held_out(bundle),
+    )
 
 
 @contextmanager
@@ -188,6 +197,12 @@ def _read_embeddings(bundle: Bundle, features: int) -> Embeddings | None:
             f" the network has {features}."
         )
     return embeddings
+
+
+def _read_held_out(bundle: Bundle) -> HeldOutAnswers | None:
+    if not bundle.has(PREDICTIONS_FILE):
+        return None
+    return read_held_out(bundle.read(PREDICTIONS_FILE))
 
 
 def _measure(runtime: Runtime) -> float:

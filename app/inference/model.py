@@ -5,6 +5,7 @@ from functools import cached_property
 
 from app.bundle import Bundle
 from app.embeddings import Embeddings
+from app.held_out import HeldOutAnswers
 from app.inference.batcher import BatchingRuntime
 from app.inference.runtime import Runtime
 from app.network.network import Network
@@ -30,6 +31,7 @@ class Model:
         float32_runtime: Runs the same network in float32 if `runtime` runs it in int8, else None.
         event_loop_runtime: A second runtime for the event loop alone, or None if the network is
             too slow to run there.
+        held_out: The answers on held-out digits, or None if the bundle has none.
     """
 
     bundle: Bundle
@@ -39,6 +41,7 @@ class Model:
     seconds_per_image: float = float("inf")
     float32_runtime: Runtime | None = None
     event_loop_runtime: Runtime | None = None
+    held_out: HeldOutAnswers | None = None
 
     @property
     def part_size(self) -> int:

@@ -156,12 +156,9 @@ class Registry:
         """Tell whether the folder holds the same files as when they were read."""
         return self._folder.holds({name: each.stamp for name, each in self.entries.items()})
 
-    def observe_versions(self, on_version: Callable[[str, int], None]) -> None:
-        """Call a function with name and version of each model, now and when that may have changed.
-
-        The version 0 says that requests for the model fail.
-        """
-        self._entries.observe(on_version)
+    def observe(self, on_change: Callable[[Entry], None]) -> None:
+        """Call a function with the state of each model, now and when that may have changed."""
+        self._entries.observe(on_change)
 
     def watch(self) -> None:
         """Follow the folder in a thread until `close`, so that changed files take effect."""

@@ -60,4 +60,5 @@ async def read(
     verdicts = [digit.verdict for digit in digits]
     confidences = [digit.confidence for digit in digits]
     service.metrics.count_verdicts(verdicts, confidences, model)
+    service.metrics.count_page(len(digits))
     return page_answer(page, model.bundle, images=query.include == "images")

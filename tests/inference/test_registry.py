@@ -76,7 +76,7 @@ def test_versions_are_reported(models: Path) -> None:
     """The version of each model is reported at first, when it changes, and as 0 when it is gone."""
     registry, versions = Registry(models, "classic", interpreters=1), dict[str, int]()
     registry.load()
-    registry.observe_versions(versions.__setitem__)
+    registry.observe(lambda entry: versions.update({entry.name: entry.served_version}))
     assert versions == {name: each.metadata.version for name, each in registry.bundles.items()}
     seal(
         models / "classic", registry.bundles["classic"].metadata.model_copy(update={"version": 12})

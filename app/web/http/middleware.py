@@ -43,7 +43,8 @@ from app.web.http.problem_details import CLIENT_CLOSED_REQUEST, error_response
 from app.web.http.request_timer import BodyPace, RequestTimer
 from app.web.http.shutdown import Drain
 from app.web.http.vary import add_vary
-from app.web.observability.metrics import Metrics, Rejection
+from app.web.observability.metric_definitions import Rejection
+from app.web.observability.metrics import Metrics
 from app.web.quality_values import choose_coding
 
 log = logging.getLogger("digitscope.access")

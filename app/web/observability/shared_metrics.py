@@ -32,7 +32,7 @@ SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # environment variable of prometheus
 _FILE_BYTES = {
     "counter": 1 << 18,
     "gauge_livemin": 1 << 16,
-    "gauge_livemax": 1 << 16,
+    "gauge_livemax": 1 << 18,  # about 40 values of each model that is loaded
     "gauge_livesum": 1 << 16,
     "histogram": 1 << 20,
 }

@@ -1,22 +1,23 @@
 """The metrics: batches count like single images, and every definition is complete."""
 
+import io
 import re
 from typing import get_args
 
+import pytest
+from PIL import Image
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
+from app.inference.entries import Entry
 from app.inference.model import Model
+from app.inference.model_folder import NO_FILES
 from app.recognise import Options, recognise_many
+from app.samples import sample_png
 from app.settings import Settings
 from app.verdict import Verdict
-from app.web.observability.metrics import (
-    LABELS,
-    METRICS,
-    FastHistogram,
-    Lane,
-    Metrics,
-    Rejection,
-)
+from app.web.observability.instruments import FastHistogram
+from app.web.observability.metric_definitions import LABELS, METRICS, InputKind, Lane, Rejection
+from app.web.observability.metrics import Metrics
 from tests.conftest import Digits
 from tests.server.process import metric
 
@@ -93,6 +94,7 @@ def test_every_metric_is_defined_with_its_labels() -> None:
     assert {label for entry in METRICS for label in entry.labels} == LABELS.keys()
     assert LABELS["lane"].values.keys() == set(get_args(Lane))
     assert LABELS["reason"].values.keys() == set(get_args(Rejection))
+    assert LABELS["input"].values.keys() == set(get_args(InputKind))
     assert LABELS["verdict"].values.keys() == set(get_args(Verdict))
 
 
@@ -107,3 +109,51 @@ def test_gauges_are_those_of_the_moment() -> None:
     assert metric(text, "digitscope_queued", lane="fast") == 3
     waiting[0] = 0
     assert metric(metrics.text().decode(), "digitscope_queued", lane="fast") == 0
+
+
+def test_scores_are_counted_by_kind_of_image(classic: Model, digits: Digits) -> None:
+    """Each image counts once, whether it came alone or in a batch; a page counts its digits."""
+    metrics = Metrics()
+    stream = io.BytesIO()
+    Image.fromarray(255 - digits.images[3]).resize((90, 90)).save(stream, "PNG")
+    images = [sample_png(7), stream.getvalue(), *digits.images[:200]]
+    results = [recognise_many([image], classic, Options()) for image in images]
+    for result in results:
+        metrics.count_predictions([result], classic)
+    metrics.count_predictions([recognise_many(digits.images[:70], classic, Options())], classic)
+    metrics.count_page(12)
+    text = metrics.text().decode()
+    expected = {"28x28": 1, "image": 1, "pixels": 270, "page": 12}
+    counted = {kind: metric(text, "digitscope_inputs_total", input=kind) for kind in expected}
+    assert counted == expected
+    assert metric(text, "digitscope_score_count") == 272
+    scores = [result.predictions.scores[0] for result in results[2:]]
+    scores += scores[:70]
+    low = metric(text, "digitscope_score_bucket", input="pixels", le="9.5")
+    assert low == sum(score <= 9.5 for score in scores) > 0
+
+
+def test_held_out_shares_fit_the_histograms(classic: Model) -> None:
+    """They have the bounds of the histograms that they are compared with, and end near 1."""
+    metrics = Metrics()
+    metrics.note_model(Entry("classic", NO_FILES, classic.bundle, classic))
+    metrics.count_predictions([recognise_many([sample_png(7)], classic, Options())], classic)
+    text = metrics.text().decode()
+    for held_out, histogram in (
+        ("digitscope_held_out_score_share", "digitscope_score_bucket"),
+        ("digitscope_held_out_confidence_share", "digitscope_confidence_bucket"),
+    ):
+        shares = re.findall(rf'{held_out}{{le="([^"]+)",model="classic"}} (\S+)', text)
+        bounds = re.findall(rf'{histogram}{{[^}}]*le="([^"]+)"', text)
+        assert [bound for bound, _ in shares] == [bound for bound in bounds if bound != "+Inf"]
+        values = [float(value) for _, value in shares]
+        assert values == sorted(values)
+        assert values[0] < 0.01
+        assert values[-1] > 0.99
+    verdicts = {
+        name: metric(text, "digitscope_held_out_verdict_share", verdict=name)
+        for name in get_args(Verdict)
+    }
+    assert sum(verdicts.values()) == pytest.approx(1)
+    refusals = classic.bundle.metadata.verdict.false_refusals
+    assert verdicts["not-a-digit"] == pytest.approx(refusals, abs=2e-3)
