@@ -207,13 +207,11 @@ def _load(image: Image.Image, name: str, data: bytes, warnings: list[str]) -> in
         image.load()
         return orientation
     check_decoded_size(image, image.format or "")
-    if name == "png":
-        image.load()  # first, because a PNG's EXIF chunk may follow its pixels
-        has_exif = "exif" in image.info or "Raw profile type exif" in image.info
-        return _exif_orientation(image, warnings) if has_exif else 1
-    orientation = _exif_orientation(image, warnings)
+    # First, because a PNG's EXIF chunk may follow its pixels, and Pillow itself turns a TIFF upright.
     image.load()
-    return orientation
+    if name == "png" and not {"exif", "Raw profile type exif"} & image.info.keys():
+        return 1
+    return _exif_orientation(image, warnings)
 
 
 def _exif_orientation(image: Image.Image, warnings: list[str]) -> int:

@@ -32,9 +32,10 @@ def test_every_format_and_mode_shows_the_same_drawing(file_format: str, mode: st
     assert grey[10:30, 40:50].min() > 215
 
 
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_undone(orientation: int) -> None:
-    """The image is upright for each of the eight EXIF orientations."""
+def test_exif_orientation_is_undone(orientation: int, file_format: str) -> None:
+    """The image is upright, once, for each of the eight EXIF orientations."""
     turn = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -47,7 +48,9 @@ def test_exif_orientation_is_undone(orientation: int) -> None:
     stored = drawing().transpose(turn[orientation]) if orientation > 1 else drawing()
     exif = Image.Exif()
     exif[0x0112] = orientation
-    upload = decode(saved(stored, "PNG", exif=exif.tobytes()), max_pixels=LIMIT)
+    lossless = {"lossless": True} if file_format == "WEBP" else {}
+    data = saved(stored, file_format, exif=exif.tobytes(), **lossless)
+    upload = decode(data, max_pixels=LIMIT)
     np.testing.assert_array_equal(upload.pixels, np.asarray(drawing()))
     assert (upload.width, upload.height) == (WIDTH, HEIGHT)
 
