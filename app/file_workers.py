@@ -16,9 +16,8 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from app.bundle import Bundle
-from app.inference.loading import LoadOptions, load_model, read_compiled
 from app.inference.model import Model
-from app.inference.registry import Registry
+from app.models import load_bundle
 from app.process_tuning import end_with, gc_paused
 from app.recognise import Options
 
@@ -131,23 +130,8 @@ def _start_worker(
 ) -> None:
     end_with(parent)
     with gc_paused():
-        models = [_load(bundle) for bundle in bundles]
+        models = [load_bundle(bundle, interpreters=1) for bundle in bundles]
     _worker_state.append(lambda files: read(files, models, options))
-
-
-def _load(bundle: Bundle) -> Model:
-    """Load a model; compile it first if its bundle has no compiled model."""
-    if bundle.is_compiled:
-        return load_model(
-            bundle,
-            read_compiled(bundle),
-            LoadOptions(interpreters=1),
-            preloaded=1,
-            on_batch=lambda images: None,
-        )
-    registry = Registry(bundle.folder.parent, bundle.metadata.name, interpreters=1)
-    registry.load()
-    return registry.wait_for(bundle.metadata.name)
 
 
 def _read_in_worker(files: list[Any]) -> list[Any]:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from app.bundle import Bundle, open_bundle
 from app.errors import BundleError
+from app.inference.loading import LoadOptions, load_model, read_compiled
+from app.inference.model import Model
 from app.inference.model_folder import ModelFolder
 from app.inference.registry import Registry
 from app.settings import Settings
@@ -68,6 +70,34 @@ def find_bundle(folder: Path, name: str) -> Bundle:
             f"There is no model {name!r} in {folder}. Available models: {', '.join(names)}."
         )
     return open_bundle(folder / name)
+
+
+def load_bundle(bundle: Bundle, *, interpreters: int) -> Model:
+    """Load the model of one bundle; compile it first if the bundle has no compiled model.
+
+    Args:
+        bundle: The bundle.
+        interpreters: Calls that the model runs at the same time.
+
+    Raises:
+        BundleError: The bundle is damaged, or its network cannot be run.
+        NotReadyError: It must be compiled and cannot be.
+    """
+    if bundle.is_compiled:
+        return load_model(
+            bundle,
+            read_compiled(bundle),
+            LoadOptions(interpreters),
+            preloaded=1,
+            on_batch=lambda images: None,
+        )
+    name = bundle.metadata.name
+    registry = Registry(bundle.folder.parent, name, interpreters=interpreters)
+    registry.load()
+    try:
+        return registry.wait_for(name)
+    finally:
+        registry.close()
 
 
 def _open(settings: Settings) -> Registry:
