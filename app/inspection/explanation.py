@@ -10,7 +10,7 @@ from app.inspection.checks import Deletion, deletion, rank_correlation
 from app.inspection.cost_limits import max_scores
 from app.inspection.methods.method import Attribution, Method
 from app.inspection.score import Map, Question, model_score, network_score
-from app.network.network import Layer
+from app.network.network import Layer, Network
 from app.predictions import Prediction
 from app.recognise import ImageInput, Options, recognise
 
@@ -122,6 +122,35 @@ def explain(
         deletion=curve,
         randomised=randomised,
     )
+
+
+def describe_map(explanation: Explanation, network: Network) -> str:
+    """Return what a map shows and whether to trust it, in one or two sentences.
+
+    Args:
+        explanation: The map and its checks.
+        network: The network that it explains.
+    """
+    title, score = explanation.method.title, _score_text(explanation.question, network)
+    if explanation.empty:
+        return f"{title} gives an empty map for {score}: {explanation.method.empty}."
+    y, x = np.unravel_index(int(explanation.attribution.values.argmax()), (28, 28))
+    text = f"{title}: the pixel in row {y}, column {x} raises {score} most."
+    if explanation.deletion is None:
+        return text
+    if explanation.deletion.better_than_random:
+        return f"{text} Deleting ink in the map's order lowers it faster than in random orders."
+    return (
+        f"{text} Deleting ink in the map's order does not lower it faster than in random orders, so"
+        " do not trust this map."
+    )
+
+
+def _score_text(question: Question, network: Network) -> str:
+    name = "logit" if network.logits is not None else "logarithm of the probability"
+    if question.contrast is None:
+        return f"the {name} of {question.target}"
+    return f"the {name} of {question.target} minus that of {question.contrast}"
 
 
 def _randomised(

@@ -59,6 +59,21 @@ class Question:
         return row
 
 
+def check_classes(model: Model, **numbers: int | None) -> None:
+    """Refuse a class that the model does not have.
+
+    Raises:
+        InvalidInputError: A number is not one of a class; the message names the parameter.
+    """
+    classes = model.bundle.metadata.classes
+    for name, number in numbers.items():
+        if number is not None and not 0 <= number < len(classes):
+            raise InvalidInputError(
+                f"'{name}' is {number}; the model {model.bundle.metadata.name!r} has the classes 0"
+                f" to {len(classes) - 1}."
+            )
+
+
 def logits_of(network: Network, outputs: Sequence[Array]) -> Array:
     """Return the logits `[N, classes]`; without logits, the logarithms of the probabilities.
 

@@ -7,13 +7,13 @@ from pydantic import Field
 
 from app.bundle import MAX_CLASSES
 from app.errors import InvalidInputError
-from app.inference.model import Model
 from app.inspection.ablation import ablate
 from app.inspection.activations import inspect_image
 from app.inspection.attribution import DEFAULT_METHOD, METHODS, MethodName, methods_using
 from app.inspection.explanation import ExplainRequest, Explanation, explain
 from app.inspection.methods.integrated_gradients import MAX_STEPS, MIN_STEPS, TOLERANCE
 from app.inspection.neighbours import find_neighbours
+from app.inspection.score import check_classes
 from app.render import diverging, enlarge, to_png
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
@@ -140,7 +140,7 @@ async def explain_image(
     faster than in random orders, and whether the map changes if the network has learned nothing.
     """
     model = await service.model(query.model)
-    _check_classes(model, target=query.target, contrast=query.contrast)
+    check_classes(model, target=query.target, contrast=query.contrast)
     form = content_negotiation.choose(request, query.format, ("json", "npy", "png"))
     image = await read_one(request, service.limits)
     explain_request = ExplainRequest(
@@ -179,7 +179,7 @@ async def ablate_channels(
 ) -> AblationAnswer:
     """Predict without some channels of a layer, or without each of them, largest change first."""
     model = await service.model(query.model)
-    _check_classes(model, target=query.target)
+    check_classes(model, target=query.target)
     layer = model.network.find(query.layer)
     channels = _channel_list(query.channels)
     image = await read_one(request, service.limits)
@@ -218,21 +218,6 @@ async def neighbours(
     return await service.inspection_pool.run_until(
         disconnected(request), kind_of_work("neighbours", model, size_of(image)), work
     )
-
-
-def _check_classes(model: Model, **numbers: int | None) -> None:
-    """Refuse a class that the model does not have.
-
-    Raises:
-        InvalidInputError: A number is not one of a class; the message names the parameter.
-    """
-    classes = model.bundle.metadata.classes
-    for name, number in numbers.items():
-        if number is not None and number >= len(classes):
-            raise InvalidInputError(
-                f"'{name}' is {number}; the model {model.bundle.metadata.name!r} has the classes 0"
-                f" to {len(classes) - 1}."
-            )
 
 
 def _map_png(explanation: Explanation) -> Response:

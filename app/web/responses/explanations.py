@@ -9,10 +9,9 @@ from app.inference.model import Model
 from app.inspection.ablation import Ablation
 from app.inspection.activations import InspectedImage
 from app.inspection.attribution import DEFAULT_METHOD, METHODS
-from app.inspection.explanation import Explanation, Randomised
+from app.inspection.explanation import Explanation, Randomised, describe_map
 from app.inspection.methods.method import Completeness
 from app.inspection.neighbours import Neighbour, Neighbourhood
-from app.inspection.score import Question
 from app.network.network import Layer
 from app.render import diverging, to_png
 from app.web.responses.json_arrays import rounded_list
@@ -69,36 +68,13 @@ def explanation_answer(explanation: Explanation, model: Model) -> ExplanationAns
         png=base64.b64encode(to_png(diverging(attribution.values, limit))).decode(),
         limit=limit,
         empty=explanation.empty,
-        text=_explanation_text(explanation, model),
+        text=describe_map(explanation, model.network),
         layer=attribution.layer,
         coarse=None if attribution.coarse is None else rounded_list(attribution.coarse),
         completeness=_completeness(attribution.completeness),
         steps=attribution.steps,
         checks=_checks(explanation),
     )
-
-
-def _explanation_text(explanation: Explanation, model: Model) -> str:
-    title, score = explanation.method.title, _score_text(explanation.question, model)
-    if explanation.empty:
-        return f"{title} gives an empty map for {score}: {explanation.method.empty}."
-    y, x = np.unravel_index(int(explanation.attribution.values.argmax()), (28, 28))
-    text = f"{title}: the pixel in row {y}, column {x} raises {score} most."
-    if explanation.deletion is None:
-        return text
-    if explanation.deletion.better_than_random:
-        return f"{text} Deleting ink in the map's order lowers it faster than in random orders."
-    return (
-        f"{text} Deleting ink in the map's order does not lower it faster than in random orders, so"
-        " do not trust this map."
-    )
-
-
-def _score_text(question: Question, model: Model) -> str:
-    name = "logit" if model.network.logits is not None else "logarithm of the probability"
-    if question.contrast is None:
-        return f"the {name} of {question.target}"
-    return f"the {name} of {question.target} minus that of {question.contrast}"
 
 
 def _completeness(completeness: Completeness | None) -> CompletenessAnswer | None:
