@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import TooLargeError, UndecodableError
+from app.imaging.pixel_scale import scale_factor
 from app.inference.runtime import Pixels
 from app.protocols.input_options import Scale
 
@@ -39,11 +40,6 @@ PIXEL_TYPES: Mapping[str, np.dtype[Any]] = {
 RAW_TYPES = ("UINT8", "FP32")  # of a body that is one tensor without a description
 MAX_EXACT_INTEGER = 1 << 24  # float32 holds every integer up to this one
 MAX_DIMENSIONS = 4  # [N, 28, 28, 1], the deepest shape of a batch of digits
-# Pixels of 0..1 are often computed as x/255, so that their maximum may be above 1 by rounding.
-MAX_SCALED = 1.001
-# A picture of 0..255 has brighter ink than this. Pixels with a smaller maximum were scaled in
-# another way, such as to mean 0 and variance 1.
-MIN_WHITE = 32
 _LENGTH = struct.Struct("<I")  # length of an element of a BYTES tensor, before its bytes
 
 
@@ -71,7 +67,7 @@ def to_pixels(values: NDArray[np.generic], scale: Scale = "auto") -> Pixels:
     pixels = np.ascontiguousarray(values.reshape(-1, SIDE, SIDE))
     pixels = pixels if pixels.dtype == np.uint8 else _to_float32(pixels)
     factor = _factor(pixels, scale)
-    # At most MAX_SCALED before: clipped, the result is at most 255.
+    # At most 1 but for rounding before: clipped, the result is at most 255.
     return pixels if factor == 1 else np.minimum(pixels, 1) * pixels.dtype.type(factor)
 
 
@@ -104,10 +100,9 @@ def _factor(pixels: Pixels, scale: Scale) -> int:
         if not (math.isfinite(low) and math.isfinite(high)):
             raise UndecodableError("Expected finite numbers, got NaN, infinity or too large ones.")
         return 1
-    if low >= 0 and high <= MAX_SCALED:
-        return 255
-    if low >= 0 and MIN_WHITE < high <= 255:
-        return 1
+    factor = scale_factor(low, high)
+    if factor is not None:
+        return factor
     raise UndecodableError(
         f"Expected pixel values from 0 to 255 or from 0 to 1, ink high, got {low:g} to {high:g}. If"
         ' the network expects these numbers, send the parameter "scale": "model".'
