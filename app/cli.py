@@ -34,7 +34,7 @@ from app.models import find_bundle, load_for_workers, load_models
 from app.page_reading import find_several
 from app.process_tuning import gc_frozen_imports
 from app.recognise import Options, Preprocess, recognise
-from app.settings import Settings
+from app.settings import Settings, invalid_settings, is_secret
 from app.terminal import cell, fail, say
 from app.version import VERSION
 
@@ -79,19 +79,9 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        for detail in error.errors():
-            name = f"DIGITSCOPE_{'_'.join(str(part) for part in detail['loc'])}".upper()
-            value = (
-                "" if _is_secret(str(detail["loc"][0])) else f" The value is {detail['input']!r}."
-            )
-            reason = detail["msg"].removeprefix("Value error, ")
-            fail(f"The setting {name} is invalid: {reason}.{value}")
+        for sentence in invalid_settings(error):
+            fail(sentence)
         raise typer.Exit(2) from error
-
-
-def _is_secret(name: str) -> bool:
-    """Return whether a setting's value must not be printed or logged."""
-    return name in Settings.model_fields and not Settings.model_fields[name].repr
 
 
 def open_registry(settings: Settings) -> Registry:
@@ -305,7 +295,7 @@ def settings() -> None:
     table = Table("Variable", "Value", "What it does", show_lines=True)
     for name, field in Settings.model_fields.items():
         value = getattr(values, name)
-        shown = "(set)" if value and _is_secret(name) else value
+        shown = "(set)" if value and is_secret(name) else value
         table.add_row(f"DIGITSCOPE_{name.upper()}", cell(shown), cell(field.description))
     Console().print(table)
 

@@ -10,7 +10,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.path_prefix import parse_prefix
@@ -504,3 +504,19 @@ def _parse_network(entry: str) -> IPv4Network | IPv6Network:
     if ip_address(entry.partition("/")[0]) != network.network_address:
         raise ValueError(f"{entry!r} is an address inside a network; the network is {network}")
     return network
+
+
+def is_secret(name: str) -> bool:
+    """Return whether a setting's value must not be printed or logged."""
+    return name in Settings.model_fields and not Settings.model_fields[name].repr
+
+
+def invalid_settings(error: ValidationError) -> list[str]:
+    """Return a sentence on each invalid setting that names its environment variable."""
+    sentences = []
+    for detail in error.errors():
+        name = f"DIGITSCOPE_{'_'.join(str(part) for part in detail['loc'])}".upper()
+        value = "" if is_secret(str(detail["loc"][0])) else f" The value is {detail['input']!r}."
+        reason = detail["msg"].removeprefix("Value error, ")
+        sentences.append(f"The setting {name} is invalid: {reason}.{value}")
+    return sentences
