@@ -75,7 +75,7 @@ class DecoderPool:
         """
         self._working_memory = working_memory
         self._timeout_s, self._memory_bytes = timeout_s, memory_bytes
-        self._places = threading.Semaphore(size)
+        self._size, self._places = size, threading.Semaphore(size)
         self._idle: list[_DecoderProcess] = []
         self._closed = False
 
@@ -117,6 +117,12 @@ class DecoderPool:
         """End all processes; a decoder at work ends after its file."""
         self._closed = True
         self.close_idle()
+
+    def abandon(self) -> None:
+        """Forget all processes after a fork: they belong to the process that has started them."""
+        self._places = threading.Semaphore(self._size)
+        while self._idle:
+            self._idle.pop().abandon()
 
     def _decode(self, data: bytes, max_pixels: int, is_large: bool) -> Upload:
         process = self._take(is_large)
@@ -187,6 +193,14 @@ class _DecoderProcess:
         """Kill the process and close its files."""
         self._process.kill()
         self._process.wait()
+        self._close_files()
+
+    def abandon(self) -> None:
+        """Close the files of a process that another one has started and uses."""
+        self._process.returncode = 0  # nobody waits for it here
+        self._close_files()
+
+    def _close_files(self) -> None:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:
                 pipe.close()
