@@ -20,6 +20,11 @@ KINDS = {
 }
 
 
+def max_file_bytes(max_pixels: int) -> int:
+    """Return the size of the largest file that is read: of such an image without compression."""
+    return max_pixels * MAX_BYTES_PER_PIXEL + MAX_HEADER_BYTES
+
+
 def read_image_file(path: Path, *, max_pixels: int) -> bytes:
     """Return the content of a regular file.
 
@@ -34,7 +39,7 @@ def read_image_file(path: Path, *, max_pixels: int) -> bytes:
         InvalidInputError: The file cannot be opened, is no regular file, or grows.
         TooLargeError: The file is too large.
     """
-    limit = max_pixels * MAX_BYTES_PER_PIXEL + MAX_HEADER_BYTES
+    limit = max_file_bytes(max_pixels)
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -50,6 +55,8 @@ def read_image_file(path: Path, *, max_pixels: int) -> bytes:
             content = stream.read(status.st_size + 1)
     except OSError as error:
         raise InvalidInputError(f"The file cannot be opened: {error.strerror}.") from error
+    except ValueError as error:  # a null character
+        raise InvalidInputError(f"The file cannot be opened: {error}.") from error
     if len(content) > status.st_size:  # also files of the kernel, whose size it does not tell
         raise InvalidInputError("The file grew while it was read.")
     return content

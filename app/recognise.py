@@ -194,7 +194,7 @@ class Unprepared(NamedTuple):
 
 def pass_through(upload: Upload) -> Unprepared:
     """Return the network's input for an image for which `is_passthrough` is true."""
-    return Unprepared(upload.pixels[None], (_summarise(upload, "light-on-dark", ()),))
+    return Unprepared(upload.pixels[None], (summarise(upload, "light-on-dark", ()),))
 
 
 def recognise_unprepared(
@@ -343,7 +343,7 @@ def _read_each(images: Images, model: Model, options: Options) -> _Batch:
             if next(passes):
                 inputs.append(image.pixels)
                 counts.append(1)
-                summaries.append(_summarise(image, "light-on-dark", ()))
+                summaries.append(summarise(image, "light-on-dark", ()))
                 continue
             image = _prepare_or_error(image, model, options)
         if isinstance(image, DigitscopeError):
@@ -392,7 +392,7 @@ def _prepare_or_error(
         return error
     return _Prepared(
         [candidate.pixels for candidate in read.candidates],
-        [_summarise(upload, each.polarity, each.warnings) for each in read.candidates],
+        [summarise(upload, each.polarity, each.warnings) for each in read.candidates],
         [index for index, each in enumerate(read.candidates) if each.fallback],
         {index: each for index, each in enumerate(read.candidates) if each.views},
     )
@@ -403,8 +403,9 @@ def _stack(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return np.concatenate(images or _NO_IMAGES).reshape(-1, SIDE, SIDE)
 
 
-def _summarise(
+def summarise(
     upload: Upload, polarity: DetectedPolarity, warnings: tuple[str, ...]
 ) -> InputSummary:
+    """Return the properties of an upload, with its warnings and those of its preparation."""
     warnings = upload.warnings + warnings
     return _cached_summary(upload.width, upload.height, upload.format, polarity, warnings)

@@ -1,25 +1,81 @@
-"""digitscope from Python. Importing this module imports nothing else.
+"""digitscope from Python: recognise handwritten digits, and see how the network saw them.
 
-A name is imported when it is first used: `command`, the command line.
+    import digitscope
+
+    model = digitscope.load("compact")
+    model.predict("digit.png")
+
+`help(digitscope.Model)` says what else a model does, and which images it takes. Importing this
+module imports nothing else: each name is imported when it is first used.
 """
 
+import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from digitscope.__main__ import command
+    from app import errors
+    from app.api import (
+        Activations,
+        Explanation,
+        Image,
+        Layer,
+        Layers,
+        Line,
+        Model,
+        Page,
+        Prediction,
+        Preparation,
+        Unit,
+        load,
+        model_names,
+    )
+    from app.errors import DigitscopeError
+    from app.version import VERSION as __version__
 
 NOT_ON_WINDOWS = (
     "digitscope runs on Linux and does not start on Windows itself. Use WSL"
     " (https://learn.microsoft.com/windows/wsl) or Docker (docs/deploying.md)."
 )
 
-__all__ = ["command"]
+__all__ = [
+    "Activations",
+    "DigitscopeError",
+    "Explanation",
+    "Image",
+    "Layer",
+    "Layers",
+    "Line",
+    "Model",
+    "Page",
+    "Prediction",
+    "Preparation",
+    "Unit",
+    "__version__",
+    "errors",
+    "load",
+    "model_names",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used (PEP 562)."""
-    if name != "command":
+    """Import a name when it is first used (PEP 562)."""
+    match name:
+        case "command":  # for the console script of older installations
+            return import_module("digitscope.__main__").command
+        case "__version__":
+            return import_module("app.version").VERSION
+        case "errors":
+            return import_module("app.errors")
+        case "DigitscopeError":
+            return import_module("app.errors").DigitscopeError
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from digitscope.__main__ import command
+    if sys.platform == "win32":
+        raise ImportError(NOT_ON_WINDOWS)
+    return getattr(import_module("app.api"), name)
 
-    return command
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted({*globals(), *__all__})

@@ -116,18 +116,63 @@ def decode(data: bytes, *, max_pixels: int) -> Upload:
         raise UndecodableError(_explain(data, error)) from error
 
 
+def from_image(image: Image.Image, *, max_pixels: int) -> Upload:
+    """Take an image that Pillow has opened or made, as `decode` takes a file with its pixels.
+
+    Args:
+        image: An image in any mode, turned upright by its EXIF orientation if it has one. It is
+            loaded if it is not yet, and not changed.
+        max_pixels: Largest width times height.
+
+    Raises:
+        UndecodableError: Its file is damaged or closed, or it has no pixels.
+        TooLargeError: The image has too many pixels.
+    """
+    check_size(image.width, image.height, max_pixels)
+    warnings = _warn_of_others(image) if getattr(image, "tell", int)() == 0 else []
+    size = image.size
+    try:
+        image.load()
+        orientation = _exif_orientation(image, warnings)
+        return _upright(image, _format_name(image) or "pixels", size, orientation, warnings)
+    except PILLOW_ERRORS as error:
+        raise UndecodableError(f"The image cannot be read: {error}.") from error
+
+
 def _read(image: Image.Image, data: bytes) -> Upload:
     """Decode an opened file whose header has been checked."""
-    # Phones write several JPEGs into one file (MPO); the first one is the photo.
-    name = (image.format or "").lower().replace("mpo", "jpeg")
+    name = _format_name(image)
     if name == "png" and data.rfind(b"IEND") < 0:
         raise OSError("its end is missing (no IEND chunk)")  # Pillow accepts such a file
-    warnings: list[str] = []
-    # `n_frames` would read the whole file: 30 s for a TIFF of 5 MB.
-    if getattr(image, "is_animated", False):
-        warnings.append(_SEVERAL_IMAGES)
-    full_size = image.size
+    warnings, size = _warn_of_others(image), image.size
     orientation = _load(image, name, data, warnings)
+    return _upright(image, name, size, orientation, warnings)
+
+
+def _format_name(image: Image.Image) -> str:
+    """Return the format of an image in lower case, or "" for one that comes from no file."""
+    # Phones write several JPEGs into one file (MPO); the first one is the photo.
+    return (image.format or "").lower().replace("mpo", "jpeg")
+
+
+def _warn_of_others(image: Image.Image) -> list[str]:
+    """Return a warning if a file has further images."""
+    # `n_frames` would read the whole file: 30 s for a TIFF of 5 MB.
+    return [_SEVERAL_IMAGES] if getattr(image, "is_animated", False) else []
+
+
+def _upright(
+    image: Image.Image, name: str, full_size: tuple[int, int], orientation: int, warnings: list[str]
+) -> Upload:
+    """Bring a loaded image to 8 bits, square pixels, the working size and upright.
+
+    Args:
+        image: The image; a JPEG may have been reduced while it was decoded.
+        name: Its format.
+        full_size: Width and height of the file's image.
+        orientation: Its EXIF orientation, 1..8.
+        warnings: Those until now.
+    """
     wider, higher = _stretch(image.info.get("dpi"))
     image = to_8_bit(image, warnings)
     draft_factor = max(1, round(full_size[0] / image.width))
@@ -207,7 +252,7 @@ def _load(image: Image.Image, name: str, data: bytes, warnings: list[str]) -> in
         image.load()
         return orientation
     check_decoded_size(image, image.format or "")
-    # First, because a PNG's EXIF chunk may follow its pixels, and Pillow itself turns a TIFF upright.
+    # First: a PNG's EXIF chunk may follow its pixels, and Pillow itself turns a TIFF upright.
     image.load()
     if name == "png" and not {"exif", "Raw profile type exif"} & image.info.keys():
         return 1

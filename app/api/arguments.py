@@ -1,0 +1,72 @@
+"""Checks of the arguments of the Python API, and what its messages add to an error.
+
+Knows arguments and errors; knows nothing of models.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from PIL import Image as pillow
+
+from app.api.images import Image, SupportsArray, is_array, name_of, split_array
+from app.errors import DigitscopeError, InvalidInputError
+from app.printable import printable
+
+
+@contextmanager
+def completed_errors(image: object = None, index: int | None = None) -> Iterator[None]:
+    """Complete the messages of errors: they name the file and list the valid names.
+
+    Args:
+        image: The image that is read, or None.
+        index: Its index among many, which names an image that comes from no file.
+    """
+    try:
+        yield
+    except DigitscopeError as error:
+        name = printable(name_of(image)) or ("" if index is None else f"Image {index}")
+        valid = [str(each) for each in error.fields.get("valid", ())]
+        if not all(each in error.detail for each in valid):
+            error.detail += f" Valid: {', '.join(valid)}."
+        error.detail = f"{name}: {error.detail}" if name else error.detail
+        error.args = (error.detail,)
+        raise
+
+
+def check_choice(argument: str, value: object, valid: Sequence[str]) -> None:
+    """Check that an argument has one of its values.
+
+    Raises:
+        InvalidInputError: It has another.
+    """
+    if value not in valid:
+        raise InvalidInputError(
+            f"'{argument}' is {value!r}; expected one of {', '.join(valid)}.", valid=list(valid)
+        )
+
+
+def check_range(argument: str, value: int | None, low: int, high: int) -> None:
+    """Check that an argument is None or in a range, both ends included.
+
+    Raises:
+        InvalidInputError: It is not.
+    """
+    if value is not None and not low <= value <= high:
+        raise InvalidInputError(f"'{argument}' is {value}; expected {low} to {high}.")
+
+
+def several(images: Iterable[Image] | SupportsArray) -> Iterable[Image]:
+    """Return the images of an iterable or of an array.
+
+    Raises:
+        InvalidInputError: It is one image, or not iterable.
+        UndecodableError: It is an array of one image, or of no pixels.
+    """
+    if isinstance(images, str | bytes | bytearray | os.PathLike | pillow.Image):
+        raise InvalidInputError("Expected several images, such as a list; 'predict' takes one.")
+    if is_array(images):
+        return split_array(images)
+    if not isinstance(images, Iterable):
+        raise InvalidInputError(f"Expected several images, got {type(images).__name__}.")
+    return images

@@ -1,0 +1,186 @@
+"""The images that the Python API takes: paths, bytes, file objects, Pillow's images and arrays.
+
+Each becomes what `app.recognise` takes. Knows types and shapes; knows nothing of models.
+"""
+
+import os
+from pathlib import Path
+from typing import IO, Any, Protocol, TypeAlias, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as pillow
+
+from app.errors import InvalidInputError, TooLargeError, UndecodableError
+from app.image_files import max_file_bytes, read_image_file
+from app.imaging.decode import from_image
+from app.imaging.file_structure import check_size
+from app.imaging.pixel_scale import scale_factor
+from app.recognise import ImageInput
+
+SIDE = 28  # pixels
+CHANNELS = (1, 3, 4)  # of an array: grey, RGB, RGB with alpha
+
+
+class SupportsArray(Protocol):
+    """Anything that NumPy makes an array of, such as a tensor of PyTorch, JAX or TensorFlow."""
+
+    def __array__(self) -> NDArray[Any]:
+        """Return the values."""
+        ...
+
+
+Image: TypeAlias = (
+    str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | IO[bytes]
+    | pillow.Image
+    | NDArray[Any]
+    | SupportsArray
+)
+
+
+def name_of(image: object) -> str:
+    """Return the file that an image comes from, for messages; "" if it comes from none."""
+    if isinstance(image, str | os.PathLike):
+        return str(image)
+    name = getattr(image, "name", "") or getattr(image, "filename", "")
+    return name if isinstance(name, str) else ""
+
+
+def read(image: Image, *, max_pixels: int) -> ImageInput:
+    """Return an image in the form that `app.recognise` takes.
+
+    Args:
+        image: See `digitscope.Model.predict`.
+        max_pixels: Largest width times height.
+
+    Raises:
+        InvalidInputError: It is none of these types, or its file cannot be opened.
+        UndecodableError: An array has another shape, type or range of values than an image.
+        TooLargeError: It has too many pixels, or its file too many bytes.
+    """
+    if isinstance(image, str | os.PathLike):
+        return read_image_file(Path(image), max_pixels=max_pixels)
+    if isinstance(image, bytes | bytearray | memoryview):
+        return bytes(image)
+    if isinstance(image, pillow.Image):
+        return from_image(image, max_pixels=max_pixels)
+    if callable(getattr(image, "read", None)):
+        return _read_stream(image, max_pixels)
+    return from_array(as_pixels(_to_array(image)), max_pixels=max_pixels)
+
+
+def is_array(images: object) -> TypeGuard[SupportsArray]:
+    """Tell whether an object holds numbers: an array, or what NumPy makes one of."""
+    return hasattr(images, "__array__") and not isinstance(images, pillow.Image)
+
+
+def split_array(images: SupportsArray) -> list[NDArray[np.uint8]]:
+    """Return the images of an array `[N, ...]`, scaled together.
+
+    Raises:
+        UndecodableError: It has one axis, is a single image, or holds no pixels.
+    """
+    values = _to_array(images)
+    if values.ndim < 2 or (values.ndim == 2 and values.shape[1] != SIDE * SIDE):
+        raise UndecodableError(
+            "Expected an array of several images, such as [N, 28, 28] or [N, 784], got"
+            f" {list(values.shape)}; 'predict' takes one image."
+        )
+    return list(as_pixels(values)) if len(values) else []
+
+
+def as_pixels(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return numbers as pixels of 0..255.
+
+    Args:
+        values: uint8 are 0..255, or 0 and 1; of other integers and of floats the maximum tells
+            whether they are 0..255 or 0..1. False is 0 and True 255.
+
+    Returns:
+        uint8 of the same shape; fractions are rounded.
+
+    Raises:
+        UndecodableError: The numbers have neither range, or there are none.
+    """
+    if values.dtype.kind not in "biuf":
+        raise UndecodableError(f"Expected an array of numbers, got the type {values.dtype}.")
+    if not values.size:
+        raise UndecodableError(f"The array of the shape {list(values.shape)} holds no pixels.")
+    low, high = values.min(), values.max()
+    if values.dtype == bool:
+        factor: int | None = 255
+    elif values.dtype == np.uint8 and high > 1:
+        factor = 1
+    else:
+        factor = scale_factor(float(low), float(high))
+    if factor is None:
+        raise UndecodableError(
+            f"Expected pixels from 0 to 255 or from 0 to 1, got {low:g} to {high:g}."
+        )
+    if factor == 1 and values.dtype == np.uint8:
+        return values
+    scaled: NDArray[np.float32] = np.multiply(values, factor, dtype=np.float32)
+    return np.asarray(np.rint(np.minimum(scaled, 255)), np.uint8)
+
+
+def from_array(pixels: NDArray[np.uint8], *, max_pixels: int) -> ImageInput:
+    """Return one image whose pixels are given.
+
+    Args:
+        pixels: uint8 `[H, W]`, `[H, W, 1]`, `[H, W, 3]` (RGB), `[H, W, 4]` (RGB and alpha, 255 is
+            opaque) or `[784]`. An axis of 1 may come first: `[1, H, W]`, `[1, H, W, C]`.
+        max_pixels: Largest width times height.
+
+    Raises:
+        UndecodableError: It has another shape.
+        TooLargeError: It has too many pixels.
+    """
+    shape = pixels.shape
+    if shape[:1] == (1,) and (len(shape) == 4 or (len(shape) == 3 and shape[2] not in CHANNELS)):
+        pixels = pixels[0]
+    if pixels.shape == (SIDE * SIDE,):
+        pixels = pixels.reshape(SIDE, SIDE)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in CHANNELS):
+        raise UndecodableError(
+            "Expected one image: the shape [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], got"
+            f" {list(shape)}."
+        )
+    check_size(pixels.shape[1], pixels.shape[0], max_pixels)
+    pixels = np.ascontiguousarray(pixels)
+    if pixels.shape == (SIDE, SIDE):
+        return pixels
+    return from_image(pillow.fromarray(pixels), max_pixels=max_pixels)
+
+
+def _read_stream(stream: Any, max_pixels: int) -> bytes:
+    """Return the rest of a file object, up to the size of a file that is read."""
+    limit = max_file_bytes(max_pixels)
+    content = stream.read(limit + 1)
+    if not isinstance(content, bytes):
+        raise InvalidInputError(
+            "Expected a file object that gives bytes; open the file with mode 'rb'."
+        )
+    if len(content) > limit:
+        raise TooLargeError(f"The file has more than {limit} bytes, the most that are read.")
+    return content
+
+
+def _to_array(image: object) -> NDArray[Any]:
+    if not is_array(image):
+        raise InvalidInputError(
+            "Expected an image: a path, the bytes of a file, a file object, an image of Pillow or"
+            f" an array, got {type(image).__name__}."
+        )
+    try:
+        return np.asarray(image)
+    except (TypeError, ValueError, RuntimeError) as error:  # such as a tensor on a GPU
+        raise InvalidInputError(
+            f"NumPy makes no array of this {type(image).__name__}: {error}"
+        ) from error

@@ -1,0 +1,197 @@
+"""A model of the Python API: recognises digits, and shows how the network saw an image.
+
+Each method gives what the route of the same name of the HTTP API gives. Knows models and images;
+knows nothing of settings or of HTTP.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from app.api import conversion, notebook
+from app.api.arguments import check_range, completed_errors
+from app.api.images import Image
+from app.api.layers import Activations, Explanation, Layer, Layers, Unit
+from app.api.recogniser import Recogniser
+from app.imaging.polarity import Polarity
+from app.inspection.activations import InspectedImage, inspect_image
+from app.inspection.attribution import DEFAULT_METHOD, find_method
+from app.inspection.explanation import ExplainRequest, explain
+from app.inspection.methods.integrated_gradients import MAX_STEPS, MIN_STEPS
+from app.inspection.provenance import explain_unit, find_unit
+from app.inspection.score import check_classes
+from app.network import network
+from app.recognise import Preprocess
+
+
+class Model(Recogniser):
+    """A network that reads digits; `digitscope.load` returns one.
+
+    Its methods may be called from several threads at the same time. A model can be sent to another
+    process, which loads the same bundle.
+
+    Each method takes one image in any of these forms:
+
+    - the path of an image file (`str` or `pathlib.Path`), its bytes, or a file object opened for
+      reading bytes: PNG, JPEG, WebP, BMP, GIF, TIFF or HEIC;
+    - an image of Pillow, in any mode, turned upright by its EXIF orientation;
+    - an array, or what NumPy makes an array of: `[H, W]`, `[H, W, 1]`, `[H, W, 3]`, `[H, W, 4]` or
+      `[784]`, also with an axis of 1 in front. uint8 are 0..255; of floats and other integers the
+      maximum tells whether they are 0..255 or 0..1, and other ranges are refused. Fractions of
+      0..255 are rounded. True is white.
+
+    Attributes:
+        folder: The bundle's folder.
+    """
+
+    @cached_property
+    def layers(self) -> Layers:
+        """Return the layers in order; `layers[3]` and `layers["conv_1"]` are single ones."""
+        return conversion.to_layers(self._served.network)
+
+    def activations(
+        self,
+        image: Image,
+        layer: str | int | Layer,
+        *,
+        preprocess: Preprocess = "auto",
+        polarity: Polarity = "auto",
+    ) -> Activations:
+        """Return the exact output of one layer for an image.
+
+        Args:
+            image: The image, see the class.
+            layer: Its name or index, or one of `layers`.
+            preprocess: See `predict`.
+            polarity: See `predict`.
+
+        Raises:
+            NotFoundError: There is no such layer.
+            DigitscopeError: What `predict` raises.
+        """
+        wanted = self._find(layer)
+        inspected = self._inspect(image, preprocess, polarity)
+        prediction = self._prediction(inspected.prediction)
+        return conversion.to_activations(inspected, self.layers[wanted.index], prediction)
+
+    def inspect(
+        self, image: Image, *, preprocess: Preprocess = "auto", polarity: Polarity = "auto"
+    ) -> Mapping[str, Activations]:
+        """Return the exact output of every layer for an image, by the layer's name.
+
+        Args:
+            image: The image, see the class.
+            preprocess: See `predict`.
+            polarity: See `predict`.
+
+        Raises:
+            DigitscopeError: What `predict` raises.
+        """
+        inspected = self._inspect(image, preprocess, polarity)
+        prediction = self._prediction(inspected.prediction)
+        return {
+            layer.name: conversion.to_activations(inspected, layer, prediction)
+            for layer in self.layers
+        }
+
+    def unit(
+        self,
+        image: Image,
+        layer: str | int | Layer,
+        *,
+        channel: int | None = None,
+        y: int | None = None,
+        x: int | None = None,
+        preprocess: Preprocess = "auto",
+        polarity: Polarity = "auto",
+    ) -> Unit:
+        """Show where one number of a layer comes from: its equation, and what it depends on.
+
+        Args:
+            image: The image, see the class.
+            layer: Its name or index, or one of `layers`.
+            channel: Channel, or unit of a layer without rows and columns; None for the one with the
+                largest value.
+            y: Row; without `y` and `x`, the position of the largest value.
+            x: Column; left out in a layer of rows and channels.
+            preprocess: See `predict`.
+            polarity: See `predict`.
+
+        Raises:
+            NotFoundError: There is no such layer or unit.
+            UnsupportedLayerError: The layer's arithmetic is not known.
+            DigitscopeError: What `predict` raises.
+        """
+        wanted = self._find(layer)
+        inspected = self._inspect(image, preprocess, polarity)
+        with completed_errors():
+            address = find_unit(inspected, wanted, channel, y, x)
+            found = explain_unit(inspected, wanted, address)
+        prediction = self._prediction(inspected.prediction)
+        return conversion.to_unit(found, self.layers[wanted.index], prediction)
+
+    def explain(
+        self,
+        image: Image,
+        *,
+        method: str = DEFAULT_METHOD,
+        target: int | None = None,
+        contrast: int | None = None,
+        layer: str | int | Layer | None = None,
+        steps: int | None = None,
+        checks: bool = True,
+        preprocess: Preprocess = "auto",
+        polarity: Polarity = "auto",
+    ) -> Explanation:
+        """Map how much each pixel contributes to a logit, or to the difference of two.
+
+        Args:
+            image: The image, see the class.
+            method: `gradient`, `smoothgrad`, `integrated-gradients`, `grad-cam` or `occlusion`.
+            target: The class whose logit is explained; None for the predicted one.
+            contrast: The class whose logit is subtracted: why `target` and not this?
+            layer: The layer whose channels are weighted, for `grad-cam`; None for the last
+                convolution.
+            steps: Number of steps from black to the image, 8..256, for `integrated-gradients`; None
+                for as many as are needed.
+            checks: Whether to check the map, which takes most of the time.
+            preprocess: See `predict`.
+            polarity: See `predict`.
+
+        Raises:
+            NotFoundError: There is no such layer.
+            InvalidInputError: There is no such method or class, or the layer does not suit it.
+            UnsupportedLayerError: The derivative of a layer is not known.
+            DigitscopeError: What `predict` raises.
+        """
+        options = self._options_for(preprocess, polarity)
+        check_classes(self._served, target=target, contrast=contrast)
+        find_method(method)
+        check_range("steps", steps, MIN_STEPS, MAX_STEPS)
+        address = None if layer is None else self._find(layer).name
+        request = ExplainRequest(method, target, contrast, address, steps, checks)
+        with completed_errors(image):
+            found = explain(self._read(image), self._served, options, request)
+        return conversion.to_explanation(found, self._served)
+
+    def __repr__(self) -> str:
+        """Return name, version and size in one line."""
+        return f"<digitscope model {self._title()}>"
+
+    def _repr_html_(self) -> str:
+        return notebook.layers_html(self.layers, self._title())
+
+    def _title(self) -> str:
+        return (
+            f"{self.name!r} version {self.version}: {len(self.classes)} classes,"
+            f" {len(self.layers)} layers, {self.metadata.parameters:,} parameters"
+        )
+
+    def _find(self, layer: str | int | Layer) -> network.Layer:
+        address = layer.name if isinstance(layer, Layer) else str(layer)
+        with completed_errors():
+            return self._served.network.find(address)
+
+    def _inspect(self, image: Image, preprocess: Preprocess, polarity: Polarity) -> InspectedImage:
+        options = self._options_for(preprocess, polarity)
+        with completed_errors(image):
+            return inspect_image(self._read(image), self._served, options)

@@ -1,0 +1,251 @@
+"""A loaded model: its layers, its results, and the messages for wrong arguments."""
+
+import pickle
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import digitscope
+from app.inspection.attribution import METHODS
+from app.samples import sample_pixels, sample_png, sample_sheet_png
+from app.settings import REPOSITORY
+from digitscope import errors
+
+FOUR = sample_png(4)
+DIGITS = np.stack([sample_pixels(digit) for digit in range(10)])
+
+
+def test_names_folders_and_the_default_load(model: digitscope.Model, tmp_path: Path) -> None:
+    """A model loads by its name, by its folder, as the default, and by a copy of its folder."""
+    assert digitscope.model_names() == ["classic", "compact", "dropconnect", "ensemble"]
+    folder = tmp_path / "compact"
+    shutil.copytree(REPOSITORY / "model" / "compact", folder)
+    for address in (None, folder, str(folder)):
+        again = digitscope.load(address)
+        assert (again.name, again.version, again.classes) == ("compact", 7, tuple("0123456789"))
+        assert again.predict(FOUR).digit == 4
+    assert digitscope.load(folder).folder == folder
+
+
+def test_settings_of_the_service_apply(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The folder of models, the default and the largest image are those of the settings."""
+    shutil.copytree(REPOSITORY / "model" / "classic", tmp_path / "classic")
+    monkeypatch.setenv("DIGITSCOPE_MODEL_DIR", str(tmp_path))
+    monkeypatch.setenv("DIGITSCOPE_DEFAULT_MODEL", "classic")
+    monkeypatch.setenv("DIGITSCOPE_MAX_PIXELS", "1000")
+    classic = digitscope.load()
+    assert (classic.name, digitscope.model_names()) == ("classic", ["classic"])
+    with pytest.raises(errors.TooLargeError, match="the limit is 1000"):
+        classic.predict(np.zeros((28, 280), np.uint8))
+    monkeypatch.setenv("DIGITSCOPE_THREADS", "none")
+    with pytest.raises(errors.InvalidInputError, match="DIGITSCOPE_THREADS is invalid"):
+        digitscope.load()
+
+
+def test_wrong_models_get_a_plain_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown name lists the names; a wrong path says what it is."""
+    (tmp_path / "net.keras").write_bytes(b"")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "metadata.json").write_text("{}")
+    for address, message in (
+        ("clasic", "choose one of classic, compact, dropconnect, ensemble, or give the path"),
+        (tmp_path, "is no bundle: it has no metadata.json"),
+        (tmp_path / "missing", "is no bundle"),
+        (str(tmp_path / "net.keras"), "digitscope import"),
+        (tmp_path / "damaged", "is not valid bundle metadata"),
+    ):
+        with pytest.raises(digitscope.DigitscopeError, match=message):
+            digitscope.load(address)
+    monkeypatch.setenv("DIGITSCOPE_MODEL_DIR", str(tmp_path / "missing"))
+    with pytest.raises(errors.BundleError, match="holds no model bundle"):
+        digitscope.load("compact")
+
+
+def test_layers_are_found_by_index_and_name(model: digitscope.Model) -> None:
+    """Layers are a sequence, and a mapping by name."""
+    assert model.layers[1] is model.layers["conv_1"]
+    assert model.layers[-1].name == model.layers.names[-1] == "softmax"
+    assert [layer.index for layer in model.layers[3:6]] == [3, 4, 5]
+    layer = model.layers["conv_1"]
+    assert (layer.type, layer.shape, layer.inputs) == ("Conv2D", (14, 14, 32), ("normalise",))
+    assert layer.receptive_field == (5, 5)
+    assert layer.parameters == sum(values.size for values in layer.weights.values())
+    assert sum(each.parameters for each in model.layers) == 229_738
+    with pytest.raises(errors.NotFoundError, match="Valid names: normalise, conv_1"):
+        model.layers["conv"]
+
+
+def test_weights_cannot_be_changed(model: digitscope.Model) -> None:
+    """The network computes with the weights, so they are read-only."""
+    with pytest.raises(ValueError, match="read-only"):
+        model.layers["conv_1"].weights["kernel"][:] = 0
+
+
+def test_activations_agree_with_each_other(model: digitscope.Model) -> None:
+    """One layer by name, index or itself, and all layers at once, give the same values."""
+    every = model.inspect(FOUR)
+    assert list(every) == list(model.layers.names)
+    for address in ("relu_3", 9, model.layers["relu_3"]):
+        one = model.activations(FOUR, address)
+        np.testing.assert_array_equal(one.values, every["relu_3"].values)
+        assert one.layer is model.layers["relu_3"]
+    assert np.asarray(every["relu_3"]).shape == model.layers["relu_3"].shape
+    assert np.array(every["logits"], dtype=float).dtype == float
+    np.testing.assert_array_equal(np.argmax(every["softmax"]), 4)
+
+
+def test_unit_explains_its_value(model: digitscope.Model) -> None:
+    """The equation's value is the layer's, at the address that is asked for or the strongest."""
+    values = model.activations(FOUR, "conv_2").values
+    unit = model.unit(FOUR, "conv_2", channel=3, y=2, x=4)
+    assert (unit.channel, unit.y, unit.x) == (3, 2, 4)
+    assert unit.observed == values[2, 4, 3]
+    assert unit.abs_error < 1e-4
+    assert unit.image
+    assert unit.places["conv_2"].width == 1
+    strongest = model.unit(FOUR, "conv_2")
+    assert strongest.observed == values.max()
+    logit = model.unit(FOUR, "logits", channel=4)
+    assert (logit.y, logit.x) == (None, None)
+    assert logit.reconstructed == pytest.approx(logit.observed, abs=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_explanations_answer_the_question(model: digitscope.Model, method: str) -> None:
+    """Each method maps the difference of the two logits that are named."""
+    logits = model.activations(FOUR, "logits").values
+    found = model.explain(FOUR, method=method, target=4, contrast=9, checks=False)
+    assert found.value == pytest.approx(logits[4] - logits[9], abs=1e-3)
+    assert found.map.shape == (28, 28)
+    assert found.map.dtype == np.float32
+    assert (found.deletion, found.randomised) == (None, None)
+    checked = model.explain(FOUR, method=method, target=4, contrast=9)
+    np.testing.assert_array_equal(checked.map, found.map)
+    assert checked.deletion
+    assert checked.text.startswith(found.text)
+
+
+def test_page_is_read_line_by_line(model: digitscope.Model) -> None:
+    """The sheet of ten digits is one line, with a box for each digit."""
+    page = model.read(sample_sheet_png())
+    assert page.text == "0123456789"
+    assert [line.text for line in page.lines] == ["0123456789"]
+    assert [digit.digit for digit in page.digits] == list(range(10))
+    assert page.picture.shape == (28, 280)
+
+
+def test_preparation_lists_its_stages(model: digitscope.Model) -> None:
+    """The stages of a digit on a large image lead to what the network received."""
+    report = model.preprocess(np.pad(DIGITS[4], 30))
+    names = [stage.name for stage in report.stages]
+    assert names[0] == "grey"
+    assert not report.passthrough
+    assert set(report.without) < set(names)
+    np.testing.assert_array_equal(report.pixels, report.prediction.pixels)
+    assert report.prediction.digit == 4
+    assert model.preprocess(FOUR).passthrough
+
+
+def test_many_images_are_the_same_as_one_by_one(model: digitscope.Model) -> None:
+    """A list, a generator and an array of images give the answers of each image."""
+    right = np.array([model.predict(digit).probabilities for digit in DIGITS])
+    for images in (
+        list(DIGITS),
+        (sample_png(digit) for digit in range(10)),
+        DIGITS,
+        DIGITS[..., None] / 255,
+        DIGITS.reshape(10, 784).astype(np.float32),
+        [sample_png(0), DIGITS[1], DIGITS[2] / 255, *DIGITS[3:]],
+    ):
+        found = model.predict_many(images)
+        assert [each.digit for each in found] == list(range(10))
+        got = np.array([each.probabilities for each in found])
+        np.testing.assert_allclose(got, right, atol=1e-6)  # of a batch, sums may differ
+    assert model.predict_many([]) == []
+    assert model.predict_many(np.zeros((0, 28, 28))) == []
+    assert len(model.predict_many(np.tile(DIGITS, (7, 1, 1)))) == 70
+
+
+def test_wrong_images_among_many(model: digitscope.Model, tmp_path: Path) -> None:
+    """The first wrong image ends the batch, or its error takes the place of its prediction."""
+    images = [FOUR, b"rubbish", DIGITS[7], tmp_path / "missing.png"]
+    with pytest.raises(errors.UndecodableError, match=r"^Image 1: The image cannot be read"):
+        model.predict_many(images)
+    one, two, three, four = model.predict_many(images, on_error="return")
+    assert isinstance(one, digitscope.Prediction)
+    assert isinstance(three, digitscope.Prediction)
+    assert (one.digit, three.digit) == (4, 7)
+    assert isinstance(two, errors.UndecodableError)
+    assert str(four).startswith(f"{tmp_path}/missing.png: ")
+
+
+WRONG: dict[str, Callable[[digitscope.Model], Any]] = {
+    "'predict' takes one": lambda model: model.predict_many("4.png"),
+    "got int": lambda model: model.predict_many(4),
+    r"got \[28, 28\]": lambda model: model.predict_many(DIGITS[0]),
+    "'on_error' is 'skip'": lambda model: model.predict_many([FOUR], on_error="skip"),
+    "'polarity' is 'dark'; expected": lambda model: model.predict(FOUR, polarity="dark"),
+    "'preprocess' is 'no'; expected": lambda model: model.predict(FOUR, preprocess="no"),
+    "must be 28 x 28 pixels": lambda model: model.predict(sample_sheet_png(), preprocess="none"),
+    "no layer 'x'.*Valid: normalise": lambda model: model.activations(FOUR, "x"),
+    "no layer '-1'": lambda model: model.activations(FOUR, -1),
+    r"Valid: y 0\.\.13, x": lambda model: model.unit(FOUR, "conv_1", channel=32),
+    "Give both y and x": lambda model: model.unit(FOUR, "conv_1", y=3),
+    "by 'channel' alone": lambda model: model.unit(FOUR, "logits", y=3, x=3),
+    "choose one of gradient": lambda model: model.explain(FOUR, method="x"),
+    "'target' is 10": lambda model: model.explain(FOUR, target=10),
+    "'contrast' is -1": lambda model: model.explain(FOUR, contrast=-1),
+    "both 4": lambda model: model.explain(FOUR, target=4, contrast=4),
+    "'steps' is 7": lambda model: model.explain(FOUR, steps=7),
+    "scale": lambda model: model.activations(FOUR, "relu_1").png(scale="x"),
+    "has no weights 'x'; it has kernel": lambda model: model.layers["conv_1"].png("x"),
+    r"'relu_1' \(ReLU\) has no weights\.": lambda model: model.layers["relu_1"].png(),
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_wrong_arguments_get_a_plain_message(model: digitscope.Model, message: str) -> None:
+    """Each wrong argument has an error that says what is expected."""
+    with pytest.raises(digitscope.DigitscopeError, match=message):
+        WRONG[message](model)
+
+
+def test_threads_share_a_model(model: digitscope.Model) -> None:
+    """Sixteen threads that use all methods at the same time get the right answers."""
+    right = model.inspect(FOUR)["relu_2"].values
+
+    def use(turn: int) -> bool:
+        digit = turn % 10
+        return (
+            model.predict(sample_png(digit)).digit == digit
+            and model.read(DIGITS[digit]).text == str(digit)
+            and np.array_equal(model.activations(FOUR, "relu_2").values, right)
+            and model.unit(FOUR, "relu_2").observed == right.max()
+        )
+
+    with ThreadPoolExecutor(16) as threads:
+        assert all(threads.map(use, range(64)))
+
+
+def test_models_and_results_travel_to_other_processes(model: digitscope.Model) -> None:
+    """A pickled model is loaded again from its folder, once; results are copied."""
+    content = pickle.dumps(model.predict)
+    assert len(content) < 1000
+    again, once_more = pickle.loads(content), pickle.loads(content)
+    assert again.__self__ is once_more.__self__
+    assert again(FOUR).digit == 4
+    results = [
+        model.predict(FOUR),
+        model.read(FOUR),
+        model.preprocess(FOUR),
+        model.activations(FOUR, "relu_1"),
+        model.unit(FOUR, "relu_1"),
+        model.explain(FOUR, checks=False),
+    ]
+    for result, copy in zip(results, pickle.loads(pickle.dumps(results)), strict=True):
+        assert repr(copy) == repr(result)

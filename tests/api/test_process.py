@@ -1,0 +1,130 @@
+"""What the Python API imports and starts, in scripts, and what it leaves behind."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.samples import sample_pixels
+from app.settings import REPOSITORY
+from tests.imaging.samples import canvas, encode
+from tests.server.process import eventually
+
+IMPORT = """
+import sys
+before = set(sys.modules)
+import digitscope
+assert not {name.partition(".")[0] for name in set(sys.modules) - before} & {
+    "app", "numpy", "PIL", "pydantic", "training"
+}
+assert "load" in dir(digitscope)
+"""
+
+USE = """
+import sys
+from PIL import Image
+limit = Image.MAX_IMAGE_PIXELS
+import digitscope
+from app.samples import sample_png
+model = digitscope.load()
+assert model.predict(sample_png(4)).digit == 4
+for result in (
+    model, model.layers, model.predict(sys.argv[1]), model.read(sys.argv[1]),
+    model.preprocess(sys.argv[1]), model.activations(sample_png(4), "relu_1"),
+    model.unit(sample_png(4), "relu_1"), model.explain(sample_png(4)),
+):
+    assert result._repr_html_()
+unwanted = {
+    "tensorflow", "keras", "fastapi", "starlette", "uvicorn", "typer", "rich", "matplotlib",
+    "training", "ray", "scipy", "grpc", "prometheus_client",
+}
+loaded = unwanted & set(sys.modules)
+assert not loaded, loaded
+assert Image.MAX_IMAGE_PIXELS == limit
+"""
+
+# A script without `if __name__ == "__main__"`, whose forked and spawned children read files, too.
+CHILDREN = """
+import multiprocessing
+import os
+import sys
+import digitscope
+from tests.server.process import children_of
+model = digitscope.load()
+assert model.predict(sys.argv[1]).digit == 7
+decoders = children_of(os.getpid())
+assert decoders
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    found = pool.map(model.predict, [sys.argv[1]] * 8)
+assert [each.digit for each in found] == [7] * 8
+assert model.predict(sys.argv[1]).digit == 7
+assert children_of(os.getpid()) == decoders
+print(*decoders)
+"""
+
+KILLED = """
+import os
+import signal
+import sys
+import digitscope
+from tests.server.process import children_of
+assert digitscope.load().predict(sys.argv[1]).digit == 7
+print(*children_of(os.getpid()), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A 7 on a file that is decoded in a process of its own."""
+    path = tmp_path / "7.png"
+    path.write_bytes(encode(canvas(sample_pixels(7))))
+    return path
+
+
+def run(code: str, *arguments: object, returncode: int = 0) -> str:
+    """Run code as a script in which a warning is an error; return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (returncode, "")
+    return done.stdout
+
+
+def has_ended(pid: int) -> bool:
+    """Tell whether a process has ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_import_loads_nothing() -> None:
+    """`import digitscope` imports no other module of the project and no library."""
+    run(IMPORT)
+
+
+def test_api_needs_neither_tensorflow_nor_the_web(large: Path) -> None:
+    """Loading, every method and every picture import no TensorFlow, web framework or Typer."""
+    run(USE, large)
+
+
+def test_forked_children_read_files_and_nothing_is_left(large: Path) -> None:
+    """Children of a script start their own decoders; at the end, no process is left."""
+    decoders = run(CHILDREN, large).split()
+    assert decoders
+    assert all(has_ended(int(pid)) for pid in decoders)
+
+
+def test_decoders_end_with_a_killed_script(large: Path) -> None:
+    """The decoders of a script that is killed end by themselves."""
+    decoders = run(KILLED, large, returncode=-9).split()
+    assert decoders
+    eventually(lambda: all(has_ended(int(pid)) for pid in decoders))
