@@ -25,8 +25,8 @@ class LayerMap:
         layer: The layer.
         levels: uint8 `[C, ...]`: the axes of the layer's shape, its last axis first. A value is
             about `low + level / 255 (high - low)`.
-        low: Value of level 0, the smallest of the layer.
-        high: Value of level 255, the largest of the layer.
+        low: Value of level 0.
+        high: Value of level 255.
         percentile: The smallest magnitude that `FULL_COLOUR_SHARE` of the values do not exceed.
         constant: Channels whose values are all the same; none in a layer without rows.
     """
@@ -39,9 +39,15 @@ class LayerMap:
     constant: list[int]
 
 
-def map_layer(layer: Layer, values: Array) -> LayerMap:
-    """Return a layer's output `values`, finite and in the layer's shape, as bytes."""
-    low, high = values.min(), values.max()
+def map_layer(layer: Layer, values: Array, ends: tuple[float, float] | None = None) -> LayerMap:
+    """Return a layer's output as bytes.
+
+    Args:
+        layer: The layer.
+        values: Its output, finite and in its shape.
+        ends: Values of levels 0 and 255; None for the smallest and largest of the layer.
+    """
+    low, high = ends or (values.min(), values.max())
     return LayerMap(
         layer=layer,
         levels=np.moveaxis(grey(values, low, high), -1, 0),

@@ -1,4 +1,4 @@
-"""How many gradients and scores an explanation may compute, so that it ends before its deadline.
+"""How many gradients, scores and steps a request may compute, so that it ends in time.
 
 The limits follow from the size of the network, not from measured times: the same image always gets
 the same map.
@@ -19,6 +19,14 @@ def max_gradients(network: Network) -> int:
     """Return how many images one map may differentiate the network for; at least 1."""
     cost = 2 * _products(network) + _VALUE_COST * network.values
     return max(1, MAX_GRADIENT_PRODUCTS // cost)
+
+
+def max_learning_steps(network: Network) -> int:
+    """Return how many steps of learning to make; at least 1.
+
+    A step costs three gradients: it differentiates weights, too, and computes in float64.
+    """
+    return max(1, max_gradients(network) // 3)
 
 
 def max_scores(network: Network) -> int:

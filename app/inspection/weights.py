@@ -1,4 +1,4 @@
-"""Draw a layer's weights in diverging colours, symmetric about 0."""
+"""Draw a layer's weights, or gradients, in diverging colours, symmetric about 0."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,3 +46,20 @@ def _draw_kernels(values: Array, limit: float) -> NDArray[np.uint8]:
     grid[:, :, :kh, :kw] = tiles
     joined = grid.transpose(0, 2, 1, 3, 4).reshape(outputs * (kh + 1), inputs * (kw + 1), 3)
     return enlarge(joined[:-1, :-1], KERNEL_ENLARGEMENT)
+
+
+def draw_gradient(values: Array) -> NDArray[np.uint8]:
+    """Draw the gradient of a layer's output.
+
+    Args:
+        values: `[H, W, C]`, drawn as one tile for each channel in about a square, or any other
+            shape, drawn as weights of that shape are.
+
+    Returns:
+        uint8 `[H, W, 3]`.
+    """
+    if values.ndim != 3:
+        return draw_weights(values)
+    limit = float(np.abs(values).max())
+    tiles = diverging(values.transpose(2, 0, 1).reshape(-1, values.shape[1]), limit)
+    return sheet(tiles.reshape(values.shape[2], *values.shape[:2], 3), fill=GAP_GREY)

@@ -245,6 +245,13 @@ def find_function(activation: object) -> Function | None:
     return FUNCTIONS.get(activation) if isinstance(activation, str) else None
 
 
+def summed_to(values: Array, shape: tuple[int, ...]) -> Array:
+    """Return an array summed over the axes along which an array of `shape` would be repeated."""
+    values = values.sum(axis=tuple(range(values.ndim - len(shape))))
+    repeated = tuple(axis for axis, size in enumerate(shape) if size != values.shape[axis])
+    return np.asarray(values.sum(axis=repeated, keepdims=True) if repeated else values)
+
+
 def softmax(x: Array, axis: int = -1) -> Array:
     """Return `exp(x) / sum(exp(x))` along an axis, without overflow."""
     raised = np.exp(x - x.max(axis=axis, keepdims=True))

@@ -29,7 +29,7 @@ from app.network.layers import (
     transposed,
 )
 from app.network.layers.activated import SoftmaxActivated
-from app.network.layers.time_distributed import TimeDistributed
+from app.network.layers.time_distributed import INNER, TimeDistributed
 from app.network.operation import (
     Config,
     LayerKind,
@@ -41,13 +41,11 @@ from app.network.operation import (
     unsupported,
 )
 
-_INNER = "layer/"  # what Keras writes before the names of a wrapped layer's weights
-
 
 def _time_distributed(saved: SavedLayer) -> Operation | Unsupported:
     """Make the operation of a layer that is applied to each row."""
     inner, (shape, *_) = saved.config["layer"], saved.shapes.inputs
-    weights = {name.removeprefix(_INNER): values for name, values in saved.weights.items()}
+    weights = {name.removeprefix(INNER): values for name, values in saved.weights.items()}
     step = Step(inner["config"]["name"], inner["class_name"], inner["config"], (), "")
     built = build_operation(step, weights, Shapes((shape[1:],), saved.shapes.output[1:]))
     return TimeDistributed(built) if isinstance(built, Operation) else built
@@ -57,7 +55,7 @@ def _inner_weight_names(config: Config) -> tuple[str, ...]:
     """Return the names of a wrapped layer's weights."""
     kind = KINDS.get(config["layer"]["class_name"])
     names = kind.weight_names(config["layer"]["config"]) if kind else ()
-    return tuple(f"{_INNER}{name}" for name in names)
+    return tuple(f"{INNER}{name}" for name in names)
 
 
 KINDS: Mapping[str, LayerKind] = {

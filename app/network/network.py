@@ -46,6 +46,8 @@ class Layer:
         shapes: Shapes of its inputs and output, without the batch.
         operation: What it computes; None for a layer that the service cannot compute.
         unsupported: Why it cannot; None if it can.
+        store: Path of its weights in the file, which all calls of a layer share; empty if the
+            network is not from a `.keras` file.
     """
 
     index: int
@@ -57,6 +59,7 @@ class Layer:
     shapes: Shapes
     operation: Operation | None
     unsupported: Unsupported | None = None
+    store: str = ""
 
     @property
     def shape(self) -> Shape:
@@ -425,4 +428,5 @@ def _layer(index: int, step: Step, weights: dict[str, Array], shapes: Shapes) ->
         shapes,
         operation,
         unsupported,
+        step.store,
     )

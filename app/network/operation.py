@@ -68,6 +68,54 @@ class Operation(ABC):
             grad: Gradient of the output, of the same shape.
         """
 
+    @abstractmethod
+    def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
+        """Return the derivative of the output along a change of the inputs: forward mode.
+
+        It is the transpose of `backward`: `sum(tangent(changes) * grad)` equals the sum of
+        `changes * backward(grad)`.
+
+        Args:
+            inputs: The layer's inputs, `[N, ...]`.
+            output: What `forward` returned for them.
+            changes: Direction of the change of each input, of its shape.
+        """
+
+    def weight_gradients(
+        self, inputs: Sequence[Array], output: Array, grad: Array
+    ) -> dict[str, Array]:
+        """Return the gradient of each weight that training changes, summed over the batch.
+
+        Args:
+            inputs: The layer's inputs, `[N, ...]`.
+            output: What `forward` returned for them.
+            grad: Gradient of the output, of the same shape.
+
+        Returns:
+            By name, arrays whose numbers have the order of those in the file; their shape may
+            differ. A weight that is neither here nor in `fixed_weights` has no known gradient
+            (`app.network.weight_gradients`).
+        """
+        return {}
+
+    def weight_tangent(
+        self, inputs: Sequence[Array], output: Array, name: str, change: Array
+    ) -> Array:
+        """Return the derivative of the output along a change of one of its weights.
+
+        Args:
+            inputs: The layer's inputs, `[N, ...]`.
+            output: What `forward` returned for them.
+            name: A key of `weight_gradients`.
+            change: Direction of the change; its numbers have the order of those in the file.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no weight {name!r}")
+
+    @property
+    def fixed_weights(self) -> frozenset[str]:
+        """Return the names of weights that gradient descent leaves alone, as a stored mean."""
+        return frozenset()
+
     @property
     @abstractmethod
     def formula(self) -> str:

@@ -1,6 +1,7 @@
 """Every layer kind against Keras: values, equations, gradients, ablations and traced boxes."""
 
 import math
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -23,6 +24,7 @@ from app.network.graph import IMAGE, Step
 from app.network.kinds import KINDS, build_operation
 from app.network.network import Layer, Network
 from app.network.operation import ACTIVATIONS_ONLY, Operation, Shapes
+from app.network.weight_gradients import in_float64, weight_gradients
 from app.recognise import Options
 from app.samples import sample_png
 from tests.conftest import Digits
@@ -125,6 +127,70 @@ def test_every_gradient_agrees_with_gradient_tape(
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_every_weight_gradient_agrees_with_gradient_tape(
+    keras_models, models: dict[str, Model], expected, images: np.ndarray, name: str
+) -> None:
+    """Each layer gives the tape's gradient of each weight, and leaves out measured ones."""
+    network, values, rng = models[name].network, expected[name], np.random.default_rng(6)
+    operations = {operation.name: operation for operation in keras_models[name].operations}
+    for layer in network.layers:
+        if not layer.weights:
+            continue
+        inputs, output = _inputs(network, layer, values, images), values[layer.name]
+        seed = rng.normal(size=output.shape).astype(np.float32)
+        variables = operations[layer.name].trainable_variables
+        right = _tape_gradients(operations[layer.name], layer, inputs, seed, variables)
+        got = weight_gradients([layer], images, _by_index(network, values), {layer.index: seed})
+        assert len(got) == len(variables)
+        for (found, want), weight in zip(
+            zip(got.values(), right.values(), strict=True), got, strict=True
+        ):
+            assert found.shape == layer.weights[weight].shape
+            _close(found, want, 5e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tangents_are_the_transpose_of_gradients(
+    models: dict[str, Model], expected, images: np.ndarray, name: str
+) -> None:
+    """A change of inputs or weights, followed forwards, gives what gradients give backwards."""
+    network, rng = in_float64(models[name].network), np.random.default_rng(7)
+    values = {key: part.astype(np.float64) for key, part in expected[name].items()}
+    for layer in network.layers:
+        operation = layer.operation
+        assert operation is not None
+        inputs = _inputs(network, layer, values, images.astype(np.float64))
+        output = operation.forward(inputs)
+        seed = rng.normal(size=output.shape)
+        changes = [rng.normal(size=part.shape) for part in inputs]
+        forwards = float((operation.tangent(inputs, output, changes) * seed).sum())
+        parts = zip(operation.backward(inputs, output, seed), changes, strict=True)
+        assert forwards == pytest.approx(sum(float((g * c).sum()) for g, c in parts), rel=1e-7)
+        for weight, gradient in operation.weight_gradients(inputs, output, seed).items():
+            change = rng.normal(size=layer.weights[weight].shape)
+            moved = operation.weight_tangent(inputs, output, weight, change)
+            backwards = float((gradient.reshape(change.shape) * change).sum())
+            assert float((moved * seed).sum()) == pytest.approx(backwards, rel=1e-7)
+
+
+def test_a_weight_without_gradient_is_named(models: dict[str, Model], images) -> None:
+    """A kind that forgets a weight gives an error with its name, never zeros."""
+    network = models["rows"].network
+    layer = next(layer for layer in network.layers if layer.kind == "Conv1D")
+    more = replace(layer, weights={**layer.weights, "forgotten": np.ones(3, np.float32)})
+    outputs = network.forward(images)
+    seed = {layer.index: np.ones_like(outputs[layer.index])}
+    with pytest.raises(
+        UnsupportedLayerError, match=f"weights forgotten of the layer '{layer.name}"
+    ):
+        weight_gradients([more], images, outputs, seed)
+
+
+def _by_index(network: Network, values) -> list[np.ndarray]:
+    return [values[layer.name] for layer in network.layers]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_joined_layers_give_the_same_scores_and_gradients(
     models: dict[str, Model], images: np.ndarray, name: str
 ) -> None:
@@ -148,9 +214,12 @@ def test_convolutions_take_over_what_follows_them(classic: Model) -> None:
 
 
 def _tape_gradients(
-    operation, layer: Layer, inputs: list[np.ndarray], seed: np.ndarray
+    operation, layer: Layer, inputs: list[np.ndarray], seed: np.ndarray, variables=None
 ) -> dict[int, np.ndarray]:
-    """Return the gradient of each input of a Keras layer or operator, by the input's index."""
+    """Return the gradient of each input of a Keras layer or operator, by the input's index.
+
+    With `variables`, return the gradient of each of these instead, by its place.
+    """
     arguments = operation._inbound_nodes[0].arguments
     tensors = {at: tf.constant(part) for at, part in zip(layer.inputs, inputs, strict=True)}
     by_symbol = zip(arguments.keras_tensors, layer.inputs, strict=True)
@@ -160,7 +229,10 @@ def _tape_gradients(
         if getattr(operation, "_call_has_training_arg", False):
             kwargs["training"] = False
         made = operation(*args, **kwargs)
-    found = tape.gradient(made, tensors, output_gradients=tf.constant(seed))
+    wanted = tensors
+    if variables is not None:
+        wanted = {at: variable.value for at, variable in enumerate(variables)}
+    found = tape.gradient(made, wanted, output_gradients=tf.constant(seed))
     return {at: np.asarray(part) for at, part in found.items()}
 
 

@@ -35,6 +35,32 @@ class SoftmaxActivated(Operation):
         (grad,) = _SOFTMAX.backward([sums], output, grad)
         return self.linear.backward(inputs, sums, grad)
 
+    def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
+        """Return the change of the shares for that of the sums."""
+        sums = self.linear.forward(inputs)
+        return _SOFTMAX.tangent([sums], output, [self.linear.tangent(inputs, sums, changes)])
+
+    def weight_gradients(
+        self, inputs: Sequence[Array], output: Array, grad: Array
+    ) -> dict[str, Array]:
+        """Return the gradients of the weighted sum's weights."""
+        sums = self.linear.forward(inputs)
+        (grad,) = _SOFTMAX.backward([sums], output, grad)
+        return self.linear.weight_gradients(inputs, sums, grad)
+
+    def weight_tangent(
+        self, inputs: Sequence[Array], output: Array, name: str, change: Array
+    ) -> Array:
+        """Return the change of the shares for that of the sums."""
+        sums = self.linear.forward(inputs)
+        moved = self.linear.weight_tangent(inputs, sums, name, change)
+        return _SOFTMAX.tangent([sums], output, [moved])
+
+    @property
+    def fixed_weights(self) -> frozenset[str]:
+        """Return those of the weighted sum."""
+        return self.linear.fixed_weights
+
     @property
     def formula(self) -> str:
         """Return the share, and the sum that enters it."""

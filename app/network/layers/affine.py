@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from app.network.equation import Equation, UnitInputs, number, operand
-from app.network.functions import Array
+from app.network.functions import Array, summed_to
 from app.network.layers.elementwise import Elementwise
 from app.network.operation import (
     Config,
@@ -49,6 +49,10 @@ class Affine(Elementwise):
     def backward(self, inputs: Sequence[Array], output: Array, grad: Array) -> list[Array]:
         """Return the gradient of the input."""
         return [np.asarray(grad * self.scale)]
+
+    def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
+        """Return the scaled change."""
+        return np.asarray(changes[0] * self.scale)
 
     def multiply_adds(self, shapes: Shapes) -> int:
         """Return one for each value."""
@@ -133,6 +137,11 @@ class Normalization(Affine):
         return np.asarray(self.mean if self.invert else -self.mean / self._deviation, np.float32)
 
     @property
+    def fixed_weights(self) -> frozenset[str]:
+        """Return all: they are measured on the training data and not learned."""
+        return frozenset({"mean", "variance", "count"})
+
+    @property
     def formula(self) -> str:
         """Return the subtraction and division."""
         return "y = x sqrt(variance) + mean" if self.invert else "y = (x - mean) / sqrt(variance)"
@@ -180,20 +189,51 @@ class BatchNormalization(Affine):
     epsilon: float
 
     @cached_property
+    def _root(self) -> Array:
+        return np.asarray(np.sqrt(self.moving_variance.astype(np.float64) + self.epsilon))
+
+    @cached_property
     def _scale(self) -> Array:
-        root = np.sqrt(self.moving_variance.astype(np.float64) + self.epsilon)
-        return np.asarray((1.0 if self.gamma is None else self.gamma) / root)
+        return np.asarray((1.0 if self.gamma is None else self.gamma) / self._root)
 
     @cached_property
     def scale(self) -> Array:
         """Return the learned factor over the standard deviation."""
-        return self._scale.astype(np.float32)
+        return self._scale.astype(self.moving_mean.dtype)
 
     @cached_property
     def shift(self) -> Array:
         """Return the learned addend less the scaled mean."""
         moved = self.moving_mean.astype(np.float64) * self._scale
-        return np.asarray((0.0 if self.beta is None else self.beta) - moved, np.float32)
+        beta = 0.0 if self.beta is None else self.beta
+        return np.asarray(beta - moved, self.moving_mean.dtype)
+
+    def _normal(self, x: Array) -> Array:
+        """Return the input, normalised, before gamma and beta."""
+        return np.asarray((x - self.moving_mean) / self._root, x.dtype)
+
+    def weight_gradients(
+        self, inputs: Sequence[Array], output: Array, grad: Array
+    ) -> dict[str, Array]:
+        """Return the gradients of gamma and beta."""
+        found = {}
+        if self.gamma is not None:
+            found["gamma"] = summed_to(grad * self._normal(inputs[0]), self.gamma.shape)
+        if self.beta is not None:
+            found["beta"] = summed_to(grad, self.beta.shape)
+        return found
+
+    def weight_tangent(
+        self, inputs: Sequence[Array], output: Array, name: str, change: Array
+    ) -> Array:
+        """Return the change, times the normalised input for gamma."""
+        factor = self._normal(inputs[0]) if name == "gamma" else np.ones_like(output)
+        return np.asarray(factor * change)
+
+    @property
+    def fixed_weights(self) -> frozenset[str]:
+        """Return the moving mean and variance, which are measured and not learned."""
+        return frozenset({"moving_mean", "moving_variance"})
 
     @property
     def formula(self) -> str:

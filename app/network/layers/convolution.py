@@ -113,6 +113,19 @@ class Convolution(WeightedSum):
                 out += np.einsum("n...gc,gcm->n...gm", part, kernel[tap])
         return out
 
+    def kernel_gradients(self, x: Array, grad: Array) -> dict[str, Array]:
+        """Return for each tap the products of what it reads and the gradients, summed."""
+        padded, found = self.window.padded(x), np.empty(self._by_group().shape, grad.dtype)
+        grouped = grad.reshape(-1, self.groups, grad.shape[-1] // self.groups).swapaxes(0, 1)
+        for tap, at in self.window.taps(x.shape[1:]):
+            part = padded[at].reshape(-1, self.groups, x.shape[-1] // self.groups)
+            found[tap] = part.transpose(1, 2, 0) @ grouped
+        return {"kernel": found.swapaxes(-3, -2).reshape(self.kernel.shape)}
+
+    def with_kernel(self, name: str, kernel: Array) -> "Convolution":
+        """Return the layer with another kernel."""
+        return replace(self, kernel=kernel.reshape(self.kernel.shape))
+
     def scaled(self, scale: Array, shift: Array) -> "Convolution":
         """Return the layer with a scaled kernel and bias."""
         bias = self.scaled_bias(scale, shift)

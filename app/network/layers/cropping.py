@@ -27,6 +27,10 @@ class Crop(Shift):
         """Return the gradient of the input: 0 in the removed rows and columns."""
         return [self._enlarged(grad)]
 
+    def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
+        """Return the change, treated as the input is: the layer is linear."""
+        return self.forward(changes)
+
     @property
     def shifts(self) -> list[int]:
         """Return the rows above and the columns to the left."""

@@ -35,6 +35,15 @@ class Dense(WeightedSum):
         """Return the gradient of the input."""
         return np.asarray(grad @ self.kernel.T)
 
+    def kernel_gradients(self, x: Array, grad: Array) -> dict[str, Array]:
+        """Return the products of inputs and gradients, summed over all rows."""
+        rows = x.reshape(-1, x.shape[-1])
+        return {"kernel": np.asarray(rows.T @ grad.reshape(-1, grad.shape[-1]))}
+
+    def with_kernel(self, name: str, kernel: Array) -> "Dense":
+        """Return the layer with another kernel."""
+        return replace(self, kernel=kernel.reshape(self.kernel.shape))
+
     def scaled(self, scale: Array, shift: Array) -> "Dense":
         """Return the layer with a scaled kernel and bias."""
         bias = self.scaled_bias(scale, shift)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.network.equation import Equation, UnitInputs, number
-from app.network.functions import Array, Function, elu, find_function, relu
+from app.network.functions import Array, Function, elu, find_function, relu, summed_to
 from app.network.geometry import SAME_UNIT, Footprint
 from app.network.layers.softmax import Softmax
 from app.network.operation import (
@@ -52,6 +52,10 @@ class Activation(Elementwise):
     def backward(self, inputs: Sequence[Array], output: Array, grad: Array) -> list[Array]:
         """Return the gradient of the input."""
         return [grad * self.function.slope(inputs[0], output)]
+
+    def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
+        """Return the change times the slope."""
+        return np.asarray(changes[0] * self.function.slope(inputs[0], output))
 
     @property
     def formula(self) -> str:
@@ -110,16 +114,38 @@ def _elu(saved: SavedLayer) -> Operation:
     return Activation(elu(float(saved.config.get("alpha", 1.0))))
 
 
+@dataclass(frozen=True)
+class ParametricRelu(Activation):
+    """A leaky ReLU whose slope below 0 is learned (He et al., 2015, arXiv:1502.01852).
+
+    Attributes:
+        alpha: The slope, which broadcasts to the output without the batch.
+    """
+
+    alpha: Array
+
+    def weight_gradients(
+        self, inputs: Sequence[Array], output: Array, grad: Array
+    ) -> dict[str, Array]:
+        """Return the gradient of the slope."""
+        return {"alpha": summed_to(grad * np.minimum(inputs[0], 0), self.alpha.shape)}
+
+    def weight_tangent(
+        self, inputs: Sequence[Array], output: Array, name: str, change: Array
+    ) -> Array:
+        """Return the change times what the slope multiplies."""
+        return np.asarray(np.minimum(inputs[0], 0) * change.reshape(self.alpha.shape))
+
+
 def _prelu(saved: SavedLayer) -> Operation:
     alpha = saved.weights["alpha"]
-    return Activation(
-        Function(
-            "prelu",
-            "x if x >= 0 else alpha x",
-            lambda x: np.where(x >= 0, x, alpha * x).astype(x.dtype),
-            lambda x, y: np.where(x > 0, 1.0, np.where(x < 0, alpha, 0.0)).astype(x.dtype),
-        )
+    function = Function(
+        "prelu",
+        "x if x >= 0 else alpha x",
+        lambda x: np.where(x >= 0, x, alpha * x).astype(x.dtype),
+        lambda x, y: np.where(x > 0, 1.0, np.where(x < 0, alpha, 0.0)).astype(x.dtype),
     )
+    return ParametricRelu(function, alpha)
 
 
 def _alpha(config: Config) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from app.network.equation import Equation, UnitInputs, number
-from app.network.functions import Array
+from app.network.functions import Array, summed_to
 from app.network.geometry import SAME_UNIT, Everything, Footprint, Patch, Shape
 from app.network.operation import (
     LayerKind,
@@ -90,6 +90,14 @@ class Merge(Operation):
             return [grad / len(inputs)] * len(inputs)
         return [grad, *[-grad if self.operator == "subtract" else grad] * (len(inputs) - 1)]
 
+    def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
+        """Return what each input's change adds."""
+        if self.operator not in ("multiply", "maximum", "minimum"):
+            return self.forward(changes)
+        slopes = self._unit_gradients(_with_equal_axes(inputs), output, np.ones_like(output))
+        parts = zip(slopes, _with_equal_axes(changes), strict=True)
+        return np.asarray(sum(slope * change for slope, change in parts))
+
     @property
     def formula(self) -> str:
         """Return the arithmetic."""
@@ -143,9 +151,7 @@ def _with_equal_axes(inputs: Sequence[Array]) -> list[Array]:
 def _summed(grad: Array, shape: Shape) -> Array:
     """Return the gradient of an input `[N, ...]` that was repeated along some axes."""
     added = tuple(range(1, 1 + grad.ndim - len(shape)))
-    grad = grad.sum(axis=added) if added else grad
-    repeated = tuple(axis for axis, size in enumerate(shape) if size != grad.shape[axis])
-    return np.asarray(grad.sum(axis=repeated, keepdims=True) if repeated else grad)
+    return summed_to(grad.sum(axis=added) if added else grad, shape)
 
 
 def _footprint(shape: Shape, output: Shape) -> Footprint:
@@ -176,6 +182,10 @@ class Concatenate(Operation):
         """Return each input's part of the gradient."""
         ends = np.cumsum([part.shape[self.axis] for part in inputs])[:-1]
         return list(np.split(grad, ends, axis=self.axis))
+
+    def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
+        """Return the change, treated as the input is: the layer is linear."""
+        return self.forward(changes)
 
     @property
     def formula(self) -> str:

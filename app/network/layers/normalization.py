@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from app.network.equation import Equation, UnitInputs, number, operand
-from app.network.functions import Array
+from app.network.functions import Array, summed_to
 from app.network.geometry import SAME_POSITION, Everything, Footprint, Shape
 from app.network.operation import (
     Config,
@@ -60,9 +60,7 @@ class Standardisation(Operation):
 
     def forward(self, inputs: Sequence[Array]) -> Array:
         """Return the normalised input."""
-        split = self._split(inputs[0])
-        mean, inverse = self._figures(split)
-        out = ((split - mean) * inverse).reshape(inputs[0].shape)
+        out = self._normal(inputs[0])
         out = out if self.gamma is None else out * self.gamma
         return np.asarray(out if self.beta is None else out + self.beta)
 
@@ -75,6 +73,42 @@ class Standardisation(Operation):
         along = (grad * normal).mean(axis=self.axes, keepdims=True)
         centred = grad - grad.mean(axis=self.axes, keepdims=True) if self.centred else grad
         return [np.asarray((centred - normal * along) * inverse).reshape(inputs[0].shape)]
+
+    def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
+        """Return the derivative: the mean and the deviation change, too."""
+        split, change = self._split(inputs[0]), self._split(changes[0])
+        mean, inverse = self._figures(split)
+        normal = (split - mean) * inverse
+        if self.centred:
+            change = change - change.mean(axis=self.axes, keepdims=True)
+        along = (change * normal).mean(axis=self.axes, keepdims=True)
+        out = ((change - normal * along) * inverse).reshape(inputs[0].shape)
+        return np.asarray(out if self.gamma is None else out * self.gamma)
+
+    def _normal(self, x: Array) -> Array:
+        """Return the input, normalised, before gamma and beta."""
+        split = self._split(x)
+        mean, inverse = self._figures(split)
+        return np.asarray(((split - mean) * inverse).reshape(x.shape))
+
+    def weight_gradients(
+        self, inputs: Sequence[Array], output: Array, grad: Array
+    ) -> dict[str, Array]:
+        """Return the gradients of gamma and beta."""
+        found = {}
+        if self.gamma is not None:
+            found["gamma"] = summed_to(grad * self._normal(inputs[0]), self.gamma.shape)
+        if self.beta is not None:
+            found["beta"] = summed_to(grad, self.beta.shape)
+        return found
+
+    def weight_tangent(
+        self, inputs: Sequence[Array], output: Array, name: str, change: Array
+    ) -> Array:
+        """Return the change, times the normalised input for gamma."""
+        weight = self.gamma if name == "gamma" else self.beta
+        factor = self._normal(inputs[0]) if name == "gamma" else np.ones_like(output)
+        return np.asarray(factor if weight is None else factor * change.reshape(weight.shape))
 
     @property
     def formula(self) -> str:
@@ -169,6 +203,12 @@ class UnitNormalization(Operation):
         inverse = self._inverse_length(inputs[0])
         along = (grad * output).sum(axis=self.axes, keepdims=True)
         return [np.asarray((grad - output * along) * inverse)]
+
+    def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
+        """Return the derivative: the length changes, too."""
+        inverse = self._inverse_length(inputs[0])
+        along = (changes[0] * output).sum(axis=self.axes, keepdims=True)
+        return np.asarray((changes[0] - output * along) * inverse)
 
     @property
     def formula(self) -> str:

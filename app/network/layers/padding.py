@@ -84,6 +84,10 @@ class Pad(Shift):
         """Return the gradient without the padding."""
         return [self._reduced(grad)]
 
+    def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
+        """Return the change, treated as the input is: the layer is linear."""
+        return self.forward(changes)
+
     @property
     def shifts(self) -> list[int]:
         """Return minus the rows above and the columns to the left."""

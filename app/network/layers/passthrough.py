@@ -24,6 +24,10 @@ class Identity(Elementwise):
         """Return the gradient as it is."""
         return [grad]
 
+    def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
+        """Return the change, treated as the input is: the layer is linear."""
+        return self.forward(changes)
+
     @property
     def formula(self) -> str:
         """Return that the value stays."""

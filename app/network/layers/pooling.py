@@ -62,6 +62,18 @@ class Pooling(Operation):
                 unclaimed &= ~selected
         return [self.window.unpadded(total, x.shape[1:])]
 
+    def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
+        """Return the mean change of each window, or that of its first maximum."""
+        if self.reduction == "average":
+            return self.forward(changes)
+        padded, change = self.window.padded(inputs[0], -np.inf), self.window.padded(changes[0])
+        total, unclaimed = np.zeros_like(output), np.ones(output.shape, bool)
+        for _, at in self.window.taps(inputs[0].shape[1:]):
+            selected = unclaimed & (padded[at] == output)
+            total += change[at] * selected
+            unclaimed &= ~selected
+        return total
+
     def _counts(self, x: Array) -> Array:
         """Return how many values of the input each window covers, `[1, *positions, 1]`."""
         ones = self.window.padded(np.ones((1, *x.shape[1:-1], 1), x.dtype))
@@ -148,6 +160,16 @@ class GlobalPooling(Operation):
             return [np.broadcast_to(grad / math.prod(x.shape[1:-1]), x.shape)]
         selected = (x == output.reshape(kept)).astype(x.dtype)
         return [selected * grad / selected.sum(axis=_positions(x), keepdims=True)]
+
+    def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
+        """Return the mean change of each channel, or that of its maximum."""
+        if self.reduction == "average":
+            return self.forward(changes)
+        axes = _positions(inputs[0])
+        kept = (len(output), *[1] * len(axes), output.shape[-1])
+        selected = inputs[0] == output.reshape(kept)
+        total = (changes[0] * selected).sum(axis=axes) / selected.sum(axis=axes)
+        return np.asarray(total.reshape(output.shape))
 
     @property
     def formula(self) -> str:

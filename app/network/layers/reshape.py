@@ -29,6 +29,10 @@ class Reshape(Operation):
         """Return the gradient in the shape of the input."""
         return [grad.reshape(inputs[0].shape)]
 
+    def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
+        """Return the change, treated as the input is: the layer is linear."""
+        return self.forward(changes)
+
     @property
     def formula(self) -> str:
         """Return that the values stay."""
@@ -94,6 +98,10 @@ class Permute(Operation):
         """Return the gradient with its axes in the old order."""
         return [grad.transpose(0, *(self.axes.index(axis) + 1 for axis in range(len(self.axes))))]
 
+    def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
+        """Return the change, treated as the input is: the layer is linear."""
+        return self.forward(changes)
+
     @property
     def formula(self) -> str:
         """Return which value moves where."""
@@ -149,6 +157,10 @@ class Repeat(Operation):
     def backward(self, inputs: Sequence[Array], output: Array, grad: Array) -> list[Array]:
         """Return the sum of the copies' gradients."""
         return [np.asarray(grad.sum(axis=1))]
+
+    def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
+        """Return the change, treated as the input is: the layer is linear."""
+        return self.forward(changes)
 
     @property
     def formula(self) -> str:

@@ -50,6 +50,10 @@ class Interpolation(Operation):
             grad = _along(grad, matrix.T, axis)
         return [grad]
 
+    def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
+        """Return the change, treated as the input is: the layer is linear."""
+        return self.forward(changes)
+
     @property
     def formula(self) -> str:
         """Return the rule."""

@@ -37,6 +37,21 @@ class SeparableConvolution(WeightedSum):
         """Return the gradient of the input."""
         return self.depthwise.sums_backward(x, np.asarray(grad @ self.pointwise.T))
 
+    def kernel_gradients(self, x: Array, grad: Array) -> dict[str, Array]:
+        """Return the gradients of both kernels."""
+        middle = self.depthwise.sums(x).reshape(-1, len(self.pointwise))
+        inner = self.depthwise.kernel_gradients(x, np.asarray(grad @ self.pointwise.T))
+        return {
+            "depthwise_kernel": inner["kernel"],
+            "pointwise_kernel": np.asarray(middle.T @ grad.reshape(-1, grad.shape[-1])),
+        }
+
+    def with_kernel(self, name: str, kernel: Array) -> "SeparableConvolution":
+        """Return the layer with another depthwise or pointwise kernel."""
+        if name == "depthwise_kernel":
+            return replace(self, depthwise=self.depthwise.with_kernel("kernel", kernel))
+        return replace(self, pointwise=kernel.reshape(self.pointwise.shape))
+
     @property
     def sum_formula(self) -> tuple[str, str]:
         """Return both sums in one."""

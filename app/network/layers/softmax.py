@@ -38,6 +38,11 @@ class Softmax(Operation):
         inner = (grad * output).sum(axis=self.axis, keepdims=True)
         return [np.asarray(output * (grad - inner))]
 
+    def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
+        """Return the derivative: every share loses what the others gain."""
+        inner = (changes[0] * output).sum(axis=self.axis, keepdims=True)
+        return np.asarray(output * (changes[0] - inner))
+
     @property
     def formula(self) -> str:
         """Return the share of unit k."""

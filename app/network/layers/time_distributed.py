@@ -10,6 +10,8 @@ from app.network.functions import Array, Function
 from app.network.geometry import Everything, Footprint, Patch
 from app.network.operation import Operation, Shapes
 
+INNER = "layer/"  # what Keras writes before the names of a wrapped layer's weights
+
 
 @dataclass(frozen=True)
 class TimeDistributed(Operation):
@@ -30,6 +32,32 @@ class TimeDistributed(Operation):
         rows = [self._rows(values) for values in (inputs[0], output, grad)]
         (part,) = self.inner.backward([rows[0]], rows[1], rows[2])
         return [np.asarray(part).reshape(inputs[0].shape)]
+
+    def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
+        """Return the derivative for all rows."""
+        rows = [self._rows(values) for values in (inputs[0], output, changes[0])]
+        return self._by_row(inputs[0], self.inner.tangent([rows[0]], rows[1], [rows[2]]))
+
+    def weight_gradients(
+        self, inputs: Sequence[Array], output: Array, grad: Array
+    ) -> dict[str, Array]:
+        """Return the gradients of the inner layer's weights, summed over all rows."""
+        x, y, rows = (self._rows(values) for values in (inputs[0], output, grad))
+        found = self.inner.weight_gradients([x], y, rows)
+        return {f"{INNER}{name}": values for name, values in found.items()}
+
+    def weight_tangent(
+        self, inputs: Sequence[Array], output: Array, name: str, change: Array
+    ) -> Array:
+        """Return the derivative for all rows."""
+        x, y = self._rows(inputs[0]), self._rows(output)
+        found = self.inner.weight_tangent([x], y, name.removeprefix(INNER), change)
+        return self._by_row(inputs[0], found)
+
+    @property
+    def fixed_weights(self) -> frozenset[str]:
+        """Return those of the inner layer."""
+        return frozenset(f"{INNER}{name}" for name in self.inner.fixed_weights)
 
     @staticmethod
     def _rows(values: Array) -> Array:

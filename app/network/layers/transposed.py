@@ -51,6 +51,18 @@ class TransposedConvolution(WeightedSum):
             total += part.reshape(x.shape)
         return total
 
+    def kernel_gradients(self, x: Array, grad: Array) -> dict[str, Array]:
+        """Return for each tap the products of the gradients that it reaches and the inputs."""
+        padded, found = self.window.padded(grad), np.empty(self.kernel.shape, grad.dtype)
+        flat = x.reshape(-1, x.shape[-1])
+        for tap, at in self.window.taps(self.shape):
+            found[tap] = padded[at].reshape(-1, grad.shape[-1]).T @ flat
+        return {"kernel": found}
+
+    def with_kernel(self, name: str, kernel: Array) -> "TransposedConvolution":
+        """Return the layer with another kernel."""
+        return replace(self, kernel=kernel.reshape(self.kernel.shape))
+
     @property
     def sum_formula(self) -> tuple[str, str]:
         """Return the sum over all input values whose kernel covers a unit."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from app.network.equation import Equation, UnitInputs, Wide, weighted_sum
-from app.network.functions import LINEAR, Array, Function
+from app.network.functions import LINEAR, Array, Function, summed_to
 from app.network.operation import Config, Operation, SavedLayer, Unsupported, activation_of
 
 
@@ -32,6 +32,14 @@ class WeightedSum(Operation):
     def sums_backward(self, x: Array, grad: Array) -> Array:
         """Return the gradient of the input for the gradient of the sums."""
 
+    @abstractmethod
+    def kernel_gradients(self, x: Array, grad: Array) -> dict[str, Array]:
+        """Return the gradient of each weight but the bias, for the gradient of the sums."""
+
+    @abstractmethod
+    def with_kernel(self, name: str, kernel: Array) -> "WeightedSum":
+        """Return the layer with another kernel; its numbers have the order of those in the file."""
+
     @property
     @abstractmethod
     def sum_formula(self) -> tuple[str, str]:
@@ -50,10 +58,38 @@ class WeightedSum(Operation):
 
     def backward(self, inputs: Sequence[Array], output: Array, grad: Array) -> list[Array]:
         """Return the gradient of the input."""
-        if self.function is not LINEAR:
-            before = self.linear(inputs[0]) if self.function.slope_needs_input else output
-            grad = grad * self.function.slope(before, output)
-        return [self.sums_backward(inputs[0], grad)]
+        return [self.sums_backward(inputs[0], self._sloped(inputs[0], output, grad))]
+
+    def _sloped(self, x: Array, output: Array, values: Array) -> Array:
+        """Return values in the output's shape, multiplied by the slope of the activation."""
+        if self.function is LINEAR:
+            return values
+        before = self.linear(x) if self.function.slope_needs_input else output
+        return np.asarray(values * self.function.slope(before, output))
+
+    def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
+        """Return the weighted sums of the change, times the slope of the activation."""
+        return self._sloped(inputs[0], output, self.sums(changes[0]))
+
+    def weight_gradients(
+        self, inputs: Sequence[Array], output: Array, grad: Array
+    ) -> dict[str, Array]:
+        """Return the gradients of the kernels and the bias."""
+        grad = self._sloped(inputs[0], output, grad)
+        found = self.kernel_gradients(inputs[0], grad)
+        if self.bias is not None:
+            found["bias"] = summed_to(grad, self.bias.shape)
+        return found
+
+    def weight_tangent(
+        self, inputs: Sequence[Array], output: Array, name: str, change: Array
+    ) -> Array:
+        """Return the sums with the change in place of the weight: they are linear in each."""
+        if name == "bias":
+            sums = np.broadcast_to(change, output.shape)
+        else:
+            sums = self.with_kernel(name, change).sums(inputs[0])
+        return self._sloped(inputs[0], output, sums)
 
     def scaled(self, scale: Array, shift: Array) -> "WeightedSum | None":
         """Return a layer whose sums are those of this one, scaled and shifted; None if unknown.

@@ -1,4 +1,4 @@
-"""Builds the binary response of `POST /inspect?include=map`.
+"""Builds the binary responses of `POST /inspect?include=map` and `POST /learn/step?include=map`.
 
 It consists of the length of the head (4 bytes, little-endian), the head (a `MapHead` as JSON), and
 for each layer in the head's order one byte for each value, channel by channel.
@@ -53,14 +53,20 @@ def map_response(inspected: InspectedImage, layers: Sequence[Layer]) -> Response
         maps.append(map_layer(layer, inspected.of(layer)))
     head = MapHead(
         prediction=prediction_answer(inspected.prediction, inspected.model.bundle),
-        layers=[_map_layer(one) for one in maps],
+        layers=[map_layer_answer(one) for one in maps],
     )
+    return encode_map(head, maps)
+
+
+def encode_map(head: MapHead, maps: Sequence[LayerMap]) -> Response:
+    """Return a head and the values of its layers in the binary format."""
     text = head.model_dump_json().encode()
     levels = [one.levels.tobytes() for one in maps]
     return Response(b"".join((struct.pack("<I", len(text)), text, *levels)), media_type=MAP)
 
 
-def _map_layer(one: LayerMap) -> MapLayer:
+def map_layer_answer(one: LayerMap) -> MapLayer:
+    """Return the entry of a layer in the head."""
     low, high, percentile = rounded_list([one.low, one.high, one.percentile])
     return MapLayer(
         name=one.layer.name,

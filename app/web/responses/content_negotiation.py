@@ -19,8 +19,6 @@ MAP = "application/vnd.digitscope.map"  # of `app.web.responses.activation_map`
 TYPES = {"npy": NPY, "npz": NPZ, "png": PNG, "json": JSON, "map": MAP}
 PictureFormat = Literal["json", "npy", "png"]  # of routes that answer with one picture
 BINARY_SCHEMA = {"type": "string", "format": "binary"}  # OpenAPI schema of a binary body
-# A map starts with a head in JSON.
-_SCHEMAS = {MAP: {**BINARY_SCHEMA, "contentSchema": {"$ref": "#/components/schemas/MapHead"}}}
 
 
 def choose(request: Request, requested: str | None, offered: Sequence[str]) -> str:
@@ -46,10 +44,15 @@ def choose(request: Request, requested: str | None, offered: Sequence[str]) -> s
     return offered[0]
 
 
-def responses(*names: str) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI `responses` of a route that also answers in these binary formats."""
-    types = [TYPES[name] for name in names]
-    schemas = {media_type: _SCHEMAS.get(media_type, BINARY_SCHEMA) for media_type in types}
+def responses(*names: str, map_head: str = "MapHead") -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI `responses` of a route that also answers in these binary formats.
+
+    Args:
+        *names: Keys of `TYPES`.
+        map_head: Schema of the JSON with which a map starts.
+    """
+    head = {"contentSchema": {"$ref": f"#/components/schemas/{map_head}"}}
+    schemas = {TYPES[name]: {**BINARY_SCHEMA, **(head if name == "map" else {})} for name in names}
     return {200: {"content": {name: {"schema": schema} for name, schema in schemas.items()}}}
 
 

@@ -23,6 +23,7 @@ from app.inference.model import Model
 from app.inference.registry import Registry
 from app.inspection.activations import Scale
 from app.inspection.attribution import METHODS
+from app.inspection.learning import Optimizer
 from app.recognise import Preprocess
 from app.verdict import Verdict
 from app.web.http.auth import OPEN_PATHS, Access
@@ -39,6 +40,7 @@ from app.web.responses.openapi_requests import (
 )
 from app.web.responses.static_files import Asset, make_asset, serve
 from app.web.schemas.inspection import MapHead
+from app.web.schemas.learning import LearningMapHead
 from app.web.schemas.models import Precision
 from app.web.schemas.problem import Problem
 from app.web.schemas.protocols import (
@@ -61,6 +63,7 @@ _CHOICE_SCHEMAS: Mapping[tuple[str, ...], str] = {
     get_args(Scale): "Scale",
     tuple(METHODS): "ExplanationMethod",
     get_args(PictureFormat): "PictureFormat",
+    get_args(Optimizer): "Optimizer",
     get_args(Precision): "Precision",
     get_args(ModelState): "ModelState",
     get_args(RuntimeKind): "RuntimeKind",
@@ -68,6 +71,7 @@ _CHOICE_SCHEMAS: Mapping[tuple[str, ...], str] = {
 # FastAPI cannot see these: routes read them by hand, or the middleware answers with them.
 _HIDDEN_MODELS = (
     ImageJson,
+    LearningMapHead,
     MapHead,
     Problem,
     ProtocolError,

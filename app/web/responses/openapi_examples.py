@@ -61,4 +61,5 @@ def _parameter_values(model: Model, *, needs_weights: bool) -> dict[str, str | i
         "layer": layers[last if needs_weights else max(0, last - 1)].name,
         "channels": "0",
         "channel": 0,
+        "label": 3,
     }
