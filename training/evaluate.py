@@ -5,7 +5,6 @@ either was made.
 """
 
 import time
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -13,6 +12,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from app.bundle import Evaluation, Interval, Misread, ReliabilityBin
+from app.evaluation import statistics
+from app.evaluation.statistics import expected_calibration_error
 from app.inference.runtime import Runtime
 from training.data import Labels, Split
 
@@ -117,42 +118,10 @@ def mcnemar(first: Evaluation, second: Evaluation) -> tuple[int, int, float]:
     """
     ours, theirs = ({miss.index for miss in each.misread} for each in (first, second))
     only_first, only_second = len(ours - theirs), len(theirs - ours)
-    discordant = only_first + only_second
-    p_value = stats.binomtest(only_first, discordant).pvalue if discordant else 1.0
-    return only_first, only_second, float(p_value)
+    return only_first, only_second, statistics.mcnemar(only_first, only_second)
 
 
-def reliability(
-    probabilities: NDArray[np.float32], labels: Labels, bins: int = 15
-) -> list[ReliabilityBin]:
-    """Group answers by confidence into bins of equal width; empty bins are left out.
-
-    Args:
-        probabilities: `[N, classes]`.
-        labels: `[N]`.
-        bins: Number of bins between 0 and 1.
-    """
-    confidence = probabilities.max(axis=1).astype(np.float64)
+def reliability(probabilities: NDArray[np.float32], labels: Labels) -> list[ReliabilityBin]:
+    """Group answers, `[N, classes]`, by confidence into bins; empty bins are left out."""
     right = probabilities.argmax(axis=1) == labels
-    numbers = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    return [
-        ReliabilityBin(
-            digits=int((numbers == number).sum()),
-            confidence=float(confidence[numbers == number].mean()),
-            accuracy=float(right[numbers == number].mean()),
-        )
-        for number in np.unique(numbers)
-    ]
-
-
-def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
-    """Return the mean absolute difference between confidence and accuracy (Guo et al., 2017).
-
-    Args:
-        bins: The bins of `reliability`.
-
-    Returns:
-        The mean over the bins, 0..1, weighted by the number of digits in each.
-    """
-    difference = sum(each.digits * abs(each.confidence - each.accuracy) for each in bins)
-    return difference / sum(each.digits for each in bins)
+    return statistics.reliability(probabilities.max(axis=1), right)

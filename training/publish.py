@@ -16,6 +16,7 @@ import numpy as np
 from app import bundle
 from app.bundle import Metadata, Quantization
 from app.embeddings import EMBEDDINGS_FILE
+from app.evaluation.statistics import expected_calibration_error
 from app.inference.keras_runtime import KerasRuntime, load_keras
 from app.inference.runtime import Outputs
 from training import calibrate, card, data, embeddings, snapshots
@@ -23,7 +24,6 @@ from training.compiled import Compiled, compile_network, count_multiply_adds, op
 from training.data import Split
 from training.evaluate import (
     evaluate,
-    expected_calibration_error,
     microseconds_per_image,
     reliability,
 )

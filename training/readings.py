@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from app.bundle import Reading, VerdictThresholds
 from app.errors import BlankImageError
+from app.evaluation.statistics import expected_calibration_error
 from app.imaging.candidates import candidates
 from app.imaging.decode import decode
 from app.inference.runtime import Runtime
 from app.verdict import Verdict, choose, energy, judge
 from training import unseen
 from training.data import Split
-from training.evaluate import expected_calibration_error, reliability
+from training.evaluate import reliability
 from training.nondigits import NONDIGITS
 
 SEED = 2027

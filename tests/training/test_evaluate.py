@@ -10,6 +10,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from app.bundle import open_bundle
+from app.evaluation.statistics import expected_calibration_error
 from app.inference.runtime import Outputs
 from app.settings import REPOSITORY
 from digitscope import command
@@ -19,7 +20,6 @@ from training.data import Split
 from training.evaluate import (
     clopper_pearson,
     evaluate,
-    expected_calibration_error,
     mcnemar,
     microseconds_per_image,
     reliability,
