@@ -42,7 +42,7 @@ class LabelRules:
         return by_folder or by_suffix, is_torn
 
     def no_label(self) -> str:
-        """Return why a picture has no label, as the end of a sentence."""
+        """Return why a picture has no label."""
         folder, suffix = "its folder", "the end of its name (abc_3.png)"
         where = {
             "folder": f"{folder} is not",

@@ -63,7 +63,7 @@ class RefusedFile:
 
     Attributes:
         name: Its path in the folder, or the table and the line.
-        reason: Why, as the end of a sentence that begins with the name.
+        reason: Why, in words that follow the name and a colon.
     """
 
     name: str
@@ -275,7 +275,7 @@ class _Finder:
 
 
 def _opening_fault(error: OSError | ValueError) -> str:
-    """Return why a file cannot be opened, as the end of a sentence."""
+    """Return why a file cannot be opened."""
     if not isinstance(error, OSError):  # such as a NUL
         return "cannot be opened: no file can have this name"
     if error.errno == errno.ELOOP:

@@ -15,12 +15,14 @@ with gc_frozen_imports():
     disable_pydantic_plugins()
     from app.cli import add_missing_import
     from app.cli import cli as command
+    from app.evaluate_cli import evaluate
 
     if importlib.util.find_spec("keras") and importlib.util.find_spec("training"):
         from training.cli import add_commands
 
         add_commands(command)
     else:
+        command.command()(evaluate)
         add_missing_import()
 
 __all__ = ["command"]

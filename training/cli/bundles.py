@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from app import evaluate_cli as pictures
 from app.bundle import METADATA, Bundle, open_bundle
 from app.cli import read_settings
 from app.terminal import fail, say
@@ -25,8 +26,32 @@ def evaluate(
     ] = None,
     data: DataOption = None,
     every: Annotated[bool, typer.Option("--all", help="Every model, in one table.")] = False,
+    images: pictures.ImagesOption = None,
+    models: pictures.ModelsOption = None,
+    labels: pictures.LabelsOption = "auto",
+    preprocess: pictures.PreprocessOption = "auto",
+    polarity: pictures.PolarityOption = "auto",
+    processes: pictures.ProcessesOption = pictures.PROCESSES,
+    out_file: pictures.OutOption = None,
+    report: pictures.ReportOption = None,
+    as_json: pictures.JsonOption = False,
 ) -> None:
-    """Read MNIST's test split with a model as it is served; compare with the model card."""
+    """Measure models on your own labelled pictures (--images), or one on MNIST's test split.
+
+    Without --images, MNIST's test split is read with a model as it is served, and the figures are
+    compared with those of the model card.
+    """
+    if images:
+        if model or data or every:
+            fail("MODEL, --data and --all measure on MNIST. With --images, give --model NAME.")
+            raise typer.Exit(2)
+        pictures.evaluate(
+            images, models, labels, preprocess, polarity, processes, out_file, report, as_json
+        )
+        return
+    if models or out_file or report or as_json:
+        fail("--model, --out, --report and --json need --images. On MNIST, give the name alone.")
+        raise typer.Exit(2)
     settings = read_settings()
     with failures():
         bundles = _open_bundles(None if every else model or settings.default_model)

@@ -1,0 +1,132 @@
+"""Stores answers in a file, so that an interrupted or repeated evaluation reads only what is new.
+
+A line of JSON for each picture and model. It knows the version of the file, of the model and of the
+program; an answer for another version, another label or other options is not used. Knows files and
+records; knows nothing of how pictures are read.
+"""
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Self
+
+from app.errors import InvalidInputError
+from app.evaluation.answers import Answer
+from app.labelled_images import LabelledImage
+from app.version import VERSION
+
+FORMAT = 1  # of the lines
+START = f'{{"answers": {FORMAT}, '.encode()
+FLUSH_S = 0.1  # seconds after which lines are written to the file; a run that is killed loses them
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A model and how it reads pictures, as far as its answers depend on them.
+
+    Attributes:
+        name: Name of the model.
+        version: Its version.
+        digest: SHA-256 of the files of its bundle.
+        options: The options that a user gives, such as the polarity.
+    """
+
+    name: str
+    version: int
+    digest: str
+    options: str
+
+
+class AnswerFile:
+    """A file of answers; a context manager, which closes it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a file and read the answers in it; drop an incomplete last line.
+
+        Raises:
+            InvalidInputError: The file exists and holds no answers; it stays as it is.
+            OSError: The file cannot be read or written.
+        """
+        self._known = _read(path)
+        self._stream: IO[str] = path.open("a", encoding="ascii")
+        self._flushed = time.monotonic()
+
+    def __enter__(self) -> Self:
+        """Return the file."""
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    def find(self, image: LabelledImage, model: ModelVersion) -> Answer | None:
+        """Return the answer of a model for a picture, or None if it is not known.
+
+        A file that could not be read is not known, because that may have changed.
+        """
+        fields = self._known.get(tuple(_identity(image, model).values()))
+        return None if fields is None else Answer.from_json(fields)
+
+    def add(self, image: LabelledImage, model: ModelVersion, answer: Answer) -> None:
+        """Write an answer."""
+        if answer.error:
+            return
+        line = {"answers": FORMAT, **_identity(image, model), **answer.as_json()}
+        self._stream.write(json.dumps(line) + "\n")
+        if time.monotonic() - self._flushed >= FLUSH_S:
+            self._stream.flush()
+            self._flushed = time.monotonic()
+
+
+def _identity(image: LabelledImage, model: ModelVersion) -> dict[str, object]:
+    """Return everything on which an answer depends."""
+    return {
+        "file": os.path.abspath(image.path),
+        "size": image.size,
+        "modified_ns": image.modified_ns,
+        "label": image.label,
+        "text": image.text,
+        "model": model.name,
+        "version": model.version,
+        "digest": model.digest,
+        "options": model.options,
+        "program": VERSION,
+    }
+
+
+IDENTITY = tuple(_identity(LabelledImage(Path(), "", "", "", 0, 0), ModelVersion("", 0, "", "")))
+
+
+def _read(path: Path) -> dict[Key, dict[str, Any]]:
+    """Return the answers of a file; drop an incomplete last line from it."""
+    if not path.exists():
+        return {}
+    not_ours = InvalidInputError(
+        f"{path} exists, and digitscope evaluate did not write it. Choose another name for the"
+        " answers."
+    )
+    if not path.is_file():
+        raise not_ours
+    known, complete = dict[Key, dict[str, Any]](), 0
+    with path.open("rb") as file:
+        if not START.startswith(file.read(len(START))):
+            raise not_ours
+        file.seek(0)
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            try:
+                fields = json.loads(line)
+                del fields["answers"]
+                key = tuple(fields.pop(name) for name in IDENTITY)
+                Answer.from_json(fields)
+                known[key] = fields
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise not_ours from error
+            complete += len(line)
+    if complete < path.stat().st_size:
+        os.truncate(path, complete)
+    return known

@@ -1,0 +1,62 @@
+"""The words in which the terminal and the report say figures.
+
+Knows figures; knows nothing of tables or HTML.
+"""
+
+from app.bundle import Interval
+from app.evaluation.schema import Comparison, DigitFigures, ModelFigures, PageFigures
+
+SIGNIFICANT = 0.05  # p-values below this are called a difference
+
+
+def percent(share: float) -> str:
+    """Return a share, 0..1, as a percentage with two decimals."""
+    return f"{100 * share:.2f} %"
+
+
+def interval(limits: Interval) -> str:
+    """Return the limits of an interval of a share."""
+    return f"{100 * limits.low:.2f} to {100 * limits.high:.2f} %"
+
+
+def comparison_sentence(comparison: Comparison) -> str:
+    """Return what a comparison of two models says, in two sentences."""
+    first, second = comparison.first, comparison.second
+    counts = (
+        f"On {comparison.pictures:,} pictures {first} alone misreads"
+        f" {comparison.only_first_wrong:,}, {second} alone {comparison.only_second_wrong:,}"
+        f" (McNemar's exact test, p = {comparison.p_value:.2g})."
+    )
+    if comparison.p_value >= SIGNIFICANT:
+        return f"{counts} These pictures do not show which of the two is better."
+    is_second = comparison.only_first_wrong > comparison.only_second_wrong
+    return f"{counts} {second if is_second else first} is better on pictures like these."
+
+
+def model_sentences(model: ModelFigures) -> list[str]:
+    """Return what the figures of a model say, a paragraph for pictures and one for pages."""
+    said = []
+    if model.digits:
+        said.append(_digits_sentences(model.name, model.digits))
+    if model.pages:
+        said.append(_pages_sentences(model.name, model.pages))
+    return said
+
+
+def _digits_sentences(name: str, digits: DigitFigures) -> str:
+    sure, *others = digits.verdicts
+    refused, refused_wrong = sum(each.answers for each in others), sum(e.wrong for e in others)
+    return (
+        f"{name} misreads {digits.wrong:,} of {digits.pictures:,} pictures of one digit:"
+        f" {percent(digits.error_rate)} (95 % interval {interval(digits.interval)}). It is sure of"
+        f" {sure.answers:,}, of which {sure.wrong:,} are wrong, and leaves {refused:,} to a person,"
+        f" of which {refused_wrong:,} are wrong."
+    )
+
+
+def _pages_sentences(name: str, pages: PageFigures) -> str:
+    return (
+        f"{name} reads {pages.right:,} of {pages.digits:,} digits on pages right:"
+        f" {pages.wrong:,} are read as others, {pages.missing:,} are missing, and {pages.extra:,}"
+        f" are read where none stands. {pages.exact:,} of {pages.pages:,} pages are exact."
+    )

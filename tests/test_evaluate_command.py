@@ -1,0 +1,202 @@
+"""Tests of the command `digitscope evaluate --images`.
+
+Runs that read pictures are programs of their own, because processes are forked and pytest has
+threads.
+"""
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from app.evaluation.schema import Figures
+from app.samples import sample_png
+from app.settings import REPOSITORY
+from digitscope import command
+from tests.server.process import children_of, eventually
+
+
+def _start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "digitscope", "evaluate", *map(str, arguments)],
+        cwd=REPOSITORY,
+        env={**os.environ, "COLUMNS": "100", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _run(*arguments: object) -> tuple[int, str, str]:
+    process = _start(*arguments)
+    out, err = process.communicate(timeout=120)
+    assert "Traceback" not in err, err
+    return process.returncode, out, err
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Ten digits in folders, a wrong label, a damaged picture, and files that are no pictures."""
+    root = tmp_path / "scans"
+    for digit in range(10):
+        (root / str(digit)).mkdir(parents=True)
+        (root / str(digit) / "a.png").write_bytes(sample_png(digit))
+    (root / "5" / "wrong.png").write_bytes(sample_png(3))
+    (root / "8" / "damaged.png").write_bytes(sample_png(8)[:40])
+    (root / "notes.txt").write_text("no picture")
+    (root / "3" / "out.png").symlink_to(REPOSITORY / "app" / "samples" / "3.png")
+    (root / os.fsdecode(b"3/\x1b[31mcaf\xe9.png")).write_bytes(sample_png(3))
+    return root
+
+
+def _add_photos(folder: Path, count: int) -> None:
+    """Add pictures that take some ms each, so that there is work left when a run is stopped."""
+    large = Image.open(io.BytesIO(sample_png(7))).resize((400, 400))
+    large.save(folder / "7" / "large.png")
+    for number in range(count - 1):
+        os.link(folder / "7" / "large.png", folder / "7" / f"more-{number}.png")
+
+
+@pytest.mark.slow
+def test_folder_is_measured_and_continued(folder: Path, tmp_path: Path) -> None:
+    """Two models are measured and compared; a second run reads only what has changed."""
+    out, report = tmp_path / "answers.jsonl", tmp_path / "report.html"
+    options = ["--images", folder, "--model", "compact", "--model", "classic", "--out", out]
+    status, printed, errors = _run(*options, "--report", report, "--json", "--processes", 2)
+    assert status == 0, errors
+    figures = Figures.model_validate_json(printed)
+    assert [model.name for model in figures.models] == ["compact", "classic"]
+    for model in figures.models:
+        assert model.digits
+        assert (model.digits.pictures, model.digits.wrong) == (12, 1)
+        assert [each.name for each in model.digits.misread] == ["5/wrong.png"]
+    assert [(each.only_first_wrong, each.p_value) for each in figures.comparisons] == [(0, 1.0)]
+    assert [each.name for each in figures.unreadable] == ["8/damaged.png"]
+    assert {each.name for each in figures.unused} == {"notes.txt", "3/out.png"}
+    assert "5/wrong.png" in report.read_text()
+
+    os.utime(folder / "0" / "a.png", (1, 1))
+    lines = out.read_text().splitlines()
+    status, printed, errors = _run(*options)
+    assert status == 0, errors
+    assert "11 pictures were not read again" in printed
+    assert r"\x1b[31mcaf\udce9.png" not in printed  # it is read right
+    new = [json.loads(line) for line in out.read_text().splitlines()[len(lines) :]]
+    assert [(Path(line["file"]).parent.name, line["model"]) for line in new] == [
+        ("0", "compact"),
+        ("0", "classic"),
+    ]
+
+
+@pytest.mark.slow
+def test_killed_process_says_how_to_continue(folder: Path, tmp_path: Path) -> None:
+    """A killed process ends the run with one sentence; a second run reads the rest."""
+    _add_photos(folder, 150)
+    out = tmp_path / "answers.jsonl"
+    process = _start("--images", folder, "--out", out, "--processes", 2)
+    eventually(lambda: out.exists() and out.stat().st_size)
+    os.kill(min(children_of(process.pid)), signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "Run the command again" in " ".join(errors.split())
+    assert "Traceback" not in errors
+    status, printed, _ = _run("--images", folder, "--out", out)
+    assert status == 0
+    assert "162" in printed
+    assert "were not read again" in printed
+
+
+@pytest.mark.slow
+def test_interrupted_run_says_how_to_continue(folder: Path, tmp_path: Path) -> None:
+    """Ctrl-C ends the run and its processes with one sentence."""
+    _add_photos(folder, 3000)
+    out = tmp_path / "answers.jsonl"
+    process = _start("--images", folder, "--out", out, "--processes", 2)
+    eventually(lambda: out.exists() and out.stat().st_size)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted. Run the command again to read" in " ".join(errors.split())
+    assert "Traceback" not in errors
+
+
+def _fails(*arguments: object) -> tuple[int, str]:
+    """Return the exit code and the message of a command that reads nothing."""
+    result = CliRunner().invoke(command, ["evaluate", *map(str, arguments)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        ([], 1, "There are no labelled pictures in {0}. Put each picture into a folder"),
+        (["--report", "report.pdf"], 2, "The name of the report must end in .html: report.pdf."),
+        (["--out", "answers.csv"], 2, "must end in .jsonl: answers.csv."),
+        (["--out", "gone/answers.jsonl"], 2, "There is no folder gone for answers.jsonl."),
+        (["--model", "other"], 1, "There is no model 'other'"),
+        (["--labels", "names"], 2, "Invalid value for '--labels'"),
+        (["--all"], 2, "MODEL, --data and --all measure on MNIST"),
+    ],
+)
+def test_wrong_options_give_a_sentence(
+    tmp_path: Path, options: list[str], status: int, message: str
+) -> None:
+    """An empty folder and wrong options end with one message."""
+    code, said = _fails("--images", tmp_path, *options)
+    assert code == status
+    assert message.format(tmp_path) in said
+
+
+def test_wrong_places_give_a_sentence(tmp_path: Path) -> None:
+    """A folder that is missing and a folder without labels are named."""
+    assert _fails("--images", tmp_path / "gone")[0] == 2
+    (tmp_path / "a.png").write_bytes(sample_png(3))
+    (tmp_path / "two\nlines.png").write_bytes(sample_png(3))
+    status, said = _fails("--images", tmp_path)
+    assert status == 1
+    assert "- a.png: has no label: neither its folder nor the end of its name" in said
+    assert r"- two\nlines.png: has no label" in said
+
+
+def test_options_for_pictures_need_pictures() -> None:
+    """The test split of MNIST is not opened by a command that forgot its folder."""
+    status, said = _fails("--report", "report.html")
+    assert status == 2
+    assert "need --images" in said
+
+
+def test_models_with_other_classes_are_not_compared(tmp_path: Path) -> None:
+    """Two models must know the same classes."""
+    models = tmp_path / "model"
+    for name in ("compact", "classic"):
+        shutil.copytree(REPOSITORY / "model" / name, models / name)
+    metadata = models / "classic" / "metadata.json"
+    fields = json.loads(metadata.read_text())
+    fields["classes"] = list("abcdefghij")
+    metadata.write_text(json.dumps({**fields, "schema_version": 2}))
+    result = CliRunner().invoke(
+        command,
+        ["evaluate", "--images", str(tmp_path), "--model", "compact", "--model", "classic"],
+        env={"DIGITSCOPE_MODEL_DIR": str(models)},
+    )
+    assert result.exit_code == 2
+    assert "know different classes" in " ".join(result.stderr.split())
+
+
+@pytest.mark.slow
+def test_training_adds_no_options_of_its_own_names() -> None:
+    """With training code installed, the command has every option that it has without."""
+    from app.evaluate_cli import evaluate
+    from training.cli.bundles import evaluate as with_mnist
+
+    ours, theirs = evaluate.__annotations__, with_mnist.__annotations__
+    assert {name: theirs[name] for name in ours} == ours
