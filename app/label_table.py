@@ -8,7 +8,7 @@ import io
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,7 +128,7 @@ def _json_rows(content: str) -> Iterator[LabelRow]:
             yield LabelRow(number, fault="the line is not a JSON object")
 
 
-def _row(line: int, cells: dict[str, object]) -> LabelRow:
+def _row(line: int, cells: Mapping[str, object]) -> LabelRow:
     path = cells.get(PATH)
     if not isinstance(path, str) or not path.strip():
         return LabelRow(line, fault="the row has no path")
