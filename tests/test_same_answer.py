@@ -1,28 +1,36 @@
 """Every interface to a network gives the same probabilities for 1,000 digits.
 
+The Python API also gives the same answers for each kind of image, inside the network too.
 tests/test_ray_serve.py compares a Ray cluster with a single process in the same way.
 """
 
+import io
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
+import digitscope
 from app.bundle import COMPILED_FILE, INT8_FILE
 from app.inference.keras_runtime import KerasRuntime, load_keras
 from app.inference.litert_runtime import LiteRtRuntime, open_runtime
 from app.inference.model import Model
 from app.inference.registry import Registry
+from app.predictions import InputSummary
+from app.samples import sample_pixels, sample_png, sample_sheet_png
 from tests.conftest import Digits
 from tests.forms import encode, npy
+from tests.imaging.files import saved
+from tests.imaging.samples import canvas, photo
 from tests.server.grpc_client import grpc_client, infer_request
-from tests.server.process import Client, Server
+from tests.server.process import Answer, Client, Server
 
 pytestmark = pytest.mark.slow
 BIN = Path(sys.executable).parent
@@ -48,10 +56,12 @@ BOUNDS = {
     # The same file, library and batch size: equal to the last bit.
     "HTTP /predict": Bound("one by one", 0),
     "command line": Bound("one by one", 0),
+    "Python API": Bound("one by one", 0),
     # Some processors add the products of a batch in a different order.
     "all at once": Bound("one by one", 1e-6),
     "batches of 32": Bound("one by one", 1e-6),
     "two threads": Bound("one by one", 1e-6),
+    "Python API, many": Bound("one by one", 1e-6),
     "HTTP /predict/batch": Bound("one by one", 1e-6),
     "Open Inference Protocol, JSON": Bound("one by one", 1e-6),
     "Open Inference Protocol, gRPC": Bound("Open Inference Protocol, JSON", 0),
@@ -66,11 +76,12 @@ BOUNDS = {
 def test_interfaces_agree(
     registry: Registry, server: Server, digits: Digits, tmp_path: Path, name: str
 ) -> None:
-    """Keras, LiteRT, int8, HTTP, gRPC, both protocols and the command line agree."""
+    """Keras, LiteRT, int8, HTTP, gRPC, both protocols, command line and Python API agree."""
     model, images = registry.wait_for(name), digits.images
     answers = dict(_in_process(model, images)) | dict(_over_http(server, name, images))
     answers |= dict(_over_grpc(server, name, images))
     answers["command line"] = _by_command(name, images, tmp_path)
+    answers |= dict(_by_python(name, images))
     assert answers.keys() == {"Keras", *BOUNDS}
     for interface, bound in BOUNDS.items():
         difference = np.abs(answers[interface] - answers[bound.reference])
@@ -78,6 +89,103 @@ def test_interfaces_agree(
         assert difference.max() <= bound.max_difference, f"{interface} and {bound.reference}"
     served_in_int8 = (answers["one by one"] != answers["LiteRT float32"]).any()
     assert served_in_int8 == (name == "compact")
+
+
+def _photo() -> bytes:
+    return photo(sample_pixels(5), np.random.default_rng(1))
+
+
+def _coloured() -> NDArray[np.uint8]:
+    page = canvas(sample_pixels(3)).astype(np.uint8)
+    return np.stack([page, page, page // 2 + 100], axis=-1)
+
+
+def _turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return saved(Image.fromarray(canvas(sample_pixels(6)).astype(np.uint8)), "JPEG", exif=exif)
+
+
+# What a user of the Python API gives, and what a client of the service sends: a body and its type.
+KINDS: dict[str, tuple[Callable[[], Any], Callable[[], bytes], str]] = {
+    "file": (lambda: sample_png(7), lambda: sample_png(7), "image/png"),
+    "photo": (_photo, _photo, "image/jpeg"),
+    "opened photo": (lambda: Image.open(io.BytesIO(_photo())), _photo, "image/jpeg"),
+    "opened, turned": (lambda: Image.open(io.BytesIO(_turned())), _turned, "image/jpeg"),
+    "page": (sample_sheet_png, sample_sheet_png, "image/png"),
+    "array": (lambda: sample_pixels(4), lambda: npy(sample_pixels(4)), "application/x-npy"),
+    "array of 0..1": (
+        lambda: sample_pixels(2) / 255,
+        lambda: npy(sample_pixels(2)),
+        "application/x-npy",
+    ),
+    "colours": (_coloured, lambda: saved(Image.fromarray(_coloured()), "PNG"), "image/png"),
+}
+
+
+@pytest.fixture(scope="module")
+def model() -> digitscope.Model:
+    """The default model, loaded by the Python API."""
+    return digitscope.load()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_python_api_gives_the_answers_of_the_service(
+    server: Server, model: digitscope.Model, kind: str
+) -> None:
+    """`predict`, `read`, `activations`, `unit` and `explain` agree with the routes."""
+    make, body, media_type = KINDS[kind]
+
+    def post(path: str) -> Answer:
+        answer = server.ask(path, body(), Content_Type=media_type)
+        assert answer.status == 200, answer.content
+        return answer
+
+    _check_prediction(model.predict(make()), post("/predict").json)
+    _check_page(model.read(make()), post("/read").json)
+    values = np.load(io.BytesIO(post("/layers/relu_2/activations").content))
+    np.testing.assert_array_equal(model.activations(make(), "relu_2").values, values)
+    unit, right = model.unit(make(), "relu_2"), post("/layers/relu_2/unit").json
+    _check_prediction(unit.prediction, right["prediction"])
+    assert {"channel": unit.channel, "y": unit.y, "x": unit.x} == right["unit"]
+    assert (unit.formula, unit.equation.text) == (right["formula"], right["equation"])
+    assert (unit.observed, unit.reconstructed) == (right["observed"], right["reconstructed"])
+    assert list(unit.places) == [place["name"] for place in right["trace"]["layers"]]
+    for method in ("gradient", "grad-cam"):
+        explained = model.explain(make(), method=method, contrast=0)
+        right = post(f"/explain?method={method}&contrast=0").json
+        np.testing.assert_allclose(explained.map, right["map"], atol=1e-6)  # JSON is rounded
+        assert (explained.text, explained.layer) == (right["text"], right["layer"])
+        assert explained.deletion
+        assert explained.deletion.area_by_map == right["checks"]["deletion"]["area_by_map"]
+
+
+def _check_prediction(found: digitscope.Prediction, right: dict[str, Any]) -> None:
+    expected = np.array(right["probabilities"], np.float32)
+    np.testing.assert_array_equal(found.probabilities, expected)
+    for name in ("digit", "label", "runner_up", "verdict"):
+        assert getattr(found, name) == right[name]
+    _check_input(found.input, right["input"])
+
+
+def _check_page(found: digitscope.Page, right: dict[str, Any]) -> None:
+    assert found.text == right["text"]
+    assert [line.text for line in found.lines] == [line["text"] for line in right["lines"]]
+    digits = [digit for line in right["lines"] for digit in line["digits"]]
+    assert [(digit.label, digit.verdict, vars(digit.box)) for digit in found.digits] == [
+        (digit["label"], digit["verdict"], digit["box"]) for digit in digits
+    ]
+    for digit, expected in zip(found.digits, digits, strict=True):
+        probabilities = np.array(expected["probabilities"], np.float32)
+        np.testing.assert_array_equal(digit.probabilities, probabilities)
+    _check_input(found.input, right["input"])
+
+
+def _check_input(found: InputSummary, right: dict[str, Any]) -> None:
+    given = {**vars(found), "warnings": list(found.warnings)}
+    if found.format == "pixels":  # an array that the client has sent as a file
+        given["format"] = right["format"]
+    assert given == right
 
 
 def in_batches(client: Client, name: str, images: Images) -> Probabilities:
@@ -174,6 +282,14 @@ def _by_command(name: str, images: Images, folder: Path) -> Probabilities:
         check=True,
     )
     return _probabilities([json.loads(line) for line in completed.stdout.splitlines()])
+
+
+def _by_python(name: str, images: Images) -> Iterator[tuple[str, Probabilities]]:
+    model = digitscope.load(name)
+    each = [model.predict(image, preprocess="none").probabilities for image in images]
+    yield "Python API", np.array(each)
+    many = model.predict_many(images, preprocess="none")
+    yield "Python API, many", np.array([each.probabilities for each in many])
 
 
 def _probabilities(answers: list[dict]) -> Probabilities:
