@@ -51,11 +51,14 @@ export function address(route, query = {}) {
   return url;
 }
 
+/** The `X-Request-ID` of the last response of each route. */
+export const answerIds = {};
+
 /**
  * Send a request and return the response's bytes. Asks for an API key if the service wants one. Throws a `Problem` for
  * an error status; emits `lost` if no whole response comes.
  */
-async function request(route, options) {
+export async function request(route, options) {
   let sent = key;
   let answer = await attempt(route, options, sent);
   while (answer.status === UNAUTHORISED && await (await import("./access_key.js")).askForKey(sent)) {
@@ -63,6 +66,7 @@ async function request(route, options) {
     answer = await attempt(route, options, sent);
   }
   if (answer.status < 200 || answer.status > 299) throw new Problem(parse(answer.content, {}), answer.status);
+  answerIds[route] = answer.id;
   return answer.content;
 }
 
@@ -96,7 +100,7 @@ async function attempt(route, { query, body, signal, method, transfer = exchange
 async function exchange({ url, signal, ...options }) {
   const silence = AbortSignal.timeout(MAX_SILENCE_MS);
   const response = await fetch(url, { ...options, signal: signal ? AbortSignal.any([signal, silence]) : silence });
-  return { status: response.status, content: await response.arrayBuffer() };
+  return { status: response.status, id: response.headers.get("X-Request-ID"), content: await response.arrayBuffer() };
 }
 
 /** Get a JSON document. */

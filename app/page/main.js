@@ -1,7 +1,7 @@
 /** Entry point of the page: starts every part, then loads the models and reads the first image. */
 
 import { go, modelOf, place, readLink, startAddress } from "./address.js";
-import { get } from "./api.js";
+import { get, load } from "./api.js";
 import { announce, byId, fill, h } from "./dom.js";
 import { startDrawingSurface } from "./drawing_surface.js";
 import { showPixels, startImageInput } from "./image_input.js";
@@ -41,9 +41,10 @@ function startBanner() {
 }
 
 /** Fill the choice from the response of `/models`. */
-function listModels({ models: listed, default: fallback }) {
+function listModels({ models: listed, default: fallback, corrections }) {
   const models = listed.filter((model) => model.state !== "failed");
   state.models = models;
+  byId("wrong").hidden = !corrections;
   state.fallback = fallback;
   const ordered = [...models].sort((a, b) => (b.name === fallback) - (a.name === fallback));
   fill(byId("model"), ordered.map((model) => h("option", { value: model.name }, model.name)));
@@ -149,6 +150,7 @@ function startControls() {
   byId("words").addEventListener("click", () => explain("showGlossary"));
   byId("share").addEventListener("click", async () => (await import("./downloads.js")).copyLink());
   byId("keys").addEventListener("click", () => explain("showKeys"));
+  byId("wrong").addEventListener("click", () => load("correction").then((part) => part.correct()).catch((error) => emit("error", error)));
   byId("as-table").addEventListener("click", () => go({ asTable: !place.asTable }, { replace: true }));
   byId("scale").addEventListener("click", ({ currentTarget }) => {
     map.byPicture = !map.byPicture;

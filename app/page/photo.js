@@ -91,7 +91,7 @@ function transferWithProgress({ url, method, body, headers, signal }) {
     for (const [name, value] of Object.entries(headers)) exchange.setRequestHeader(name, value);
     exchange.upload.addEventListener("progress", ({ loaded, total }) => { waitOn(); showProgress(loaded, total); });
     exchange.addEventListener("progress", waitOn);
-    exchange.addEventListener("load", () => resolve({ status: exchange.status, content: exchange.response }));
+    exchange.addEventListener("load", () => resolve({ status: exchange.status, id: exchange.getResponseHeader("X-Request-ID"), content: exchange.response }));
     exchange.addEventListener("error", fail);
     exchange.addEventListener("abort", fail);
     exchange.addEventListener("loadend", () => clearTimeout(timer));

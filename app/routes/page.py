@@ -23,7 +23,8 @@ FOLDER = Path(__file__).parents[1] / "page"
 MAX_PREFIXES = 16  # path prefixes for which the page is kept
 _OWN_ADDRESS = re.compile(rb'((?:href|src)=")(?=page/|docs")')
 _DOCUMENTATION = re.compile(rb"^[ \t]*(?:/\*.*?\*/[ \t]*|//[^\n]*)$", re.DOTALL | re.MULTILINE)
-COMMENTED = (".js", ".css")  # files that are sent without comments
+_INDENTATION = re.compile(rb"^[ \t]+", re.MULTILINE)
+COMMENTED = (".js", ".css")  # files that are sent without comments and indentation
 DOCS_FILES = "static-offline-docs"  # folder of Swagger UI's files
 SWAGGER_FILES = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
 
@@ -59,11 +60,13 @@ HEADERS = {
 
 
 def without_comments(source: bytes) -> bytes:
-    """Return a script or style sheet without comments on lines of their own. Lines stay numbered.
+    """Return a script or style sheet without comments on lines of their own, and indentation.
 
-    They are a fifth of what the first view of the page transfers.
+    Lines stay numbered. Comments are a fifth of what the first view of the page transfers,
+    indentation is a hundredth. No text of a script may go over several lines.
     """
-    return _DOCUMENTATION.sub(lambda found: b"\n" * found.group().count(b"\n"), source)
+    code = _DOCUMENTATION.sub(lambda found: b"\n" * found.group().count(b"\n"), source)
+    return _INDENTATION.sub(b"", code)
 
 
 def page_router(folder: Path = FOLDER) -> APIRouter:

@@ -31,13 +31,20 @@ def test_files_without_a_known_type_can_be_chosen(client: TestClient) -> None:
 
 
 def test_scripts_come_without_their_documentation(client: TestClient) -> None:
-    """Only comments on lines of their own are left out, and each line keeps its number."""
+    """Comments on lines of their own and indentation are left out; each line keeps its number."""
     served = client.get("/page/columns.js").text.splitlines()
     source = (FOLDER / "columns.js").read_text().splitlines()
     assert len(served) == len(source)
-    left_out = [old for old, new in zip(source, served, strict=True) if old != new]
+    left_out = [old for old, new in zip(source, served, strict=True) if old.strip() != new]
     assert len(left_out) > 20
     assert all(re.match(r"\s*(/\*\*|\*|//)", line) for line in left_out)
+
+
+def test_scripts_hold_no_text_of_several_lines() -> None:
+    """Such a text would lose its indentation."""
+    for path in FOLDER.glob("*.js"):
+        texts = re.findall(r"`[^`]*`", path.read_text())
+        assert not [text for text in texts if "\n" in text], path.name
 
 
 def test_docs_run_one_inline_script(client: TestClient) -> None:
