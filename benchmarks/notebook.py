@@ -9,6 +9,7 @@ depends on the machine.
 
 import copy
 import os
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -40,22 +41,30 @@ def run(notebook: NotebookNode) -> NotebookNode:
     for cell in fresh.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    client = NotebookClient(
-        fresh,
-        timeout=MAX_CELL_S,
-        kernel_name=KERNEL["name"],
-        record_timing=False,
-        coalesce_streams=True,
-        resources={"metadata": {"path": str(REPOSITORY)}},
-        config=Config({"KernelManager": {"transport": "ipc"}}),  # no port that others can reach
-    )
-    # The parent's choice of a backend for pictures is not the notebook's.
-    client.execute(env={**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"})
+    with tempfile.TemporaryDirectory() as folder:
+        _execute(fresh, Path(folder))
     fresh.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     for cell in fresh.cells:
         if cell.cell_type == "code":
             cell.outputs = [_tidy(output) for output in cell.outputs if _is_shown(output)]
     return fresh
+
+
+def _execute(notebook: NotebookNode, folder: Path) -> None:
+    """Run all cells in a kernel whose files and sockets are in `folder`."""
+    connection = {"transport": "ipc", "connection_file": str(folder / "kernel.json")}
+    client = NotebookClient(
+        notebook,
+        timeout=MAX_CELL_S,
+        kernel_name=KERNEL["name"],
+        record_timing=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(REPOSITORY)}},
+        config=Config({"KernelManager": connection}),  # opens no port
+    )
+    # The parent's choice of a backend for pictures is not the notebook's.
+    pictures_inline = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    client.execute(env={**os.environ, **pictures_inline, "IPYTHONDIR": str(folder)})
 
 
 def printed(cell: NotebookNode) -> str:
