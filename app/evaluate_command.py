@@ -105,8 +105,6 @@ def _evaluate(settings: Settings, request: Request) -> None:
     bundles = [find_bundle(settings.model_dir, name) for name in names]
     classes = check_same_classes(bundles)
     found = find_labelled_images(request.images, classes, request.labels)
-    for warning in found.warnings:
-        fail(warning)
     if not found.images:
         _fail_without_pictures(request.images, found)
     options = Options(
@@ -117,6 +115,8 @@ def _evaluate(settings: Settings, request: Request) -> None:
     )
     collected = _read(request, found, bundles, options)
     figures = make_figures(request.images, found, bundles, collected)
+    for warning in figures.warnings:
+        fail(warning)
     if request.report:
         write_report(figures, request.report)
     if request.as_json:

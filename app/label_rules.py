@@ -6,11 +6,25 @@ Knows names and the classes of a model; knows no files.
 import os
 import unicodedata
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 LabelSource = Literal["auto", "folder", "suffix"]
 MAX_NAMED_CLASSES = 12  # of a model that a message lists
 MAX_SHOWN = 40  # characters of a label or a text that a message shows
+
+
+class FoundLabel(NamedTuple):
+    """The label that the path of a picture gives.
+
+    Attributes:
+        label: Name of the class; empty if there is none.
+        folder: The folder of the picture without the one that is the label; `.` is the top.
+        is_torn: Whether its folder and the end of its name say different labels.
+    """
+
+    label: str
+    folder: str
+    is_torn: bool
 
 
 class LabelRules:
@@ -29,17 +43,22 @@ class LabelRules:
         text = text if text.isascii() else unicodedata.normalize("NFC", text)
         return self._classes.get(text) or self._classes.get(text.removesuffix(".0"), "")
 
-    def label_of(self, name: str) -> tuple[str, bool]:
-        """Return the label of a picture, or "", and whether its path says another one, too.
+    def label_of(self, name: str) -> FoundLabel:
+        """Return the label of a picture.
 
         Args:
             name: Path of the picture in the folder.
         """
-        by_folder, by_suffix = self._folder_label(name), self._suffix_label(name)
-        if self._source != "auto":
-            return by_folder if self._source == "folder" else by_suffix, False
+        folders = name.split(os.sep)[:-1]
+        place, by_folder = self._folder_label(folders)
+        by_suffix = self._suffix_label(name)
+        uses_folder = bool(by_folder) and self._source != "suffix"
+        if uses_folder:
+            del folders[place]
+        label = by_folder if uses_folder else by_suffix if self._source != "folder" else ""
         is_torn = bool(by_folder and by_suffix and by_folder != by_suffix)
-        return by_folder or by_suffix, is_torn
+        group = os.path.join(".", *folders).removeprefix(f".{os.sep}")
+        return FoundLabel(label, group, is_torn and self._source == "auto")
 
     def no_label(self) -> str:
         """Return why a picture has no label."""
@@ -79,12 +98,12 @@ class LabelRules:
             f" {self.valid}"
         )
 
-    def _folder_label(self, name: str) -> str:
-        """Return the class that the nearest folder names, or ""."""
-        for folder in reversed(name.split(os.sep)[:-1]):
-            if label := self.class_named(folder):
-                return label
-        return ""
+    def _folder_label(self, folders: Sequence[str]) -> tuple[int, str]:
+        """Return the place of the nearest folder that is named like a class, and the class."""
+        for place in reversed(range(len(folders))):
+            if label := self.class_named(folders[place]):
+                return place, label
+        return -1, ""
 
     def _suffix_label(self, name: str) -> str:
         """Return the class that the end of the name is after an underscore, or ""."""

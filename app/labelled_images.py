@@ -13,6 +13,7 @@ Knows files and links; opens no picture.
 import errno
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -42,6 +43,8 @@ class LabelledImage:
         size: Bytes of the file.
         modified_ns: Time of its last change, in nanoseconds. With `size` it tells whether the file
             has changed.
+        folder: The folder that it is counted in, `.` at the top: a folder that is the label is left
+            out, so that `anna/3/abc.png` and `3/anna/abc.png` are in `anna`.
     """
 
     path: Path
@@ -50,11 +53,7 @@ class LabelledImage:
     text: str
     size: int
     modified_ns: int
-
-    @property
-    def folder(self) -> str:
-        """Return the path of the folder that holds the picture, `.` at the top."""
-        return os.path.dirname(self.name) or "."
+    folder: str
 
 
 @dataclass(frozen=True)
@@ -147,12 +146,12 @@ class _Finder:
         """Label the pictures by their folders or the ends of their names."""
         torn = list[str]()
         for name in sorted(self._walk()):
-            label, is_torn = self._rules.label_of(name)
-            if label:
-                self._add(name, label)
+            found = self._rules.label_of(name)
+            if found.label:
+                self._add(name, found.folder, found.label)
             else:
                 self._refuse(name, self._rules.no_label())
-            if is_torn:
+            if found.is_torn:
                 torn.append(name)
         if torn:
             self.found.warnings.append(
@@ -183,7 +182,8 @@ class _Finder:
             if fault:
                 self._refuse(row.path, fault)
             else:
-                self._add(name, self._rules.class_named(row.label), row.text)
+                folder = os.path.dirname(name) or "."
+                self._add(name, folder, self._rules.class_named(row.label), row.text)
 
     def refuse_unlisted(self, table: str) -> None:
         """Refuse the pictures of the folder that its table does not list."""
@@ -193,8 +193,8 @@ class _Finder:
 
     def _relative(self, path: str) -> str:
         """Return a path of a table as one in the folder; `..` leads out of it."""
-        if "\\" in path and not os.path.lexists(os.path.join(self._root, path)):
-            path = path.replace("\\", "/")  # written on Windows
+        spellings = _spellings(path)
+        path = next((p for p in spellings if os.path.lexists(os.path.join(self._root, p))), path)
         if os.path.isabs(path):
             path = os.path.relpath(path, self._real_root)
         return os.path.normpath(path)
@@ -240,7 +240,7 @@ class _Finder:
             )
         return False
 
-    def _add(self, name: str, label: str, text: str = "") -> None:
+    def _add(self, name: str, folder: str, label: str, text: str = "") -> None:
         """Add a picture; refuse a file that is none or is outside the folder."""
         path = os.path.join(self._root, name)
         try:
@@ -252,8 +252,9 @@ class _Finder:
             self._refuse(name, _opening_fault(error))
             return
         if stat.S_ISREG(status.st_mode):
+            size, modified_ns = status.st_size, status.st_mtime_ns
             self.found.images.append(
-                LabelledImage(Path(path), name, label, text, status.st_size, status.st_mtime_ns)
+                LabelledImage(Path(path), name, label, text, size, modified_ns, folder)
             )
         else:
             kind = KINDS.get(stat.S_IFMT(status.st_mode), "another kind of file")
@@ -272,6 +273,18 @@ class _Finder:
 
     def _refuse(self, name: str, reason: str) -> None:
         self.found.refused.append(RefusedFile(name, reason))
+
+
+def _spellings(path: str) -> list[str]:
+    """Return a path of a table as it is, and as other systems and programs write it."""
+    if path.isascii() and "\\" not in path:
+        return [path]
+    latin = path.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+    return [
+        unicodedata.normalize(form, text.replace("\\", "/")) if form else text
+        for text in (path, latin)  # a table that is not UTF-8 is most likely of Windows
+        for form in ("", "NFC", "NFD")  # some archives and disks hold decomposed names
+    ]
 
 
 def _opening_fault(error: OSError | ValueError) -> str:

@@ -40,7 +40,7 @@ def test_nearest_folder_gives_the_label(tmp_path: Path) -> None:
     assert _labels(found) == {"1/5/d.tiff": "5", "3/abc.png": "3", "3/anna/b.JPG": "3"} | {
         "train/7/c.png": "7"
     }
-    assert [image.folder for image in found.images] == ["1/5", "3", "3/anna", "train/7"]
+    assert [image.folder for image in found.images] == ["1", ".", "anna", "train"]
     assert not found.refused
     assert not found.warnings
 
@@ -108,6 +108,26 @@ def test_csv_table_gives_the_labels(tmp_path: Path, content: str) -> None:
     (tmp_path / "mine.csv").write_text(content, newline="")
     found = find_labelled_images(tmp_path / "mine.csv", DIGITS)
     assert list(_labels(found).values()) == ["3", "7"]
+    assert not found.refused
+
+
+@pytest.mark.parametrize(
+    ("stored", "written", "encoding"),
+    [
+        ("M\u00fcller.png", "M\u00fcller.png", "cp1252"),  # a spreadsheet of Windows
+        ("Mu\u0308ller.png", "M\u00fcller.png", "utf-8"),  # an archive of macOS
+        ("M\u00fcller.png", "Mu\u0308ller.png", "utf-8"),
+        ("sub/M\u00fcller.png", "sub\\M\u00fcller.png", "cp1252"),
+    ],
+)
+def test_names_of_other_systems_are_found(
+    tmp_path: Path, stored: str, written: str, encoding: str
+) -> None:
+    """A table may spell a name in another encoding, normal form or with other separators."""
+    _write(tmp_path, stored)
+    (tmp_path / "labels.csv").write_text(f"path;label\n{written};3\n", encoding=encoding)
+    found = find_labelled_images(tmp_path, DIGITS)
+    assert _labels(found) == {stored: "3"}
     assert not found.refused
 
 

@@ -97,7 +97,9 @@ def _identity(image: LabelledImage, model: ModelVersion) -> dict[str, object]:
     }
 
 
-IDENTITY = tuple(_identity(LabelledImage(Path(), "", "", "", 0, 0), ModelVersion("", 0, "", "")))
+IDENTITY = tuple(
+    _identity(LabelledImage(Path(), "", "", "", 0, 0, ""), ModelVersion("", 0, "", ""))
+)
 
 
 def _read(path: Path) -> dict[Key, dict[str, Any]]:

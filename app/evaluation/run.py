@@ -13,7 +13,7 @@ from app.bundle import Bundle
 from app.errors import InvalidInputError
 from app.evaluation.answer_file import AnswerFile, ModelVersion
 from app.evaluation.answers import Answer
-from app.evaluation.figures import compare, model_figures, unreadable
+from app.evaluation.figures import compare, label_warnings, model_figures, unreadable
 from app.evaluation.reading import Answers
 from app.evaluation.schema import Figures, UnusedFile
 from app.labelled_images import LabelledImage, LabelledImages
@@ -114,18 +114,19 @@ def make_figures(
     """
     classes = bundles[0].metadata.classes
     names = [bundle.metadata.name for bundle in bundles]
+    measured = [
+        model_figures(bundle.metadata, classes, found.images, answers)
+        for bundle, answers in zip(bundles, collected.answers, strict=True)
+    ]
     return Figures(
         digitscope=VERSION,
         created=datetime.now(UTC).replace(microsecond=0),
         images=str(place),
         classes=classes,
         pictures=len(found.images),
-        warnings=found.warnings,
+        warnings=[*found.warnings, *label_warnings(measured)],
         unused=[UnusedFile(name=each.name, reason=each.reason) for each in found.refused],
         unreadable=unreadable(found.images, collected.answers),
-        models=[
-            model_figures(bundle.metadata, classes, found.images, answers)
-            for bundle, answers in zip(bundles, collected.answers, strict=True)
-        ],
+        models=measured,
         comparisons=compare(found.images, collected.answers, names),
     )

@@ -45,7 +45,9 @@ class Calibration(_Record):
 class FolderFigures(_Record):
     """The answers for the pictures of one folder."""
 
-    folder: str = Field(description="Its path; `.` is the top.")
+    folder: str = Field(
+        description="Its path without the folder that is the label; `.` is the top."
+    )
     pictures: int = Field(ge=1)
     wrong: int = Field(ge=0)
     error_rate: float = Field(ge=0, le=1)

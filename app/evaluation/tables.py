@@ -91,7 +91,7 @@ def _print_details(
 ) -> None:
     if len(digits.folders) > 1:
         folders = Table(
-            "Folder", "Pictures", "Wrong", "Error", "95 % interval", "Refused",
+            "Folder", "Pictures", "Wrong", "Error", "95 % interval", "Not sure",
             title=f"Folders, {name}",
         )  # fmt: skip
         for each in digits.folders[:MAX_LISTED]:

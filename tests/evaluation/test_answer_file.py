@@ -11,7 +11,7 @@ from app.evaluation.answer_file import AnswerFile, ModelVersion
 from app.evaluation.answers import Answer, Place, Reading
 from app.labelled_images import LabelledImage
 
-IMAGE = LabelledImage(Path("/scans/3/a.png"), "3/a.png", "3", "", 500, 17)
+IMAGE = LabelledImage(Path("/scans/3/a.png"), "3/a.png", "3", "", 500, 17, ".")
 MODEL = ModelVersion("compact", 7, "abc", "auto auto 100")
 RIGHT = Answer(reading=Reading("3", 0.99, "digit", "8"))
 PAGE = Answer(

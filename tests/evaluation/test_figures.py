@@ -25,7 +25,7 @@ METADATA = Metadata.model_construct(name="ours", version=3)
 
 
 def _picture(name: str, label: str = "3") -> LabelledImage:
-    return LabelledImage(Path("/scans") / name, name, label, "", 1, 1)
+    return LabelledImage(Path("/scans") / name, name, label, "", 1, 1, str(Path(name).parent))
 
 
 def _read(answer: str, confidence: float = 0.99, verdict: str = "digit") -> Answer:
@@ -40,7 +40,7 @@ PICTURES = [
     (_picture("c.png", "0"), _read("0", 0.8, "not-a-digit")),
     (_picture("broken.png"), Answer(error="It is broken.")),
 ]
-PAGE = LabelledImage(Path("/scans/page.png"), "page.png", "", "31 4", 1, 1)
+PAGE = LabelledImage(Path("/scans/page.png"), "page.png", "", "31 4", 1, 1, ".")
 PAGE_ANSWER = Answer(
     places=(
         Place("3", Reading("3", 0.9, "digit")),
