@@ -3,6 +3,7 @@
 Knows settings, processes and the terminal; the figures come from `app.evaluation`.
 """
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -120,7 +121,8 @@ def _evaluate(settings: Settings, request: Request) -> None:
     if request.report:
         write_report(figures, request.report)
     if request.as_json:
-        sys.stdout.write(figures.model_dump_json(indent=1) + "\n")
+        # As escape sequences, names need not be UTF-8.
+        sys.stdout.write(json.dumps(figures.model_dump(mode="json"), indent=1) + "\n")
     else:
         from rich.console import Console
 

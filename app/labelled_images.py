@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from app.errors import InvalidInputError, TooLargeError
 from app.image_files import KINDS
@@ -29,6 +30,8 @@ from app.printable import printable
 TABLE_NAMES = tuple(f"labels{suffix}" for suffix in TABLE_SUFFIXES)
 SYSTEM_FILES = {"Thumbs.db", "desktop.ini"}  # file managers write these, and hidden files
 MAX_FILES = 1_000_000  # of a folder
+# Some disks and archives hold names in which an accent is a character of its own.
+NORMAL_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 
 
 @dataclass(frozen=True)
@@ -279,12 +282,13 @@ def _spellings(path: str) -> list[str]:
     """Return a path of a table as it is, and as other systems and programs write it."""
     if path.isascii() and "\\" not in path:
         return [path]
-    latin = path.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
-    return [
-        unicodedata.normalize(form, text.replace("\\", "/")) if form else text
-        for text in (path, latin)  # a table that is not UTF-8 is most likely of Windows
-        for form in ("", "NFC", "NFD")  # some archives and disks hold decomposed names
-    ]
+    try:  # a table that is not UTF-8 is most likely of Windows
+        latin = path.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+    except UnicodeEncodeError:  # half of a character, which JSON can hold
+        return [path]
+    texts = [text.replace("\\", "/") for text in (path, latin)]
+    normal = (unicodedata.normalize(form, text) for text in texts for form in NORMAL_FORMS)
+    return [path, *texts, *normal]
 
 
 def _opening_fault(error: OSError | ValueError) -> str:

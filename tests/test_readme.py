@@ -19,7 +19,8 @@ from app.settings import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text()
 USING, *OTHER_GUIDES = (
-    (REPOSITORY / "docs" / f"{name}.md").read_text() for name in ("using", "deploying", "training")
+    (REPOSITORY / "docs" / f"{name}.md").read_text()
+    for name in ("using", "deploying", "training", "your-digits")
 )
 BLOCKS = re.findall(r"```sh\n(.*?)```", "\n".join([README, USING, *OTHER_GUIDES]), re.DOTALL)
 # Each command once, in the order of the pages.

@@ -13,7 +13,7 @@ from rich.console import Console
 from app.bundle import DIGITS, Metadata
 from app.evaluation import html_digits, html_pages, html_report
 from app.evaluation.answers import Answer, Place, Reading, encode_prepared
-from app.evaluation.figures import compare, model_figures, unreadable
+from app.evaluation.figures import compare, label_warnings, model_figures, unreadable
 from app.evaluation.html_report import report_html, write_report
 from app.evaluation.schema import Figures, UnusedFile
 from app.evaluation.tables import print_figures
@@ -123,6 +123,17 @@ def test_models_are_compared_on_what_both_read() -> None:
         4,
     )
     assert comparison.p_value == pytest.approx(0.375)
+
+
+def test_labels_that_look_wrong_are_named() -> None:
+    """If most answers of all models differ from the labels, the labels may be none."""
+    images = tuple(_picture(f"{number}.png") for number in range(20))
+    right = model_figures(METADATA, DIGITS, images, [_read("3")] * 20)
+    wrong = model_figures(METADATA, DIGITS, images, [_read("8")] * 20)
+    few = model_figures(METADATA, DIGITS, images[:9], [_read("8")] * 9)
+    (warning,) = label_warnings([wrong])
+    assert "Check that the labels are the digits" in warning
+    assert label_warnings([wrong, right]) == label_warnings([few]) == label_warnings([]) == []
 
 
 class _Reader(HTMLParser):
