@@ -176,6 +176,7 @@ class _DecoderProcess:
             pass_fds=(self._shared,),
             env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": path},
             bufsize=0,
+            process_group=0,  # Ctrl-C in a terminal reaches this process alone, which decides
         )
         self._stdin, self._stdout = _fileno(self._process.stdin), _fileno(self._process.stdout)
         try:

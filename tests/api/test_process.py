@@ -1,6 +1,7 @@
 """What the Python API imports and starts, in scripts, and what it leaves behind."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,19 @@ print(*children_of(os.getpid()), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
+INTERRUPTED = """
+import sys
+import digitscope
+model = digitscope.load()
+assert model.predict(sys.argv[1]).digit == 7
+try:
+    print("ready", flush=True)
+    while True:  # the decoder waits for the next file
+        pass
+except KeyboardInterrupt:
+    print(model.predict(sys.argv[1]).digit)
+"""
+
 
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
@@ -128,3 +142,15 @@ def test_decoders_end_with_a_killed_script(large: Path) -> None:
     decoders = run(KILLED, large, returncode=-9).split()
     assert decoders
     eventually(lambda: all(has_ended(int(pid)) for pid in decoders))
+
+
+def test_ctrl_c_ends_the_call_and_not_the_model(large: Path) -> None:
+    """After Ctrl-C, which a terminal sends to all processes of a program, the model works on."""
+    words = [sys.executable, "-c", INTERRUPTED, large]
+    with subprocess.Popen(
+        words, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as script:
+        assert script.stdout
+        assert script.stdout.readline() == "ready\n"
+        os.killpg(script.pid, signal.SIGINT)
+        assert script.stdout.read() == "7\n"
