@@ -58,22 +58,24 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first used (PEP 562)."""
-    match name:
-        case "command":  # for the console script of older installations
-            return import_module("digitscope.__main__").command
-        case "__version__":
-            return import_module("app.version").VERSION
-        case "errors":
-            return import_module("app.errors")
-        case "DigitscopeError":
-            return import_module("app.errors").DigitscopeError
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if sys.platform == "win32":
-        raise ImportError(NOT_ON_WINDOWS)
-    return getattr(import_module("app.api"), name)
+if not TYPE_CHECKING:  # which would take every name for one that exists
+
+    def __getattr__(name: str) -> Any:
+        """Import a name when it is first used (PEP 562)."""
+        match name:
+            case "command":  # for the console script of older installations
+                return import_module("digitscope.__main__").command
+            case "__version__":
+                return import_module("app.version").VERSION
+            case "errors":
+                return import_module("app.errors")
+            case "DigitscopeError":
+                return import_module("app.errors").DigitscopeError
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if sys.platform == "win32":
+            raise ImportError(NOT_ON_WINDOWS)
+        return getattr(import_module("app.api"), name)
 
 
 def __dir__() -> list[str]:

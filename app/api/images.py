@@ -167,6 +167,10 @@ def _read_stream(stream: Any, max_pixels: int) -> bytes:
         raise InvalidInputError(
             "Expected a file object that gives bytes; open the file with mode 'rb'."
         )
+    if not content:
+        raise InvalidInputError(
+            "The file object gives no bytes: it is empty, or at its end and needs seek(0)."
+        )
     if len(content) > limit:
         raise TooLargeError(f"The file has more than {limit} bytes, the most that are read.")
     return content

@@ -126,6 +126,7 @@ def test_wrong_images_get_a_plain_message(model: digitscope.Model, tmp_path: Pat
         (png(LARGE)[:-30], "damaged"),
         (closed, "The image cannot be read"),
         (io.StringIO("text"), "mode 'rb'"),
+        (io.BytesIO(), "seek(0)"),
         (SEVEN.astype(float) - 128, "from 0 to 255 or from 0 to 1"),
         (np.full((28, 28), np.nan), "got nan to nan"),
         (SEVEN.astype(np.uint16) * 257, "got 0 to 65535"),

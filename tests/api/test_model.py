@@ -15,6 +15,7 @@ from app.inspection.attribution import METHODS
 from app.samples import sample_pixels, sample_png, sample_sheet_png
 from app.settings import REPOSITORY
 from digitscope import errors
+from tests.api.typed_use import use
 
 FOUR = sample_png(4)
 DIGITS = np.stack([sample_pixels(digit) for digit in range(10)])
@@ -249,3 +250,9 @@ def test_models_and_results_travel_to_other_processes(model: digitscope.Model) -
     ]
     for result, copy in zip(results, pickle.loads(pickle.dumps(results)), strict=True):
         assert repr(copy) == repr(result)
+
+
+def test_program_that_mypy_checks_runs(model: digitscope.Model, tmp_path: Path) -> None:
+    """The program whose types mypy checks runs."""
+    (tmp_path / "7.png").write_bytes(sample_png(7))
+    use(model, tmp_path / "7.png")
