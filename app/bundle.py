@@ -227,6 +227,39 @@ class Imported(_Record):
     )
 
 
+class Comparison(_Record):
+    """What two networks misread of the same images, and McNemar's exact test of the difference."""
+
+    images: int = Field(ge=1)
+    misread_before: int = Field(ge=0)
+    misread_after: int = Field(ge=0)
+    interval_before: Interval
+    interval_after: Interval
+    mended: int = Field(ge=0, description="Misread by the first network only.")
+    spoilt: int = Field(ge=0, description="Misread by the second network only.")
+    p_value: float = Field(ge=0, le=1, description="Two-sided.")
+
+
+class Adapted(_Record):
+    """Of which network `digitscope adapt` made this one, and what it gained and lost."""
+
+    model: str = Field(description="Name of the network that was adapted.")
+    version: int = Field(ge=1, description="Its version.")
+    sha256: str = Field(description="SHA-256 of its Keras file.")
+    layers: list[str] = Field(description="The layers that learned.")
+    share: float = Field(
+        gt=0, le=1, description="How far their weights went from the old ones to the trained ones."
+    )
+    iterations: int = Field(ge=0, description="Steps of the training.")
+    pictures: Comparison = Field(
+        description="The user's pictures, each read by a network that has not learned it."
+    )
+    held_out: Comparison = Field(description="MNIST's held-out training digits, as served.")
+    doubtful_labels: int | None = Field(
+        None, description="Labels of the pictures that look wrong; None if they were not checked."
+    )
+
+
 class Metadata(_Record):
     """A model's origin, inputs and outputs, and figures.
 
@@ -320,6 +353,9 @@ class Metadata(_Record):
     imported: Imported | None = Field(
         None,
         description="For a network that `digitscope import` brought in; its training is unknown.",
+    )
+    adapted: Adapted | None = Field(
+        None, description="For a network that `digitscope adapt` adapted to a user's pictures."
     )
     adapter: Adapter | None = Field(None, description="For a `.tflite` file served as it is.")
     inputs: list[Tensor] = [Tensor(name="image", shape=[-1, 28, 28, 1])]

@@ -38,9 +38,9 @@ def fit_temperature(logits: Sequence[NDArray[np.float32]], labels: Labels) -> fl
     return float(np.exp(optimize.minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
 
 
-def fold_temperature(model: keras.Model, temperature: float) -> None:
+def fold_temperature(model: keras.Model, temperature: float, logits: str = "logits") -> None:
     """Divide the weights of the logits layer by the temperature, which calibrates every runtime."""
-    layer = model.get_layer("logits")
+    layer = model.get_layer(logits)
     layer.set_weights([weights / temperature for weights in layer.get_weights()])
 
 

@@ -31,3 +31,7 @@ class PublishError(TrainingError):
 
 class ImportingError(TrainingError):
     """A network from elsewhere cannot be imported; the message says why and what to do."""
+
+
+class AdaptError(TrainingError):
+    """A network is not adapted to a user's pictures; the message says why and what is needed."""

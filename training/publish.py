@@ -1,9 +1,6 @@
 """Writes the bundle of a trained network: calibrate, compile, evaluate, describe, seal."""
 
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -31,6 +28,7 @@ from training.fit import Fitted
 from training.held_out import HeldOut, measure_held_out, measure_int8, published_held_out
 from training.predictions import PREDICTIONS_FILE, Predictions, StoredLogits
 from training.recipe import Ensemble, Recipe
+from training.target import put_in_place, workspace
 from training.teachers import teacher_path
 
 LIBRARIES = ("ai-edge-litert", "keras", "numpy", "scipy", "tensorflow")
@@ -123,17 +121,17 @@ def publish(trained: Trained, splits: Splits, folder: Path, *, after_version: in
         snapshots={name: (fitted.snapshots / name).read_bytes() for name in names},
         decided=decided,
     )
-    with _workspace(folder) as workspace:
-        served = _compile(network.keras, workspace / folder.name, network, splits)
+    with workspace(folder) as place:
+        served = _compile(network.keras, place / folder.name, network, splits)
         unrefitted = served
         if fitted.refitted:
-            unrefitted = _compile(fitted.network, workspace / "before-refit", network, splits)
+            unrefitted = _compile(fitted.network, place / "before-refit", network, splits)
         held_out = measure_held_out(unrefitted, splits.validation, refitted=unrefitted != served)
         number = max(after_version + 1, _next_version(folder))
-        sealed = _write(network, served, held_out, splits, workspace / folder.name, number)
+        sealed = _write(network, served, held_out, splits, place / folder.name, number)
         if fitted.refitted:
-            _move_teacher(workspace / "before-refit", folder)
-        _replace(folder, workspace / folder.name)
+            _move_teacher(place / "before-refit", folder)
+        put_in_place(place / folder.name, folder)
     return sealed
 
 
@@ -163,15 +161,15 @@ def recompile(old: bundle.Bundle, splits: Splits, folder: Path) -> Metadata:
         decided={name: getattr(old.metadata, name) for name in DECIDED_BY_TRAINING},
         opened_with=old.metadata.opened_with or (old.metadata.version if splits.test else None),
     )
-    with _workspace(folder) as workspace:
-        served = _compile(network.keras, workspace / folder.name, network, splits)
+    with workspace(folder) as place:
+        served = _compile(network.keras, place / folder.name, network, splits)
         if old.metadata.refitted:
             held_out = published_held_out(old)
         else:
             held_out = measure_held_out(served, splits.validation, refitted=False)
         number = max(old.metadata.version + 1, _next_version(folder))
-        sealed = _write(network, served, held_out, splits, workspace / folder.name, number)
-        _replace(folder, workspace / folder.name)
+        sealed = _write(network, served, held_out, splits, place / folder.name, number)
+        put_in_place(place / folder.name, folder)
     return sealed
 
 
@@ -198,14 +196,6 @@ def _calibrate(trained: Trained, validation: Split) -> dict[str, Any]:
             reliability(uncalibrated, validation.labels)
         ),
     }
-
-
-@contextmanager
-def _workspace(folder: Path) -> Iterator[Path]:
-    """Create a temporary folder on the same disk as `folder`, so that a move there is atomic."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as path:
-        yield Path(path)
 
 
 def _compile(keras_model: keras.Model, folder: Path, network: _Network, splits: Splits) -> Compiled:
@@ -284,13 +274,6 @@ def _move_teacher(compiled: Path, folder: Path) -> None:
     path = teacher_path(folder)
     path.parent.mkdir(exist_ok=True)
     (compiled / bundle.KERAS_FILE).replace(path)
-
-
-def _replace(folder: Path, written: Path) -> None:
-    """Move a complete bundle into the place of an older one."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    written.rename(folder)
 
 
 def _next_version(folder: Path) -> int:

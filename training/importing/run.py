@@ -1,9 +1,6 @@
 """Imports a network: from a file to a bundle that is served like our own."""
 
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +42,7 @@ from training.importing.served import check_served
 from training.importing.tflite_import import TfliteImport
 from training.importing.tflite_source import TfliteCore, read_core
 from training.importing.trust import load_trusted
+from training.target import put_in_place, workspace
 
 
 def import_file(path: Path, options: Options, models: Path) -> Result:
@@ -72,18 +70,17 @@ def _import(path: Path, options: Options, models: Path, trusted: Mapping[str, An
     if scale and core.form.integers and scale is not RAW:
         raise ImportingError("The network takes whole numbers from 0 to 255; leave out --input.")
     decisions = _decide(core, scale, options)
-    models.mkdir(parents=True, exist_ok=True)
-    with _workspace(models, options.name) as folder:
+    place = models / options.name
+    with workspace(place) as temporary:
+        folder = temporary / options.name
+        folder.mkdir()
         if isinstance(core, TfliteCore):
             result = TfliteImport(source, options, core, decisions).finish(folder, version)
         else:
             core = replace(core, changes=(*core.changes, *decisions.changes))
             result = KerasImport(source, options, core, decisions).finish(folder, version)
         check_served(folder)
-        place = models / options.name
-        if place.exists():
-            shutil.rmtree(place)
-        folder.rename(place)
+        put_in_place(folder, place)
     return replace(result, folder=place)
 
 
@@ -174,12 +171,3 @@ def _next_version(folder: Path) -> int:
             f"The model {old.name!r} was trained here and is not replaced; choose another --name."
         )
     return old.version + 1
-
-
-@contextmanager
-def _workspace(models: Path, name: str) -> Iterator[Path]:
-    """Create a folder on the same disk, so that the bundle appears as a whole."""
-    with tempfile.TemporaryDirectory(dir=models, prefix=f".{name}-") as path:
-        folder = Path(path) / name
-        folder.mkdir()
-        yield folder

@@ -1,0 +1,50 @@
+"""Puts results into sentences for the terminal. Knows counts and names."""
+
+from collections.abc import Iterator, Sequence
+
+from app.bundle import Comparison
+from training.adapting.labels import NOT_CHECKED, DoubtfulLabel
+from training.adapting.pictures import CONTRADICTED, Pictures
+from training.card import percent
+
+MAX_LISTED = 20  # files that are listed
+
+
+def list_refused(pictures: Pictures) -> Iterator[str]:
+    """Yield lines on the files that cannot be used, and on labels that may be wrong."""
+    yield from pictures.warnings
+    lines = [f"  {each.name}: {each.reason}" for each in pictures.refused]
+    lines += [f"  {name}: {CONTRADICTED}" for name in pictures.contradicted]
+    if lines:
+        yield f"{len(lines):,} files are not used:"
+        yield from _shortened(lines)
+
+
+def list_doubtful(doubtful: Sequence[DoubtfulLabel] | None) -> Iterator[str]:
+    """Yield lines on labels that look wrong."""
+    if doubtful is None:
+        yield NOT_CHECKED
+    elif doubtful:
+        yield f"{len(doubtful):,} labels look wrong by confident learning; check them:"
+        yield from _shortened(
+            [f"  {each.name}: labelled {each.label}, read as {each.read_as}" for each in doubtful]
+        )
+
+
+def describe(found: Comparison, images: str, base: str) -> str:
+    """Return what two networks misread in one line."""
+    before, after = found.interval_before, found.interval_after
+    return (
+        f"{images}: {base} misreads {found.misread_before} of {found.images:,}"
+        f" ({percent(found.misread_before / found.images)}, 95 % interval {percent(before.low)} to"
+        f" {percent(before.high)}), the adapted network {found.misread_after}"
+        f" ({percent(found.misread_after / found.images)}, {percent(after.low)} to"
+        f" {percent(after.high)}); {found.mended} mended, {found.spoilt} spoilt, McNemar's p ="
+        f" {found.p_value:.2g}"
+    )
+
+
+def _shortened(lines: Sequence[str]) -> Iterator[str]:
+    yield from lines[:MAX_LISTED]
+    if len(lines) > MAX_LISTED:
+        yield f"  and {len(lines) - MAX_LISTED:,} more"

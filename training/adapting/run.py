@@ -1,0 +1,124 @@
+"""Adapts a network to a folder of pictures: from labels to a bundle, or to a plain refusal."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from scipy import special
+
+from app.bundle import Bundle, Metadata
+from app.version import VERSION
+from training import calibrate, data
+from training.adapting.anchors import read_anchors
+from training.adapting.base import Base, open_base
+from training.adapting.cache import FeatureCache
+from training.adapting.calibration import Calibrating
+from training.adapting.comparison import compare
+from training.adapting.folds import cross_validate
+from training.adapting.labels import find_doubtful
+from training.adapting.learning import TailTrainer
+from training.adapting.options import AdaptOptions, next_version
+from training.adapting.pictures import PictureReader, Pictures
+from training.adapting.refusal import check_can_gain, check_gain
+from training.adapting.report import describe, list_doubtful, list_refused
+from training.adapting.writing import Adaptation, write_adapted
+from training.data import Split
+from training.target import put_in_place, workspace
+
+HELD_OUT = 5000  # digits that our recipes hold out; an imported network names none
+Say = Callable[[str], None]
+Show = Callable[[str, int, int], None]
+
+
+def adapt(
+    bundle: Bundle,
+    options: AdaptOptions,
+    digits: Split,
+    say: Say,
+    show: Show,
+) -> Metadata:
+    """Adapt a network and write its bundle.
+
+    Args:
+        bundle: The network.
+        options: What the user chose.
+        digits: MNIST's training split.
+        say: Called with each result, a line.
+        show: Called with the stage of the work, its steps so far and their number.
+
+    Returns:
+        The metadata as written.
+
+    Raises:
+        TrainingError: The network is not adapted; the message says why.
+        DigitscopeError: The pictures or the bundle cannot be read.
+    """
+    number = next_version(options, bundle)
+    base = open_base(bundle, deep=options.deep)
+    train, held_out = _split(bundle, digits)
+    cache = FeatureCache(options.cache, base.sha256, VERSION, base.split.layers[0])
+    try:
+        reader = PictureReader(base.model, base.split, options.reading, cache)
+        pictures = reader.read(options.pictures, partial(show, "Reading"))
+        _report_pictures(pictures, say)
+        _check_pictures(base, pictures)
+        trainer = TailTrainer(base.split, read_anchors(base.split, train, cache))
+    finally:
+        cache.shrink()
+    adaptation = _learn(base, pictures, trainer, held_out, say, partial(show, "Training"))
+    show("Compiling", 0, 1)
+    with workspace(options.folder) as place:
+        written = place / options.name
+        metadata = write_adapted(adaptation, train, held_out, written, number)
+        put_in_place(written, options.folder)
+    if metadata.adapted:
+        say(describe(metadata.adapted.held_out, "MNIST's held-out digits", base.name))
+    return metadata
+
+
+def _split(bundle: Bundle, digits: Split) -> tuple[Split, Split]:
+    """Return the digits to learn from, and the held-out ones: those that the base holds out."""
+    metadata = bundle.metadata
+    own = metadata.validation if metadata.imported is None else None
+    return data.hold_out(digits, min(own.digits if own else HELD_OUT, len(digits) // 4))
+
+
+def _report_pictures(pictures: Pictures, say: Say) -> None:
+    for line in list_refused(pictures):
+        say(line)
+    say(f"{len(pictures):,} labelled pictures.")
+
+
+def _check_pictures(base: Base, pictures: Pictures) -> None:
+    """Check that the base misreads enough of the pictures."""
+    logits = base.split.tail.predict(pictures.features, verbose=0)
+    misread = int((logits.argmax(axis=1) != pictures.labels).sum())
+    check_can_gain(misread, len(pictures), len(np.unique(pictures.groups)), base.name)
+
+
+def _learn(
+    base: Base,
+    pictures: Pictures,
+    trainer: TailTrainer,
+    held_out: Split,
+    say: Say,
+    show: Callable[[int, int], None],
+) -> Adaptation:
+    """Cross-validate, check the gain, train on all pictures, and calibrate."""
+    tried = cross_validate(trainer, pictures, show)
+    labels = pictures.labels
+    gain = compare(tried.before.argmax(axis=1), tried.after.argmax(axis=1), labels)
+    probabilities = special.softmax(tried.after, axis=1)
+    doubtful = find_doubtful(pictures.names, labels, probabilities, base.bundle.metadata.classes)
+    for line in [*list_doubtful(doubtful), describe(gain, "Your pictures", base.name)]:
+        say(line)
+    check_gain(gain, doubtful)
+    learned = trainer.train(pictures.features, labels, iterations=tried.iterations)
+    unseen = held_out.take(np.arange(min(len(held_out), len(pictures))))
+    logits = trainer.logits(learned.weights, base.split.features(unseen.images))
+    calibrating = Calibrating(
+        np.concatenate([tried.after, logits]), np.concatenate([labels, unseen.labels])
+    )
+    temperature = calibrating.temperature
+    calibrate.fold_temperature(base.split.network, temperature, base.split.layers[-1])
+    return Adaptation(base, pictures, gain, learned, calibrating, temperature, doubtful)
