@@ -76,7 +76,7 @@ class Layer(pictures.Shown):
         return pictures.weights_png(self, name)
 
     def _repr_png_(self) -> bytes | None:
-        return self.png() if self.weights else None
+        return pictures.weights_png(self, max_side=pictures.SHOWN_SIDE) if self.weights else None
 
     def _repr_html_(self) -> str:
         return notebook.layer_html(self)

@@ -13,9 +13,10 @@ import numpy as np
 
 from app.api.pictures import (
     MAP_SCALE,
+    SHOWN_SIDE,
     digit_png,
     map_png,
-    page_png,
+    page_picture,
     sheet_png,
     unit_png,
     weights_png,
@@ -56,7 +57,7 @@ def prediction_html(prediction: "Prediction") -> str:
 
 def page_html(page: "Page") -> str:
     """Return the image with boxes, the text, and the warnings."""
-    picture = _figure(page_png(page), f"{len(page.digits)} marks")
+    picture = _figure(page_picture(page, "JPEG"), f"{len(page.digits)} marks", kind="jpeg")
     text = f"<pre>{_text(page.text)}</pre>"
     return _block(f"<div {_ROW}>{picture}{text}</div>", _warnings(page.warnings))
 
@@ -108,7 +109,9 @@ def _kernels(layer: "Layer") -> str:
 
 def layer_html(layer: "Layer") -> str:
     """Return what a layer does, and a picture of its weights."""
-    picture = _figure(layer.png(), "Red is positive, blue negative") if layer.weights else ""
+    picture = ""
+    if layer.weights:
+        picture = _figure(weights_png(layer, max_side=SHOWN_SIDE), "Red is positive, blue negative")
     texts = _paragraph(layer.description) + _paragraph(layer.formula)
     return layers_html([layer]) + _block(texts, picture)
 
@@ -182,18 +185,28 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-def _figure(png: bytes, caption: str, width: int | None = None, *, title: str = "") -> str:
+def _figure(
+    picture: bytes,
+    caption: str,
+    width: int | None = None,
+    *,
+    title: str = "",
+    kind: str = "png",
+) -> str:
+    image = _image(picture, caption, width, title, kind)
     return (
-        f'<figure style="margin:4px;display:inline-block;text-align:center">'
-        f"{_image(png, caption, width, title)}<figcaption>{_text(caption)}</figcaption></figure>"
+        '<figure style="margin:4px;display:inline-block;text-align:center">'
+        f"{image}<figcaption>{_text(caption)}</figcaption></figure>"
     )
 
 
-def _image(png: bytes, alt: str, width: int | None = None, title: str = "") -> str:
-    data = base64.b64encode(png).decode()
+def _image(
+    picture: bytes, alt: str, width: int | None = None, title: str = "", kind: str = "png"
+) -> str:
+    data = base64.b64encode(picture).decode()
     size = f' width="{width}"' if width else ""
     hint = f' title="{escape(title)}"' if title else ""
     return (
-        f'<img alt="{escape(alt)}"{hint}{size} src="data:image/png;base64,{data}"'
+        f'<img alt="{escape(alt)}"{hint}{size} src="data:image/{kind};base64,{data}"'
         ' style="image-rendering:pixelated">'
     )

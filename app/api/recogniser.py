@@ -186,9 +186,12 @@ class Recogniser:
         return conversion.to_preparation(report, self._served)
 
     def _options_for(self, preprocess: Preprocess, polarity: Polarity) -> Options:
-        check_choice("preprocess", preprocess, get_args(Preprocess))
-        check_choice("polarity", polarity, get_args(Polarity))
-        return replace(self._options, preprocess=preprocess, polarity=polarity)
+        options = self._options
+        if (preprocess, polarity) != (options.preprocess, options.polarity):
+            check_choice("preprocess", preprocess, get_args(Preprocess))
+            check_choice("polarity", polarity, get_args(Polarity))
+            options = replace(options, preprocess=preprocess, polarity=polarity)
+        return options
 
     def _read(self, image: Image) -> ImageInput:
         return read(image, max_pixels=self._options.max_pixels)

@@ -113,11 +113,18 @@ class Page(pictures.Shown):
         return f"Page(text={self.text!r}, digits={len(self.digits)})"
 
     def png(self) -> bytes:
-        """Return the image with a box around each digit as a PNG file; its sides are at most 800.
+        """Return the image as a PNG file, each digit with a box and what it was read as.
 
-        A box is green for `digit`, orange for `unsure` and grey for `not-a-digit`.
+        The sides are at most 800 pixels. A box is green for `digit`, orange for `unsure` and grey
+        for `not-a-digit`.
         """
-        return pictures.page_png(self)
+        return pictures.page_picture(self, "PNG")
+
+    def _repr_png_(self) -> None:
+        return None  # a photo would take ten times as much of a notebook as its JPEG
+
+    def _repr_jpeg_(self) -> bytes:
+        return pictures.page_picture(self, "JPEG")
 
     def _repr_html_(self) -> str:
         return notebook.page_html(self)

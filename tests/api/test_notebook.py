@@ -74,7 +74,9 @@ def test_results_are_pictures_and_text(model: digitscope.Model) -> None:
         sources = [value for key, value in page.attributes if key == "src"]
         assert bool(sources) == (name != "Layer without weights"), name
         for source in sources:
-            _open(base64.b64decode(source.removeprefix("data:image/png;base64,"), validate=True))
+            head, data = source.split(",")
+            assert head in ("data:image/png;base64", "data:image/jpeg;base64")
+            _open(base64.b64decode(data, validate=True))
         assert all(key not in ("href", "onload", "onclick") for key, _ in page.attributes)
         assert len(result._repr_html_()) < 30_000, name
         assert len(repr(result)) < 3_000, name
@@ -82,8 +84,8 @@ def test_results_are_pictures_and_text(model: digitscope.Model) -> None:
             assert min(_open(png).size) > 20, name
 
 
-def _open(png: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(png), formats=("PNG",))
+def _open(picture: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(picture), formats=("PNG", "JPEG"))
     image.load()
     return image
 
@@ -132,6 +134,16 @@ def test_page_has_a_frame_around_each_digit(model: digitscope.Model) -> None:
     box = page.digits[3].box
     edge = picture[round(scale * box.y) + 3, round(scale * box.x)]
     assert edge.tolist() == [0x1B, 0x78, 0x37]
+
+
+def test_photos_take_little_of_a_notebook(model: digitscope.Model) -> None:
+    """A page of 1200x900 noisy pixels is shown in less than 400 kB."""
+    noise = np.random.default_rng(0).integers(200, 256, (900, 1200, 3), np.uint8)
+    noise[300:600, 500:520] = 0
+    page = model.read(noise)
+    assert len(page._repr_html_()) < 400_000
+    assert _open(page._repr_jpeg_()).size == (800, 600)
+    assert _open(page.png()).size == (800, 600)
 
 
 def test_sheet_has_a_tile_for_each_channel(model: digitscope.Model) -> None:
