@@ -132,7 +132,7 @@ def test_page_has_a_frame_around_each_digit(model: digitscope.Model) -> None:
     picture = np.asarray(_open(page.png()))
     scale = picture.shape[1] / page.input.width
     box = page.digits[3].box
-    edge = picture[round(scale * box.y) + 3, round(scale * box.x)]
+    edge = picture[round(scale * box.bottom) - 3, round(scale * box.x)]
     assert edge.tolist() == [0x1B, 0x78, 0x37]
 
 
