@@ -21,6 +21,7 @@ class Loss:
 
     Attributes:
         value: Cross-entropy in nats; infinite or not a number if the network's numbers are.
+        label: The right class.
         probabilities: `[classes]`.
         seed: Gradient of the loss `[1, classes]` for the output that it is computed from: the
             logits, or the probabilities of a network without a final softmax.
@@ -28,6 +29,7 @@ class Loss:
     """
 
     value: float
+    label: int
     probabilities: Array
     seed: dict[int, Array]
     at_output: Array
@@ -46,10 +48,14 @@ def cross_entropy(network: Network, outputs: Sequence[Array], label: int) -> Los
     at_output[0, label] = -1 / max(float(probabilities[label]), _MIN_PROBABILITY)
     if network.logits is None:
         value = -float(np.log(probabilities[label]))
-        return Loss(value, probabilities, {network.output: at_output}, at_output)
+        return Loss(value, label, probabilities, {network.output: at_output}, at_output)
     logits = outputs[network.logits][0]
     lower = logits - logits.max()
+    others = float(np.exp(np.delete(lower, label)).sum())
+    # The second form keeps all digits of a loss near 0.
     value = float(np.log(np.exp(lower).sum()) - lower[label])
+    if lower[label] == 0:
+        value = float(np.log1p(others))
     seed = outputs[network.output].copy()  # the probabilities, less 1 at the label
     seed[0, label] -= 1
-    return Loss(value, probabilities, {network.logits: seed}, at_output)
+    return Loss(value, label, probabilities, {network.logits: seed}, at_output)

@@ -95,12 +95,22 @@ def find_unit(
 ) -> Unit:
     """Return the index of a unit; missing parts are those of the strongest unit that fits.
 
+    See `largest_unit`.
+    """
+    return largest_unit(inspected.of(layer), layer, channel, y, x)
+
+
+def largest_unit(
+    values: Array, layer: Layer, channel: int | None, y: int | None, x: int | None
+) -> Unit:
+    """Return the index of a unit; missing parts are those of the largest value that fits.
+
     Args:
-        inspected: The image and its activations.
+        values: What is compared, in the shape of the layer's output.
         layer: The unit's layer.
-        channel: Channel; unit in a layer without rows and columns; None for the strongest.
-        y: Row, or None for the strongest position.
-        x: Column, or None for the strongest position. An output `[T, C]` has column 0 alone.
+        channel: Channel; unit in a layer without rows and columns; None for the largest.
+        y: Row, or None for the position of the largest.
+        x: Column, or None for that position. An output `[T, C]` has column 0 alone.
 
     Raises:
         InvalidInputError: Only one of `y` and `x` is given for a layer with both, or either for a
@@ -118,10 +128,10 @@ def find_unit(
                 valid=[f"{name} 0..{size - 1}" for name, size in zip(names, shape, strict=True)],
             )
     candidates = tuple(slice(None) if at is None else slice(at, at + 1) for at in wanted)
-    values = inspected.of(layer)[candidates]
-    strongest = np.unravel_index(int(values.argmax()), values.shape)
+    fitting = values[candidates]
+    largest = np.unravel_index(int(fitting.argmax()), fitting.shape)
     return tuple(
-        int(index) if at is None else at for at, index in zip(wanted, strongest, strict=True)
+        int(index) if at is None else at for at, index in zip(wanted, largest, strict=True)
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from app.network.equation import Equation, UnitInputs
 from app.network.functions import LINEAR, Array, Function, find_function
-from app.network.geometry import Footprint, Shape
+from app.network.geometry import Footprint, Shape, Unit
 
 Config = Mapping[str, Any]
 Weights = Mapping[str, Array]
@@ -110,6 +110,25 @@ class Operation(ABC):
             change: Direction of the change; its numbers have the order of those in the file.
         """
         raise NotImplementedError(f"{type(self).__name__} has no weight {name!r}")
+
+    def weight_reads(self, shapes: Shapes, name: str, place: int, unit: Unit) -> Unit | None:
+        """Return the unit of the first input that a weight multiplies for a unit of the output.
+
+        Args:
+            shapes: Shapes of the layer's inputs and output.
+            name: A key of `weight_gradients`.
+            place: Index of the weight among all numbers of its array, row by row.
+            unit: A unit of the output that depends on the weight.
+
+        Returns:
+            The unit; None if the weight multiplies something else.
+        """
+        return None
+
+    @property
+    def slope_name(self) -> str:
+        """Return what the derivative of one unit for one value of an input is, in words."""
+        return "the slope of the layer there"
 
     @property
     def fixed_weights(self) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""`POST /learn/step`: what gradient descent on one image does to a copy of the network."""
+"""`POST /learn/step` and `POST /layers/{layer}/gradient-unit`: learning from one image."""
 
 from math import prod
 from typing import Annotated, Literal
@@ -10,6 +10,12 @@ from pydantic import Field
 from app.bundle import MAX_CLASSES
 from app.errors import InvalidInputError, NotFoundError
 from app.inference.model import Model
+from app.inspection.gradient_unit import (
+    DEFAULT_TERMS,
+    MAX_TERMS,
+    Wanted,
+    explain_gradient,
+)
 from app.inspection.learning import (
     DEFAULT_RATE,
     MAX_RATE,
@@ -25,22 +31,26 @@ from app.network.functions import Array
 from app.network.network import Layer
 from app.network.weight_gradients import learned_weights
 from app.render import to_png
+from app.routes.layers import LayerPath
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
 from app.web.requests.images import read_one
 from app.web.responses import content_negotiation
 from app.web.responses.activation_map import check_map_size
 from app.web.responses.content_negotiation import PictureFormat
+from app.web.responses.gradient_unit import gradient_unit_answer
 from app.web.responses.json_arrays import check_numbers
 from app.web.responses.learning import learning_answer, learning_map
 from app.web.responses.openapi_errors import image_error_responses
 from app.web.responses.openapi_requests import one_image_body
-from app.web.schemas.learning import LearningAnswer
+from app.web.schemas.learning import GradientUnitAnswer, LearningAnswer
 from app.web.schemas.query import ImageQuery
-from app.web.service import kind_of_work
+from app.web.service import kind_of_work, size_of
 
 router = APIRouter(tags=["Inspect"])
 ACTIVATIONS = "activations"  # value of `of` for the layer's output
+MAX_INDEX_DIGITS = 8  # digits of a number in `index`; no array is longer along an axis
+MAX_INDEX_AXES = 8
 
 
 class LearnQuery(ImageQuery):
@@ -83,6 +93,36 @@ class LearnQuery(ImageQuery):
     format: PictureFormat | None = Field(
         None,
         description="Format of the response; if left out, the Accept header decides, else json.",
+    )
+
+
+class GradientUnitQuery(ImageQuery):
+    """The parameters of every image route, the label, and whose gradient is wanted."""
+
+    label: int = Field(ge=0, lt=MAX_CLASSES, description="The right class of the image.")
+    weight: str | None = Field(
+        None, description="Name of an array of weights, such as `kernel`; for one of its weights."
+    )
+    index: str | None = Field(
+        None,
+        description=(
+            "Index of the weight: numbers separated by commas, in the shape of the array. If left"
+            " out, the weight with the largest gradient."
+        ),
+    )
+    channel: int | None = Field(
+        None,
+        description=(
+            "Without `weight`: channel of the activation, or the unit of a layer without rows and"
+            " columns. If left out, the one with the largest gradient."
+        ),
+    )
+    y: int | None = Field(
+        None, description="Row. If `y` and `x` are left out, the position of the largest gradient."
+    )
+    x: int | None = Field(None, description="Column; left out in a layer of rows and channels.")
+    terms: int = Field(
+        DEFAULT_TERMS, ge=1, le=MAX_TERMS, description="How many products to return at most."
     )
 
 
@@ -172,3 +212,68 @@ def _picture(gradient: Array, form: str, *, is_weight: bool) -> Response:
     limit = float(np.abs(gradient).max())
     drawn = draw_weights(gradient) if is_weight else draw_gradient(gradient)
     return content_negotiation.png(to_png(drawn), {"X-Value-Limit": f"{limit:.9g}"})
+
+
+@router.post(
+    "/layers/{layer:path}/gradient-unit",
+    operation_id="gradient_unit",
+    summary="Trace one gradient",
+    responses=image_error_responses("unknown-layer", "unsupported-layer"),
+    openapi_extra=one_image_body(),
+)
+async def gradient_unit(
+    request: Request,
+    layer: LayerPath,
+    query: Annotated[GradientUnitQuery, Query()],
+    service: ServiceDep,
+) -> GradientUnitAnswer:
+    """Show the gradient of the loss for one weight or activation as the sum of its products.
+
+    Each product ends in the gradient of a unit of a later layer, which is the next to ask for. So
+    the path ends at the softmax, where the gradient is probability minus label. The same gradient
+    is measured, by changing the number a little and computing the loss again in float64.
+    """
+    model = await service.model(query.model)
+    check_classes(model, label=query.label)
+    found = model.network.find(layer)
+    wanted = _wanted_number(query)
+    image = await read_one(request, service.limits)
+
+    def work() -> GradientUnitAnswer:
+        explained = explain_gradient(image, model, service.options(query), found, wanted)
+        return gradient_unit_answer(explained, model)
+
+    return await service.explanation_pool.run_until(
+        disconnected(request), kind_of_work("gradient unit", model, size_of(image)), work
+    )
+
+
+def _wanted_number(query: GradientUnitQuery) -> Wanted:
+    """Return whose gradient is wanted.
+
+    Raises:
+        InvalidInputError: A weight and an activation are given, or the index is not one.
+    """
+    place = (query.channel, query.y, query.x)
+    if query.weight is not None and any(part is not None for part in place):
+        raise InvalidInputError(
+            "Give 'weight' and 'index' for a weight, or 'channel', 'y' and 'x' for an activation,"
+            " not both."
+        )
+    if query.weight is None and query.index is not None:
+        raise InvalidInputError("'index' needs 'weight', the name of the array; give it too.")
+    return Wanted(query.label, query.weight, _index(query.index), *place, terms=query.terms)
+
+
+def _index(text: str | None) -> tuple[int, ...] | None:
+    """Parse the parameter `index`."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",", MAX_INDEX_AXES)]
+    if len(parts) > MAX_INDEX_AXES or not all(
+        part.isdecimal() and len(part) <= MAX_INDEX_DIGITS for part in parts
+    ):
+        raise InvalidInputError(
+            f"'index' is {text[:80]!r}; expected numbers separated by commas, such as 0,1,3,5."
+        )
+    return tuple(int(part) for part in parts)

@@ -1,4 +1,4 @@
-"""`POST /learn/step`: the answer, its formats, and wrong requests."""
+"""`POST /learn/step` and `/layers/{layer}/gradient-unit`: answers, formats, wrong requests."""
 
 import io
 import json
@@ -66,7 +66,9 @@ def test_a_map_holds_the_gradient_of_every_layer(client: TestClient) -> None:
     assert response.headers["Content-Type"] == "application/vnd.digitscope.map"
     (length,) = struct.unpack_from("<I", response.content)
     head = json.loads(response.content[4 : 4 + length])
-    assert head["step"] == _post(client, "label=9").json()
+    answer = _post(client, "label=9").json()
+    assert head["step"]["loss"] == pytest.approx(answer["loss"])
+    assert head["step"].keys() == answer.keys()
     levels = np.frombuffer(response.content, np.uint8, offset=4 + length)
     assert sum(np.prod(one["shape"]) for one in head["layers"]) == len(levels)
     start = 0
@@ -166,3 +168,108 @@ def test_a_body_that_is_no_image_is_a_problem(client: TestClient) -> None:
         response = client.post(f"{ROUTE}?label=9", content=content, headers=_PNG)
         assert response.status_code in (400, 422)
         assert response.headers["Content-Type"] == "application/problem+json"
+
+
+def _gradient(client: TestClient, layer: str, query: str) -> Any:
+    route = f"/layers/{layer}/gradient-unit?{query}"
+    return client.post(route, content=sample_png(4), headers=_PNG)
+
+
+def test_the_gradient_of_a_weight(client: TestClient) -> None:
+    """It is the number of the npy, the sum of its products, and what is measured."""
+    answer = _gradient(client, "conv_1_2", "label=9&weight=kernel&index=2,0,23,5&terms=3").json()
+    kernel = _npy(client, "label=9&format=npy&layer=conv_1_2&of=kernel")
+    assert answer["gradient"] == pytest.approx(kernel[2, 0, 23, 5], rel=1e-6)
+    assert answer["weight"] == {"name": "kernel", "index": [2, 0, 23, 5]}
+    assert (answer["unit"], answer["layer"]["name"]) == (None, "conv_1_2")
+    assert len(answer["terms"]) == 3
+    assert answer["count"] == answer["omitted"]["count"] + 3
+    total = sum(term["product"] for term in answer["terms"]) + answer["omitted"]["sum"]
+    assert total == pytest.approx(answer["gradient"])
+    for term in answer["terms"]:
+        value, gradient = term["factors"]
+        assert value["value"] * gradient["value"] == pytest.approx(term["product"])
+        assert (value["kind"], value["layer"]["name"]) == ("input", "relu_1_1")
+        unit = "&".join(f"{key}={at}" for key, at in value["unit"].items())
+        seen = client.post(
+            f"/layers/relu_1_1/unit?{unit}", content=sample_png(4), headers=_PNG
+        ).json()
+        assert seen["observed"] == pytest.approx(value["value"], rel=1e-4)
+    measured = answer["finite_difference"]
+    assert measured["relative_error"] < 1e-6
+    assert not measured["kink"]
+    slope = (measured["loss_plus"] - measured["loss_minus"]) / (2 * measured["epsilon"])
+    assert measured["gradient"] == slope
+    assert "22 units" in answer["sentence"]
+    assert answer["equation"].startswith("2.23452 = 2.64505 · 0.130419 + ")
+
+
+def test_the_gradient_of_an_activation_can_be_followed(client: TestClient) -> None:
+    """Its largest factor is the address of the next request."""
+    answer = _gradient(client, "relu_dense", "label=9").json()
+    (slope, factor) = answer["terms"][0]["factors"]
+    assert slope["what"] == "1, because the value is passed on"
+    unit = factor["unit"]
+    assert unit == answer["unit"]
+    after = _gradient(client, factor["layer"]["name"], f"label=9&channel={unit['channel']}").json()
+    assert after["gradient"] == pytest.approx(factor["value"])
+    last = after["terms"][0]["factors"][1]
+    assert last["layer"]["name"] == "logits"
+    end = _gradient(client, "logits", f"label=9&channel={last['unit']['channel']}").json()
+    assert end["gradient"] == pytest.approx(last["value"])
+    assert "probability minus the label" in end["sentence"]
+    kinds = {one["kind"] for term in end["terms"] for one in term["factors"]}
+    assert kinds == {"probability", "label"}
+
+
+def test_a_gradient_of_the_first_layer_reads_pixels(client: TestClient) -> None:
+    """A pixel has an address, but no layer; a unit that is off has no product."""
+    answer = _gradient(client, "conv_1", "label=9&weight=kernel&model=compact").json()
+    assert answer["terms"][0]["factors"][0]["layer"]["name"] == "normalise"
+    answer = _gradient(client, "normalise", "label=9&model=compact&channel=0&y=0&x=0").json()
+    assert answer["unit"] == {"channel": 0, "y": 0, "x": 0}
+    off = _gradient(client, "dense", "label=9&channel=0").json()
+    assert (off["gradient"], off["terms"], off["count"]) == (0, [], 0)
+    assert "every product is 0" in off["sentence"]
+    assert off["equation"] == "0 = 0"
+    assert off["finite_difference"]["relative_error"] == 0
+
+
+@pytest.mark.parametrize(
+    ("layer", "query", "status", "words"),
+    [
+        ("logits", "", 422, "label"),
+        ("logits", "label=10", 422, "'label' is 10"),
+        ("conv_9", "label=9", 404, "no layer"),
+        ("9" * 5000, "label=9", 404, "no layer"),
+        ("logits", "label=9&weight=gamma", 404, "no weight 'gamma'"),
+        ("relu_1_1", "label=9&weight=kernel", 404, "no weight 'kernel'"),
+        ("logits", "label=9&index=0,1", 422, "'index' needs 'weight'"),
+        ("logits", "label=9&weight=kernel&channel=1", 422, "not both"),
+        ("logits", "label=9&weight=kernel&index=0", 422, "its index has 2 numbers, not 1"),
+        ("logits", "label=9&weight=kernel&index=0,10", 404, "no number at"),
+        ("logits", "label=9&weight=kernel&index=0,-1", 422, "'index' is '0,-1'"),
+        ("logits", "label=9&weight=kernel&index=", 422, "'index' is ''"),
+        ("logits", "label=9&weight=kernel&index=0,%D9%A1%D9%A2,", 422, "'index' is"),
+        ("logits", f"label=9&weight=kernel&index={'9' * 10**4}", 422, "'index' is"),
+        ("logits", f"label=9&weight=kernel&index={'0,' * 10**4}0", 422, "'index' is"),
+        ("logits", "label=9&channel=10", 404, "no such unit"),
+        ("logits", "label=9&channel=-1", 404, "no such unit"),
+        ("logits", f"label=9&channel={'9' * 4000}", 404, "no such unit"),
+        ("logits", "label=9&y=1&x=1", 422, "no rows and columns"),
+        ("conv_1_1", "label=9&y=1", 422, "both y and x"),
+        ("logits", "label=9&terms=0", 422, "terms"),
+        ("logits", "label=9&terms=1001", 422, "terms"),
+        ("logits", "label=9&nonsense=1", 422, "nonsense"),
+    ],
+)
+def test_wrong_addresses_are_problems(
+    client: TestClient, layer: str, query: str, status: int, words: str
+) -> None:
+    """Each wrong address has its status and a message that names it."""
+    response = _gradient(client, layer, query)
+    assert (response.status_code, response.headers["Content-Type"]) == (
+        status,
+        "application/problem+json",
+    )
+    assert words in response.json()["detail"]

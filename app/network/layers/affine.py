@@ -54,6 +54,11 @@ class Affine(Elementwise):
         """Return the scaled change."""
         return np.asarray(changes[0] * self.scale)
 
+    @property
+    def slope_name(self) -> str:
+        """Return the scale."""
+        return "the factor of the channel"
+
     def multiply_adds(self, shapes: Shapes) -> int:
         """Return one for each value."""
         return prod(shapes.output)

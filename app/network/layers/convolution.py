@@ -12,7 +12,7 @@ import numpy as np
 
 from app.network.equation import MAX_TERMS, Equation, UnitInputs, operand, sum_of
 from app.network.functions import Array, Function
-from app.network.geometry import Footprint
+from app.network.geometry import Footprint, Unit
 from app.network.layers.weighted_sum import (
     WeightedSum,
     kernel_and_bias,
@@ -125,6 +125,16 @@ class Convolution(WeightedSum):
     def with_kernel(self, name: str, kernel: Array) -> "Convolution":
         """Return the layer with another kernel."""
         return replace(self, kernel=kernel.reshape(self.kernel.shape))
+
+    def weight_reads(self, shapes: Shapes, name: str, place: int, unit: Unit) -> Unit | None:
+        """Return the unit that the weight's tap reads; None in the padding."""
+        if name != "kernel":
+            return None
+        *tap, depth, channel = (int(at) for at in np.unravel_index(place, self.kernel.shape))
+        group = channel // (self.kernel.shape[-1] // self.groups)
+        reads = dict(self.window.taps_inside(shapes.input, unit[:-1]))
+        read = reads.get(tuple(tap))
+        return None if read is None else (*read, group * self.kernel.shape[-2] + depth)
 
     def scaled(self, scale: Array, shift: Array) -> "Convolution":
         """Return the layer with a scaled kernel and bias."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from app.network.equation import MAX_TERMS, Equation, UnitInputs, sum_of
 from app.network.functions import Array, Function
-from app.network.geometry import SAME_POSITION, Footprint
+from app.network.geometry import SAME_POSITION, Footprint, Unit
 from app.network.layers.weighted_sum import (
     WeightedSum,
     kernel_and_bias,
@@ -43,6 +43,12 @@ class Dense(WeightedSum):
     def with_kernel(self, name: str, kernel: Array) -> "Dense":
         """Return the layer with another kernel."""
         return replace(self, kernel=kernel.reshape(self.kernel.shape))
+
+    def weight_reads(self, shapes: Shapes, name: str, place: int, unit: Unit) -> Unit | None:
+        """Return the unit of the weight's row at the same position."""
+        if name != "kernel":
+            return None
+        return (*unit[:-1], place // self.kernel.shape[1])
 
     def scaled(self, scale: Array, shift: Array) -> "Dense":
         """Return the layer with a scaled kernel and bias."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.network.equation import Equation, UnitInputs, number
 from app.network.functions import Array, Function, elu, find_function, relu, summed_to
-from app.network.geometry import SAME_UNIT, Footprint
+from app.network.geometry import SAME_UNIT, Footprint, Unit
 from app.network.layers.softmax import Softmax
 from app.network.operation import (
     Config,
@@ -56,6 +56,11 @@ class Activation(Elementwise):
     def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
         """Return the change times the slope."""
         return np.asarray(changes[0] * self.function.slope(inputs[0], output))
+
+    @property
+    def slope_name(self) -> str:
+        """Return the slope of the function."""
+        return f"the slope of {self.function.name} there"
 
     @property
     def formula(self) -> str:
@@ -129,6 +134,10 @@ class ParametricRelu(Activation):
     ) -> dict[str, Array]:
         """Return the gradient of the slope."""
         return {"alpha": summed_to(grad * np.minimum(inputs[0], 0), self.alpha.shape)}
+
+    def weight_reads(self, shapes: Shapes, name: str, place: int, unit: Unit) -> Unit | None:
+        """Return the unit with the same index."""
+        return unit
 
     def weight_tangent(
         self, inputs: Sequence[Array], output: Array, name: str, change: Array

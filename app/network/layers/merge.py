@@ -188,6 +188,11 @@ class Concatenate(Operation):
         return self.forward(changes)
 
     @property
+    def slope_name(self) -> str:
+        """Return 1."""
+        return "1, because the value is copied"
+
+    @property
     def formula(self) -> str:
         """Return the order of the inputs."""
         return "y = x1, x2, ... one after the other"

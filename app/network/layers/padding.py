@@ -28,6 +28,11 @@ class Shift(Operation):
         """Return what is added to a unit's row and column to find its value in the input."""
 
     @property
+    def slope_name(self) -> str:
+        """Return 1."""
+        return "1, because the value is copied"
+
+    @property
     def formula(self) -> str:
         """Return which value moves where."""
         return f"y{shift_formula([0] * len(self.borders))} = x{shift_formula(self.shifts)}"

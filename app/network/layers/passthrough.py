@@ -29,6 +29,11 @@ class Identity(Elementwise):
         return self.forward(changes)
 
     @property
+    def slope_name(self) -> str:
+        """Return 1."""
+        return "1, because the value is passed on"
+
+    @property
     def formula(self) -> str:
         """Return that the value stays."""
         return "y = x"

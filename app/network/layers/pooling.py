@@ -83,6 +83,13 @@ class Pooling(Operation):
         return counts
 
     @property
+    def slope_name(self) -> str:
+        """Return what a unit gets of the value."""
+        if self.reduction == "average":
+            return "1 over the number of values in the mean"
+        return "1, because it is the maximum"
+
+    @property
     def formula(self) -> str:
         """Return the reduction over a window."""
         return (
@@ -170,6 +177,13 @@ class GlobalPooling(Operation):
         selected = inputs[0] == output.reshape(kept)
         total = (changes[0] * selected).sum(axis=axes) / selected.sum(axis=axes)
         return np.asarray(total.reshape(output.shape))
+
+    @property
+    def slope_name(self) -> str:
+        """Return what a unit gets of the value."""
+        if self.reduction == "average":
+            return "1 over the number of values in the mean"
+        return "1, because it is the maximum"
 
     @property
     def formula(self) -> str:

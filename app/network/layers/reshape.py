@@ -34,6 +34,11 @@ class Reshape(Operation):
         return self.forward(changes)
 
     @property
+    def slope_name(self) -> str:
+        """Return 1."""
+        return "1, because the value is copied"
+
+    @property
     def formula(self) -> str:
         """Return that the values stay."""
         return "y = x, reshaped"
@@ -103,6 +108,11 @@ class Permute(Operation):
         return self.forward(changes)
 
     @property
+    def slope_name(self) -> str:
+        """Return 1."""
+        return "1, because the value is copied"
+
+    @property
     def formula(self) -> str:
         """Return which value moves where."""
         names = [f"i{axis + 1}" for axis in range(len(self.axes))]
@@ -161,6 +171,11 @@ class Repeat(Operation):
     def tangent(self, inputs: Sequence[Array], output: Array, changes: Sequence[Array]) -> Array:
         """Return the change, treated as the input is: the layer is linear."""
         return self.forward(changes)
+
+    @property
+    def slope_name(self) -> str:
+        """Return 1."""
+        return "1, because the value is copied"
 
     @property
     def formula(self) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from app.network.equation import Equation, UnitInputs
 from app.network.functions import Array, Function
-from app.network.geometry import Everything, Footprint, Patch
+from app.network.geometry import Everything, Footprint, Patch, Unit
 from app.network.operation import Operation, Shapes
 
 INNER = "layer/"  # what Keras writes before the names of a wrapped layer's weights
@@ -53,6 +53,16 @@ class TimeDistributed(Operation):
         x, y = self._rows(inputs[0]), self._rows(output)
         found = self.inner.weight_tangent([x], y, name.removeprefix(INNER), change)
         return self._by_row(inputs[0], found)
+
+    def weight_reads(self, shapes: Shapes, name: str, place: int, unit: Unit) -> Unit | None:
+        """Return the unit in the same row."""
+        inner = self.inner.weight_reads(_row(shapes), name.removeprefix(INNER), place, unit[1:])
+        return None if inner is None else (unit[0], *inner)
+
+    @property
+    def slope_name(self) -> str:
+        """Return that of the inner layer."""
+        return self.inner.slope_name
 
     @property
     def fixed_weights(self) -> frozenset[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from app.network.equation import Equation, UnitInputs, sum_of
 from app.network.functions import Array, Function
-from app.network.geometry import Footprint, Patch, Shape
+from app.network.geometry import Footprint, Patch, Shape, Unit
 from app.network.layers.weighted_sum import (
     WeightedSum,
     kernel_and_bias,
@@ -62,6 +62,15 @@ class TransposedConvolution(WeightedSum):
     def with_kernel(self, name: str, kernel: Array) -> "TransposedConvolution":
         """Return the layer with another kernel."""
         return replace(self, kernel=kernel.reshape(self.kernel.shape))
+
+    def weight_reads(self, shapes: Shapes, name: str, place: int, unit: Unit) -> Unit | None:
+        """Return the unit whose kernel puts the weight on the output's unit."""
+        if name != "kernel":
+            return None
+        *tap, _, depth = (int(at) for at in np.unravel_index(place, self.kernel.shape))
+        sources = dict(self._sources(shapes.input, unit[:-1]))
+        read = sources.get(tuple(tap))
+        return None if read is None else (*read, depth)
 
     @property
     def sum_formula(self) -> tuple[str, str]:

@@ -117,6 +117,13 @@ class WeightedSum(Operation):
         return f"y = f(z), f(x) = {self.function.formula}, z = {total}"
 
     @property
+    def slope_name(self) -> str:
+        """Return the weight, and the slope of the activation function if there is one."""
+        if self.function is LINEAR:
+            return "the weight that multiplies it"
+        return f"the weight that multiplies it, times the slope of {self.function.name}"
+
+    @property
     def bias_term(self) -> str:
         """Return the bias as the end of a formula, or nothing."""
         return " + b[c]" if self.bias is not None else ""

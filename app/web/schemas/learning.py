@@ -3,9 +3,10 @@
 from pydantic import Field
 
 from app.bundle import MAX_CLASSES
+from app.inspection.gradient_unit import Kind
 from app.inspection.learning import Optimizer
 from app.web.schemas.base import ResponseBody
-from app.web.schemas.inspection import MapHead
+from app.web.schemas.inspection import MapHead, UnitAddress
 from app.web.schemas.layers import LayerName
 from app.web.schemas.predictions import PredictionAnswer
 
@@ -96,3 +97,83 @@ class LearningMapHead(MapHead):
     """
 
     step: LearningAnswer
+
+
+class FactorAnswer(ResponseBody):
+    """One number in a product."""
+
+    kind: Kind = Field(
+        description=(
+            "`input`: an activation, or a pixel; `gradient` of a unit, whose own sum is the next to"
+            " ask for; `derivative` of a layer, such as a weight or a slope; `probability` of a"
+            " class; `label`: minus 1 for the right class."
+        )
+    )
+    what: str = Field(description="What the number is, in words.")
+    value: float
+    layer: LayerName | None = Field(
+        description="The layer whose unit it belongs to; null for a pixel or a number of no unit."
+    )
+    unit: UnitAddress | None = Field(description="The unit or pixel, or null.")
+
+
+class TermAnswer(ResponseBody):
+    """One product in the sum that makes a gradient."""
+
+    factors: list[FactorAnswer]
+    product: float
+
+
+class OmittedAnswer(ResponseBody):
+    """The products that are not listed, because they are smaller than those that are."""
+
+    count: int
+    sum: float
+
+
+class WeightAddress(ResponseBody):
+    """One number in an array of weights."""
+
+    name: str = Field(description="Name of the array, such as `kernel`.")
+    index: list[int] = Field(description="Its index in the shape of the array.")
+
+
+class FiniteDifferenceAnswer(ResponseBody):
+    """The gradient, measured by changing the number a little, up and down."""
+
+    epsilon: float = Field(description="How far the number is changed.")
+    loss_plus: float = Field(description="Loss of the number plus `epsilon`.")
+    loss_minus: float = Field(description="Loss of the number minus `epsilon`.")
+    gradient: float = Field(description="`(loss_plus - loss_minus) / (2 epsilon)`.")
+    relative_error: float = Field(
+        description="Distance from the gradient above, as a share of the larger of both."
+    )
+    kink: bool = Field(
+        description=(
+            "Whether the slope of the loss jumps here: a ReLU or a maximum switches, so that there"
+            " is no one gradient."
+        )
+    )
+    left: float = Field(description="Slope of the loss below the number.")
+    right: float = Field(description="Slope of the loss above the number.")
+    sentence: str = Field(description="The result in words.")
+
+
+class GradientUnitAnswer(ResponseBody):
+    """Where one gradient comes from."""
+
+    prediction: PredictionAnswer
+    label: int = Field(ge=0, lt=MAX_CLASSES, description="The right class, as requested.")
+    label_name: str = Field(description="Name of that class.")
+    loss: float = Field(description="Cross-entropy in nats.")
+    layer: LayerName
+    weight: WeightAddress | None = Field(description="The weight; null for an activation.")
+    unit: UnitAddress | None = Field(description="The activation; null for a weight.")
+    value: float = Field(description="Value of the weight or activation.")
+    gradient: float = Field(description="By how much the loss rises for each unit of the value.")
+    sentence: str = Field(description="What the sum means, in words.")
+    equation: str = Field(description="The sum with its numbers; only its largest products.")
+    terms: list[TermAnswer] = Field(description="The largest products, largest first.")
+    count: int = Field(description="Number of products that are not 0.")
+    omitted: OmittedAnswer
+    finite_difference: FiniteDifferenceAnswer
