@@ -89,6 +89,8 @@ def evaluate_images(settings: Settings, request: Request) -> None:
     except KeyboardInterrupt as error:
         fail("Interrupted." + _how_to_continue(request))
         raise typer.Exit(130) from error
+    except BrokenPipeError:  # the reader of the output has gone, such as head
+        raise
     except OSError as error:
         fail(f"{error.filename or request.out} cannot be written: {error.strerror}.")
         raise typer.Exit(2) from error

@@ -14,9 +14,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
+from app.evaluate_cli import evaluate
 from app.evaluation.schema import Figures
 from app.samples import sample_png
 from app.settings import REPOSITORY
@@ -194,10 +196,18 @@ def test_models_with_other_classes_are_not_compared(tmp_path: Path) -> None:
     assert "know different classes" in " ".join(result.stderr.split())
 
 
+def test_command_without_training_needs_pictures() -> None:
+    """Where training is not installed, the command says what measuring on MNIST needs."""
+    alone = typer.Typer()
+    alone.command()(evaluate)
+    result = CliRunner().invoke(alone, [])
+    assert result.exit_code == 2
+    assert "Give your labelled pictures: --images FOLDER." in " ".join(result.stderr.split())
+
+
 @pytest.mark.slow
 def test_training_adds_no_options_of_its_own_names() -> None:
     """With training code installed, the command has every option that it has without."""
-    from app.evaluate_cli import evaluate
     from training.cli.bundles import evaluate as with_mnist
 
     ours, theirs = evaluate.__annotations__, with_mnist.__annotations__

@@ -10,7 +10,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Self
 
 from app.errors import InvalidInputError
 from app.evaluation.answers import Answer
@@ -67,8 +67,7 @@ class AnswerFile:
 
         A file that could not be read is not known, because that may have changed.
         """
-        fields = self._known.get(tuple(_identity(image, model).values()))
-        return None if fields is None else Answer.from_json(fields)
+        return self._known.get(tuple(_identity(image, model).values()))
 
     def add(self, image: LabelledImage, model: ModelVersion, answer: Answer) -> None:
         """Write an answer."""
@@ -102,7 +101,7 @@ IDENTITY = tuple(
 )
 
 
-def _read(path: Path) -> dict[Key, dict[str, Any]]:
+def _read(path: Path) -> dict[Key, Answer]:
     """Return the answers of a file; drop an incomplete last line from it."""
     if not path.exists():
         return {}
@@ -112,7 +111,7 @@ def _read(path: Path) -> dict[Key, dict[str, Any]]:
     )
     if not path.is_file():
         raise not_ours
-    known, complete = dict[Key, dict[str, Any]](), 0
+    known, complete = dict[Key, Answer](), 0
     with path.open("rb") as file:
         if not START.startswith(file.read(len(START))):
             raise not_ours
@@ -124,8 +123,7 @@ def _read(path: Path) -> dict[Key, dict[str, Any]]:
                 fields = json.loads(line)
                 del fields["answers"]
                 key = tuple(fields.pop(name) for name in IDENTITY)
-                Answer.from_json(fields)
-                known[key] = fields
+                known[key] = Answer.from_json(fields)
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise not_ours from error
             complete += len(line)

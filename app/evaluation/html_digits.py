@@ -113,7 +113,10 @@ def misread_gallery(models: Sequence[ModelFigures]) -> str:
     names = [model.name for model in measured]
     shown = "".join(_entry(by_model, names) for _, by_model in ordered[:MAX_MISREAD])
     rest = len(ordered) - MAX_MISREAD
-    sentence = f"{len(ordered):,} pictures are misread, the most confident answers first."
+    order = "the most confident answers first"
+    if len(names) > 1:
+        order = f"those that most models misread first, then {order}"
+    sentence = f"{len(ordered):,} pictures are misread: {order}."
     if rest > 0:
         sentence += f" The last {rest:,} are left out; digitscope evaluate --json lists all."
     return f'<h2>Misread pictures</h2>{paragraph(sentence)}<ul class="gallery">{shown}</ul>'

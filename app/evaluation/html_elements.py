@@ -42,7 +42,7 @@ def table(
     """
     kinds = [""] * (len(headers) - texts) + ["text"] * texts
     head = "".join(
-        f'<th scope="col"{_class(kind)}>{text(each)}</th>'
+        f'<th scope="col"{_class(kind)}>{text(each)}</th>' if each else "<td></td>"
         for kind, each in zip(kinds, headers, strict=True)
     )
     body = "".join(f"<tr>{_row(row, texts)}</tr>" for row in rows)

@@ -13,8 +13,9 @@ from app.evaluation.html_pages import page_section
 from app.evaluation.schema import Figures, ModelFigures, UnusedFile
 from app.evaluation.wording import (
     comparison_sentence,
-    interval,
+    digit_rows,
     model_sentences,
+    page_rows,
     percent,
 )
 
@@ -52,7 +53,9 @@ def report_html(figures: Figures) -> str:
     names = " and ".join(model.name for model in figures.models)
     title = f"How well {names} read{'s' if len(figures.models) == 1 else ''} these pictures"
     when = f"{figures.created:%d %B %Y, %H:%M} UTC"
-    subject = f"{figures.pictures:,} labelled pictures in {figures.images}; {when}."
+    # Where the folder is on this machine is nobody else's business.
+    place = Path(figures.images).name or figures.images
+    subject = f"{figures.pictures:,} labelled pictures in {place}; {when}."
     sections = [
         _summary(figures),
         *(digit_sections(model, figures.classes) for model in figures.models),
@@ -89,53 +92,30 @@ def _digits_overview(models: Sequence[ModelFigures]) -> str:
     measured = [(model, model.digits) for model in models if model.digits]
     if not measured:
         return ""
-    largest = max(digits.interval.high for _, digits in measured) or 1.0
-    rows = []
-    for model, digits in measured:
-        refused = {each.verdict: f"{each.answers:,} ({each.wrong:,})" for each in digits.verdicts}
-        rows.append(
-            [
-                f"{model.name} {model.version}",
-                f"{digits.pictures:,}",
-                f"{digits.wrong:,}",
-                percent(digits.error_rate),
-                interval(digits.interval),
-                interval_picture(digits.error_rate, digits.interval, largest),
-                percent(digits.calibration.expected_calibration_error),
-                refused["digit"],
-                refused["unsure"],
-                refused["not-a-digit"],
-            ]
+    largest = max(digits.interval.high for _, digits in measured)
+    columns = [digit_rows(digits) for _, digits in measured]
+    for column, (_, digits) in zip(columns, measured, strict=True):
+        column[f"From 0 to {percent(largest)}"] = interval_picture(
+            digits.error_rate, digits.interval, largest
         )
-    headers = (
-        "Model and version", "Pictures", "Wrong", "Error", "95 % interval",
-        f"0 to {percent(largest)}", "Calibration error", "Sure (wrong)", "Unsure (wrong)",
-        "Not a digit (wrong)",
-    )  # fmt: skip
-    return table("Pictures of one digit", headers, rows)
+    return _side_by_side("Pictures of one digit", [model for model, _ in measured], columns)
 
 
 def _pages_overview(models: Sequence[ModelFigures]) -> str:
-    rows = []
-    for model in models:
-        if page := model.pages:
-            counts = (page.pages, page.exact, page.digits, page.right, page.wrong, page.missing)
-            (unsure,) = [each for each in page.verdicts if each.verdict == "unsure"]
-            rows.append(
-                [
-                    f"{model.name} {model.version}",
-                    *(f"{count:,}" for count in counts),
-                    f"{page.extra:,}",
-                    percent(page.error_rate),
-                    interval(page.interval),
-                    f"{unsure.answers:,} ({unsure.wrong:,})",
-                ]
-            )
-    headers = (
-        "Model and version", "Pages", "Exact", "Digits", "Right", "Wrong", "Missing", "Extra",
-        "Error", "95 % interval", "Unsure (wrong)",
-    )  # fmt: skip
-    return table("Pages", headers, rows) if rows else ""
+    measured = [(model, model.pages) for model in models if model.pages]
+    columns = [page_rows(pages) for _, pages in measured]
+    return _side_by_side("Pages", [model for model, _ in measured], columns)
+
+
+def _side_by_side(
+    caption: str, models: Sequence[ModelFigures], columns: Sequence[dict[str, str]]
+) -> str:
+    """Return a table with a column for each model, or ""."""
+    if not models:
+        return ""
+    headers = ("", *(f"{model.name}, version {model.version}" for model in models))
+    rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
+    return table(caption, headers, rows)
 
 
 def _unused(figures: Figures) -> str:

@@ -12,11 +12,15 @@ from app.evaluation.schema import (
     DigitFigures,
     Figures,
     ModelFigures,
-    PageFigures,
     UnusedFile,
-    VerdictFigures,
 )
-from app.evaluation.wording import comparison_sentence, interval, percent
+from app.evaluation.wording import (
+    comparison_sentence,
+    digit_rows,
+    interval,
+    page_rows,
+    percent,
+)
 from app.terminal import cell
 
 MAX_LISTED = 20  # files, folders or pictures of one table
@@ -41,8 +45,8 @@ def print_figures(figures: Figures, console: Console) -> None:
 
 def _overview(models: Sequence[ModelFigures]) -> list[Table]:
     """Return tables for pictures of one digit and for pages, with a column for each model."""
-    digits = [(model.name, _digits_column(model.digits)) for model in models if model.digits]
-    pages = [(model.name, _pages_column(model.pages)) for model in models if model.pages]
+    digits = [(model.name, digit_rows(model.digits)) for model in models if model.digits]
+    pages = [(model.name, page_rows(model.pages)) for model in models if model.pages]
     titled = (("Pictures of one digit", digits), ("Pages", pages))
     return [_side_by_side(title, columns) for title, columns in titled if columns]
 
@@ -52,38 +56,6 @@ def _side_by_side(title: str, columns: Sequence[tuple[str, dict[str, str]]]) -> 
     for row in columns[0][1]:
         table.add_row(row, *(column[row] for _, column in columns))
     return table
-
-
-def _digits_column(digits: DigitFigures) -> dict[str, str]:
-    return {
-        "Pictures": f"{digits.pictures:,}",
-        "Wrong": f"{digits.wrong:,}",
-        "Error": percent(digits.error_rate),
-        "95 % interval": interval(digits.interval),
-        "Calibration error": percent(digits.calibration.expected_calibration_error),
-        **_verdict_rows(digits.verdicts),
-    }
-
-
-def _pages_column(pages: PageFigures) -> dict[str, str]:
-    return {
-        "Pages": f"{pages.pages:,}",
-        "Exact pages": f"{pages.exact:,}",
-        "Digits": f"{pages.digits:,}",
-        "Right": f"{pages.right:,}",
-        "Wrong": f"{pages.wrong:,}",
-        "Missing": f"{pages.missing:,}",
-        "Extra": f"{pages.extra:,}",
-        "Error": percent(pages.error_rate),
-        "95 % interval": interval(pages.interval),
-        **_verdict_rows(pages.verdicts),
-    }
-
-
-def _verdict_rows(verdicts: Sequence[VerdictFigures]) -> dict[str, str]:
-    return {
-        f"Verdict {each.verdict}": f"{each.answers:,}, {each.wrong:,} wrong" for each in verdicts
-    }
 
 
 def _print_details(

@@ -1,10 +1,18 @@
-"""The words in which the terminal and the report say figures.
+"""The names and the words in which the terminal and the report say figures.
 
 Knows figures; knows nothing of tables or HTML.
 """
 
+from collections.abc import Sequence
+
 from app.bundle import Interval
-from app.evaluation.schema import Comparison, DigitFigures, ModelFigures, PageFigures
+from app.evaluation.schema import (
+    Comparison,
+    DigitFigures,
+    ModelFigures,
+    PageFigures,
+    VerdictFigures,
+)
 
 SIGNIFICANT = 0.05  # p-values below this are called a difference
 
@@ -60,3 +68,37 @@ def _pages_sentences(name: str, pages: PageFigures) -> str:
         f" {pages.wrong:,} are read as others, {pages.missing:,} are missing, and {pages.extra:,}"
         f" are read where none stands. {pages.exact:,} of {pages.pages:,} pages are exact."
     )
+
+
+def digit_rows(digits: DigitFigures) -> dict[str, str]:
+    """Return the figures on pictures of one digit by their names."""
+    return {
+        "Pictures": f"{digits.pictures:,}",
+        "Wrong": f"{digits.wrong:,}",
+        "Error": percent(digits.error_rate),
+        "95 % interval": interval(digits.interval),
+        "Calibration error": percent(digits.calibration.expected_calibration_error),
+        **_verdict_rows(digits.verdicts),
+    }
+
+
+def page_rows(pages: PageFigures) -> dict[str, str]:
+    """Return the figures on pages by their names."""
+    return {
+        "Pages": f"{pages.pages:,}",
+        "Exact pages": f"{pages.exact:,}",
+        "Digits": f"{pages.digits:,}",
+        "Right": f"{pages.right:,}",
+        "Wrong": f"{pages.wrong:,}",
+        "Missing": f"{pages.missing:,}",
+        "Extra": f"{pages.extra:,}",
+        "Error": percent(pages.error_rate),
+        "95 % interval": interval(pages.interval),
+        **_verdict_rows(pages.verdicts),
+    }
+
+
+def _verdict_rows(verdicts: Sequence[VerdictFigures]) -> dict[str, str]:
+    return {
+        f"Verdict {each.verdict}": f"{each.answers:,}, {each.wrong:,} wrong" for each in verdicts
+    }

@@ -10,68 +10,27 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from app.bundle import DIGITS, Metadata
+from app.bundle import DIGITS
 from app.evaluation import html_digits, html_pages, html_report
-from app.evaluation.answers import Answer, Place, Reading, encode_prepared
-from app.evaluation.figures import compare, label_warnings, model_figures, unreadable
+from app.evaluation.answers import Answer, Place, Reading
+from app.evaluation.figures import compare, label_warnings, model_figures
 from app.evaluation.html_report import report_html, write_report
-from app.evaluation.schema import Figures, UnusedFile
+from app.evaluation.schema import UnusedFile
 from app.evaluation.tables import print_figures
-from app.labelled_images import LabelledImage
-from app.samples import sample_pixels
-
-PREPARED = encode_prepared(sample_pixels(3))
-METADATA = Metadata.model_construct(name="ours", version=3)
-
-
-def _picture(name: str, label: str = "3") -> LabelledImage:
-    return LabelledImage(Path("/scans") / name, name, label, "", 1, 1, str(Path(name).parent))
-
-
-def _read(answer: str, confidence: float = 0.99, verdict: str = "digit") -> Answer:
-    return Answer(reading=Reading(answer, confidence, verdict, "1", PREPARED), picture="")
-
-
-PICTURES = [
-    (_picture("a/1.png"), _read("3")),
-    (_picture("a/2.png"), _read("8", 0.7, "unsure")),
-    (_picture("b/3.png"), _read("8", 0.9)),
-    (_picture("b/4.png", "8"), _read("8", 0.6, "unsure")),
-    (_picture("c.png", "0"), _read("0", 0.8, "not-a-digit")),
-    (_picture("broken.png"), Answer(error="It is broken.")),
-]
-PAGE = LabelledImage(Path("/scans/page.png"), "page.png", "", "31 4", 1, 1, ".")
-PAGE_ANSWER = Answer(
-    places=(
-        Place("3", Reading("3", 0.9, "digit")),
-        Place("1", Reading("7", 0.6, "unsure", prepared=PREPARED)),
-        Place("4", None),
-        Place("", Reading("9", 0.9, "digit", prepared=PREPARED)),
-    ),
-    marks=2,
-    warnings=("It is dark.",),
+from tests.evaluation.examples import (
+    METADATA,
+    PAGE,
+    PAGE_ANSWER,
+    PICTURES,
+    figures_of,
+    picture,
+    read,
 )
-
-
-def _figures(pairs: list[tuple[LabelledImage, Answer]]) -> Figures:
-    images, answers = zip(*pairs, strict=True)
-    return Figures(
-        digitscope="1.2.3",
-        created="2026-11-30T12:00:00Z",
-        images="scans",
-        classes=list(DIGITS),
-        pictures=len(images),
-        warnings=["Labels differ."],
-        unused=[UnusedFile(name="notes.txt", reason="is not named like a picture")],
-        unreadable=unreadable(images, [answers]),
-        models=[model_figures(METADATA, DIGITS, images, answers)],
-        comparisons=compare(images, [answers, answers], ["ours", "theirs"]),
-    )
 
 
 def test_figures_of_pictures() -> None:
     """Errors, verdicts, confusions and folders are counted; an unreadable file counts nowhere."""
-    figures = _figures(PICTURES)
+    figures = figures_of(PICTURES)
     digits = figures.models[0].digits
     assert digits
     assert (digits.pictures, digits.wrong, digits.error_rate) == (5, 2, 0.4)
@@ -95,7 +54,7 @@ def test_figures_of_pictures() -> None:
 def test_figures_of_pages() -> None:
     """Right, wrong, missing and extra digits are counted, and pages that are exact."""
     exact = (replace(PAGE, name="b.png"), Answer(places=(Place("3", Reading("3", 1, "digit")),)))
-    pages = _figures([(PAGE, PAGE_ANSWER), exact]).models[0].pages
+    pages = figures_of([(PAGE, PAGE_ANSWER), exact]).models[0].pages
     assert pages
     assert (pages.pages, pages.exact, pages.digits) == (2, 1, 4)
     assert (pages.right, pages.wrong, pages.missing, pages.extra, pages.marks) == (2, 1, 1, 1, 2)
@@ -112,8 +71,8 @@ def test_figures_of_pages() -> None:
 
 def test_models_are_compared_on_what_both_read() -> None:
     """Only pictures that one model alone misreads count, of those that both could read."""
-    images = [_picture(f"{number}.png") for number in range(8)]
-    right, wrong, broken = _read("3"), _read("8"), Answer(error="It is broken.")
+    images = [picture(f"{number}.png") for number in range(8)]
+    right, wrong, broken = read("3"), read("8"), Answer(error="It is broken.")
     first = [right, right, right, right, right, wrong, wrong, right]
     second = [right, wrong, wrong, wrong, wrong, right, wrong, broken]
     (comparison,) = compare(images, [first, second], ["a", "b"])
@@ -127,10 +86,10 @@ def test_models_are_compared_on_what_both_read() -> None:
 
 def test_labels_that_look_wrong_are_named() -> None:
     """If most answers of all models differ from the labels, the labels may be none."""
-    images = tuple(_picture(f"{number}.png") for number in range(20))
-    right = model_figures(METADATA, DIGITS, images, [_read("3")] * 20)
-    wrong = model_figures(METADATA, DIGITS, images, [_read("8")] * 20)
-    few = model_figures(METADATA, DIGITS, images[:9], [_read("8")] * 9)
+    images = tuple(picture(f"{number}.png") for number in range(20))
+    right = model_figures(METADATA, DIGITS, images, [read("3")] * 20)
+    wrong = model_figures(METADATA, DIGITS, images, [read("8")] * 20)
+    few = model_figures(METADATA, DIGITS, images[:9], [read("8")] * 9)
     (warning,) = label_warnings([wrong])
     assert "Check that the labels are the digits" in warning
     assert label_warnings([wrong, right]) == label_warnings([few]) == label_warnings([]) == []
@@ -159,7 +118,7 @@ def _parsed(document: str) -> _Reader:
 
 def test_report_says_the_figures() -> None:
     """The report has the figures, the misread pictures, pages and files, and loads nothing."""
-    reader = _parsed(report_html(_figures([*PICTURES, (PAGE, PAGE_ANSWER)])))
+    reader = _parsed(report_html(figures_of([*PICTURES, (PAGE, PAGE_ANSWER)])))
     for said in (
         "ours misreads 2 of 5 pictures of one digit: 40.00 %",
         "On 5 pictures ours alone misreads 0, theirs alone 0 (McNemar's exact test, p = 1)",
@@ -187,7 +146,7 @@ def test_names_are_escaped_in_the_report() -> None:
         (replace(image, name=f"{evil}/{index}.png"), replace(answer, warnings=(evil,)))
         for index, (image, answer) in enumerate([*PICTURES, (PAGE, PAGE_ANSWER)])
     ]
-    figures = _figures(pairs)
+    figures = figures_of(pairs)
     unused = [UnusedFile(name=evil, reason=evil)]
     model = figures.models[0].model_copy(update={"name": evil})
     shown = figures.model_copy(
@@ -211,13 +170,13 @@ def test_report_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(html_report, "MAX_UNUSED", 5)
     monkeypatch.setattr(html_pages, "MAX_PAGES", 4)
     monkeypatch.setattr(html_pages, "MAX_DIGITS", 3)
-    pictures = [(_picture(f"{number}/a.png"), _read("8")) for number in range(50)]
+    pictures = [(picture(f"{number}/a.png"), read("8")) for number in range(50)]
     pages = [(replace(PAGE, name=f"p{number}.png"), PAGE_ANSWER) for number in range(9)]
-    broken = [(_picture(f"x{number}.png"), Answer(error="Broken.")) for number in range(8)]
-    document = report_html(_figures([*pictures, *pages, *broken]))
+    broken = [(picture(f"x{number}.png"), Answer(error="Broken.")) for number in range(8)]
+    document = report_html(figures_of([*pictures, *pages, *broken]))
     assert document.count("<img") == 30 + 4 * 2
     for sentence in (
-        "50 pictures are misread, the most confident answers first. The last 20 are left out",
+        "50 pictures are misread: the most confident answers first. The last 20 are left out",
         "43 folders with fewer errors are left out.",
         "The 5 pages with the fewest errors are left out.",
         "1 more digits are left out.",
@@ -228,7 +187,7 @@ def test_report_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_right_answers_give_a_short_report() -> None:
     """Without errors there is neither a matrix nor a gallery."""
-    document = report_html(_figures([(_picture("a.png"), _read("3"))]))
+    document = report_html(figures_of([(picture("a.png"), read("3"))]))
     assert "Every picture is read as its label." in document
     assert "Misread pictures" not in document
     assert "gallery" not in document.partition("</style>")[2]
@@ -238,7 +197,7 @@ def test_report_replaces_a_file_as_a_whole(tmp_path: Path) -> None:
     """Nothing stays of an older report or of a file that was half written."""
     path = tmp_path / "report.html"
     path.write_text("old" * 100_000)
-    write_report(_figures(PICTURES), path)
+    write_report(figures_of(PICTURES), path)
     assert path.read_text().startswith("<!doctype html>")
     assert list(tmp_path.iterdir()) == [path]
 
@@ -248,7 +207,7 @@ def test_tables_say_the_figures(width: int) -> None:
     """The tables fit a terminal, and show names as they are."""
     console = Console(file=io.StringIO(), width=width)
     evil = replace(PICTURES[2][0], name="[red]b\x1b[31m.png")
-    print_figures(_figures([*PICTURES, (evil, _read("8")), (PAGE, PAGE_ANSWER)]), console)
+    print_figures(figures_of([*PICTURES, (evil, read("8")), (PAGE, PAGE_ANSWER)]), console)
     printed = console.file.getvalue()
     assert max(map(len, printed.splitlines())) <= width
     assert r"[red]b\x1b[31m.png" in printed
@@ -261,7 +220,7 @@ def test_tables_say_the_figures(width: int) -> None:
 def test_long_lists_are_cut_in_the_terminal() -> None:
     """Of 100,000 files that were not used, some are listed and the rest is counted."""
     files = [UnusedFile(name=f"{number}.txt", reason="is no picture") for number in range(100_000)]
-    figures = _figures(PICTURES).model_copy(update={"unused": files})
+    figures = figures_of(PICTURES).model_copy(update={"unused": files})
     console = Console(file=io.StringIO(), width=80)
     print_figures(figures, console)
     printed = console.file.getvalue()
