@@ -64,12 +64,13 @@ class CorrectionStore:
         """Use a folder; it is opened at each call, not now.
 
         Args:
-            folder: The folder.
+            folder: The folder. If it is a link, it is followed now and never again.
             max_items: Most pictures in it.
             max_bytes: Most bytes in it: those of `labels.jsonl`, and a block of 4 KiB for each
                 other file, because no 28x28 is larger.
         """
-        self._folder, self._max_items, self._max_bytes = folder, max_items, max_bytes
+        self._folder = Path(os.path.realpath(folder))
+        self._max_items, self._max_bytes = max_items, max_bytes
         self._usage = _Usage(0, 0, ())
 
     def add(self, picture: bytes, label: str, details: Mapping[str, Any]) -> str:
@@ -128,7 +129,7 @@ class CorrectionStore:
             StorageError: Something in the block failed, or the lock is not free.
         """
         try:
-            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 with _opened(folder, _LOCK_FILE, os.O_RDWR | os.O_CREAT) as lock:
                     _lock(lock)

@@ -200,6 +200,22 @@ def test_folder_that_is_gone_is_an_error(tmp_path: Path) -> None:
     assert len(_rows(folder)) == 1
 
 
+def test_folder_that_becomes_a_link_is_not_followed(tmp_path: Path) -> None:
+    """A link that the operator has set is followed; one that takes its place later is not."""
+    folder, other, link = (tmp_path / name for name in ("folder", "other", "link"))
+    folder.mkdir()
+    other.mkdir()
+    link.symlink_to(folder)
+    store = _store(link)
+    store.add(PNG, "7", {})
+    assert len(_rows(folder)) == 1
+    folder.rename(tmp_path / "away")
+    folder.symlink_to(other)
+    with pytest.raises(StorageError):
+        store.add(PNG, "7", {})
+    assert list(other.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", [LABELS_FILE, ".lock"])
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
 def test_planted_files_are_not_followed(tmp_path: Path, name: str, kind: str) -> None:
