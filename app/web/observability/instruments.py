@@ -30,6 +30,18 @@ class FastHistogram(Histogram):
             self._buckets[bucket].inc(stop - start)
             start = stop
 
+    def add(self, counts: Sequence[float], total: float) -> None:
+        """Add values that are counted already.
+
+        Args:
+            counts: How many values are in each bucket, the one up to infinity included.
+            total: Sum of the values.
+        """
+        self._sum.inc(total)
+        for bucket, count in zip(self._buckets, counts, strict=True):
+            if count:
+                bucket.inc(count)
+
 
 class Instruments:
     """Makes the instruments of one registry, in the order in which they are exported."""

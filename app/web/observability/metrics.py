@@ -120,8 +120,8 @@ class Metrics:
         self._queues[lane] = length
 
     def update_gauges(self) -> None:
-        """Set the gauges of requests and queues to what they are now, and count the scores."""
-        self._drift.count()
+        """Set the gauges of requests and queues to what they are now, and publish the scores."""
+        self._drift.publish()
         self._in_flight.set(self.in_flight)
         for lane, length in self._queues.items():
             self._queued.labels(lane).set(length())

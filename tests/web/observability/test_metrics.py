@@ -72,12 +72,13 @@ def test_histogram_counts_as_that_of_the_library() -> None:
         if isinstance(histogram, FastHistogram):
             histogram.observe_all(values)
             histogram.observe_all(values[2:3])
+            histogram.add([3, 0, 1, 0], 4.5)
         else:
-            for value in [*values, values[2]]:
+            for value in [*values, values[2], 0.0, 0.5, 1.0, 3.0]:
                 histogram.observe(value)
         texts.append(re.sub(r".*_created.*", "", generate_latest(registry).decode()))
     assert texts[0] == texts[1]
-    assert 'seconds_bucket{le="1.0"} 7.0' in texts[0]
+    assert 'seconds_bucket{le="1.0"} 10.0' in texts[0]
 
 
 def test_largest_batch_has_a_bucket() -> None:
