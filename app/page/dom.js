@@ -55,9 +55,6 @@ function superscript(power) {
   return (power < 0 ? "⁻" : "") + [...String(Math.abs(power))].map((digit) => digits[Number(digit)]).join("");
 }
 
-/** Format a number as part of a product or a sum: negative numbers get parentheses. */
-export const operand = (value) => (value < 0 ? `(${number(value)})` : number(value));
-
 /** Format a count with thin spaces: 891 946. */
 export const count = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 
@@ -103,13 +100,6 @@ export function disclosure(summary, make) {
 
 /** Return whether the user asked for reduced motion. */
 export const prefersReducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
-
-/** Let the browser download a blob as a file. */
-export function download(blob, name) {
-  const link = h("a", { href: URL.createObjectURL(blob), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-}
 
 /** Decode base64 to bytes. */
 export const decodeBase64 = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));

@@ -2,7 +2,7 @@
 
 import { permalink } from "./address.js";
 import { address, apiKey, sendForBytes } from "./api.js";
-import { decodeBase64, download, h } from "./dom.js";
+import { decodeBase64, h } from "./dom.js";
 import { state, emit } from "./state.js";
 
 const NETWORK = {
@@ -12,6 +12,13 @@ const NETWORK = {
   predict: () => copy(curl("predict"), "The command"),
   inspect: () => copy(curl("inspect"), "The command"),
 };
+
+/** Let the browser download a blob as a file. */
+function download(blob, name) {
+  const link = h("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
 
 /** Download or copy something about the digit and the whole network: one of `NETWORK`. */
 export const takeNetwork = (name) => runSafely(NETWORK[name]);

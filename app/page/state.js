@@ -84,17 +84,6 @@ function showFailure(element, error, again) {
 
 on("back", () => document.querySelectorAll(".part-failed button").forEach((button) => button.click()));
 
-/** Call `load` once, when a section is less than 600 pixels below the view; again if it fails and the user likes. */
-export function loadWhenNear(section, load) {
-  const start = () => load().catch((error) => showFailure(section, error, start));
-  const observer = new IntersectionObserver(([entry]) => {
-    if (!entry.isIntersecting) return;
-    observer.disconnect();
-    start();
-  }, { rootMargin: "600px" });
-  observer.observe(section);
-}
-
 /**
  * Run `work` whenever the element is in view and shows an older revision than the current one.
  *
