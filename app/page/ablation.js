@@ -39,9 +39,12 @@ export function start(element) {
   const updater = updateWhenVisible(element, (signal) => apply(parts, bars, signal));
   on("toggle", toggle);
   on("revision", () => { ranked = null; fill(parts.order); });
+  let isHere = true;
   on("place", ({ mode }) => {
-    if (mode === "whatif") updater.refresh();
-    else if (state.prediction) emit("what-if", state.prediction);
+    const wasHere = isHere;
+    isHere = mode === "whatif";
+    if (isHere) updater.refresh();
+    else if (wasHere && state.prediction) emit("what-if", state.prediction);
     mark();
   });
   on("arranged", mark);

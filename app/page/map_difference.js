@@ -5,6 +5,9 @@ import { decodeMap, valueOf } from "./map_format.js";
 import { map, paintSoon } from "./map_view.js";
 import { state } from "./state.js";
 
+let shown = null; // the transformation of the map that is this module's
+let turn = 0; // counts the calls: an answer that comes after a newer call is dropped
+
 /**
  * Let the map show the present picture minus another one.
  *
@@ -12,13 +15,18 @@ import { state } from "./state.js";
  * @param {AbortSignal} [signal]
  */
 export async function showDifference(pixels, signal) {
-  map.transform = null;
+  turn += 1;
+  const own = turn;
+  if (shown && map.transform === shown) Object.assign(map, { transform: null, meaning: null });
+  shown = null;
   if (pixels && state.shownLayers.length) {
     const { layers } = decodeMap(await sendForBytes("inspect", { include: "map", layers: state.shownLayers.join() }, signal, { pixels }));
-    map.transform = (layer) => {
+    if (own !== turn) return;
+    shown = (layer) => {
       const other = layers.find(({ name }) => name === layer.name);
       return other ? difference(layer, other) : layer;
     };
+    Object.assign(map, { transform: shown, meaning: "difference" });
   }
   paintSoon();
 }

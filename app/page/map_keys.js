@@ -171,7 +171,7 @@ export function channelFigures(column, channel) {
 export function describeChannel(column, channel) {
   if (column.role === "outputs") return `${state.network.classes[channel]}, ${number(100 * (state.prediction?.probabilities[channel] ?? 0), 3)} %`;
   const noun = column.shape.length === 1 ? "Unit" : "Channel";
-  const start = `${noun} ${channel} of ${column.channels}`;
+  const start = `${noun} ${channel} of ${column.channels}${map.meaning ? `, ${map.meaning}` : ""}`;
   const figures = channelFigures(column, channel);
   if (!figures) return start;
   const high = valueText(figures.layer, figures.high);

@@ -3,6 +3,7 @@
 import { fill, byId, h, percent, position } from "./dom.js";
 import { paintChannel } from "./channels.js";
 import { channelFigures, valueText } from "./map_keys.js";
+import { map } from "./map_view.js";
 import { on, state } from "./state.js";
 
 /** Start the readout; it shows the text of the page while nothing is pointed at. */
@@ -19,14 +20,14 @@ function describe({ column, channel }) {
   if (channel === null) return steps(column);
   if (column.role === "outputs") return output(column, channel);
   const noun = column.shape.length === 1 ? "unit" : "channel";
-  const title = h("p", h("b", column.role === "input" ? "input" : `${column.title}, ${noun} ${channel}`));
+  const title = h("p", h("b", column.role === "input" ? "input" : `${column.title}, ${noun} ${channel}`), map.meaning && `: ${map.meaning}`);
   const figures = channelFigures(column, channel);
-  if (!figures) return [title, h("p", "Not read yet.")];
+  if (!figures) return [title, h("p", map.meaning === "gradient" ? "Its gradient is not shown yet." : "Not read yet.")];
   if (figures.size === 1) return [picture(figures.layer, channel), title, h("p", h("code", valueText(figures.layer, figures.high)))];
   const { layer, low, high, y, x } = figures;
   return [picture(layer, channel), title,
-    ...(layer.constant.includes(channel) ? [h("p", h("code", valueText(layer, high)), " everywhere: it does not respond to this digit.")]
-      : [h("p", h("code", valueText(layer, low)), " to ", h("code", valueText(layer, high))), h("p", `Strongest at ${position(y, x)}.`)]),
+    ...(layer.constant.includes(channel) ? [h("p", h("code", valueText(layer, high)), " everywhere", map.meaning ? "." : ": it does not respond to this digit.")]
+      : [h("p", h("code", valueText(layer, low)), " to ", h("code", valueText(layer, high))), h("p", `${map.meaning ? "Largest" : "Strongest"} at ${position(y, x)}.`)]),
     h("p", { id: "lines-said" })];
 }
 

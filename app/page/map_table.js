@@ -35,5 +35,5 @@ function channels(column) {
     const open = h("button.link", { type: "button", aria: { label: `Open ${column.title}, ${channel}` }, on: { click: () => openChannel(column, channel) } }, channel);
     return size === 1 ? [open, valueText(layer, high)] : [open, valueText(layer, low), valueText(layer, high), position(y, x)];
   });
-  return [whole, table(`${column.title}: every ${column.shape.length === 1 ? "unit" : "channel"}`, column.shape.length === 1 ? ["unit", "value"] : ["channel", "smallest", "largest", "at"], rows)];
+  return [whole, table(`${column.title}: ${map.meaning ? `${map.meaning}, ` : ""}every ${column.shape.length === 1 ? "unit" : "channel"}`, column.shape.length === 1 ? ["unit", "value"] : ["channel", "smallest", "largest", "at"], rows)];
 }

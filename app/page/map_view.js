@@ -18,10 +18,11 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /**
  * What the map shows: the columns of the network or of one member, all members of an ensemble, the opened member, the
- * layout, the lines of what is opened (see `map_lines`), how values are changed before they are painted, or null, and
- * what is pointed at, or null; and whether each picture has a colour scale of its own.
+ * layout, the lines of what is opened (see `map_lines`), how values are changed before they are shown, or null, what
+ * the changed values are, such as `gradient`, and what is pointed at, or null; and whether each picture has a colour
+ * scale of its own.
  */
-export const map = { columns: [], members: [], lane: null, layout: null, terms: null, transform: null, pointed: null, byPicture: false };
+export const map = { columns: [], members: [], lane: null, layout: null, terms: null, transform: null, meaning: null, pointed: null, byPicture: false };
 
 /** Whether the window is as narrow as a phone: the panel is a sheet. */
 export const narrow = matchMedia("(max-width: 699px)");
@@ -170,10 +171,10 @@ function visibleLayers() {
   }).map(({ shown }) => shown.name);
 }
 
-/** Return the values of a column in the newest answer, or null. */
+/** Return the values that the map shows in a column, or null: those of the newest answer, as `map.transform` changes them. */
 export function valuesOf({ shown, role }) {
-  if (!shown) return role === "input" ? inputValues() : null;
-  return state.map?.layers.find(({ name }) => name === shown.name) ?? null;
+  const values = shown ? state.map?.layers.find(({ name }) => name === shown.name) : role === "input" && inputValues();
+  return (values && map.transform ? map.transform(values) : values) || null;
 }
 
 /** Return the 28x28 as if it were a layer. */
@@ -188,13 +189,11 @@ export function paintSoon() {
     frame = 0;
     if (!map.layout || byId("map").dataset.lanes === "true") return;
     performance.mark("map-painting");
-    painter.paint(map.columns.map((column) => changed(fitting(column, valuesOf(column)))), map.byPicture);
+    painter.paint(map.columns.map((column) => fitting(column, valuesOf(column))), map.byPicture);
     performance.measure("map-painted", "map-painting");
     emit("painted", map);
   });
 }
-
-const changed = (values) => (values && map.transform ? map.transform(values) : values);
 
 /** Return values if they have the shape of their column: those of another network may still be there. */
 const fitting = ({ shape }, values) => (values && values.shape.join() === shape.join() ? values : null);
@@ -232,11 +231,11 @@ export function openColumn({ shown }) {
   if (shown) go({ at: { layer: shown.name, channel: null, y: null, x: null } });
 }
 
-/** Open a channel in the panel; in the mode `what if`, switch it off or on. */
+/** Open a channel in the panel: its values, or in the mode `learn` its gradient. In `what if`, switch it off or on. */
 export function openChannel(column, channel) {
   if (!column.shown) return;
   if (place.mode === "whatif") emit("toggle", { column, channel });
-  else go({ mode: "look", at: { layer: column.shown.name, channel, y: null, x: null } });
+  else go({ mode: place.mode === "learn" ? "learn" : "look", at: { layer: column.shown.name, channel, y: null, x: null } });
 }
 
 /** Return the rectangle of a channel's picture on the map, or of a row of the outputs. */
