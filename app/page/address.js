@@ -3,12 +3,12 @@
  *
  * `#d=…&m=compact&v=look&at=relu_2:4:1,1`: `d` the compressed 28x28, `m` the network, `v` the mode, `at` the opened
  * layer, channel and number, `off` the channels that are switched off, `lane` the opened member of an ensemble, `map`
- * how the map is shown. Unknown keys are ignored.
+ * how the map is shown, `t` the right label of the mode `learn` and `w` a weight of the opened layer. Unknown keys are ignored.
  */
 
 import { emit, on, state } from "./state.js";
 
-export const MODES = ["look", "why", "whatif", "compare", "training", "received"];
+export const MODES = ["look", "why", "whatif", "compare", "training", "learn", "received"];
 
 /**
  * @typedef {object} Place What is opened.
@@ -16,10 +16,12 @@ export const MODES = ["look", "why", "whatif", "compare", "training", "received"
  * @property {{layer: string, channel: number|null, y: number|null, x: number|null}|null} at
  * @property {{layer: string, channels: number[]}|null} off
  * @property {string|null} lane
+ * @property {number|null} target The class that the mode `learn` takes as the right label.
+ * @property {string|null} weight Such as `kernel:0,1,3,5`: an array of the layer `at` and an index.
  * @property {boolean} asTable Whether the map is shown as a table.
  */
 
-const NOWHERE = { mode: "look", at: null, off: null, lane: null, asTable: false };
+const NOWHERE = { mode: "look", at: null, off: null, lane: null, target: null, weight: null, asTable: false };
 
 /** @type {Place} */
 export let place = NOWHERE;
@@ -34,6 +36,8 @@ export function parsePlace(hash) {
     at: parseAt(parameters.get("at")),
     off: parseOff(parameters.get("off")),
     lane: parameters.get("lane"),
+    target: wholeNumber(parameters.get("t")),
+    weight: parameters.get("w"),
     asTable: parameters.get("map") === "table",
   };
 }
@@ -67,37 +71,40 @@ function formatAt({ layer, channel, y, x }) {
 }
 
 /** Return the part of the address that says a place, with the digit if it is known. */
-function hashOf({ mode, at, off, lane, asTable }) {
+function hashOf({ mode, at, off, lane, target, weight, asTable }) {
   const parts = [];
   const add = (name, value) => value && parts.push(`${name}=${encodeURIComponent(value).replaceAll("%3A", ":").replaceAll("%2C", ",").replaceAll("%2F", "/")}`);
   add("d", digit);
   add("m", state.model);
   if (mode !== "look") add("v", mode);
   if (lane) add("lane", lane);
+  if (target !== null) add("t", String(target));
   if (at) add("at", formatAt(at));
+  add("w", weight);
   if (off) add("off", `${escapeName(off.layer)}:${off.channels.join(",")}`);
   if (asTable) add("map", "table");
   return `#${parts.join("&")}`;
 }
 
 /**
- * Open or close something: change the place, the address, and what the page shows.
+ * Open or close something: change the place, the address, and what the page shows. Opening a layer closes the weight.
  *
  * @param {Partial<Place>} changes
  * @param {{replace?: boolean}} [options] Opening makes an entry of the history; neighbours and sliders replace it.
  */
 export function go(changes, { replace = false } = {}) {
-  place = { ...place, ...changes };
+  place = { ...place, ...("at" in changes && { weight: null }), ...changes };
   const url = location.pathname + location.search + hashOf(place);
   if (replace) history.replaceState({ own: true }, "", url);
   else history.pushState({ own: true }, "", url);
   emit("place", place);
 }
 
-/** Close the innermost level that is open: number, channel, layer, lane, mode. Returns whether there was one. */
+/** Close the innermost level that is open: weight or number, channel, layer, lane, mode. Returns whether there was one. */
 export function goUp() {
-  const { at, lane, mode } = place;
-  if (at && at.y !== null) go({ at: { ...at, y: null, x: null } });
+  const { at, lane, mode, weight } = place;
+  if (weight) go({ weight: null });
+  else if (at && at.y !== null) go({ at: { ...at, y: null, x: null } });
   else if (at && at.channel !== null) go({ at: { ...at, channel: null } });
   else if (at) go({ at: null });
   else if (lane) go({ lane: null });

@@ -10,18 +10,21 @@ import { MODES } from "./address.js";
  * @param {object} network The chosen network, and its `members` if it is an ensemble.
  * @returns {{place: import("./address.js").Place, problems: string[]}}
  */
-export function checkPlace(hash, place, { name, layers, members }) {
+export function checkPlace(hash, place, { name, layers, classes, members }) {
   const asked = new URLSearchParams(hash.replace(/^#/, ""));
   const [model, mode] = [asked.get("m"), asked.get("v")];
   const problems = [];
   if (model && model !== name) problems.push(`There is no network “${model}”: this is ${name}.`);
   if (mode && !MODES.includes(mode)) problems.push(`There is no mode “${mode}”.`);
   const check = (part, nearest) => part && nearest(part, layers.find((layer) => layer.name === part.layer), problems);
+  const target = place.target !== null && place.target >= classes.length ? null : place.target;
+  if (target !== place.target) problems.push(`${name} has no class ${place.target}.`);
   const at = check(place.at, nearestAt);
+  const weight = place.weight && nearestWeight(place, layers, problems);
   const off = check(place.off, nearestOff);
   const lane = members.some((member) => member.name === place.lane) ? place.lane : null;
   if (place.lane && !lane) problems.push(`${name} has no member “${place.lane}”.`);
-  return { place: { ...place, at, off, lane }, problems };
+  return { place: { ...place, at, off, lane, target, weight }, problems };
 }
 
 function nearestAt(at, layer, problems) {
@@ -40,6 +43,16 @@ function nearestAt(at, layer, problems) {
     return { ...at, y: null, x: null };
   }
   return at;
+}
+
+/** Return the weight of a link, or null: the layer that it names is shown. */
+function nearestWeight({ at, weight }, layers, problems) {
+  const [array, index] = [weight.slice(0, weight.lastIndexOf(":")), weight.slice(weight.lastIndexOf(":") + 1).split(",")];
+  const layer = at && layers.find((each) => each.name === at.layer);
+  const shape = layer?.weights.find((each) => each.name === array)?.shape;
+  if (shape?.length === index.length && index.every((part, axis) => /^\d{1,6}$/.test(part) && Number(part) < shape[axis])) return weight;
+  problems.push(`${at?.layer ?? "The network"} has no weight “${weight}”.`);
+  return null;
 }
 
 function nearestOff(off, layer, problems) {

@@ -1,4 +1,4 @@
-/** Reader of the binary answer of `POST /inspect?include=map`: a JSON head, then one byte for each value. */
+/** Reader of the binary answers of `include=map`: a JSON head, then one byte for each value. */
 
 /**
  * @typedef {object} MapLayer
@@ -15,15 +15,15 @@
  * Decode an answer.
  *
  * @param {ArrayBuffer} buffer
- * @returns {{prediction: object, layers: MapLayer[]}}
+ * @returns {{prediction: object, layers: MapLayer[]}} With what else the head holds, such as the `step` of `/learn/step`.
  */
 export function decodeMap(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
-  const { prediction, layers } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
   let start = 4 + length;
   return {
-    prediction,
-    layers: layers.map((layer) => {
+    ...head,
+    layers: head.layers.map((layer) => {
       const size = layer.shape.reduce((product, side) => product * side, 1);
       const values = new Uint8Array(buffer, start, size);
       start += size;

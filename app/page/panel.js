@@ -12,6 +12,7 @@ const MODES = {
   whatif: { title: "What if", load: () => import("./ablation.js") },
   compare: { title: "Compare", load: () => import("./compare.js") },
   training: { title: "Training", load: () => import("./epochs.js") },
+  learn: { title: "Learn", load: () => import("./learning.js") },
   received: { title: "Stages of the preparation", load: () => import("./stages.js") },
 };
 const views = new Map(); // elements of the modes that were opened, by mode

@@ -82,7 +82,7 @@ export function startPrediction() {
     if (prediction.probabilities.length === classes.length) bars.show(prediction.probabilities);
     byId("answer").dataset.digit = prediction.digit;
   });
-  on("what-if", ({ probabilities }) => bars.show(probabilities, state.prediction.probabilities));
+  on("what-if", ({ probabilities, before }) => bars.show(probabilities, before ?? state.prediction.probabilities));
   on("revision", () => {
     if (state.prediction) announce(describePrediction(state.prediction, classes).join(" "));
   });

@@ -18,6 +18,12 @@ PLACES = {
     "logits:7": ".number-view",
 }
 
+LEARN_PLACES = {
+    "at=bn_2_1": ".gradients",
+    "at=conv_2_1:3": ".gradients",
+    "at=conv_2_1&w=kernel:0,1,2,3": ".gradient-sum",
+}
+
 
 def _findings(page: Page) -> list[str]:
     """Return the findings of axe-core, including its best practices: rule and element."""
@@ -67,6 +73,25 @@ def test_axe_finds_nothing_in_the_modes(page: Page, scheme: str) -> None:
     page.evaluate("import('./page/address.js').then(({ go }) => go({ mode: 'received' }))")
     expect(page.locator("#film .frame").first).to_be_visible()
     assert _findings(page) == []
+
+
+@pytest.mark.parametrize(
+    ("context", "scheme"), [("desk", "light"), ("phone", "dark")], indirect=["context"]
+)
+def test_axe_finds_nothing_in_a_step_of_learning(page: Page, scheme: str) -> None:
+    """With a step taken, and with gradients opened, axe-core finds no violation."""
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    expect_digit(page, 7)
+    part = open_mode(page, "learn")
+    assert _findings(page) == []
+    part.locator(".labels button").nth(3).click()
+    part.get_by_role("button", name="One step").click()
+    expect(part.locator(".plot")).to_be_visible()
+    assert _findings(page) == []
+    for place, view in LEARN_PLACES.items():
+        page.goto(f"{page.url.split('#')[0]}#m=classic&v=learn&t=3&{place}")
+        expect(page.locator(view)).to_be_visible()
+        assert _findings(page) == [], place
 
 
 @pytest.mark.parametrize("context", ["desk"], indirect=True)

@@ -1,0 +1,228 @@
+/** Learn: the user gives the right label, and a copy of the network takes steps of gradient descent on this one digit. */
+
+import { go, place } from "./address.js";
+import { aDigit, disclosure, fill, h, number, percent, table } from "./dom.js";
+import { flowControl, hasPictures, showGradients } from "./gradient_flow.js";
+import { layerTable, reachedText } from "./gradient_table.js";
+import { startGradientView } from "./gradient_view.js";
+import { drawing, fetchGradients, takeSteps } from "./gradients.js";
+import { curve } from "./plot.js";
+import { emit, on, onNetwork, state, updateWhenVisible } from "./state.js";
+
+const RATES = [0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1]; // the last are too large for our networks
+const USUAL_RATE = 4; // of `RATES`: the largest that none of our networks fails with at once
+const MAX_STEPS = 50; // that the service takes
+const LITTLE_LOSS = 0.02; // nats: the right label has more than 98 %
+const MANY_CLASSES = 12; // that are no digits: their buttons are as wide as their names
+
+const parts = {};
+const taken = { steps: 0, model: null, drawing: null, label: null }; // steps that the user took, and with what
+let answer = null; // the response of /learn/step that is shown, or null
+
+/** Fill an element with the mode. */
+export function start(element) {
+  makeControls();
+  parts.said = h("output.outcome", { for: "rate" });
+  parts.more = h("p.notes");
+  parts.samples = h("div");
+  parts.plot = h("div.loss");
+  parts.steps = h("div");
+  parts.layers = h("div.layers");
+  const result = h("div.learned", parts.said, parts.more, parts.samples, parts.plot, parts.steps);
+  const opened = h("div.opened", { hidden: true });
+  const flow = flowControl((column) => (answer && column ? reachedText(answer, column) : ""));
+  fill(element, h("div.learn", parts.controls, result, h("div.learn-flow", flow, about()), h("div.learn-layers", opened, parts.layers)));
+  onNetwork(({ classes }) => makeLabels(classes));
+  const updater = updateWhenVisible(element, load);
+  parts.refresh = () => updater.refresh();
+  startGradientView(opened, parts.layers);
+  on("changed", leave);
+  on("columns", () => place.mode === "learn" && updater.refresh());
+  let last = place;
+  on("place", (to) => {
+    showLabel();
+    if (to.mode !== "learn") leave();
+    else if (last.mode !== "learn" || last.target !== to.target) updater.refresh();
+    last = to;
+  });
+}
+
+/** Make the controls: label, learning rate, optimizer and steps. */
+function makeControls() {
+  parts.labels = h("div.labels", { role: "group", aria: { labelledby: "right-label" } });
+  parts.rate = h("input", { type: "range", id: "rate", min: "0", max: String(RATES.length - 1), step: "1", value: String(USUAL_RATE), on: { input: () => { showRate(); parts.refresh(); } } });
+  parts.rateText = h("output", { for: "rate" });
+  parts.optimizer = h("select", { on: { change: () => parts.refresh() } }, h("option", { value: "sgd" }, "gradient descent"), h("option", { value: "momentum" }, "with momentum"));
+  const step = (by, text) => h("button", { type: "button", on: { click: () => take(taken.steps + by) } }, text);
+  parts.forward = [step(1, "One step"), step(10, "10 steps")];
+  parts.again = h("button", { type: "button", on: { click: () => take(0) } }, "Start again");
+  parts.controls = h("div.learn-controls",
+    h("p.label-question", { id: "right-label" }, "The right label"), parts.labels,
+    h("div.row", h("label.slider", "Learning rate ", parts.rate), parts.rateText),
+    h("div.row", h("label", "Method ", parts.optimizer)),
+    h("div.row", parts.forward, parts.again));
+  showRate();
+}
+
+/** Say what the mode does not do, and where to read more. */
+function about() {
+  return disclosure("What happens here", () => [
+    h("p.notes", "The steps are taken on a copy of the network: nothing that the service answers changes, and the copy is forgotten. Only this one digit is learned, so the copy may get worse at others."),
+    h("p.notes", answer?.inference_mode ?? ""),
+    h("p.notes", "The gradients, on the map and below, are those before the first step."),
+    h("p.notes", "The notebook docs/layers.ipynb, in the source code of this service, takes such a step by hand."),
+  ]);
+}
+
+/** Make a button for each class. */
+function makeLabels(classes) {
+  parts.labels.classList.toggle("many", classes.length > MANY_CLASSES);
+  fill(parts.labels, classes.map((name, target) => h("button", { type: "button", aria: { pressed: "false" }, on: { click: () => choose(target) } }, name)));
+  showLabel();
+}
+
+function showLabel() {
+  [...parts.labels.children].forEach((button, target) => button.setAttribute("aria-pressed", String(target === place.target)));
+}
+
+/** Choose the right label: the steps begin again. */
+function choose(target) {
+  if (target !== place.target) go({ target }, { replace: true });
+}
+
+const rate = () => RATES[Number(parts.rate.value)];
+
+function showRate() {
+  fill(parts.rateText, String(rate()));
+  parts.rate.setAttribute("aria-valuetext", String(rate()));
+}
+
+/** Take steps from the network as it is served: all are calculated again, because the service keeps nothing. */
+function take(steps) {
+  taken.steps = Math.min(MAX_STEPS, steps);
+  parts.refresh();
+}
+
+/** A new drawing needs a label of its own, and another network starts again. The first label may be of the page's link. */
+function forgetOther() {
+  const isOther = taken.drawing !== null && taken.drawing !== drawing();
+  const hasOldLabel = isOther && place.target !== null && place.target === taken.label;
+  if (isOther || taken.model !== state.model || taken.label !== place.target) taken.steps = 0;
+  Object.assign(taken, { model: state.model, drawing: drawing(), label: hasOldLabel ? null : place.target });
+  if (hasOldLabel) go({ target: null, weight: null }, { replace: true });
+}
+
+/** Let the copy take the steps, and show what has changed. */
+async function load(signal) {
+  if (place.mode !== "learn" || !state.rested) return;
+  forgetOther();
+  if (signal.aborted) return;
+  showLabel();
+  if (place.target === null || place.target >= state.network.classes.length) {
+    askForLabel();
+    return;
+  }
+  const { target: label } = place;
+  const query = { label, learning_rate: rate(), optimizer: parts.optimizer.value, steps: Math.max(1, taken.steps) };
+  const [steps, gradients] = await Promise.all([takeSteps(query, signal), hasPictures() ? fetchGradients(label, signal) : { layers: [] }]);
+  if (signal.aborted || !state.rested || place.mode !== "learn") return;
+  const isNew = answer?.label !== label;
+  answer = steps;
+  show();
+  showGradients(gradients.layers, isNew);
+}
+
+/** Show the values on the map again, and the answer of the served network in the bars. */
+function leave() {
+  if (!answer) return;
+  answer = null;
+  enable();
+  showGradients(null);
+  if (state.prediction) emit("what-if", state.prediction);
+}
+
+/** Ask for the right label, without which there is no loss. */
+function askForLabel() {
+  leave();
+  enable();
+  parts.said.classList.remove("warm");
+  delete parts.said.dataset.steps;
+  const { label } = state.prediction;
+  fill(parts.said, `The network reads ${aDigit(label)}. What is it really?`);
+  fill(parts.more, "Give the right label. The loss then measures how wrong the network is, its gradient says how each number of the network changes the loss, and a step of learning moves every weight a little so that the loss falls.");
+  for (const part of [parts.samples, parts.plot, parts.steps, parts.layers]) fill(part);
+}
+
+/** Allow what can be done: no more steps than the service takes, and none after the numbers have ended. */
+function enable() {
+  const hasEnded = answer !== null && taken.steps > answer.steps;
+  for (const button of parts.forward) button.disabled = !answer || hasEnded || taken.steps >= MAX_STEPS;
+  parts.again.disabled = !taken.steps;
+}
+
+/** Show the copy after the steps that the user took: loss, probabilities, layers. */
+function show() {
+  const steps = Math.min(taken.steps, answer.steps);
+  const [first, now] = [answer.probabilities[0], answer.probabilities[steps]];
+  enable();
+  emit("what-if", { probabilities: now, before: first });
+  parts.said.dataset.steps = steps;
+  const trouble = steps ? troubleAfter() : "";
+  parts.said.classList.toggle("warm", trouble !== "");
+  fill(parts.said, steps ? afterSteps(steps) : beforeSteps());
+  fill(parts.more, trouble || (steps ? "" : firstHint()));
+  fill(parts.samples, steps && answer.samples ? sampleBar(answer.samples) : null);
+  showLoss(steps);
+  fill(parts.layers, layerTable(answer, steps));
+}
+
+const className = (at) => state.network.classes[at];
+/** Write a probability, however small: it may grow many times and still be less than 0.1 %. */
+const shareText = (share) => (share < 0.0005 ? `${number(100 * share, 2)} %` : percent(share));
+const bestOf = (shares) => shares.indexOf(Math.max(...shares));
+
+function beforeSteps() {
+  const { label, loss: [loss], probabilities: [shares] } = answer;
+  return `The loss is ${number(loss)}: the network gives the right label, ${className(label)}, a probability of ${shareText(shares[label])}.`;
+}
+
+function firstHint() {
+  return answer.loss[0] < LITTLE_LOSS
+    ? "The network is sure of this label already, so there is little to learn: all gradients are close to 0. Try another label."
+    : "The map now shows the gradient of this loss for every value. Press “One step”: every weight moves against its gradient.";
+}
+
+function afterSteps(steps) {
+  const { label, loss, probabilities } = answer;
+  const now = probabilities[steps];
+  const best = bestOf(now);
+  const ended = steps === taken.steps ? "" : answer.diverged ? " Then its numbers grew beyond what the computer can hold." : ` The service takes no more than ${steps} with a network of this size.`;
+  return `After ${steps} ${steps === 1 ? "step" : "steps"} the loss is ${number(loss[steps])}, before ${number(loss[0])}. The probability of ${className(label)} went from ${shareText(probabilities[0][label])} to ${shareText(now[label])}; the copy reads ${aDigit(className(best))}.${ended}`;
+}
+
+/** Say what is wrong with the copy after the last step, or nothing. */
+function troubleAfter() {
+  if (answer.diverged) return "The learning rate is too large: each step goes past the lowest point of the loss and lands higher than it began. Choose a smaller one.";
+  const { samples } = answer;
+  if (!samples || 2 * samples.right_after > samples.right_before) return "";
+  return "The learning rate is too large, or the steps are too many: they went so far that the copy now misreads other digits. Choose a smaller rate, or start again.";
+}
+
+/** Show how many of the sample digits, which are not learned here, the copy still reads right. */
+function sampleBar({ count, right_before: before, right_after: after }) {
+  const rail = h("span.rail", { aria: { hidden: "true" } }, h("span.ghost"), h("span.bar"));
+  rail.style.setProperty("--share", after / count);
+  rail.style.setProperty("--before", before / count);
+  return [h("p.notes", `Of the ${count} sample digits, which it does not learn here, the copy reads ${after} right; before, ${before}.`), rail];
+}
+
+/** Plot the loss after each step, with a table of all probabilities. */
+function showLoss(steps) {
+  const at = Array.from({ length: steps + 1 }, (_, step) => step);
+  fill(parts.plot, steps ? curve({ label: "Loss after each step", x: at, xLabel: "step", lines: [{ name: "loss of this digit", values: answer.loss.slice(0, steps + 1), kind: "first" }] }) : null);
+  const wasOpen = parts.steps.firstElementChild?.open;
+  const all = disclosure("Table of the probabilities", () => table("Loss and probabilities after each step", ["step", "loss", ...state.network.classes],
+    at.map((step) => [step, number(answer.loss[step], 6), ...answer.probabilities[step].map((share) => number(share))])));
+  all.open = Boolean(wasOpen);
+  fill(parts.steps, all);
+}
