@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,15 +92,18 @@ def test_interfaces_agree(
     assert served_in_int8 == (name == "compact")
 
 
+@cache
 def _photo() -> bytes:
     return photo(sample_pixels(5), np.random.default_rng(1))
 
 
+@cache
 def _coloured() -> NDArray[np.uint8]:
     page = canvas(sample_pixels(3)).astype(np.uint8)
     return np.stack([page, page, page // 2 + 100], axis=-1)
 
 
+@cache
 def _turned() -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -151,13 +155,14 @@ def test_python_api_gives_the_answers_of_the_service(
     assert (unit.formula, unit.equation.text) == (right["formula"], right["equation"])
     assert (unit.observed, unit.reconstructed) == (right["observed"], right["reconstructed"])
     assert list(unit.places) == [place["name"] for place in right["trace"]["layers"]]
-    for method in ("gradient", "grad-cam"):
-        explained = model.explain(make(), method=method, contrast=0)
-        right = post(f"/explain?method={method}&contrast=0").json
+    for method, checks in (("gradient", True), ("grad-cam", False)):
+        explained = model.explain(make(), method=method, contrast=0, checks=checks)
+        right = post(f"/explain?method={method}&contrast=0&checks={checks}").json
         np.testing.assert_allclose(explained.map, right["map"], atol=1e-6)  # JSON is rounded
         assert (explained.text, explained.layer) == (right["text"], right["layer"])
-        assert explained.deletion
-        assert explained.deletion.area_by_map == right["checks"]["deletion"]["area_by_map"]
+        curve, expected = explained.deletion, right["checks"]
+        assert (curve is None) == (expected is None) == (not checks)
+        assert curve is None or curve.area_by_map == expected["deletion"]["area_by_map"]
 
 
 def _check_prediction(found: digitscope.Prediction, right: dict[str, Any]) -> None:
