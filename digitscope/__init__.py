@@ -79,5 +79,5 @@ if not TYPE_CHECKING:  # which would take every name for one that exists
 
 
 def __dir__() -> list[str]:
-    """List the public names, imported or not."""
-    return sorted({*globals(), *__all__})
+    """List the public names, imported or not, for completion."""
+    return __all__

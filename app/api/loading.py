@@ -38,6 +38,8 @@ def load(model: str | os.PathLike[str] | None = None) -> Model:
     Raises:
         NotFoundError: There is no such model or folder.
         BundleError: The bundle is damaged, or its network cannot be run.
+        NotReadyError: The bundle has no compiled model, and TensorFlow, which makes one, is not
+            installed or cannot.
         InvalidInputError: A setting is invalid.
     """
     settings = _read_settings()

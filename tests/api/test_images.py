@@ -1,5 +1,6 @@
 """Every form of an image gives the same answer, and a wrong one a plain message."""
 
+import contextlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -7,10 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis.extra.numpy import (
+    array_shapes,
+    arrays,
+    byte_string_dtypes,
+    scalar_dtypes,
+    unicode_string_dtypes,
+)
+from hypothesis.strategies import one_of
 from PIL import Image
 
 import digitscope
 from app.samples import sample_pixels, sample_png
+from digitscope import errors
 
 SEVEN = sample_pixels(7)
 LARGE = np.pad(SEVEN.repeat(4, 0).repeat(4, 1), 40)  # [192, 192], light on dark
@@ -157,5 +168,35 @@ def test_tensor_that_numpy_refuses_is_named(model: digitscope.Model) -> None:
         def __array__(self) -> np.ndarray:
             raise TypeError("can't convert cuda:0 device type tensor to numpy")
 
-    with pytest.raises(digitscope.errors.InvalidInputError, match="OnGpu: can't convert"):
+    with pytest.raises(errors.InvalidInputError, match="OnGpu: can't convert"):
         model.predict(OnGpu())
+
+
+@given(
+    arrays(
+        one_of(scalar_dtypes(), unicode_string_dtypes(max_len=2), byte_string_dtypes(max_len=2)),
+        array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=30),
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_any_array_is_read_or_refused(model: digitscope.Model, values: np.ndarray) -> None:
+    """An array of any type and shape gives an answer or an error of the project."""
+    for use in (model.predict, model.read, model.preprocess, model.predict_many):
+        with contextlib.suppress(digitscope.DigitscopeError):
+            use(values)
+
+
+MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB")
+
+
+@pytest.mark.parametrize("mode", [*MODES, "HSV", "I", "I;16", "I;16B", "F"])
+def test_any_mode_of_pillow_is_read(model: digitscope.Model, mode: str) -> None:
+    """An image of any mode and size gives an answer, or is refused as blank."""
+    rng = np.random.default_rng(1)
+    for size in ((1, 1), (28, 28), (40, 3)):
+        image = Image.new(mode, size)
+        image.frombytes(rng.bytes(len(image.tobytes())))
+        before = image.tobytes()
+        with contextlib.suppress(errors.BlankImageError):
+            assert len(model.predict(image).probabilities) == 10
+        assert (image.mode, image.size, image.tobytes()) == (mode, size, before)
