@@ -120,8 +120,8 @@ def _evaluate(settings: Settings, request: Request) -> None:
     figures = make_figures(request.images, found, bundles, collected)
     for warning in figures.warnings:
         fail(warning)
-    if request.report:
-        write_report(figures, request.report)
+    if figures.warnings and request.labels == "auto":
+        fail("--labels suffix takes the ends of names as labels, --labels folder the folders.")
     if request.as_json:
         # As escape sequences, names need not be UTF-8.
         sys.stdout.write(json.dumps(figures.model_dump(mode="json"), indent=1) + "\n")
@@ -131,7 +131,9 @@ def _evaluate(settings: Settings, request: Request) -> None:
         print_figures(figures, Console())
         if collected.resumed:
             say(f"{collected.resumed:,} pictures were not read again: {request.out} knows them.")
-        if request.report:
+    if request.report:  # after the figures, which are not lost if it cannot be written
+        write_report(figures, request.report)
+        if not request.as_json:
             say(f"The report is {request.report}.")
     if len(figures.unreadable) == len(found.images):
         raise typer.Exit(1)

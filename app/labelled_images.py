@@ -160,7 +160,7 @@ class _Finder:
             self.found.warnings.append(
                 f"{len(torn):,} of {len(self.found.images):,} pictures have a folder and an end of"
                 f" the name that say different labels, such as {printable(torn[0])}. The folder"
-                " counts here; if the end of the name is the label, use --labels suffix."
+                " counts."
             )
 
     def read_table(self, table: Path) -> None:

@@ -62,7 +62,6 @@ def test_folder_goes_before_the_end_of_the_name(tmp_path: Path) -> None:
     (warning,) = found.warnings
     assert warning.startswith("1 of 3 pictures have a folder and an end of the name")
     assert "3/img_1.png" in warning
-    assert "--labels suffix" in warning
 
 
 @pytest.mark.parametrize(("source", "label"), [("folder", "1"), ("suffix", "7")])

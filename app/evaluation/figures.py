@@ -132,7 +132,7 @@ def label_warnings(models: Sequence[ModelFigures]) -> list[str]:
         return []
     return [
         "Most answers differ from the labels. Check that the labels are the digits: a folder or an"
-        " end of a name may be a number of something else (see --labels)."
+        " end of a name may be a number of something else."
     ]
 
 
