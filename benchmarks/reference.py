@@ -113,8 +113,9 @@ layer](inspection.md) shows what it says about them.
 
 - **Every layer** of a network that the service can run has activations, statistics, pictures and
   comparisons, whatever its class. The explanation method `occlusion` works for every network.
-- **Computed layers** also have equations, gradients, ablations and receptive fields. The service
-  computes them itself, in NumPy; tests compare the results with Keras and `tf.GradientTape`.
+- **Computed layers** also have equations, gradients, steps of learning, ablations and receptive
+  fields. The service computes them itself, in NumPy; tests compare the results, and the gradients
+  of all weights, with Keras and `tf.GradientTape`.
 - **Other layers** get 501 where their arithmetic is needed, with their name, the reason and what
   works instead: equations of other layers, ablations of later layers, and `occlusion`.
 

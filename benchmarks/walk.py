@@ -73,6 +73,8 @@ def write(page: Path, images: Path) -> None:
         fill(page, "why", _why(maps, digit, images))
         fill(page, "checks", _checks(maps))
         fill(page, "ablation", _ablation(service, digit))
+        fill(page, "learn", _learn(service, digit))
+        fill(page, "backwards", _backwards(service, digit))
         fill(page, "neighbours", _neighbours(service, digit, images))
         fill(page, "comparison", _comparison(service, digit))
 
@@ -314,6 +316,52 @@ def _ablation(service: Service, digit: bytes) -> str:
         for one in found["ablations"][:5]
     ]
     return f"With all channels the logit is {found['baseline_logit']:.2f}.\n\n" + table(rows)
+
+
+def _learn(service: Service, digit: bytes) -> str:
+    found = service.post("/learn/step", digit, label=OTHER, learning_rate=0.0002, steps=4)
+    traced = service.post(
+        "/layers/conv_1_2/gradient-unit", digit, label=OTHER, weight="kernel", index="2,0,23,5"
+    )
+    said = [
+        found["text"],
+        str(found["most_changed"][:3]),
+        traced["equation"],
+        f"measured: {traced['finite_difference']['gradient']:.6g}",
+    ]
+    rows = [["after step", "loss", "probability of 9", "probability of 4"]]
+    for step, (loss, probabilities) in enumerate(
+        zip(found["loss"], found["probabilities"], strict=True)
+    ):
+        shares = (f"{probabilities[digit]:.4%}" for digit in (OTHER, DIGIT))
+        rows.append([str(step), f"{loss:.3f}", *shares])
+    printed = "".join(f"{line}\n" for line in said)
+    return f"They print:\n\n```\n{printed}```\n\n{table(rows)}"
+
+
+def _backwards(service: Service, digit: bytes) -> str:
+    """Follow a gradient from a weight to the softmax, each time through the largest product."""
+    rows = [["layer", "weight or unit", "gradient", "from the measured one"]]
+    name, address = "conv_1_2", {"weight": "kernel", "index": "2,0,23,5"}
+    while True:
+        found = service.post(
+            f"/layers/{name}/gradient-unit", digit, label=OTHER, terms=2, **address
+        )
+        error = found["finite_difference"]["relative_error"]
+        rows.append(
+            [
+                f"`{name}`",
+                ", ".join(address.values()).replace(",", ", ").replace("  ", " "),
+                f"`{found['equation']}`",
+                f"{error:.0e}" if error > 1e-8 else "less than 1e-8",
+            ]
+        )
+        (*_, factor) = found["terms"][0]["factors"]
+        if factor["kind"] != "gradient":
+            return table(rows)
+        unit = factor["unit"]
+        name = factor["layer"]["name"]
+        address = {key: str(unit[key]) for key in ("y", "x", "channel") if unit[key] is not None}
 
 
 def _neighbours(service: Service, digit: bytes, images: Path) -> str:

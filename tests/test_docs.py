@@ -1,14 +1,18 @@
 """The pages in docs/ agree with the service."""
 
+import io
 import re
 import shutil
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 
+from app.samples import sample_png
 from app.settings import REPOSITORY
 from benchmarks.reference import pages
 from benchmarks.walk import write
+from tests.server.process import Server
 
 DOCS = REPOSITORY / "docs"
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
@@ -38,6 +42,23 @@ def test_inspection_page_is_up_to_date(tmp_path: Path) -> None:
     pictures = set(re.findall(r"images/(walk-[a-z]+\.png)", kept))
     assert pictures == {path.name for path in (tmp_path / "images").iterdir()}
     assert pictures <= {path.name for path in (DOCS / "images").iterdir()}
+
+
+@pytest.mark.slow
+def test_the_lines_that_learn_print_what_the_page_says(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ten lines of docs/inspection.md run as they are, against a service at another port."""
+    page = (DOCS / "inspection.md").read_text().split("## One step of learning")[1]
+    code = page.split("```python\n")[1].split("```")[0]
+    said = page.split("They print:\n\n```\n")[1].split("```")[0]
+    assert code.count("\n") == 10
+    (tmp_path / "digit.png").write_bytes(sample_png(4))
+    monkeypatch.chdir(tmp_path)
+    with redirect_stdout(io.StringIO()) as printed:
+        exec(code.replace("localhost:8000", f"127.0.0.1:{server.port}"), {})
+    assert NUMBER.sub("#", printed.getvalue()) == NUMBER.sub("#", said)
+    assert _numbers(printed.getvalue()) == pytest.approx(_numbers(said), rel=1e-3)
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)

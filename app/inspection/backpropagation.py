@@ -9,10 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.errors import InvalidInputError
+from app.inference.model import Model
+from app.inspection.finite import check_finite
 from app.inspection.loss import Loss, cross_entropy
 from app.network.functions import Array
-from app.network.network import Network
-from app.network.weight_gradients import calls_by_store
+from app.network.network import Layer, Network
+from app.network.weight_gradients import calls_by_store, in_float64, weight_gradients
+from app.predictions import Prediction
+from app.recognise import ImageInput, Options, recognise
 
 # Weights of a network of which a copy in float64 is made: 128 MiB. Our ensemble has 5 million.
 MAX_WEIGHTS = 1 << 24
@@ -57,6 +61,11 @@ def backpropagate(network: Network, images: Array, label: int) -> Backpropagatio
     return Backpropagation(network, images, outputs, loss, gradients)
 
 
+def network_input(prediction: Prediction) -> Array:
+    """Return what a network received for an image, float64 `[1, 28, 28, 1]`, 0..255."""
+    return prediction.prepared.pixels.astype(np.float64)[None, ..., None]
+
+
 def check_can_learn(network: Network) -> None:
     """Check that a network can be copied and differentiated, before any work is done.
 
@@ -85,3 +94,46 @@ def working_bytes(network: Network, *, copies: int = 1) -> int:
     Twice, because those of the first step are kept.
     """
     return 8 * (copies * count_weights(network) + 4 * network.values)
+
+
+def gradient_of(
+    image: ImageInput, model: Model, options: Options, label: int, layer: Layer, weight: str | None
+) -> Array:
+    """Return the gradient of the loss for a layer's output, or for one of its weights.
+
+    Args:
+        image: The image.
+        model: The network.
+        options: How the image is read.
+        label: The right class.
+        layer: The layer.
+        weight: Name of one of its weights that training changes; None for its output.
+
+    Returns:
+        float64, in the shape of the output or the weight.
+
+    Raises:
+        InvalidInputError: The loss does not depend on the layer, or the network has more weights
+            than the service copies.
+        UnsupportedLayerError: The service cannot compute or differentiate a layer.
+        DigitscopeError: The image cannot be read; see `app.recognise.read_image`.
+        WorkCancelled: Nobody waits for the gradient any more.
+    """
+    served = model.in_float32.network
+    check_can_learn(served)
+    prediction = recognise(image, model.in_float32, options)
+    images = network_input(prediction)
+    with options.working_memory(working_bytes(served)):
+        found = backpropagate(in_float64(served), images, label)
+        calls = [one for one in found.network.layers if one.store == layer.store]
+        calls = calls if weight else [found.network.layers[layer.index]]
+        if not any(one.index in found.gradients for one in calls):
+            raise InvalidInputError(
+                f"The loss does not depend on the layer {layer.name!r}; choose another layer."
+            )
+        if weight is None:
+            gradient = np.asarray(found.gradients[layer.index][0])
+        else:
+            gradient = weight_gradients(calls, images, found.outputs, found.gradients)[weight]
+        check_finite(gradient, layer)
+        return gradient

@@ -4,7 +4,7 @@ The change has to be small, so that the loss is nearly a straight line, and larg
 digits of a float64. Several sizes are tried; the one is kept whose two sides agree best.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +56,11 @@ class FiniteDifference:
 
 
 def measure(
-    loss_of: Callable[[float], float], value: float, loss: float, scale: float
+    loss_of: Callable[[float], float],
+    value: float,
+    loss: float,
+    scale: float,
+    sizes: Sequence[float] = SIZES,
 ) -> FiniteDifference:
     """Measure the slope of a loss.
 
@@ -64,10 +68,11 @@ def measure(
         loss_of: Returns the loss for another value of the number.
         value: The number.
         loss: The loss for it.
-        scale: What `SIZES` are shares of, above 0.
+        scale: What `sizes` are shares of, above 0.
+        sizes: The changes to try.
     """
     tried = []
-    for size in SIZES:
+    for size in sizes:
         epsilon = size * scale
         with np.errstate(all="ignore"):
             plus, minus = loss_of(value + epsilon), loss_of(value - epsilon)
@@ -77,5 +82,5 @@ def measure(
         if np.isfinite([found.left, found.right]).all():
             tried.append(found)
     if not tried:
-        return FiniteDifference(SIZES[-1] * scale, loss, loss, 0.0, 0.0)
+        return FiniteDifference(sizes[-1] * scale, loss, loss, 0.0, 0.0)
     return min(tried, key=lambda one: abs(one.right - one.left) + one.rounding)

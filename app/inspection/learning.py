@@ -6,58 +6,31 @@ never changes.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 
-from app.cancellation import check_cancelled
-from app.errors import InvalidInputError
 from app.inference.model import Model
 from app.inspection.backpropagation import (
     Backpropagation,
     backpropagate,
     check_can_learn,
+    network_input,
     working_bytes,
 )
 from app.inspection.cost_limits import max_learning_steps
+from app.inspection.descent import END, Descent, LearnRequest, Norms, length
 from app.inspection.finite import check_finite
 from app.network.functions import Array
 from app.network.network import Layer, Network
 from app.network.weight_gradients import (
-    Store,
     calls_by_store,
     in_float64,
     learned_weights,
-    weight_gradients,
-    with_weights,
 )
 from app.predictions import Prediction
 from app.recognise import ImageInput, Options, recognise
 from app.samples import sample_pixels
-
-Optimizer = Literal["sgd", "momentum"]
-DEFAULT_RATE, MAX_RATE, MAX_STEPS = 0.01, 1e6, 50
-MOMENTUM = 0.9  # share of the last change that is added to the next one
-_Norms = dict[Store, dict[str, float]]  # Euclidean lengths, by layer and weight
-_END = float(np.finfo(np.float32).max)  # where the numbers of the float32 network end
-
-
-@dataclass(frozen=True)
-class LearnRequest:
-    """What to learn, and how.
-
-    Attributes:
-        label: The right class.
-        learning_rate: What gradients are multiplied by, above 0.
-        optimizer: `sgd`, or `momentum`, which keeps `MOMENTUM` of the last change.
-        steps: Number of steps, 1 to `MAX_STEPS`; a very large network gets fewer.
-    """
-
-    label: int
-    learning_rate: float = DEFAULT_RATE
-    optimizer: Optimizer = "sgd"
-    steps: int = 1
 
 
 @dataclass(frozen=True)
@@ -137,7 +110,7 @@ class Learned:
         probabilities: float64 `[classes]`, at the same times.
         ended: Whether the numbers ended: the next row would be beyond the range of float32.
         samples: How the network reads the sample digits; None for other classes than the ten
-            digits.
+            digits, and for a very large network.
         layers: What the loss and the steps mean for each layer.
         gradients: By index, the gradient of the loss for the output of each layer that it depends
             on, before the first step, without the batch.
@@ -169,65 +142,6 @@ class Learned:
         return [one.layer for one in sorted(changed, key=lambda one: -one.relative_change)]
 
 
-@dataclass
-class _Descent:
-    """A copy of a network that learns.
-
-    Attributes:
-        network: The copy. Its weights are changed in place, and then it is built anew: one copy of
-            the weights is in memory, not two.
-        request: How it learns.
-        velocities: The last changes, by layer and weight, for momentum.
-    """
-
-    network: Network
-    request: LearnRequest
-    velocities: dict[Store, dict[str, Array]] = field(default_factory=dict)
-
-    def step(self, found: Backpropagation) -> _Norms:
-        """Change every weight against its gradient; return the lengths of the gradients."""
-        changed: dict[Store, Mapping[str, Array]] = {}
-        norms: _Norms = {}
-        for store, calls in calls_by_store(self.network).items():
-            check_cancelled()
-            with np.errstate(all="ignore"):
-                grads = weight_gradients(calls, found.images, found.outputs, found.gradients)
-                norms[store] = {name: _norm(grad) for name, grad in grads.items()}
-                for name, change in self._changes(store, grads).items():
-                    calls[0].weights[name][...] += change
-            changed[store] = calls[0].weights
-        self.network = with_weights(self.network, changed)
-        return norms
-
-    def _changes(self, store: Store, grads: dict[str, Array]) -> dict[str, Array]:
-        rate = self.request.learning_rate
-        changes = {name: np.asarray(-rate * grad) for name, grad in grads.items()}
-        if self.request.optimizer == "momentum":
-            last = self.velocities.get(store, {})
-            for name, before in last.items():
-                changes[name] += MOMENTUM * before
-            self.velocities[store] = changes
-        return changes
-
-    def change_norms(self, served: Network) -> _Norms:
-        """Return the lengths of the changes from the weights that are served."""
-        return {
-            store: {
-                name: _norm(values - served.layers[calls[0].index].weights[name])
-                for name, values in learned_weights(calls[0]).items()
-            }
-            for store, calls in calls_by_store(self.network).items()
-        }
-
-    def has_ended(self) -> bool:
-        """Tell whether a weight is beyond the range of float32."""
-        return not all(
-            np.abs(values).max(initial=0.0) <= _END  # False for what is not a number, too
-            for calls in calls_by_store(self.network).values()
-            for values in learned_weights(calls[0]).values()
-        )
-
-
 def learn(image: ImageInput, model: Model, options: Options, request: LearnRequest) -> Learned:
     """Make some steps of learning on one image and its right label, on a copy of the network.
 
@@ -243,18 +157,18 @@ def learn(image: ImageInput, model: Model, options: Options, request: LearnReque
     served = model.in_float32.network
     check_can_learn(served)
     prediction = recognise(image, model.in_float32, options)
-    images = prediction.prepared.pixels.astype(np.float64)[None, ..., None]
+    images = network_input(prediction)
     copies = 2 if request.optimizer == "momentum" else 1
     with options.working_memory(working_bytes(served, copies=copies)):
-        descent = _Descent(in_float64(served), request)
+        descent = Descent(in_float64(served), request)
         found = first = backpropagate(descent.network, images, request.label)
         check_finite(np.array(first.loss.value), served.layers[served.scores])
-        changes, gradients = descent.change_norms(served), list[_Norms]()
+        changes, gradients = descent.change_norms(served), list[Norms]()
         rows, ended = [first.loss], False
         for _ in range(min(request.steps, max_learning_steps(served))):
             gradients.append(descent.step(found))
             found = backpropagate(descent.network, images, request.label)
-            ended = descent.has_ended() or not abs(found.loss.value) <= _END
+            ended = descent.has_ended() or not abs(found.loss.value) <= END
             if ended:
                 break
             rows.append(found.loss)
@@ -272,67 +186,24 @@ def learn(image: ImageInput, model: Model, options: Options, request: LearnReque
     )
 
 
-def gradient_of(
-    image: ImageInput, model: Model, options: Options, label: int, layer: Layer, weight: str | None
-) -> Array:
-    """Return the gradient of the loss for a layer's output, or for one of its weights.
-
-    Args:
-        image: The image.
-        model: The network.
-        options: How the image is read.
-        label: The right class.
-        layer: The layer.
-        weight: Name of one of its weights that training changes; None for its output.
-
-    Returns:
-        float64, in the shape of the output or the weight.
-
-    Raises:
-        InvalidInputError: The loss does not depend on the layer, or the network has more weights
-            than the service copies.
-        UnsupportedLayerError: The service cannot compute or differentiate a layer.
-        DigitscopeError: The image cannot be read; see `app.recognise.read_image`.
-        WorkCancelled: Nobody waits for the gradient any more.
-    """
-    served = model.in_float32.network
-    check_can_learn(served)
-    prediction = recognise(image, model.in_float32, options)
-    images = prediction.prepared.pixels.astype(np.float64)[None, ..., None]
-    with options.working_memory(working_bytes(served)):
-        found = backpropagate(in_float64(served), images, label)
-        calls = [one for one in found.network.layers if one.store == layer.store]
-        calls = calls if weight else [found.network.layers[layer.index]]
-        if not any(one.index in found.gradients for one in calls):
-            raise InvalidInputError(
-                f"The loss does not depend on the layer {layer.name!r}; choose another layer."
-            )
-        if weight is None:
-            gradient = np.asarray(found.gradients[layer.index][0])
-        else:
-            gradient = weight_gradients(calls, images, found.outputs, found.gradients)[weight]
-        check_finite(gradient, layer)
-        return gradient
-
-
 def _samples(model: Model, learned: Network) -> Samples | None:
     """Return how many of the ten sample digits a network read right before and after."""
     digits = range(10)
-    if model.bundle.metadata.classes != [str(digit) for digit in digits]:
+    classes = [str(digit) for digit in digits]
+    if model.bundle.metadata.classes != classes or max_learning_steps(learned) < len(digits):
         return None
     pixels = np.stack([sample_pixels(digit) for digit in digits])
     before = model.runtime.predict(pixels).probabilities.argmax(axis=-1)
+    after = 0
     with np.errstate(all="ignore"):
-        after = [
-            learned.forward(image[None, ..., None].astype(np.float64))[learned.output][0].argmax()
-            for image in pixels
-        ]
-    right = [int(np.equal(answers, digits).sum()) for answers in (before, after)]
-    return Samples(len(digits), *right)
+        for digit, image in enumerate(pixels):
+            out = learned.forward(image[None, ..., None].astype(np.float64))[learned.output][0]
+            after += bool(np.isfinite(out).all() and out.argmax() == digit)
+    return Samples(len(digits), int(np.equal(before, digits).sum()), after)
 
 
 def _layers(
-    served: Network, first: Backpropagation, gradients: _Norms, changes: _Norms
+    served: Network, first: Backpropagation, gradients: Norms, changes: Norms
 ) -> list[LearnedLayer]:
     """Return what the loss and the steps mean for each layer.
 
@@ -351,7 +222,7 @@ def _layers(
             LearnedWeight(
                 name,
                 values.shape,
-                _norm(values.astype(np.float64)),
+                length(values.astype(np.float64)),
                 gradients[layer.store][name],
                 changes[layer.store][name],
             )
@@ -360,18 +231,10 @@ def _layers(
         layers.append(
             LearnedLayer(
                 layer,
-                _norm(gradient) if gradient is not None else None,
+                length(gradient) if gradient is not None else None,
                 float(np.abs(gradient).max()) if gradient is not None else None,
                 tuple(weights),
                 None if same is layer else same,
             )
         )
     return layers
-
-
-def _norm(values: Array) -> float:
-    """Return the Euclidean length; its squares may be beyond the range of numbers."""
-    largest = float(np.abs(values).max(initial=0.0))
-    if not 0 < largest < math.inf:
-        return largest
-    return largest * float(np.linalg.norm(values / largest))

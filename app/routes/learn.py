@@ -10,21 +10,15 @@ from pydantic import Field
 from app.bundle import MAX_CLASSES
 from app.errors import InvalidInputError, NotFoundError
 from app.inference.model import Model
+from app.inspection.backpropagation import gradient_of
+from app.inspection.descent import DEFAULT_RATE, MAX_RATE, MAX_STEPS, LearnRequest, Optimizer
 from app.inspection.gradient_unit import (
     DEFAULT_TERMS,
     MAX_TERMS,
     Wanted,
     explain_gradient,
 )
-from app.inspection.learning import (
-    DEFAULT_RATE,
-    MAX_RATE,
-    MAX_STEPS,
-    LearnRequest,
-    Optimizer,
-    gradient_of,
-    learn,
-)
+from app.inspection.learning import learn
 from app.inspection.score import check_classes
 from app.inspection.weights import draw_gradient, draw_weights
 from app.network.functions import Array

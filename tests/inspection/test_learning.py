@@ -10,9 +10,9 @@ import tensorflow as tf
 from app.errors import InvalidInputError, UnsupportedLayerError
 from app.inference.model import Model
 from app.inference.registry import Registry
-from app.inspection import learning
-from app.inspection.backpropagation import backpropagate
-from app.inspection.learning import LearnRequest, gradient_of, learn
+from app.inspection.backpropagation import backpropagate, gradient_of
+from app.inspection.descent import MOMENTUM, LearnRequest, Optimizer
+from app.inspection.learning import learn
 from app.network.layers.passthrough import Identity
 from app.network.network import Layer, Network
 from app.network.weight_gradients import calls_by_store, in_float64, weight_gradients
@@ -145,7 +145,7 @@ def test_gradients_flow_into_models_inside_a_model(
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
 def test_steps_are_those_of_keras(
-    classic: Model, classic_keras: keras.Model, image: np.ndarray, optimizer: learning.Optimizer
+    classic: Model, classic_keras: keras.Model, image: np.ndarray, optimizer: Optimizer
 ) -> None:
     """Four steps give the losses and the changes that Keras's optimizer gives."""
     pixels = image[0, ..., 0].astype(np.uint8)
@@ -153,7 +153,7 @@ def test_steps_are_those_of_keras(
     learned = learn(pixels, classic, Options(), LearnRequest(label, 1e-4, optimizer, 4))
     copy = keras.models.clone_model(classic_keras)
     copy.set_weights(classic_keras.get_weights())
-    momentum = learning.MOMENTUM if optimizer == "momentum" else 0.0
+    momentum = MOMENTUM if optimizer == "momentum" else 0.0
     keras_optimizer = keras.optimizers.SGD(1e-4, momentum=momentum)
     losses = []
     for _ in range(5):

@@ -2,7 +2,8 @@
 
 from app.inference.model import Model
 from app.inspection.finite_difference import FiniteDifference
-from app.inspection.gradient_unit import Factor, GradientUnit
+from app.inspection.gradient_terms import Factor
+from app.inspection.gradient_unit import GradientUnit
 from app.network.equation import number
 from app.network.geometry import Unit
 from app.web.responses.layers import layer_name

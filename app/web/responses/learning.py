@@ -5,7 +5,8 @@ from starlette.responses import Response
 
 from app.inference.model import Model
 from app.inspection.activation_map import map_layer
-from app.inspection.learning import MOMENTUM, Learned, LearnedLayer
+from app.inspection.descent import MOMENTUM
+from app.inspection.learning import Learned, LearnedLayer
 from app.network.functions import Array
 from app.web.responses.activation_map import encode_map, map_layer_answer
 from app.web.responses.layers import layer_fields
@@ -88,7 +89,7 @@ def _text(learned: Learned, model: Model) -> str:
     verb = "falls" if after < before else "rises" if after > before else "stays"
     text = (
         f"In {steps} the loss {verb} from {before:.4g} to {after:.4g} nats, and the probability of"
-        f" {name!r} goes from {first:.3%} to {last:.3%}."
+        f" {name!r} goes from {first:.3g} to {last:.3g}."
     )
     if learned.ended:
         text += " The next step took the numbers beyond the range of float32."

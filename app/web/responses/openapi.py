@@ -23,7 +23,7 @@ from app.inference.model import Model
 from app.inference.registry import Registry
 from app.inspection.activations import Scale
 from app.inspection.attribution import METHODS
-from app.inspection.learning import Optimizer
+from app.inspection.descent import Optimizer
 from app.recognise import Preprocess
 from app.verdict import Verdict
 from app.web.http.auth import OPEN_PATHS, Access

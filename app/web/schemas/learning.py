@@ -3,8 +3,8 @@
 from pydantic import Field
 
 from app.bundle import MAX_CLASSES
-from app.inspection.gradient_unit import Kind
-from app.inspection.learning import Optimizer
+from app.inspection.descent import Optimizer
+from app.inspection.gradient_terms import Kind
 from app.web.schemas.base import ResponseBody
 from app.web.schemas.inspection import MapHead, UnitAddress
 from app.web.schemas.layers import LayerName
