@@ -16,6 +16,7 @@ from tests.server.process import Server, serving
 
 BIN = Path(sys.executable).parent
 CONFIG = REPOSITORY / "tests" / "contract" / "schemathesis.toml"
+KEY = "the admin token"  # in the settings, too
 EXAMPLES = 6  # random requests per route, besides the ones at bounds
 
 
@@ -30,7 +31,9 @@ def _request_every_route(server: Server, folder: Path, *more: str) -> None:
         cwd=folder,  # schemathesis writes a cache into its working folder
         env={
             **os.environ,
-            "COMPACT_VERSION": server.get("/v2/models/compact").json["versions"][0],
+            "COMPACT_VERSION": server.get(
+                "/v2/models/compact", Authorization="Bearer the admin token"
+            ).json["versions"][0],
             "PYTHONPATH": str(REPOSITORY),
         },
         capture_output=True,
@@ -69,3 +72,13 @@ def test_refusals_of_every_route_are_documented(tmp_path: Path) -> None:
                     answer = server.ask(place, method=method.upper(), **headers)
                     documented = operation["responses"][str(answer.status)]
                     assert answer.headers["content-type"] in documented["content"], (path, answer)
+
+
+def test_corrections_follow_the_document(tmp_path: Path) -> None:
+    """Where corrections are on, their routes give documented responses only."""
+    folder = tmp_path / "corrections"
+    with serving(tmp_path, api_keys=KEY, feedback_dir=folder) as server:
+        _request_every_route(
+            server, tmp_path, "--include-path-regex", "feedback", "--max-examples", str(EXAMPLES)
+        )
+        assert list(folder.glob("*.png"))
