@@ -4,7 +4,7 @@ import { go } from "./address.js";
 import { h, number } from "./dom.js";
 
 const MAX_NAMED = 3; // layers that changed most
-const HEAD = ["layer", "its values", "weights", "gradient", "change, relative", "size", "change"];
+const HEAD = ["layer", "values’ gradient", "weights", "gradient", "relative change", "size", "change"];
 const NOTE = "From the last layer to the first. All sizes are lengths (L2 norms): of the gradient of a layer’s values, of the gradient of its weights, of the weights, and of their change.";
 
 const open = (layer) => go({ at: { layer, channel: null, y: null, x: null } });

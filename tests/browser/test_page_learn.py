@@ -3,9 +3,12 @@
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from app.render import to_png
+from app.samples import sample_pixels
 from tests.browser.conftest import Running
 from tests.browser.hand import (
     choose_network,
@@ -239,6 +242,26 @@ def test_too_large_a_rate_fails_visibly(page: Page, site: Running) -> None:
     part.get_by_role("slider", name="Learning rate").focus()
     page.keyboard.press("Home")
     expect(part.locator(".outcome")).not_to_have_class(re.compile("warm"))
+
+
+@DESK
+def test_loss_that_rises_is_named(page: Page, site: Running) -> None:
+    """For a picture between two digits, one step too far makes even its own loss larger."""
+    part = _open(page, None)
+    mean = np.mean([sample_pixels(digit) for digit in (6, 2)], axis=0).round().astype(np.uint8)
+    file = {"name": "mean.png", "mimeType": "image/png", "buffer": to_png(mean)}
+    page.locator("#file").set_input_files(files=[file])
+    expect(part.locator(".outcome")).not_to_contain_text("The network reads a 7.")
+    part.locator(".labels button").nth(LABEL).click()
+    part.get_by_role("slider", name="Learning rate").focus()
+    for key in ("ArrowRight", "ArrowRight"):
+        page.keyboard.press(key)
+    _step(part, 1)
+    answer = _ask(page, site, "learn/step", label=LABEL, learning_rate=0.01, steps=1)
+    assert answer["diverged"]
+    assert answer["loss"][1] > answer["loss"][0]
+    expect(part).to_contain_text("each step goes past the lowest point of the loss")
+    expect(part.locator(".outcome")).to_contain_text(_written(page, answer["loss"][1])[0])
 
 
 @DESK
