@@ -78,6 +78,19 @@ def test_a_class_that_the_model_lacks_is_refused(named: TestClient, parameter: s
     assert "0 to 9" in answer.json()["detail"]
 
 
+def test_corrections_name_the_classes(tmp_path: Path) -> None:
+    """The label of a correction is the name of a class of the model that answers."""
+    _add_named(tmp_path / "model", "named", NAMES)
+    settings = Settings(
+        model_dir=tmp_path / "model", default_model="named", api_keys="key", feedback_dir=tmp_path
+    )
+    with TestClient(create_app(settings), headers={"X-API-Key": "key"}) as client:
+        refused = client.post("/feedback?label=7", content=sample_png(7))
+        assert (refused.status_code, refused.json()["valid"]) == (422, [*NAMES, "not-a-digit"])
+        kept = client.post("/feedback?label=one", content=sample_png(7)).json()
+        assert (kept["label"], kept["answer"]) == ("one", "seven")
+
+
 def test_minimal_metadata_is_enough(tmp_path: Path) -> None:
     """A bundle without any field of training is served, and no image is `not-a-digit`."""
     folder = add_bundle(tmp_path / "model", "bare")

@@ -1,6 +1,7 @@
 """Faults around the service, one at a time, while requests arrive."""
 
 import io
+import json
 import os
 import shutil
 import signal
@@ -19,7 +20,7 @@ from app.embeddings import EMBEDDINGS_FILE
 from app.samples import sample_png
 from tests.conftest import PUBLISHED
 from tests.server.footprint import memory_mb
-from tests.server.process import PATIENCE_S, Load, Server, eventually, serving
+from tests.server.process import PATIENCE_S, Answer, Load, Server, eventually, serving
 from tests.server.test_life_cycle import TOKEN, _publish, _reload
 
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
@@ -71,6 +72,31 @@ def test_worker_that_starts_on_a_full_disk_serves(
         assert not load.wrong
         assert load.statuses[0] <= 2  # the requests of the killed worker
         assert server.get("/metrics").status == 200
+
+
+@pytest.mark.tools
+def test_corrections_on_a_full_disk_are_refused_whole(tmp_path: Path, small_disk: Path) -> None:
+    """A full or read-only disk gives 503 with the reason and keeps no half of a correction."""
+    folder, key = small_disk / "corrections", "the key of a client"
+
+    def correct() -> Answer:
+        return server.ask("/feedback?label=3", sample_png(3), X_API_Key=key)
+
+    with serving(tmp_path, feedback_dir=folder, api_keys=key) as server:
+        assert correct().status == 201
+        _fill(small_disk)
+        refused = [correct() for _ in range(20)][-1]  # a block may have room for some more lines
+        assert (refused.status, refused.json["title"]) == (503, "Corrections cannot be changed")
+        assert "No space left on device" in refused.json["detail"]
+        (small_disk / "filler").unlink()
+        assert correct().status == 201
+        rows = [json.loads(line) for line in (folder / "labels.jsonl").read_text().splitlines()]
+        assert {row["path"] for row in rows} == {path.name for path in folder.glob("*.png")}
+        subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+        assert "Read-only file system" in correct().json["detail"]
+        assert server.ask(body=sample_png(3), X_API_Key=key).json["digit"] == 3
+        server.stop()
+        assert "Traceback" not in server.log.read_text()
 
 
 def test_metrics_survive_the_loss_of_their_files(
