@@ -25,6 +25,7 @@ from app.evaluation.run import (
     make_figures,
     model_version,
 )
+from app.evaluation.schema import Figures
 from app.evaluation.tables import MAX_LISTED, print_figures
 from app.file_workers import FileWorkers
 from app.imaging.polarity import Polarity
@@ -92,7 +93,7 @@ def evaluate_images(settings: Settings, request: Request) -> None:
     except BrokenPipeError:  # the reader of the output has gone, such as head
         raise
     except OSError as error:
-        fail(f"{error.filename or request.out} cannot be written: {error.strerror}.")
+        fail(f"{request.out} cannot be written: {error.strerror}.")
         raise typer.Exit(2) from error
 
 
@@ -132,11 +133,18 @@ def _evaluate(settings: Settings, request: Request) -> None:
         if collected.resumed:
             say(f"{collected.resumed:,} pictures were not read again: {request.out} knows them.")
     if request.report:  # after the figures, which are not lost if it cannot be written
-        write_report(figures, request.report)
+        _write_report(figures, request.report)
         if not request.as_json:
             say(f"The report is {request.report}.")
     if len(figures.unreadable) == len(found.images):
         raise typer.Exit(1)
+
+
+def _write_report(figures: Figures, path: Path) -> None:
+    try:
+        write_report(figures, path)
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def _check_outputs(request: Request) -> None:

@@ -8,9 +8,11 @@ import io
 import json
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from app.errors import InvalidInputError, TooLargeError
 from app.printable import printable
@@ -19,6 +21,8 @@ TABLE_SUFFIXES = (".csv", ".jsonl")
 MAX_TABLE_BYTES = 1 << 26  # a million rows of 64 bytes
 MAX_ROWS = 1_000_000
 PATH, LABEL, TEXT = "path", "label", "text"
+# Some disks and archives hold names in which an accent is a character of its own.
+NORMAL_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 DELIMITERS = ",;\t"  # spreadsheets write the semicolon where the comma is the decimal sign
 
 
@@ -140,3 +144,16 @@ def _as_text(value: object) -> str:
     """Return a cell as text; also numbers, which JSON may hold."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return value if isinstance(value, str) else repr(value) if is_number else ""
+
+
+def spellings(path: str) -> list[str]:
+    """Return a path of a table as it is, and as other systems and programs write it."""
+    if path.isascii() and "\\" not in path:
+        return [path]
+    try:  # a table that is not UTF-8 is most likely of Windows
+        latin = path.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+    except UnicodeEncodeError:  # half of a character, which JSON can hold
+        return [path]
+    texts = [text.replace("\\", "/") for text in (path, latin)]
+    normal = (unicodedata.normalize(form, text) for text in texts for form in NORMAL_FORMS)
+    return [path, *texts, *normal]

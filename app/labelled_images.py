@@ -13,25 +13,21 @@ Knows files and links; opens no picture.
 import errno
 import os
 import stat
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 from app.errors import InvalidInputError, TooLargeError
 from app.image_files import KINDS
 from app.imaging.formats import FORMAT_NAMES, SUFFIXES
 from app.label_rules import LabelRules, LabelSource
-from app.label_table import TABLE_SUFFIXES, LabelRow, is_table, read_label_table
+from app.label_table import TABLE_SUFFIXES, LabelRow, is_table, read_label_table, spellings
 from app.printable import printable
 
 TABLE_NAMES = tuple(f"labels{suffix}" for suffix in TABLE_SUFFIXES)
 SYSTEM_FILES = {"Thumbs.db", "desktop.ini"}  # file managers write these, and hidden files
 MAX_FILES = 1_000_000  # of a folder
-# Some disks and archives hold names in which an accent is a character of its own.
-NORMAL_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 
 
 @dataclass(frozen=True)
@@ -103,7 +99,7 @@ def find_labelled_images(
 
     Raises:
         InvalidInputError: There is no such folder or table, or it cannot be read, or there are
-            two tables in the folder.
+            two tables in the folder, or its table is outside it.
         TooLargeError: There are more than `MAX_FILES` files, or the table is too large.
     """
     try:
@@ -128,6 +124,7 @@ def find_labelled_images(
             " instead of the folder, or delete the other."
         )
     if tables and source == "auto":
+        finder.check_inside(tables[0])
         finder.read_table(tables[0])
         finder.refuse_unlisted(tables[0].name)
     else:
@@ -144,6 +141,14 @@ class _Finder:
         self._real_root = os.path.join(os.path.realpath(root), "")
         self._real_folder = lru_cache(maxsize=4096)(os.path.realpath)
         self._listed = set[str]()
+
+    def check_inside(self, table: Path) -> None:
+        """Raise an `InvalidInputError` if a table of the folder is outside it, behind a link."""
+        if not self._is_inside(os.fspath(table)):
+            raise InvalidInputError(
+                f"{table} is a link that leads out of the folder. Give the table itself instead of"
+                " the folder, or put it there."
+            )
 
     def read_folder(self) -> None:
         """Label the pictures by their folders or the ends of their names."""
@@ -196,8 +201,9 @@ class _Finder:
 
     def _relative(self, path: str) -> str:
         """Return a path of a table as one in the folder; `..` leads out of it."""
-        spellings = _spellings(path)
-        path = next((p for p in spellings if os.path.lexists(os.path.join(self._root, p))), path)
+        path = next(
+            (p for p in spellings(path) if os.path.lexists(os.path.join(self._root, p))), path
+        )
         if os.path.isabs(path):
             path = os.path.relpath(path, self._real_root)
         return os.path.normpath(path)
@@ -276,19 +282,6 @@ class _Finder:
 
     def _refuse(self, name: str, reason: str) -> None:
         self.found.refused.append(RefusedFile(name, reason))
-
-
-def _spellings(path: str) -> list[str]:
-    """Return a path of a table as it is, and as other systems and programs write it."""
-    if path.isascii() and "\\" not in path:
-        return [path]
-    try:  # a table that is not UTF-8 is most likely of Windows
-        latin = path.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
-    except UnicodeEncodeError:  # half of a character, which JSON can hold
-        return [path]
-    texts = [text.replace("\\", "/") for text in (path, latin)]
-    normal = (unicodedata.normalize(form, text) for text in texts for form in NORMAL_FORMS)
-    return [path, *texts, *normal]
 
 
 def _opening_fault(error: OSError | ValueError) -> str:

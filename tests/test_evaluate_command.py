@@ -171,11 +171,14 @@ def test_wrong_places_give_a_sentence(tmp_path: Path) -> None:
     assert r"- two\nlines.png: has no label" in said
 
 
-def test_options_for_pictures_need_pictures() -> None:
+@pytest.mark.parametrize(
+    "options", [["--report", "a.html"], ["--model", "compact"], ["--labels", "suffix"], ["--json"]]
+)
+def test_options_for_pictures_need_pictures(options: list[str]) -> None:
     """The test split of MNIST is not opened by a command that forgot its folder."""
-    status, said = _fails("--report", "report.html")
+    status, said = _fails(*options)
     assert status == 2
-    assert "need --images" in said
+    assert "go without --images" in said
 
 
 def test_models_with_other_classes_are_not_compared(tmp_path: Path) -> None:

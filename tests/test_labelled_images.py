@@ -209,6 +209,31 @@ def test_links_do_not_lead_out_of_the_folder(tmp_path: Path) -> None:
     assert "out of the folder" in _refused(found)["5/secret.png"]
 
 
+def test_table_does_not_lead_out_of_the_folder(tmp_path: Path) -> None:
+    """The table of a folder that comes from elsewhere may be a link to any file of the user."""
+    root = _write(tmp_path / "in", "a.png")
+    (tmp_path / "secret.csv").write_text("path,label\na.png,3\n")
+    (root / "labels.csv").symlink_to(tmp_path / "secret.csv")
+    with pytest.raises(InvalidInputError, match="leads out of the folder"):
+        find_labelled_images(root, DIGITS)
+    assert _labels(find_labelled_images(root / "labels.csv", DIGITS)) == {"a.png": "3"}
+
+
+def test_folders_may_be_deep(tmp_path: Path) -> None:
+    """Folders inside each other are no recursion; a path that is too long is named."""
+    _write(tmp_path, "3/a.png")
+    here = os.open(tmp_path / "3", os.O_RDONLY)
+    for _ in range(40):
+        os.mkdir("x" * 200, dir_fd=here)
+        inside = os.open("x" * 200, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inside
+    os.close(here)
+    found = find_labelled_images(tmp_path, DIGITS)
+    assert _labels(found) == {"3/a.png": "3"}
+    assert list(_refused(found).values()) == ["cannot be opened: File name too long"]
+
+
 def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
     """Pipes, sockets and other files are named with what they are; hidden files are left out."""
     _write(tmp_path, "3/.hidden.png", "3/._a.png", "3/Thumbs.db", ".git/3/a.png", "3/a.txt")

@@ -49,8 +49,12 @@ def evaluate(
             images, models, labels, preprocess, polarity, processes, out_file, report, as_json
         )
         return
-    if models or out_file or report or as_json:
-        fail("--model, --out, --report and --json need --images. On MNIST, give the name alone.")
+    chosen = {labels, preprocess, polarity} != {"auto"}
+    if chosen or models or out_file or report or as_json:
+        fail(
+            "Only MODEL, --data and --all go without --images; the other options are for your own"
+            " labelled pictures."
+        )
         raise typer.Exit(2)
     settings = read_settings()
     with failures():
