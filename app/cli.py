@@ -8,11 +8,8 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -20,22 +17,20 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from app.batch_files import Row, Written, find_images, read_rows, write_results
 from app.correction_store import make_folder
 from app.errors import BundleError, DigitscopeError
-from app.file_workers import FileWorkers
 from app.image_files import read_image_file
 from app.imaging.polarity import Polarity
 from app.import_cache import import_into_cache
 from app.inference.model import Model
 from app.inference.registry import Registry
 from app.lean_imports import import_fastapi
-from app.models import find_bundle, load_for_workers, load_models
+from app.models import load_for_workers, load_models
 from app.page_reading import find_several
 from app.process_tuning import gc_frozen_imports
 from app.recognise import Options, Preprocess, recognise
 from app.settings import Settings, invalid_settings, is_secret
-from app.terminal import cell, fail, say
+from app.terminal import cell, fail
 from app.version import VERSION
 
 if TYPE_CHECKING:
@@ -407,67 +402,17 @@ def read(
 ) -> None:
     """Read all digits in many images and write them to a table.
 
-    An interrupted run can be resumed: files that are in the table already are not read again.
+    A run with an existing table reads only what is new: files that are missing in it, that have
+    changed, or that another model or version has read.
     """
-    values = read_settings()
-    name = model or values.default_model
-    images = find_images(paths)
-    if not images:
-        fail(f"There are no image files in {', '.join(str(path) for path in paths)}.")
-        raise typer.Exit(1)
-    bundle = _exit_on_bundle_error(lambda: find_bundle(values.model_dir, name))
-    options = Options(polarity=polarity, max_pixels=values.max_pixels)
-    try:
-        with ExitStack() as stack:
-            reader: Callable[[list[Path]], Iterator[Row]]
-            if ray:
-                reader = partial(
-                    _import_ray_serve().read_files,
-                    folder=values.model_dir,
-                    model=name,
-                    options=options,
-                )
-            else:  # before the bar, which has a thread
-                processes = min(processes, len(images))
-                workers = FileWorkers(read_rows, [bundle], options, processes=processes)
-                reader = stack.enter_context(workers).read
-            failed, resumed = _write_with_bar(images, out_file, reader)
-    except BrokenProcessPool as error:
-        fail(
-            "A process that read files has ended, such as one that was killed for its memory. Run"
-            " the command again to read the files that are missing in the table."
-        )
-        raise typer.Exit(1) from error
-    except DigitscopeError as error:
-        fail(error.detail)
-        raise typer.Exit(2) from error
-    except ConnectionError as error:
-        fail(str(error))
-        raise typer.Exit(1) from error
-    except OSError as error:
-        fail(f"{out_file} cannot be written: {error.strerror}.")
-        raise typer.Exit(2) from error
-    say(f"{len(images)} images, {failed} of them unreadable: {out_file}")
-    if resumed:
-        say(
-            f"{resumed} of them were in the table already and were not read again, even if the"
-            " files have changed."
-        )
-    if failed:
-        raise typer.Exit(1)
+    from app.read_command import Request, read_images
 
-
-def _write_with_bar(
-    images: list[Path], out: Path, read: Callable[[list[Path]], Iterator[Row]]
-) -> Written:
-    """Write the rows of files to a table, and show how many there are on the standard error stream.
-
-    Arguments, result and errors are those of `write_results`.
-    """
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
-
-    messages = Console(stderr=True)
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=messages) as bar:
-        task = bar.add_task("Reading", total=len(images))
-        return write_results(images, out, read, lambda row: bar.advance(task))
+    request = Request(
+        paths=paths,
+        out=out_file,
+        model=model,
+        polarity=polarity,
+        processes=processes,
+        ray=_import_ray_serve() if ray else None,
+    )
+    read_images(read_settings(), request)

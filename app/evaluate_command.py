@@ -23,7 +23,6 @@ from app.evaluation.run import (
     check_same_classes,
     collect_answers,
     make_figures,
-    model_version,
 )
 from app.evaluation.schema import Figures
 from app.evaluation.tables import MAX_LISTED, print_figures
@@ -31,6 +30,7 @@ from app.file_workers import FileWorkers
 from app.imaging.polarity import Polarity
 from app.label_rules import LabelSource
 from app.labelled_images import LabelledImages, find_labelled_images
+from app.model_version import model_version
 from app.models import find_bundle
 from app.page_reading import find_several
 from app.recognise import Options, Preprocess

@@ -42,7 +42,7 @@ class Page:
         upload: The decoded image.
         polarity: Which side was taken as ink.
         lines: The digits of each line from left to right; lines from top to bottom.
-        fields: The printed frames, with the text in each.
+        fields: The printed frames in reading order, with the text in each.
         warnings: What was not read, and what to do about it.
     """
 
@@ -133,7 +133,10 @@ def _make_page(upload: Upload, found: Segmentation, groups: list[list[PageDigit]
     for group, digits in zip(found.groups, groups, strict=True):
         lines[group.line] += digits
     read = tuple(tuple(line) for line in lines)
-    fields = tuple(Field(box, _text_inside(box, read)) for box in found.fields)
+    fields = tuple(
+        Field(box, "\n".join(map(line_text, lines_inside(box, read))))
+        for box in _in_reading_order(found.fields)
+    )
     return Page(upload, found.polarity, read, fields, (*found.warnings, *_warn_of_unsure(read)))
 
 
@@ -196,8 +199,29 @@ def _are_one_line(lines: tuple[tuple[PageDigit, ...], ...]) -> bool:
     )
 
 
-def _text_inside(box: Box[int], lines: tuple[tuple[PageDigit, ...], ...]) -> str:
-    """Return the text of the digits whose middle is inside a box, line by line."""
-    inside = ((read for read in line if box.contains_middle_of(read.box)) for line in lines)
-    texts = (line_text(tuple(line)) for line in inside)
-    return "\n".join(text for text in texts if text)
+def lines_inside(
+    box: Box[int], lines: tuple[tuple[PageDigit, ...], ...]
+) -> list[tuple[PageDigit, ...]]:
+    """Return the digits whose middle is inside a box, line by line, without empty lines."""
+    inside = (tuple(read for read in line if box.contains_middle_of(read.box)) for line in lines)
+    return [line for line in inside if line]
+
+
+def _in_reading_order(boxes: tuple[Box[int], ...]) -> list[Box[int]]:
+    """Return boxes row by row from the top, each row from the left.
+
+    A box is in the row above it if its middle is less than half of the lower height away from that
+    of the row's first box.
+    """
+    rows = list[list[Box[int]]]()
+    for box in sorted(boxes, key=_doubled_middle):
+        first = rows[-1][0] if rows else None
+        if first and _doubled_middle(box) - _doubled_middle(first) < min(box.height, first.height):
+            rows[-1].append(box)
+        else:
+            rows.append([box])
+    return [box for row in rows for box in sorted(row, key=lambda each: each.x)]
+
+
+def _doubled_middle(box: Box[int]) -> int:
+    return 2 * box.y + box.height

@@ -19,7 +19,7 @@ from ray import serve
 from ray.data import ActorPoolStrategy, DataContext
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.batch_files import Row, read_file, table_schema
+from app.batch_files import Row, read_file, row_schema
 from app.inference.registry import Registry
 from app.main import create_app
 from app.recognise import Options
@@ -149,7 +149,7 @@ class _Reader:
             read_file(Path(file["path"]), self._model, self._options)._replace(file=file["file"])
             for file in files.to_pylist()
         ]
-        return pa.Table.from_pylist([row._asdict() for row in rows], schema=table_schema())
+        return pa.Table.from_pylist([row._asdict() for row in rows], schema=row_schema())
 
 
 def read_files(paths: list[Path], folder: Path, model: str, options: Options) -> Iterator[Row]:

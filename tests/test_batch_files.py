@@ -1,9 +1,7 @@
 """Tests of `digitscope read`, which reads folders of images into tables."""
 
-import csv
 import json
 import os
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -12,12 +10,18 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from app.batch_files import Row, find_images, read_file, read_rows, write_results
-from app.errors import InvalidInputError
+from app.batch_files import doubtful_places, find_images, read_file, read_rows
+from app.boxes import Box
+from app.group_reading import PageDigit
 from app.inference.model import Model
 from app.recognise import Options
 from app.samples import sample_png
+from app.verdict import Verdict
 from digitscope import command
+from tests.conftest import Digits
+from tests.imaging.form_samples import boxes
+
+NO_PIXELS = np.zeros((28, 28), np.uint8)
 
 
 @pytest.fixture
@@ -32,23 +36,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "scans"
 
 
-def _rows(path: Path) -> list[dict]:
-    if path.suffix == ".csv":
-        return list(csv.DictReader(path.read_text().splitlines()))
-    if path.suffix == ".jsonl":
-        return [json.loads(line) for line in path.read_text().splitlines()]
-    import pyarrow.parquet as pq
-
-    return pq.read_table(path).to_pylist()
-
-
 @pytest.mark.slow
 def test_read_command_reads_a_folder(folder: Path, tmp_path: Path) -> None:
     """Every image gets a row; a damaged one gets an error and makes the exit code 1."""
     out = tmp_path / "results.jsonl"
     result = CliRunner().invoke(command, ["read", str(folder), "--out", str(out)])
     assert result.exit_code == 1, result.output
-    rows = {Path(row["file"]).name: row for row in _rows(out)}
+    rows = {Path(row["file"]).name: row for row in map(json.loads, out.read_text().splitlines())}
     assert len(rows) == 11
     assert [rows[f"{digit}.png"]["text"] for digit in range(10)] == list("0123456789")
     assert "image" in rows["broken.png"]["error"]
@@ -57,9 +51,9 @@ def test_read_command_reads_a_folder(folder: Path, tmp_path: Path) -> None:
 def test_pipe_gets_a_row_with_its_error(tmp_path: Path, classic: Model) -> None:
     """A named pipe in a folder of images is not opened, because it may never begin."""
     os.mkfifo(tmp_path / "pipe.png")
-    (pipe,) = find_images([tmp_path])
+    (pipe,) = find_images([tmp_path]).images
     row = read_file(pipe, classic, Options())
-    assert row == Row(str(pipe), error="Only regular files can be read; this is a pipe.")
+    assert row.error == "Only regular files can be read; this is a pipe."
 
 
 def test_files_that_are_read_together_get_their_own_rows(
@@ -70,62 +64,11 @@ def test_files_that_are_read_together_get_their_own_rows(
     Image.fromarray(np.tile(255 - digit, (3, 4))).save(folder / "page.png")
     Image.fromarray(np.zeros_like(digit)).save(folder / "blank.png")
     Image.fromarray(np.hstack([digit, digit])).save(folder / "two.png")
-    paths = [*find_images([folder]), tmp_path / "missing.png"]
+    paths = [*find_images([folder]).images, tmp_path / "missing.png"]
     rows = read_rows(paths, [classic], Options())
     assert rows == [read_file(path, classic, Options()) for path in paths]
     assert sum(bool(row.error) for row in rows) == 3
     assert {Path(row.file).name: row.text for row in rows}["two.png"] == "77"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
-def test_interrupted_run_is_resumed(
-    folder: Path, tmp_path: Path, classic: Model, ending: str
-) -> None:
-    """A second run reads only the missing files and completes the table."""
-    out, paths, read = tmp_path / f"results.{ending}", find_images([folder]), []
-
-    def read_some(remaining: list[Path], stop_after: int) -> Iterator[Row]:
-        for path in remaining:
-            if len(read) == stop_after:
-                raise KeyboardInterrupt
-            read.append(path)
-            yield read_file(path, classic, Options())
-
-    with pytest.raises(KeyboardInterrupt):
-        write_results(paths, out, lambda rest: read_some(rest, 4))
-    seen: list[Row] = []
-    failed, resumed = write_results(paths, out, lambda rest: read_some(rest, 99), seen.append)
-    assert read == paths
-    assert (failed, resumed, len(seen)) == (1, 4, 11)
-    rows = _rows(out)
-    assert [row["file"] for row in rows] == [str(path) for path in paths]
-    assert sorted(row["text"] for row in rows if not row["error"]) == list("0123456789")
-
-
-def test_rows_of_other_files_are_kept_but_not_counted(tmp_path: Path) -> None:
-    """A failed file of an earlier run keeps its row and does not count as a failure of this run."""
-    out = tmp_path / "results.csv"
-    write_results([Path("a")], out, lambda remaining: iter([Row("a", error="no image")]))
-    seen: list[Row] = []
-    written = write_results([Path("b")], out, lambda remaining: iter([Row("b", "7")]), seen.append)
-    assert written == (0, 0)
-    assert [row.file for row in seen] == ["b"]
-    assert [row["file"] for row in _rows(out)] == ["a", "b"]
-
-
-def test_incomplete_last_row_is_read_again(folder: Path, tmp_path: Path, classic: Model) -> None:
-    """A row that a crash cut off is replaced by a complete one."""
-    out, paths = tmp_path / "results.jsonl", find_images([folder])
-
-    def read(remaining: list[Path]) -> Iterator[Row]:
-        return (read_file(path, classic, Options()) for path in remaining)
-
-    write_results(paths, out, read)
-    whole = out.read_text()
-    out.write_text(whole[:-30])
-    write_results(paths, out, read)
-    assert out.read_text() == whole
 
 
 def test_warnings_of_a_page_are_in_its_row(tmp_path: Path, classic: Model) -> None:
@@ -137,54 +80,38 @@ def test_warnings_of_a_page_are_in_its_row(tmp_path: Path, classic: Model) -> No
     assert "Only the 400 marks" in row.warnings
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
-def test_table_of_an_older_version_is_resumed(tmp_path: Path, suffix: str) -> None:
-    """A table without the column of warnings gets it; its rows are kept."""
-    out = tmp_path / f"results{suffix}"
-    older = {"file": "a", "text": "7", "confidence": 0.9, "digits": "[]", "error": ""}
-    if suffix == ".csv":
-        out.write_text(f"{','.join(older)}\r\n{','.join(map(str, older.values()))}\r\n")
-    else:
-        out.write_text(json.dumps(older) + "\n")
-    paths = [Path("a"), Path("b")]
-    rows = iter([Row("b", "8", warnings="Only a part was read.")])
-    assert write_results(paths, out, lambda rest: rows).resumed == 1
-    assert [row["warnings"] for row in _rows(out)] == ["", "Only a part was read."]
+def test_fields_of_a_form_are_in_its_row(tmp_path: Path, classic: Model, digits: Digits) -> None:
+    """Each box of a form is a field, in reading order, with its text and its place."""
+    rng = np.random.default_rng(5)
+    form = boxes([(int(digits.labels[index]), digits.images[index]) for index in range(4)], rng)
+    Image.fromarray(form.image).save(tmp_path / "form.png")
+    row = read_file(tmp_path / "form.png", classic, Options())
+    fields = json.loads(row.fields)
+    assert [field["text"] for field in fields] == list(form.text)
+    assert [field["box"][0] for field in fields] == sorted(field["box"][0] for field in fields)
 
 
-def test_unsupported_suffix_is_refused(tmp_path: Path) -> None:
-    """The error for an unsupported table format names the supported ones."""
-    with pytest.raises(InvalidInputError, match=r"\.csv, \.jsonl or \.parquet"):
-        write_results([], tmp_path / "results.xlsx", lambda remaining: iter([]))
+def test_doubtful_digits_are_marked_in_text_and_fields() -> None:
+    """The places count characters of the text, line feeds included."""
+    verdicts: list[Verdict] = ["digit", "unsure", "not-a-digit", "digit"]
+    marks = [
+        PageDigit(
+            place, str(place), 0.9, np.zeros(10, np.float32), verdict, Box(0, 0, 1, 1), NO_PIXELS
+        )
+        for place, verdict in enumerate(verdicts)
+    ]
+    assert doubtful_places([(marks[0], marks[1]), (marks[3],), (marks[2], marks[1])]) == [1, 5, 6]
+    assert doubtful_places([]) == []
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
-@pytest.mark.parametrize(
-    "content",
-    [b"name,amount\nalice,3\n", b"name\n", b"garbage", b'{"file": 3, "x": 1}\n', b"\xff\n"],
-)
-def test_file_that_is_no_table_stays_as_it_is(tmp_path: Path, suffix: str, content: bytes) -> None:
-    """A file of somebody else is not overwritten."""
-    out = tmp_path / f"results{suffix}"
-    out.write_bytes(content)
-    with pytest.raises(InvalidInputError, match="Choose another name"):
-        write_results([Path("a")], out, lambda rest: iter([Row("a", "7")]))
-    assert out.read_bytes() == content
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_name_that_is_no_text_is_written(tmp_path: Path, suffix: str) -> None:
-    """The name of a file is any bytes; a table holds it, and a second run finds it there."""
-    name = os.fsdecode(b"caf\xe9.png")
-    out = tmp_path / f"results{suffix}"
-
-    def read(paths: list[Path]) -> Iterator[Row]:
-        yield from (Row(str(path), "7") for path in paths)
-
-    assert write_results([Path(name)], out, read).resumed == 0
-    if suffix == ".csv":
-        assert b"caf\xe9.png" in out.read_bytes()
-    elif suffix == ".parquet":
-        assert _rows(out)[0]["file"] == r"caf\udce9.png"
-        return
-    assert write_results([Path(name)], out, read).resumed == 1
+def test_links_to_folders_are_named(folder: Path, tmp_path: Path) -> None:
+    """They are not followed, also because they may lead in a circle; links to files are."""
+    (folder / "deep" / "up").symlink_to(folder)
+    (folder / "link.png").symlink_to(folder / "1.png")
+    found = find_images([folder])
+    assert folder / "link.png" in found.images
+    assert len(found.images) == 12
+    (sentence,) = found.skipped
+    assert "1 link to a folder is not followed" in sentence
+    assert f"{folder}/deep/up" in sentence
+    assert find_images([folder / "deep" / "up"]).images  # given by itself, it is

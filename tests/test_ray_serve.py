@@ -276,7 +276,7 @@ def test_loss_of_a_node_loses_no_file(served: int, cluster: Cluster, tmp_path: P
         [BIN / "digitscope", "read", scans, "--out", alone], cwd=tmp_path, capture_output=True
     )
     assert out.read_text() == alone.read_text()
-    assert len(out.read_text().splitlines()) == 1 + len(find_images([scans]))
+    assert len(out.read_text().splitlines()) == 1 + len(find_images([scans]).images)
 
 
 @pytest.mark.cluster

@@ -8,36 +8,19 @@ records; knows nothing of how pictures are read.
 import json
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
 from app.errors import InvalidInputError
 from app.evaluation.answers import Answer
 from app.labelled_images import LabelledImage
+from app.model_version import ModelVersion
 from app.version import VERSION
 
 FORMAT = 1  # of the lines
 START = f'{{"answers": {FORMAT}, '.encode()
 FLUSH_S = 0.1  # seconds after which lines are written to the file; a run that is killed loses them
 Key = tuple[object, ...]
-
-
-@dataclass(frozen=True)
-class ModelVersion:
-    """A model and how it reads pictures, as far as its answers depend on them.
-
-    Attributes:
-        name: Name of the model.
-        version: Its version.
-        digest: SHA-256 of the files of its bundle.
-        options: The options that a user gives, such as the polarity.
-    """
-
-    name: str
-    version: int
-    digest: str
-    options: str
 
 
 class AnswerFile:

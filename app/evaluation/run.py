@@ -3,7 +3,6 @@
 Knows bundles, labels and answers; the caller supplies the processes that read and shows the result.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,13 +10,13 @@ from pathlib import Path
 
 from app.bundle import Bundle
 from app.errors import InvalidInputError
-from app.evaluation.answer_file import AnswerFile, ModelVersion
+from app.evaluation.answer_file import AnswerFile
 from app.evaluation.answers import Answer
 from app.evaluation.figures import compare, label_warnings, model_figures, unreadable
 from app.evaluation.reading import Answers
 from app.evaluation.schema import Figures, UnusedFile
 from app.labelled_images import LabelledImage, LabelledImages
-from app.recognise import Options
+from app.model_version import ModelVersion
 from app.version import VERSION
 
 Read = Callable[[Iterable[LabelledImage]], Iterator[Answers]]
@@ -50,14 +49,6 @@ def check_same_classes(bundles: Sequence[Bundle]) -> list[str]:
                 f" {', '.join(first.classes)}; and {', '.join(other.classes)}. Measure each alone."
             )
     return first.classes
-
-
-def model_version(bundle: Bundle, options: Options) -> ModelVersion:
-    """Return what the answers of a model depend on; its metadata hash all of its files."""
-    metadata = bundle.metadata
-    digest = hashlib.sha256(metadata.model_dump_json().encode()).hexdigest()
-    asked = f"{options.preprocess} {options.polarity} {options.max_pixels}"
-    return ModelVersion(metadata.name, metadata.version, digest, asked)
 
 
 def collect_answers(

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from app.errors import InvalidInputError
-from app.evaluation.answer_file import AnswerFile, ModelVersion
+from app.evaluation.answer_file import AnswerFile
 from app.evaluation.answers import Answer, Place, Reading
 from app.labelled_images import LabelledImage
+from app.model_version import ModelVersion
 
 IMAGE = LabelledImage(Path("/scans/3/a.png"), "3/a.png", "3", "", 500, 17, ".")
 MODEL = ModelVersion("compact", 7, "abc", "auto auto 100")

@@ -232,7 +232,7 @@ def test_folders_are_searched_for_heic(tmp_path: Path) -> None:
     """The commands find the files in folders, whatever the case of their suffix."""
     for name in ("a.heic", "b.HEIC", "c.heif", "d.hif", "e.txt"):
         (tmp_path / name).touch()
-    assert [path.name for path in find_images([tmp_path])] == [
+    assert [path.name for path in find_images([tmp_path]).images] == [
         "a.heic",
         "b.HEIC",
         "c.heif",
