@@ -125,9 +125,15 @@ def test_explanations_answer_the_question(model: digitscope.Model, method: str) 
     assert found.map.shape == (28, 28)
     assert found.map.dtype == np.float32
     assert (found.deletion, found.randomised) == (None, None)
-    checked = model.explain(FOUR, method=method, target=4, contrast=9)
+
+
+def test_explanations_are_checked(model: digitscope.Model) -> None:
+    """By default, an explanation comes with two checks of its map."""
+    found = model.explain(FOUR, method="gradient", checks=False)
+    checked = model.explain(FOUR, method="gradient")
     np.testing.assert_array_equal(checked.map, found.map)
     assert checked.deletion
+    assert checked.randomised
     assert checked.text.startswith(found.text)
 
 

@@ -59,7 +59,7 @@ def results(model: digitscope.Model) -> dict[str, Any]:
         "Activations": model.activations(FOUR, "relu_1"),
         "Activations of units": model.activations(FOUR, "logits"),
         "Unit": model.unit(FOUR, "conv_3"),
-        "Explanation": model.explain(FOUR, contrast=9),
+        "Explanation": model.explain(FOUR, method="gradient", contrast=9),
     }
 
 
@@ -110,7 +110,10 @@ def test_names_are_escaped(model: digitscope.Model) -> None:
     layer = replace(model.layers["conv_1"], name=EVIL, type=EVIL, description=EVIL, formula=EVIL)
     preparation = model.preprocess(np.pad(sample_pixels(4), 30))
     stages = tuple(replace(each, name=EVIL, description=EVIL) for each in preparation.stages)
-    unit, explanation = model.unit(FOUR, "conv_1"), model.explain(FOUR, checks=False)
+    unit, explanation = (
+        model.unit(FOUR, "conv_1"),
+        model.explain(FOUR, method="gradient", checks=False),
+    )
     page = model.read(FOUR)
     for result in (
         evil,

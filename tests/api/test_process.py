@@ -34,7 +34,7 @@ assert model.predict(sample_png(4)).digit == 4
 for result in (
     model, model.layers, model.predict(sys.argv[1]), model.read(sys.argv[1]),
     model.preprocess(sys.argv[1]), model.activations(sample_png(4), "relu_1"),
-    model.unit(sample_png(4), "relu_1"), model.explain(sample_png(4)),
+    model.unit(sample_png(4), "relu_1"), model.explain(sample_png(4), method="gradient"),
 ):
     assert result._repr_html_()
 unwanted = {
