@@ -8,10 +8,10 @@ import hashlib
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 from app.errors import BundleError
+from app.own_modules import command_for, environment_for
 from app.version import VERSION
 
 MAX_NAME = 60  # characters of a name that is made of a file's
@@ -39,8 +39,9 @@ def import_into_cache(file: Path) -> tuple[Path, str]:
         raise BundleError(f"There is no file {file}.")
     name, folder = model_name_of(file), _cache() / _key(file)
     if not (folder / name / "metadata.json").exists():
-        command = [sys.executable, "-m", "digitscope", "import", str(file)]
-        imported = subprocess.run([*command, "--name", name, "--out", str(folder)], check=False)
+        command = [*command_for("digitscope"), "import", str(file)]
+        command += ["--name", name, "--out", str(folder)]
+        imported = subprocess.run(command, env=environment_for(), check=False)
         if imported.returncode:
             raise BundleError(f"{file} cannot be served, because it cannot be imported.")
     return folder, name

@@ -9,8 +9,10 @@
 module imports nothing else: each name is imported when it is first used.
 """
 
+import os
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -58,6 +60,22 @@ __all__ = [
 ]
 
 
+def _check_package() -> None:
+    """Check that `app` is this program's package, and no module of the user's.
+
+    Raises:
+        ImportError: It is another; the message says where.
+    """
+    spec, here = find_spec("app"), os.path.dirname(os.path.realpath(__file__))
+    expected = os.path.join(os.path.dirname(here), "app", "__init__.py")
+    found = spec and spec.origin
+    if not found or os.path.realpath(found) != expected:
+        raise ImportError(
+            f"digitscope needs its own package 'app', but Python finds {found or 'none'} first."
+            " Rename that, or start Python from another folder."
+        )
+
+
 if not TYPE_CHECKING:  # which would take every name for one that exists
 
     def __getattr__(name: str) -> Any:
@@ -75,6 +93,7 @@ if not TYPE_CHECKING:  # which would take every name for one that exists
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if sys.platform == "win32":
             raise ImportError(NOT_ON_WINDOWS)
+        _check_package()
         return getattr(import_module("app.api"), name)
 
 

@@ -30,7 +30,7 @@ def test_a_file_is_imported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     calls = []
 
-    def run(command: list[str], *, check: bool) -> subprocess.CompletedProcess[bytes]:
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
         calls.append(command)
         folder = Path(command[-1]) / command[-3]
         folder.mkdir(parents=True)
@@ -44,7 +44,7 @@ def test_a_file_is_imported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert len(calls) == 1
     (tmp_path / "net.keras").write_bytes(b"two")
     assert import_into_cache(tmp_path / "net.keras") != first
-    assert calls[0][:4] == [sys.executable, "-m", "digitscope", "import"]
+    assert calls[0][:5] == [sys.executable, "-P", "-m", "digitscope", "import"]
 
 
 @pytest.mark.slow

@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from pathlib import Path
 from typing import IO, cast
 
 import numpy as np
@@ -30,6 +29,7 @@ from app.imaging.decoder_process import MEMORY_ERROR, READY, REQUEST, RESPONSE_S
 from app.imaging.file_structure import declared_pixels, decoding_bytes
 from app.imaging.png_reader import is_small_png
 from app.memory_budget import unlimited
+from app.own_modules import command_for, environment_for
 
 log = logging.getLogger(__name__)
 POLL_S = 0.05  # between two looks at cancellation and CPU time
@@ -51,7 +51,6 @@ KEPT_BYTES = 96 << 20
 FILE_COPIES = 2  # in the shared file, and in the decoder
 KEPT_SHARED_BYTES = 1 << 23  # of the shared file, for the next image; a result has up to 10 MB
 START_TIMEOUT_S = 30.0  # for the imports of a decoder on a busy machine
-_ROOT = str(Path(__file__).parents[2])
 
 
 class DecoderPool:
@@ -161,12 +160,9 @@ class _DecoderProcess:
     def __init__(self, memory_bytes: int) -> None:
         self.used_at = time.monotonic()
         self._shared = _open_shared_file()
-        path = os.pathsep.join([_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(
             [
-                sys.executable,
-                "-m",
-                "app.imaging.decoder_process",
+                *command_for("app.imaging.decoder_process"),
                 str(memory_bytes),
                 str(self._shared),
             ],
@@ -174,7 +170,7 @@ class _DecoderProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             pass_fds=(self._shared,),
-            env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": path},
+            env=environment_for(**_ENVIRONMENT),
             bufsize=0,
             process_group=0,  # Ctrl-C in a terminal reaches this process alone, which decides
         )

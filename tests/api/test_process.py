@@ -154,3 +154,27 @@ def test_ctrl_c_ends_the_call_and_not_the_model(large: Path) -> None:
         assert script.stdout.readline() == "ready\n"
         os.killpg(script.pid, signal.SIGINT)
         assert script.stdout.read() == "7\n"
+
+
+def test_modules_of_the_user_are_not_taken_for_ours(large: Path, tmp_path: Path) -> None:
+    """A script beside an `app.py` gets a plain error; one in another folder is not disturbed."""
+    folder, scripts = tmp_path / "project", tmp_path / "scripts"
+    code = "import sys, digitscope; print(digitscope.load().predict(sys.argv[1]).digit)"
+    for path in (folder / "app.py", scripts / "script.py"):
+        path.parent.mkdir()
+        path.write_text(code)
+    beside, elsewhere = (
+        subprocess.run(
+            [sys.executable, script, large],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        for script in (folder / "app.py", scripts / "script.py")
+    )
+    assert f"ImportError: digitscope needs its own package 'app', but Python finds {folder}" in (
+        beside.stderr
+    )
+    assert (elsewhere.stdout, elsewhere.stderr) == ("7\n", "")
