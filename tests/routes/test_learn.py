@@ -57,7 +57,7 @@ def test_a_network_that_forgets_the_other_digits_says_so(client: TestClient) -> 
     """A rate that is too large makes it read one class for every digit."""
     answer = _post(client, "label=9&learning_rate=10").json()
     assert answer["samples"]["right_after"] == 1
-    assert "reads 1 of 10" in answer["text"]
+    assert "reads 1 of 10 sample digits right" in answer["text"]
 
 
 def test_a_map_holds_the_gradient_of_every_layer(client: TestClient) -> None:

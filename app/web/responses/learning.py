@@ -95,7 +95,7 @@ def _text(learned: Learned, model: Model) -> str:
         text += " The next step took the numbers beyond the range of float32."
     if learned.samples and learned.samples.after < learned.samples.before:
         text += (
-            f" The changed network reads {learned.samples.after} of {learned.samples.count} other"
+            f" The changed network reads {learned.samples.after} of {learned.samples.count} sample"
             f" digits right; before, it read {learned.samples.before}."
         )
     if learned.diverged:
