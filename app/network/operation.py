@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from app.errors import UnsupportedLayerError
 from app.network.equation import Equation, UnitInputs
 from app.network.functions import LINEAR, Array, Function, find_function
 from app.network.geometry import Footprint, Shape, Unit
@@ -108,8 +109,14 @@ class Operation(ABC):
             output: What `forward` returned for them.
             name: A key of `weight_gradients`.
             change: Direction of the change; its numbers have the order of those in the file.
+
+        Raises:
+            UnsupportedLayerError: The derivative is not known.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no weight {name!r}")
+        raise UnsupportedLayerError(
+            f"The service does not know how a {type(self).__name__} changes with its weight"
+            f" {name!r}."
+        )
 
     def weight_reads(self, shapes: Shapes, name: str, place: int, unit: Unit) -> Unit | None:
         """Return the unit of the first input that a weight multiplies for a unit of the output.

@@ -1,12 +1,17 @@
 """Steps of learning against Keras: gradients, steps, shared weights, ensembles and divergence."""
 
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import get_args
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from app.cancellation import WorkCancelled, cancel_scope
 from app.errors import InvalidInputError, UnsupportedLayerError
 from app.inference.model import Model
 from app.inference.registry import Registry
@@ -273,3 +278,49 @@ def test_a_slow_network_gets_fewer_steps(classic: Model, monkeypatch: pytest.Mon
     learned = learn(sample_png(4), classic, Options(), LearnRequest(3, 1e-4, "sgd", 50))
     assert learned.steps == 2
     assert not learned.diverged
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_networks_without_logits_learn(
+    activation: str, image: np.ndarray, classic: Model, tmp_path
+) -> None:
+    """The loss is `-log(p)` of what a network gives as the label's probability."""
+    pixels = keras.Input((28, 28, 1))
+    flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(pixels))
+    x = keras.layers.Dense(10, activation=activation)(keras.layers.Dense(8, "tanh")(flat))
+    keras_model = keras.Model(pixels, x)
+    model = as_model(keras_model, tmp_path, classic)
+    assert model.network.logits is None
+    _compare(keras_model, model.network, image)
+    learned = learn(sample_png(4), model, Options(), LearnRequest(3))
+    assert learned.losses[0] == pytest.approx(-np.log(learned.probabilities[0][3]))
+    assert learned.losses[1] < learned.losses[0]
+
+
+def test_learning_ends_when_nobody_waits(classic: Model) -> None:
+    """A request that is cancelled stops before the next layer."""
+    cancelled = threading.Event()
+
+    def hold(size: int) -> AbstractContextManager[None]:
+        cancelled.set()  # after the image was read, before the first step
+        return nullcontext()
+
+    options = Options(working_memory=hold)
+    with cancel_scope(cancelled), pytest.raises(WorkCancelled):
+        learn(sample_png(4), classic, options, LearnRequest(3, steps=50))
+
+
+def test_copies_of_the_weights_count_as_memory(classic: Model) -> None:
+    """A float64 copy of all weights, and one more with momentum."""
+    held: list[int] = []
+
+    @contextmanager
+    def hold(size: int) -> Iterator[None]:
+        held.append(size)
+        yield
+
+    options = Options(working_memory=hold)
+    for optimizer in get_args(Optimizer):
+        learn(sample_png(4), classic, options, LearnRequest(3, optimizer=optimizer))
+    plain, momentum = (size for size in held if size > 8 * 891_946)
+    assert momentum - plain == 8 * 891_946
