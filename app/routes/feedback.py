@@ -13,8 +13,7 @@ from starlette.responses import Response
 
 from app.errors import InvalidInputError, NotFoundError
 from app.inference.model import Model
-from app.predictions import Prediction
-from app.recognise import recognise
+from app.recognise import ImageInput, Options, recognise
 from app.render import to_png
 from app.web.dependencies import ServiceDep
 from app.web.execution.correction_writer import CorrectionWriter
@@ -87,24 +86,26 @@ async def add_correction(
     _check_label(query.label, model)
     check_wait(request, service.prediction_pool)
     image = await read_one(request, service.limits)
-    prediction = await service.prediction_pool.run_until(
+    picture, answer = await service.prediction_pool.run_until(
         disconnected(request),
         kind_of_work("image", model, size_of(image)),
-        recognise,
+        _read,
         image,
         model,
         service.options(query),
     )
-    picture = to_png(prediction.prepared.pixels)
-    details = _details(prediction, model, query.request_id)
+    details = {
+        **answer,
+        "request_id": query.request_id,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
     name = await _writer(service).add(picture, query.label, details)
-    metadata = model.bundle.metadata
     return FeedbackAnswer(
         id=name,
         label=query.label,
-        answer=metadata.classes[prediction.digit],
-        verdict=prediction.verdict,
-        model=ModelName(name=metadata.name, version=metadata.version),
+        answer=answer["answer"],
+        verdict=answer["verdict"],
+        model=ModelName(name=answer["model"], version=answer["version"]),
     )
 
 
@@ -124,18 +125,16 @@ def _check_label(label: str, model: Model) -> None:
         )
 
 
-def _details(prediction: Prediction, model: Model, request_id: str | None) -> dict[str, Any]:
-    """Return what is stored of an answer."""
-    metadata = model.bundle.metadata
-    return {
+def _read(image: ImageInput, model: Model, options: Options) -> tuple[bytes, dict[str, Any]]:
+    """Return the 28x28 as PNG, and what is stored of the answer; the upload is freed here."""
+    prediction, metadata = recognise(image, model, options), model.bundle.metadata
+    return to_png(prediction.prepared.pixels), {
         "answer": metadata.classes[prediction.digit],
         "verdict": prediction.verdict,
         "score": _finite(prediction.score, 4),
         "probabilities": [_finite(share, 6) for share in prediction.probabilities.tolist()],
         "model": metadata.name,
         "version": metadata.version,
-        "request_id": request_id,
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 

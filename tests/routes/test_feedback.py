@@ -26,19 +26,26 @@ PNG = sample_png(7)
 PATH = "/feedback?label=1"
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The folder of corrections, empty."""
-    (tmp_path / "corrections").mkdir()
-    return tmp_path / "corrections"
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the folder of corrections is."""
+    return tmp_path_factory.mktemp("service") / "corrections"
 
 
-@pytest.fixture
-def correcting(folder: Path) -> Iterator[TestClient]:
+@pytest.fixture(scope="module")
+def correcting(place: Path) -> Iterator[TestClient]:
     """A client of a service that accepts 30 corrections."""
-    settings = Settings(api_keys=KEY, feedback_dir=folder, feedback_max_items=30)
+    settings = Settings(api_keys=KEY, feedback_dir=place, feedback_max_items=30)
     with TestClient(create_app(settings), headers=HEADERS) as client:
         yield client
+
+
+@pytest.fixture
+def folder(place: Path) -> Path:
+    """The folder of corrections, empty."""
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    return place
 
 
 def _rows(folder: Path) -> list[dict]:
