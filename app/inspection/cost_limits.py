@@ -24,9 +24,9 @@ def max_gradients(network: Network) -> int:
 def max_learning_steps(network: Network) -> int:
     """Return how many steps of learning to make; at least 1.
 
-    A step costs three gradients: it differentiates weights, too, and computes in float64.
+    A step costs as much as four gradients: it differentiates weights, too, and in float64.
     """
-    return max(1, max_gradients(network) // 3)
+    return max(1, max_gradients(network) // 4)
 
 
 def max_scores(network: Network) -> int:

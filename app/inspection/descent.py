@@ -37,7 +37,7 @@ class LearnRequest:
         label: The right class.
         learning_rate: What gradients are multiplied by, above 0.
         optimizer: `sgd`, or `momentum`, which keeps `MOMENTUM` of the last change.
-        steps: Number of steps, 1 to `MAX_STEPS`; a very large network gets fewer.
+        steps: Number of steps, 1 to `MAX_STEPS`; a large network gets fewer.
     """
 
     label: int

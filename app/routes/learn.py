@@ -65,7 +65,7 @@ class LearnQuery(ImageQuery):
             " adds 0.9 of the last change."
         ),
     )
-    steps: int = Field(1, ge=1, le=MAX_STEPS, description="Steps; a very large network gets fewer.")
+    steps: int = Field(1, ge=1, le=MAX_STEPS, description="Steps; a large network gets fewer.")
     include: Literal["map"] | None = Field(
         None,
         description=(

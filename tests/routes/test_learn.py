@@ -60,6 +60,17 @@ def test_a_network_that_forgets_the_other_digits_says_so(client: TestClient) -> 
     assert "reads 1 of 10 sample digits right" in answer["text"]
 
 
+def test_a_large_network_gets_fewer_steps(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the answer comes before the deadline; it says so."""
+    monkeypatch.setattr("app.inspection.cost_limits.MAX_GRADIENT_PRODUCTS", 400_000_000)
+    answer = _post(client, "label=9&learning_rate=0.0001&steps=50").json()
+    assert (answer["steps"], answer["requested_steps"], answer["samples"]) == (2, 50, None)
+    assert len(answer["loss"]) == answer["steps"] + 1
+    assert "The network is too large for 50 steps" in answer["text"]
+
+
 def test_a_map_holds_the_gradient_of_every_layer(client: TestClient) -> None:
     """The format is that of `/inspect`; byte 127 is 0, and the values are those of the npy."""
     response = _post(client, "label=9&include=map")

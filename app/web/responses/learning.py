@@ -93,6 +93,8 @@ def _text(learned: Learned, model: Model) -> str:
     )
     if learned.ended:
         text += " The next step took the numbers beyond the range of float32."
+    elif learned.steps < learned.request.steps:
+        text += f" The network is too large for {learned.request.steps} steps in one request."
     if learned.samples and learned.samples.after < learned.samples.before:
         text += (
             f" The changed network reads {learned.samples.after} of {learned.samples.count} sample"

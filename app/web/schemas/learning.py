@@ -65,7 +65,8 @@ class LearningAnswer(ResponseBody):
     requested_steps: int = Field(description="Steps, as requested.")
     steps: int = Field(
         description=(
-            "Steps that were made: fewer if the numbers ended, or if the network is very large."
+            "Steps that were made: fewer if the numbers ended, or if the network is too large for"
+            " so many."
         )
     )
     loss: list[float] = Field(
