@@ -367,25 +367,19 @@ def test_a_part_survives_a_short_break(page: Page, line: Line) -> None:
     expect(part.locator(".part-failed")).to_have_count(0)
 
 
-def test_a_lost_script_of_a_part_is_requested_again(page: Page) -> None:
-    """A part whose script does not arrive says so in its place, and tries again on request."""
+def test_a_lost_script_of_a_mode_is_requested_again(page: Page) -> None:
+    """A mode whose script does not arrive says so in its place, and tries again on request."""
     lost = [True]
     page.route(
-        "**/page/plot.js",
+        "**/page/learning.js",
         lambda route: route.abort() if lost and lost.pop() else route.continue_(),
     )
-    page.evaluate(
-        """() => import("/page/state.js").then(({ loadWhenNear }) => {
-          const part = document.createElement("section");
-          part.id = "part";
-          document.body.prepend(part);
-          loadWhenNear(part, async () => part.append(typeof (await import("/page/plot.js"))));
-        })"""
-    )
-    part = page.locator("#part")
+    page.locator("#modes [data-mode=learn]").click()
+    part = page.locator("#panel-body [data-view=learn]")
     expect(part).to_contain_text("This part did not arrive.")
     part.get_by_role("button", name="Try again").click()
-    expect(part).to_have_text("object")
+    expect(part).to_contain_text("What is it really?")
+    page.locator("#modes [data-mode=look]").click()
 
 
 @pytest.mark.parametrize("losses", [1, 2])
