@@ -64,14 +64,10 @@ function makeControls() {
   showRate();
 }
 
-/** Say what the mode does not do, and where to read more. */
+/** Return what the mode does and does not do; the service says the first part of it. */
 function about() {
-  return disclosure("What happens here", () => [
-    h("p.notes", "The steps are taken on a copy of the network: nothing that the service answers changes, and the copy is forgotten. Only this one digit is learned, so the copy may get worse at others."),
-    h("p.notes", answer?.inference_mode ?? ""),
-    h("p.notes", "The gradients, on the map and below, are those before the first step."),
-    h("p.notes", "The notebook docs/layers.ipynb, in the source code of this service, takes such a step by hand."),
-  ]);
+  parts.inference = h("p.notes", "The steps are taken on a copy of the network. Nothing that is served changes.");
+  return [parts.inference, h("p.notes", "The gradients, on the map and in the table, are those before the first step. The notebook docs/layers.ipynb, in the source code of this service, takes such a step by hand.")];
 }
 
 /** Make a button for each class. */
@@ -165,6 +161,7 @@ function show() {
   const steps = Math.min(taken.steps, answer.steps);
   const [first, now] = [answer.probabilities[0], answer.probabilities[steps]];
   enable();
+  fill(parts.inference, "A copy of the network learns. ", answer.inference_mode);
   emit("what-if", { probabilities: now, before: first });
   parts.said.dataset.steps = steps;
   const trouble = steps ? troubleAfter() : "";

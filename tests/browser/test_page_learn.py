@@ -125,6 +125,8 @@ def test_steps_move_the_bars_of_a_copy(page: Page, site: Running) -> None:
     expect(page.locator("#bars .ghost").first).to_be_visible()
     expect(part.locator(".plot")).to_be_visible()
     expect(page.locator("#verdict")).to_have_text("It is a 7.")
+    expect(part).to_contain_text("Nothing that is served changes.")
+    expect(part).to_contain_text("Batch normalisation uses its stored mean and variance")
     assert _ask(page, site, "predict")["probabilities"] == before["probabilities"]
     part.get_by_role("button", name="Start again").click()
     expect(part.locator(".outcome")).to_have_attribute("data-steps", "0")
