@@ -5,9 +5,11 @@ program; an answer for another version, another label or other options is not us
 records; knows nothing of how pictures are read.
 """
 
+import hashlib
 import json
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Self
 
@@ -20,7 +22,7 @@ from app.version import VERSION
 FORMAT = 1  # of the lines
 START = f'{{"answers": {FORMAT}, '.encode()
 FLUSH_S = 0.1  # seconds after which lines are written to the file; a run that is killed loses them
-Key = tuple[object, ...]
+KEY_BYTES = 16  # of the hash of all that an answer depends on; paths would take more memory
 
 
 class AnswerFile:
@@ -50,7 +52,7 @@ class AnswerFile:
 
         A file that could not be read is not known, because that may have changed.
         """
-        return self._known.get(tuple(_identity(image, model).values()))
+        return self._known.get(_key(_identity(image, model).values()))
 
     def add(self, image: LabelledImage, model: ModelVersion, answer: Answer) -> None:
         """Write an answer."""
@@ -84,7 +86,11 @@ IDENTITY = tuple(
 )
 
 
-def _read(path: Path) -> dict[Key, Answer]:
+def _key(identity: Iterable[object]) -> bytes:
+    return hashlib.blake2b(json.dumps(list(identity)).encode(), digest_size=KEY_BYTES).digest()
+
+
+def _read(path: Path) -> dict[bytes, Answer]:
     """Return the answers of a file; drop an incomplete last line from it."""
     if not path.exists():
         return {}
@@ -94,7 +100,7 @@ def _read(path: Path) -> dict[Key, Answer]:
     )
     if not path.is_file():
         raise not_ours
-    known, complete = dict[Key, Answer](), 0
+    known, complete = dict[bytes, Answer](), 0
     with path.open("rb") as file:
         if not START.startswith(file.read(len(START))):
             raise not_ours
@@ -105,7 +111,7 @@ def _read(path: Path) -> dict[Key, Answer]:
             try:
                 fields = json.loads(line)
                 del fields["answers"]
-                key = tuple(fields.pop(name) for name in IDENTITY)
+                key = _key([fields.pop(name) for name in IDENTITY])
                 known[key] = Answer.from_json(fields)
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise not_ours from error

@@ -10,6 +10,7 @@ from app.bundle import Interval, ReliabilityBin
 from app.printable import printable
 
 PLOT, MARGIN = 220, 36  # pixels of the calibration diagram, and around it
+MIN_TONE = 0.3  # of a wrong answer in a matrix, of the strongest tone
 BAR_WIDTH, BAR_HEIGHT = 160, 18  # pixels of the picture of an interval
 
 
@@ -21,7 +22,7 @@ class Markup(str):
 
 def text(value: object) -> str:
     """Return a text for HTML; characters that are not visible become escape sequences."""
-    return html.escape(printable(str(value)))
+    return html.escape(printable(str(value))).replace(" %", "&nbsp;%")
 
 
 def paragraph(value: str, kind: str = "") -> str:
@@ -65,16 +66,16 @@ def _row(cells: Sequence[str], texts: int) -> str:
 
 
 def confusion_matrix(caption: str, classes: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
-    """Return a matrix with a row for each label; the colour of a cell is its share of the row."""
+    """Return a matrix with a row for each label; the more of a row, the stronger the colour.
+
+    A wrong answer is coloured even if it is one of thousands.
+    """
     head = "".join(f'<th scope="col">{text(name)}</th>' for name in classes)
     rows = []
     for index, (name, row) in enumerate(zip(classes, counts, strict=True)):
         total = max(1, sum(row))
         cells = "".join(
-            f'<td class="{"right" if place == index else "wrong"}"'
-            f' style="--share:{count / total:.3f}">{count:,}</td>'
-            if count
-            else "<td></td>"
+            _matrix_cell(count, count / total, is_right=place == index)
             for place, count in enumerate(row)
         )
         rows.append(f'<tr><th scope="row">{text(name)}</th>{cells}</tr>')
@@ -84,6 +85,13 @@ def confusion_matrix(caption: str, classes: Sequence[str], counts: Sequence[Sequ
         f'<thead><tr><th scope="col">label</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>",
     )
+
+
+def _matrix_cell(count: int, share: float, *, is_right: bool) -> str:
+    if not count:
+        return "<td></td>"
+    kind, strength = ("right", share) if is_right else ("wrong", min(1, MIN_TONE + share))
+    return f'<td class="{kind}" style="--share:{strength:.3f}">{count:,}</td>'
 
 
 def _scrolling(label: str, content: str) -> str:

@@ -107,7 +107,7 @@ class _Reader(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        self.said += data
+        self.said += data.replace("\xa0", " ")
 
 
 def _parsed(document: str) -> _Reader:
