@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 ANY = "*"
 MAX_AGE_S = 600  # seconds for which a browser may remember the answer to a preflight request
-_METHODS = "GET, HEAD, POST"
+_METHODS = "GET, HEAD, POST, DELETE"
 _EXPOSED = (
     "Content-Disposition, ETag, Inference-Header-Content-Length, Retry-After, X-Request-ID,"
     " X-Value-Limit, X-Value-Max, X-Value-Min"
