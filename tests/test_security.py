@@ -329,6 +329,7 @@ SAFE = {
     ("decoder_pool.py", "subprocess"),
     ("import_cache.py", "subprocess"),  # `digitscope serve FILE` starts `digitscope import`
     ("feedback.py", "datetime.now"),  # a correction says when it was made
+    ("run.py", "datetime.now"),  # figures of `digitscope evaluate` say when they were measured
 }
 CODE = {"eval", "exec", "compile", "__import__", "os.system"}
 WALL_CLOCK = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today"}
@@ -344,7 +345,7 @@ def test_sources_know_no_danger() -> None:
 
 def _dangers(path: Path) -> Iterator[str]:
     text = path.read_text()
-    yield from re.findall(r"noqa: *S\d+|nosec", text)
+    yield from re.findall(r"noqa: *S\d+|\bnosec\b", text)
     for node in ast.walk(ast.parse(text)):
         match node:
             case ast.Import(names):
