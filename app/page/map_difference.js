@@ -31,9 +31,10 @@ export async function showDifference(pixels, signal) {
   paintSoon();
 }
 
-/** Return the difference of two answers of a layer, with a symmetric range. */
+/** Return the difference of two answers of a layer, in a range in which byte 127 is exactly 0. */
 function difference(layer, other) {
   const values = Float32Array.from(layer.values, (byte, at) => valueOf(layer, byte) - valueOf(other, other.values[at]));
-  const largest = values.reduce((limit, value) => Math.max(limit, Math.abs(value)), 0) || 1;
-  return { ...layer, low: -largest, high: largest, percentile: largest, constant: [], values: Uint8Array.from(values, (value) => Math.round((255 * (value + largest)) / (2 * largest))) };
+  const largest = values.reduce((limit, value) => Math.max(limit, Math.abs(value)), 0);
+  const bytes = Uint8Array.from(values, (value) => 127 + (largest && Math.round((127 * value) / largest)));
+  return { ...layer, low: -largest, high: (largest * 128) / 127, percentile: largest, constant: [], values: bytes };
 }

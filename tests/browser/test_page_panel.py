@@ -308,9 +308,20 @@ def test_map_shows_the_difference_to_the_pinned_image(page: Page) -> None:
     part.get_by_role("button", name="Pin this image").click()
     expect(part.locator("tbody tr")).to_have_count(26)
     assert page.evaluate(colours) == 1
+    described = """async () => {
+      const { describeChannel } = await import("./page/map_keys.js");
+      const { map } = await import("./page/map_view.js");
+      return describeChannel(map.columns[1], 0);
+    }"""
+    nothing = "Channel 0 of 32, difference, largest 0 at row 0, column 0"
+    assert page.evaluate(described) == nothing
     choose_sample(page, 4)
     expect_digit(page, 4)
     assert page.evaluate(colours) > 20
+    page.wait_for_function(
+        "async () => (await import('./page/map_view.js')).map.meaning === 'difference'"
+    )
+    assert page.evaluate(described) != nothing
     page.locator("#modes [data-mode=look]").click()
     page.wait_for_function(
         "async () => (await import('./page/map_view.js')).map.transform === null"
