@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 NEEDS_TRAINING = (
-    "Keras is not installed, which reads the file; install the extra 'train':"
+    "Keras is not installed, which this command needs; install the extra 'train':"
     " pip install --editable '.[train]'"
 )
 cli = typer.Typer(
@@ -164,15 +164,20 @@ def _serve_imported(file: Path) -> Settings:
     return read_settings()
 
 
-def add_missing_import() -> None:
-    """Add a command `import` that says which extra it needs."""
+def add_missing_commands() -> None:
+    """Add commands `import` and `adapt` that say which extra they need."""
     options = {"allow_extra_args": True, "ignore_unknown_options": True}
+    texts = {
+        "import": "Import a network that was trained elsewhere; needs the extra 'train'.",
+        "adapt": "Teach a model your own hand; needs the extra 'train'.",
+    }
 
-    @cli.command("import", context_settings=options)
-    def _import(context: typer.Context) -> None:
-        """Import a network that was trained elsewhere; needs the extra 'train'."""
+    def missing(context: typer.Context) -> None:
         fail(NEEDS_TRAINING)
         raise typer.Exit(2)
+
+    for name, text in texts.items():
+        cli.command(name, help=text, context_settings=options)(missing)
 
 
 def _import_grpc() -> None:

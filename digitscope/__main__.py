@@ -13,7 +13,7 @@ from app.process_tuning import gc_frozen_imports
 
 with gc_frozen_imports():
     disable_pydantic_plugins()
-    from app.cli import add_missing_import
+    from app.cli import add_missing_commands
     from app.cli import cli as command
     from app.evaluate_cli import evaluate
 
@@ -23,7 +23,7 @@ with gc_frozen_imports():
         add_commands(command)
     else:
         command.command()(evaluate)
-        add_missing_import()
+        add_missing_commands()
 
 __all__ = ["command"]
 

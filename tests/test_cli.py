@@ -320,12 +320,13 @@ def test_train_checks_its_options_before_it_imports_keras(
     assert "Traceback" not in done.stderr
 
 
-def test_import_names_the_extra_that_is_missing() -> None:
-    """Without Keras, `import` is there, and says what to install; the exit code is 2."""
+@pytest.mark.parametrize("arguments", [["import", "x.keras"], ["adapt", "--images", "x"]])
+def test_training_names_the_extra_that_is_missing(arguments: list[str]) -> None:
+    """Without Keras, `import` and `adapt` say what to install; the exit code is 2."""
     without = (
         "import importlib.util, sys; find = importlib.util.find_spec;"
         "importlib.util.find_spec = lambda name, *rest: None if name == 'keras' else find(name);"
-        "sys.argv = ['digitscope', 'import', 'x.keras', '--input', '0..1'];"
+        f"sys.argv = ['digitscope', *{arguments}, '--input', '0..1'];"
         "import digitscope; digitscope.command()"
     )
     done = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True)

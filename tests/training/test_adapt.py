@@ -1,18 +1,21 @@
 """`digitscope adapt`: from a folder of pictures to a better bundle, or to a plain refusal."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 from app.bundle import INT8_FILE, KERAS_FILE, Metadata, open_bundle
 from app.inference.keras_runtime import load_keras
 from app.inference.litert_runtime import open_runtime
-from app.settings import REPOSITORY
+from app.main import create_app
+from app.settings import REPOSITORY, Settings
 from digitscope import command
 from training.data import Split, load
 
@@ -135,6 +138,41 @@ def test_card_gives_both_errors(metadata: Metadata, adapted: Result, place: Path
         assert f"misreads {found.misread_before} of {found.images}" in adapted.output
     assert "| your pictures | 100 |" in card
     assert "held-out" in card
+
+
+def test_story_from_a_folder_to_a_better_model_that_serves(
+    metadata: Metadata, place: Path, train_digits: Split
+) -> None:
+    """Pictures of the hand that it has not learned are read better, measured and over HTTP."""
+    sevens = train_digits.take(np.flatnonzero(train_digits.labels == 7)[40:])
+    other = write_pictures(place / "other", sevens, mirrored=len(sevens), others=0)
+    models = place / "model"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIGITSCOPE_MODEL_DIR", str(models))
+        options = ["--model", "compact", "--model", metadata.name, "--processes", "1", "--json"]
+        result = CliRunner().invoke(command, ["evaluate", "--images", str(other), *options])
+    assert result.exit_code == 0, result.output
+    compact, ours = (each["digits"]["wrong"] for each in json.loads(result.stdout)["models"])
+    assert ours < compact
+    with TestClient(create_app(Settings(model_dir=models))) as client:
+        answers = [
+            client.post(
+                "/predict", params={"model": metadata.name}, content=path.read_bytes()
+            ).json()
+            for path in sorted((other / "7").iterdir())
+        ]
+    assert sum(answer["digit"] != 7 for answer in answers) == ours
+    assert {answer["model"]["name"] for answer in answers} == {metadata.name}
+
+
+@pytest.mark.parametrize("name", ["card", "recompile"])
+def test_no_recipe(metadata: Metadata, place: Path, name: str) -> None:
+    """Commands that need a recipe refuse an adapted model with a message."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIGITSCOPE_MODEL_DIR", str(place / "model"))
+        result = CliRunner().invoke(command, [name, metadata.name])
+    assert result.exit_code == 1
+    assert "was imported or adapted" in result.output
 
 
 def test_taken_name(metadata: Metadata, run: Run, pictures: Path) -> None:

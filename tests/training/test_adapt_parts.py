@@ -61,7 +61,7 @@ def test_parts_give_the_answers_of_the_whole(deep: SplitNetwork, train_digits: S
     """Front and tail, one after the other, compute the logits of the network."""
     assert deep.layers == ("conv_7", "bn_7", "relu_7", "pool", "logits")
     images = train_digits.images[:20]
-    logits = deep.tail.predict(deep.features(images), verbose=0)
+    logits = deep.logits(deep.features(images))
     expected = KerasRuntime(deep.network).predict(images).logits
     np.testing.assert_allclose(logits, expected, atol=1e-4)
 

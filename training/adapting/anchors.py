@@ -21,7 +21,8 @@ LEARNED, GUARDING = 24_000, 12_000  # digits
 OUTLIERS = 1000  # images without a digit
 # Fewer digits are taken for a network with large features, or one that takes long.
 MAX_FEATURE_BYTES = 1 << 28  # of all anchors
-MAX_MULTIPLY_ADDS = 4e11  # of all anchors; about 10 s on two cores
+MAX_MULTIPLY_ADDS = 4e11  # of the whole network, for all anchors; about 10 s on two cores
+MAX_TAIL_MULTIPLY_ADDS = 6e9  # of the tail, for all anchors, in each step of the training
 SEED = 20_261_130
 
 
@@ -55,6 +56,7 @@ def read_anchors(split: SplitNetwork, train: Split, cache: FeatureCache) -> Anch
     affordable = min(
         MAX_FEATURE_BYTES / (4 * prod(split.shape)),
         MAX_MULTIPLY_ADDS / max(1, count_multiply_adds(split.network)),
+        MAX_TAIL_MULTIPLY_ADDS / max(1, count_multiply_adds(split.tail)),
     )
     count = int(min(LEARNED + GUARDING, affordable - OUTLIERS, len(train)))
     learned = count * LEARNED // (LEARNED + GUARDING)

@@ -20,7 +20,7 @@ from training.adapting.tail import Features, SplitNetwork
 from training.data import Labels
 
 PICTURES_SHARE = 0.1  # weight of all pictures together; that of all anchors is 1
-MAX_ITERATIONS = 60
+MAX_ITERATIONS, MAX_DEEP_ITERATIONS = 60, 25  # of the dense end, and of more layers
 PATIENCE = 20  # iterations without a lower loss on the pictures that stop the training
 SHARES = (
     1.0,
@@ -77,6 +77,7 @@ class TailTrainer:
         self._tail, self._guard = split.tail, anchors.guard
         self._chunk = max(1, MAX_CHUNK_BYTES // (4 * prod(split.shape)))
         self._guard_labels = anchors.guard_labels
+        self._max_iterations = MAX_ITERATIONS if len(split.layers) == 1 else MAX_DEEP_ITERATIONS
         self.start: Weights = np.concatenate(
             [np.asarray(each, np.float64).ravel() for each in self._variables]
         )
@@ -116,7 +117,7 @@ class TailTrainer:
         labels: Labels,
         check: tuple[Features, Labels] | None = None,
         *,
-        iterations: int = MAX_ITERATIONS,
+        iterations: int | None = None,
     ) -> Learned:
         """Train on pictures and anchors.
 
@@ -124,7 +125,7 @@ class TailTrainer:
             features: Of the pictures to learn.
             labels: Of the same pictures.
             check: Features and labels of other pictures, which stop the training early.
-            iterations: Number of iterations at most.
+            iterations: Number of iterations; by default so many that early stopping decides.
         """
         examples = [self._anchors, self._pictures(features, labels)]
         best, best_loss, best_at, done = self.start, np.inf, 0, 0
@@ -146,7 +147,7 @@ class TailTrainer:
             "L-BFGS-B",
             jac=True,
             callback=after_iteration,
-            options={"maxiter": iterations},
+            options={"maxiter": iterations or self._max_iterations},
         )
         share = self._step_back(best)
         return Learned(self._between(best, share), best_at, share)

@@ -44,11 +44,20 @@ class SplitNetwork:
 
     def features(self, images: Images) -> Features:
         """Return what the tail receives for images `[N, 28, 28]`, 0..255."""
-        pixels = images.astype(np.float32)[..., None]
-        if not len(pixels):
-            return np.empty((0, *self.shape), np.float32)
-        found = self.front.predict(pixels, batch_size=CHUNK, verbose=0)
-        return np.asarray(found, np.float32)
+        return _run(self.front, images.astype(np.float32)[..., None], self.shape)
+
+    def logits(self, features: Features) -> NDArray[np.float32]:
+        """Return the logits, `[N, classes]`, of what the tail receives."""
+        return _run(self.tail, features, tuple(self.tail.output_shape[1:]))
+
+
+def _run(part: keras.Model, inputs: NDArray[np.float32], shape: tuple[int, ...]) -> Features:
+    """Run a part of a network; return float32 `[N, *shape]`."""
+    outputs = [
+        np.asarray(part(inputs[start : start + CHUNK], training=False))
+        for start in range(0, len(inputs), CHUNK)
+    ]
+    return np.concatenate(outputs or [np.empty((0, *shape), np.float32)])
 
 
 def split_network(network: keras.Model, name: str, *, deep: bool) -> SplitNetwork:
@@ -66,7 +75,7 @@ def split_network(network: keras.Model, name: str, *, deep: bool) -> SplitNetwor
     chain = _find_chain(steps, output, name, deep=deep)
     names = tuple(steps[at].name for at in chain)
     cut = network.get_layer(names[0]).input
-    front = keras.Model(network.inputs, cut)
+    front = keras.Model(network.inputs[0], cut)
     received = keras.Input(cut.shape[1:])
     out = received
     for layer in names:

@@ -18,6 +18,7 @@ from training.cli.options import (
     import_keras,
     print_written,
 )
+from training.errors import PublishError
 
 
 def evaluate(
@@ -111,7 +112,7 @@ def card(
     Its errors must be those that were published.
     """
     with failures():
-        (bundle,) = _open_bundles(model)
+        bundle = _open_own(model)
         train, test = mnist.load(data, "train"), mnist.load(data, "test")
         from training.checks import rewrite_card
 
@@ -130,7 +131,7 @@ def recompile(
     Use it after an update of the compiler. What training decided stays as it is.
     """
     with failures():
-        (bundle,) = _open_bundles(model)
+        bundle = _open_own(model)
         target = find_target(model, out, publish=publish)
         digits = mnist.load(data, "train")
         import_keras()
@@ -153,8 +154,23 @@ def _open_bundles(name: str | None) -> list[Bundle]:
     if name:
         return [open_bundle(models / name)]
     opened = [open_bundle(path.parent) for path in sorted(models.glob(f"*/{METADATA}"))]
-    bundles = [bundle for bundle in opened if not bundle.metadata.imported]
+    bundles = [bundle for bundle in opened if _was_trained_here(bundle)]
     if not bundles:
         fail(f"{models} holds no model bundle (no */{METADATA}). Set DIGITSCOPE_MODEL_DIR.")
         raise typer.Exit(1)
     return bundles
+
+
+def _open_own(model: str) -> Bundle:
+    """Open a model that was trained here by a recipe, which an imported or adapted one was not."""
+    (bundle,) = _open_bundles(model)
+    if not _was_trained_here(bundle):
+        raise PublishError(
+            f"The model {model!r} was imported or adapted, so no recipe tells how it was trained."
+            " Import or adapt it again instead."
+        )
+    return bundle
+
+
+def _was_trained_here(bundle: Bundle) -> bool:
+    return not (bundle.metadata.imported or bundle.metadata.adapted)
