@@ -5,8 +5,10 @@ Tensors are allocated once for each batch size and never resized. Imports no Ten
 """
 
 import math
+import os
 import queue
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -203,9 +205,15 @@ class _InterpreterPool:
     """
 
     def __init__(self, load: Callable[[], _Interpreter], *, preloaded: int, size: int) -> None:
-        self._load, self._unloaded = load, size - preloaded
+        self._load, self._size, self._unloaded = load, size, size - preloaded
         self._lock, self._idle = threading.Lock(), [load() for _ in range(preloaded)]
         self._waiting: deque[queue.SimpleQueue[_Interpreter]] = deque()
+        _pools.add(self)
+
+    def forget_threads(self) -> None:
+        """After a fork, load interpreters anew for those that threads of the parent hold."""
+        self._lock, self._waiting = threading.Lock(), deque()
+        self._unloaded = self._size - len(self._idle)
 
     def acquire(self) -> _Interpreter:
         with self._lock:
@@ -232,6 +240,17 @@ class _InterpreterPool:
                 self._waiting.popleft().put(interpreter)
             else:
                 self._idle.append(interpreter)
+
+
+_pools: weakref.WeakSet[_InterpreterPool] = weakref.WeakSet()
+
+
+def _forget_threads() -> None:
+    for pool in list(_pools):
+        pool.forget_threads()
+
+
+os.register_at_fork(after_in_child=_forget_threads)
 
 
 def _open(content: bytes, signature: str, outputs: tuple[str, ...], threads: int) -> Interpreter:

@@ -46,23 +46,57 @@ assert not loaded, loaded
 assert Image.MAX_IMAGE_PIXELS == limit
 """
 
-# A script without `if __name__ == "__main__"`, whose forked and spawned children read files, too.
+# A script without `if __name__ == "__main__"`, whose forked children read files, too.
 CHILDREN = """
 import multiprocessing
 import os
 import sys
+import warnings
 import digitscope
 from tests.server.process import children_of
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of a fork beside threads
 model = digitscope.load()
 assert model.predict(sys.argv[1]).digit == 7
 decoders = children_of(os.getpid())
 assert decoders
+def read(path):
+    return model.predict(path)  # the model of the parent, which the child inherits
 with multiprocessing.get_context("fork").Pool(2) as pool:
-    found = pool.map(model.predict, [sys.argv[1]] * 8)
-assert [each.digit for each in found] == [7] * 8
+    found = pool.map(read, [sys.argv[1]] * 8)
+    found += pool.map(model.predict, [sys.argv[1]] * 8)  # a model that is sent
+assert [each.digit for each in found] == [7] * 16
 assert model.predict(sys.argv[1]).digit == 7
 assert children_of(os.getpid()) == decoders
 print(*decoders)
+"""
+
+# Forks at any moment while threads hold interpreters and decoders.
+THREADS = """
+import os
+import signal
+import sys
+import threading
+import warnings
+import digitscope
+from app.samples import sample_png
+warnings.simplefilter("ignore", DeprecationWarning)
+model, stopped = digitscope.load(), threading.Event()
+def work(image, digit):
+    while not stopped.is_set():
+        assert model.predict(image).digit == digit
+images = [(sample_png(4), 4)] * 3 + [(sys.argv[1], 7)]
+threads = [threading.Thread(target=work, args=image) for image in images]
+for thread in threads:
+    thread.start()
+for image, digit in [images[0]] * 8 + [images[-1]]:
+    child = os.fork()
+    if not child:
+        signal.alarm(30)
+        os._exit(model.predict(image).digit != digit)
+    assert os.waitpid(child, 0)[1] == 0
+stopped.set()
+for thread in threads:
+    thread.join()
 """
 
 KILLED = """
@@ -135,6 +169,11 @@ def test_forked_children_read_files_and_nothing_is_left(large: Path) -> None:
     decoders = run(CHILDREN, large).split()
     assert decoders
     assert all(has_ended(int(pid)) for pid in decoders)
+
+
+def test_fork_beside_threads_leaves_a_working_model(large: Path) -> None:
+    """A child that is forked while threads use the model can use it, too."""
+    run(THREADS, large)
 
 
 def test_decoders_end_with_a_killed_script(large: Path) -> None:
