@@ -72,11 +72,13 @@ def test_rows_are_in_the_order_of_the_files(folder: Path, tmp_path: Path) -> Non
 def test_run_whose_process_is_killed_says_what_to_do(folder: Path, tmp_path: Path) -> None:
     """A killed process ends the run with one sentence; a second run completes the table."""
     out = tmp_path / "out.csv"
-    for number in range(2000):  # so that there is work left when the process is killed
+    for number in range(2000):
         os.link(folder / "000.png", folder / f"more-{number}.png")
     process = _start(folder, out)
     eventually(lambda: children_of(process.pid))
+    process.send_signal(signal.SIGSTOP)  # so that there is work left when the process is killed
     os.kill(min(children_of(process.pid)), signal.SIGKILL)
+    process.send_signal(signal.SIGCONT)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "Run the command again" in " ".join(output.split())
