@@ -129,7 +129,7 @@ def from_image(image: Image.Image, *, max_pixels: int) -> Upload:
         TooLargeError: The image has too many pixels.
     """
     check_size(image.width, image.height, max_pixels)
-    warnings = _warn_of_others(image) if getattr(image, "tell", int)() == 0 else []
+    warnings = _warn_of_others(image) if image.tell() == 0 else []
     size = image.size
     try:
         image.load()
@@ -252,8 +252,11 @@ def _load(image: Image.Image, name: str, data: bytes, warnings: list[str]) -> in
         image.load()
         return orientation
     check_decoded_size(image, image.format or "")
-    # First: a PNG's EXIF chunk may follow its pixels, and Pillow itself turns a TIFF upright.
-    image.load()
+    # Pillow itself turns a TIFF upright, but leaves its resolutions as they were.
+    is_swapped = name == "tiff" and _exif_orientation(image, []) in _SWAPS_SIDES
+    image.load()  # before the EXIF chunk of a PNG is read, which may follow its pixels
+    if is_swapped and "dpi" in image.info:
+        image.info["dpi"] = image.info["dpi"][::-1]
     if name == "png" and not {"exif", "Raw profile type exif"} & image.info.keys():
         return 1
     return _exif_orientation(image, warnings)

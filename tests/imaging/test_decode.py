@@ -55,6 +55,21 @@ def test_exif_orientation_is_undone(orientation: int, file_format: str) -> None:
     assert (upload.width, upload.height) == (WIDTH, HEIGHT)
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_turned_fax_is_stretched_along_its_lines(orientation: int) -> None:
+    """The resolutions of a file are those of its rows and columns as they are stored."""
+    upright = drawing().resize((WIDTH, HEIGHT // 2), Image.Resampling.NEAREST)
+    turned = orientation == 6
+    stored = upright.transpose(Image.Transpose.ROTATE_90) if turned else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for file_format in ("TIFF", "PNG"):
+        data = saved(stored, file_format, exif=exif, dpi=(98, 196) if turned else (196, 98))
+        upload = decode(data, max_pixels=LIMIT)
+        assert (upload.width, upload.height) == (WIDTH, HEIGHT)
+        assert upload.pixels.shape == (HEIGHT, WIDTH)
+
+
 def test_first_frame_of_an_animation_is_read() -> None:
     """The first frame of an animated GIF is read, with a warning."""
     other = Image.new("L", (WIDTH, HEIGHT), 0)
