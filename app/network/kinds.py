@@ -11,6 +11,7 @@ from app.network.graph import Step
 from app.network.layers import (
     affine,
     attention,
+    batch_normalization,
     convolution,
     cropping,
     dense,
@@ -61,6 +62,7 @@ def _inner_weight_names(config: Config) -> tuple[str, ...]:
 KINDS: Mapping[str, LayerKind] = {
     **affine.KINDS,
     **attention.KINDS,
+    **batch_normalization.KINDS,
     **convolution.KINDS,
     **cropping.KINDS,
     **dense.KINDS,

@@ -37,6 +37,7 @@ def test_an_operation_has_to_state_these_facts() -> None:
         "keeps_channels",
         "multiply_adds",
         "sentence",
+        "tangent",
     ]
 
 

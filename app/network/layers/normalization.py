@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from app.network.equation import Equation, UnitInputs, number, operand
-from app.network.functions import Array, summed_to
+from app.network.functions import Array
 from app.network.geometry import SAME_POSITION, Everything, Footprint, Shape
+from app.network.layers.gamma_beta import GammaBeta
 from app.network.operation import (
     Config,
     LayerKind,
@@ -29,7 +30,7 @@ MIN_LENGTH = 1e-12  # Keras's epsilon: a shorter vector is divided by this
 
 
 @dataclass(frozen=True)
-class Standardisation(Operation):
+class Standardisation(GammaBeta):
     """`y = gamma (x - mean) / sqrt(variance + epsilon) + beta` over sets of values.
 
     Attributes:
@@ -60,7 +61,7 @@ class Standardisation(Operation):
 
     def forward(self, inputs: Sequence[Array]) -> Array:
         """Return the normalised input."""
-        out = self._normal(inputs[0])
+        out = self.normal(inputs[0])
         out = out if self.gamma is None else out * self.gamma
         return np.asarray(out if self.beta is None else out + self.beta)
 
@@ -85,30 +86,11 @@ class Standardisation(Operation):
         out = ((change - normal * along) * inverse).reshape(inputs[0].shape)
         return np.asarray(out if self.gamma is None else out * self.gamma)
 
-    def _normal(self, x: Array) -> Array:
+    def normal(self, x: Array) -> Array:
         """Return the input, normalised, before gamma and beta."""
         split = self._split(x)
         mean, inverse = self._figures(split)
         return np.asarray(((split - mean) * inverse).reshape(x.shape))
-
-    def weight_gradients(
-        self, inputs: Sequence[Array], output: Array, grad: Array
-    ) -> dict[str, Array]:
-        """Return the gradients of gamma and beta."""
-        found = {}
-        if self.gamma is not None:
-            found["gamma"] = summed_to(grad * self._normal(inputs[0]), self.gamma.shape)
-        if self.beta is not None:
-            found["beta"] = summed_to(grad, self.beta.shape)
-        return found
-
-    def weight_tangent(
-        self, inputs: Sequence[Array], output: Array, name: str, change: Array
-    ) -> Array:
-        """Return the change, times the normalised input for gamma."""
-        weight = self.gamma if name == "gamma" else self.beta
-        factor = self._normal(inputs[0]) if name == "gamma" else np.ones_like(output)
-        return np.asarray(factor if weight is None else factor * change.reshape(weight.shape))
 
     @property
     def formula(self) -> str:
