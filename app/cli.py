@@ -401,6 +401,14 @@ def read(
     processes: Annotated[
         int, typer.Option(min=1, help="Number of worker processes.")
     ] = os.cpu_count() or 1,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            "--sheet",
+            help="Write an HTML file on which a person corrects the digits and exports labels.",
+            show_default=False,
+        ),
+    ] = None,
     ray: Annotated[
         bool, typer.Option("--ray", help="Use a Ray cluster instead of worker processes.")
     ] = False,
@@ -418,6 +426,7 @@ def read(
         model=model,
         polarity=polarity,
         processes=processes,
+        sheet=sheet,
         ray=_import_ray_serve() if ray else None,
     )
     read_images(read_settings(), request)

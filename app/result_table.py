@@ -127,7 +127,7 @@ def _is_current(row: Row, reader: str) -> bool:
 def _most_fields(rows: Iterable[Row]) -> int:
     """Return the largest number of fields of a form."""
     texts = (row.fields for row in rows)
-    return max((len(json.loads(text)) for text in texts if text not in ("", "[]")), default=0)
+    return max((len(json.loads(text)) for text in texts if text != "[]"), default=0)
 
 
 def _open_text(path: Path, mode: Literal["r", "w", "a"]) -> IO[str]:
@@ -148,7 +148,7 @@ def _write(
         if is_csv:
             writer.writerow((*row, *_field_texts(row, field_columns)))
         else:
-            lists = {name: json.loads(getattr(row, name) or "[]") for name in LISTS}
+            lists = {name: json.loads(getattr(row, name)) for name in LISTS}
             stream.write(json.dumps(row._asdict() | lists) + "\n")
         if time.monotonic() - flushed >= FLUSH_S:
             stream.flush()
@@ -158,7 +158,7 @@ def _write(
 def _field_texts(row: Row, count: int) -> list[str]:
     if not count:
         return []
-    texts = [each["text"] for each in json.loads(row.fields or "[]")][:count]
+    texts = [each["text"] for each in json.loads(row.fields)][:count]
     return texts + [""] * (count - len(texts))
 
 
@@ -211,14 +211,15 @@ def _parse(cells: dict[str, Any]) -> Row:
 
     Raises:
         TypeError: It is no row of ours.
-        ValueError: Its fields are no JSON.
+        ValueError: A list of it is none.
     """
     values = {name: value for name, value in cells.items() if not FIELD_COLUMN.fullmatch(name)}
     for name in LISTS:
         if name in values and not isinstance(values[name], str):
             values[name] = json.dumps(values[name])
     row = Row(**values)
-    _most_fields([row])
+    if not all(isinstance(json.loads(getattr(row, name)), list) for name in ("digits", *LISTS)):
+        raise ValueError
     return row._replace(file=str(row.file))
 
 

@@ -1,0 +1,1 @@
+"""HTML sheets on which a person corrects the digits that were read."""
