@@ -39,6 +39,10 @@ ROUTES = {
     "`/neighbours`": "/neighbours",
     "`/ablate`, 32 channels in turn": "/ablate?layer=relu_1_2",
     "`/ablate`, 512 units in turn": "/ablate?layer=relu_dense",
+    "`/learn/step`, one step": "/learn/step?label=9",
+    "`/learn/step`, one step, map of all layers": "/learn/step?label=9&include=map",
+    "`/learn/step`, 50 steps": "/learn/step?label=9&steps=50",
+    "`/layers/conv_1_2/gradient-unit`": "/layers/conv_1_2/gradient-unit?label=9&weight=kernel",
     **{
         f"`/explain`, {method}{', unchecked' if not checks else ''}": (
             f"/explain?method={method}&checks={str(checks).lower()}"
