@@ -131,8 +131,10 @@ def _article(page: SheetPage, place: int) -> str:
     )
     warnings = "".join(f'<p class="soft">{text(each)}</p>' for each in page.warnings)
     question = "Every digit of this page is right" if len(page.digits) > 1 else "This is right"
+    kind = ' class="one"' if len(page.digits) == 1 else ""
     return (
-        f'<article aria-labelledby="h{place}"><h2 id="h{place}">{text(page.path)}</h2>{warnings}'
+        f'<article{kind} aria-labelledby="h{place}">'
+        f'<h2 id="h{place}">{text(page.path)}</h2>{warnings}'
         '<svg class="source" width="0" height="0" aria-hidden="true"><defs>'
         f'<image id="i{place}" width="{page.width}" height="{page.height}"'
         f' href="data:image/{page.kind};base64,{page.picture}"/></defs></svg>'

@@ -195,6 +195,10 @@
   });
 
   addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && document.activeElement === document.body) {
+      event.preventDefault();
+      next();
+    }
     if ((event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z") {
       event.preventDefault();
       undo();
@@ -344,6 +348,7 @@
 
   for (const field of fields) field.dataset.value = field.defaultValue;
   for (const control of controls) if (control.type === "checkbox") control.checked = false;
+  if (matchMedia("(max-width: 56rem)").matches) document.querySelector("details").open = false;
   showContext(fields[0]);
   restore();
 })();

@@ -91,7 +91,8 @@ def test_pages_are_corrected_by_keyboard_and_exported(
     sheet: Page, scans: Path, ending: str
 ) -> None:
     """Enter goes through what is doubtful and the ends of pages; what was typed is exported."""
-    _digit(sheet, 1).focus()
+    sheet.keyboard.press("Enter")
+    expect(_digit(sheet, 1)).to_be_focused()
     sheet.keyboard.press("2")
     sheet.keyboard.press("Enter")
     expect(_digit(sheet, 3)).to_be_focused()
@@ -207,3 +208,13 @@ def test_axe_finds_nothing(sheet: Page, scheme: str) -> None:
     assert Axe().run(sheet).response["violations"] == []
     width = sheet.evaluate("document.documentElement.scrollWidth - innerWidth")
     assert width <= 0
+
+
+def test_sheet_is_printed_without_its_tools(sheet: Page) -> None:
+    """On paper are the pages with what was read; nothing is cut off at the right."""
+    sheet.set_viewport_size({"width": 700, "height": 900})
+    sheet.emulate_media(media="print")
+    expect(sheet.locator("#context")).to_be_hidden()
+    expect(sheet.locator(".buttons")).to_be_hidden()
+    expect(_digit(sheet, 0)).to_be_visible()
+    assert sheet.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
