@@ -122,7 +122,7 @@ def _measure(
         try:
             metadata = adapt(base, options, digits, lambda line: None, lambda *progress: None)
         except AdaptError as error:
-            return _row(base, hand, count, str(error).partition(":")[0].partition(",")[0], fresh)
+            return _row(base, hand, count, str(error).partition(":")[0].lower(), fresh)
         fresh.append(_read(open_bundle(options.folder), files, labels))
     return _row(base, hand, count, metadata, fresh)
 

@@ -201,7 +201,7 @@ def test_nothing_to_learn(run: Run, place: Path, train_digits: Split) -> None:
     folder = write_pictures(place / "easy", train_digits, mirrored=0, others=30)
     result = run(folder, "easy")
     assert result.exit_code == 1
-    assert "nothing to learn" in " ".join(result.output.split())
+    assert "Nothing to learn: compact reads all 30 pictures" in " ".join(result.output.split())
     assert not (place / "model" / "easy").exists()
     assert not list((place / "model").glob(".*"))
 

@@ -94,6 +94,23 @@ def test_training_learns_other_labels(trainer: TailTrainer, base: Base, digits_o
     np.testing.assert_array_equal(trainer.train(features, labels).weights, learned.weights)
 
 
+def test_deep_training_changes_the_last_convolution(
+    deep: SplitNetwork, train_digits: Split, digits_of_7: Split
+) -> None:
+    """With `--deep`, the last convolution learns, too, and mirrored sevens are read better."""
+    features, labels = deep.features(train_digits.images[:60]), train_digits.labels[:60]
+    anchors = Anchors(features[:40], labels[:40], features[:0], features[40:], labels[40:])
+    trainer, kernel = TailTrainer(deep, anchors), deep.network.get_layer("conv_7").kernel
+    before = np.array(kernel)
+    mirrored = deep.features(digits_of_7.images[:20, :, ::-1])
+    wrong = [(trainer.logits(trainer.start, mirrored).argmax(axis=1) != 7).sum()]
+    learned = trainer.train(mirrored, digits_of_7.labels[:20], iterations=8)
+    wrong.append((trainer.logits(learned.weights, mirrored).argmax(axis=1) != 7).sum())
+    assert wrong[1] < wrong[0]
+    assert np.abs(np.array(kernel) - before).max() > 0
+    trainer.assign(trainer.start)
+
+
 def test_early_stopping(trainer: TailTrainer, base: Base, digits_of_7: Split) -> None:
     """Pictures that get worse with each step stop the training at its start."""
     features = base.split.features(digits_of_7.images[:, :, ::-1])
@@ -166,11 +183,12 @@ def test_cache_is_bounded(tmp_path: Path) -> None:
     for number in range(5):
         cache.put(str(number), {"features": np.full(1000, number, np.float32)})
     size = next(tmp_path.iterdir()).stat().st_size
-    cache.get("0")
+    cache.get("0", features=(1000,))
     cache.shrink(2 * size)
     assert len(list(tmp_path.iterdir())) == 2
-    assert cache.get("0") is not None
-    assert FeatureCache(tmp_path, "other").get("0") is None
+    assert cache.get("0", features=(1000,)) is not None
+    assert cache.get("0", features=(10,)) is None
+    assert FeatureCache(tmp_path, "other").get("0", features=(1000,)) is None
 
 
 def test_copies_with_two_labels(base: Base, train_digits: Split, tmp_path: Path) -> None:
@@ -178,6 +196,8 @@ def test_copies_with_two_labels(base: Base, train_digits: Split, tmp_path: Path)
     for label in ("3", "8"):
         (tmp_path / label).mkdir()
         Image.fromarray(train_digits.images[0]).save(tmp_path / label / "same.png")
+    with pytest.raises(AdaptError, match="No picture can be used: each is the same picture"):
+        _reader(base, tmp_path / "cache").read(tmp_path, lambda done, of: None)
     Image.fromarray(train_digits.images[1]).save(tmp_path / "3" / "other.png")
     found = _reader(base, tmp_path / "cache").read(tmp_path, lambda done, of: None)
     assert found.names == ("3/other.png",)

@@ -63,7 +63,7 @@ def read_anchors(split: SplitNetwork, train: Split, cache: FeatureCache) -> Anch
     rng = np.random.default_rng(SEED)
     digits = train.take(rng.permutation(len(train))[:count])
     key = hashlib.sha256(digits.images.tobytes()).hexdigest()
-    known = cache.get(key)
+    known = cache.get(key, features=(count + min(count, OUTLIERS), *split.shape))
     if known is None:
         strange = draw_outliers(digits.images, OUTLIERS, rng)
         known = {"features": split.features(np.concatenate([digits.images, strange]))}

@@ -54,15 +54,21 @@ class FeatureCache:
                 " one with --cache."
             ) from error
 
-    def get(self, key: str) -> dict[str, NDArray[Any]] | None:
-        """Return an entry; None if there is none, or if it is damaged."""
+    def get(self, key: str, **shapes: tuple[int, ...]) -> dict[str, NDArray[Any]] | None:
+        """Return an entry; None if there is none, if it is damaged, or if it has other arrays.
+
+        Args:
+            key: What `put` was called with.
+            shapes: Shape of each array, by name.
+        """
         path = self._path(key)
         try:
             arrays = read_npz(read_file(self._folder, path.name, MAX_ENTRY_BYTES))
             os.utime(path)
         except (BundleError, OSError, ValueError):
             return None
-        return arrays
+        found = {name: array.shape for name, array in arrays.items()}
+        return arrays if found == shapes else None
 
     def put(self, key: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Store an entry, complete or not at all; a full disk only makes the next run slower."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from app.errors import DigitscopeError
 from app.image_files import read_image_file
+from app.imaging.passthrough import SIDE
 from app.inference.model import Model
 from app.labelled_images import LabelledImage, RefusedFile, find_labelled_images
 from app.recognise import Options, predict, read_image
@@ -117,6 +118,9 @@ class PictureReader:
         """Prepare some pictures; compute the features of those that are not in the cache."""
         prepared = list[tuple[LabelledImage, str, Images, Features | None]]()
         for image in found:
+            if image.text:
+                refused.append(RefusedFile(image.name, IS_PAGE))
+                continue
             try:
                 prepared.append((image, *self._prepare(image)))
             except DigitscopeError as error:
@@ -133,12 +137,10 @@ class PictureReader:
 
     def _prepare(self, image: LabelledImage) -> tuple[str, Images, Features | None]:
         """Return the key of a picture in the cache, its 28x28, and its features if known."""
-        if image.text:
-            raise DigitscopeError(IS_PAGE)
         content = read_image_file(image.path, max_pixels=self.options.max_pixels)
         key = hashlib.sha256(content).hexdigest()
-        known = self.cache.get(key)
-        if known and known["features"].shape == self.split.shape:
+        known = self.cache.get(key, pixels=(SIDE, SIDE), features=self.split.shape)
+        if known:
             return key, known["pixels"], known["features"]
         (prediction,) = predict([read_image(content, self.options)], self.model)
         return key, prediction.prepared.pixels, None
@@ -160,6 +162,8 @@ class PictureReader:
         group_of = {pixels: group for group, pixels in enumerate(labels_of)}
         torn = np.array([len(labels_of[pixels.tobytes()]) > 1 for pixels in images])
         kept = np.flatnonzero(~torn).tolist()
+        if not kept:
+            raise AdaptError(f"No picture can be used: each {CONTRADICTED}.")
         return Pictures(
             images[kept],
             np.array([classes.index(labels[row]) for row in kept], np.uint8),

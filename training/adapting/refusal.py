@@ -29,8 +29,8 @@ def check_can_gain(misread: int, pictures: int, groups: int, base: str) -> None:
     """
     if not misread:
         raise AdaptError(
-            f"{base} reads all {pictures:,} pictures as they are labelled, so there is nothing to"
-            f" learn. {UNCHANGED}"
+            f"Nothing to learn: {base} reads all {pictures:,} pictures as they are labelled."
+            f" {UNCHANGED}"
         )
     if misread < MIN_MENDED or groups < FOLDS:
         needed = max(FOLDS, math.ceil(pictures * MIN_MENDED / misread))

@@ -23,6 +23,7 @@ from training.adapting.refusal import check_can_gain, check_gain
 from training.adapting.report import describe, list_doubtful, list_refused
 from training.adapting.writing import Adaptation, write_adapted
 from training.data import Split
+from training.errors import AdaptError
 from training.target import put_in_place, workspace
 
 HELD_OUT = 5000  # digits that our recipes hold out; an imported network names none
@@ -67,10 +68,14 @@ def adapt(
         cache.shrink()
     adaptation = _learn(base, pictures, trainer, held_out, say, partial(show, "Training"))
     show("Compiling", 0, 1)
-    with workspace(options.folder) as place:
-        written = place / options.name
-        metadata = write_adapted(adaptation, train, held_out, written, number)
-        put_in_place(written, options.folder)
+    try:
+        with workspace(options.folder) as place:
+            written = place / options.name
+            metadata = write_adapted(adaptation, train, held_out, written, number)
+            put_in_place(written, options.folder)
+    except OSError as error:
+        reason = error.strerror or error
+        raise AdaptError(f"{options.models} cannot be written: {reason}.") from error
     if metadata.adapted:
         say(describe(metadata.adapted.held_out, "MNIST's held-out digits", base.name))
     return metadata
