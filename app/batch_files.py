@@ -16,7 +16,7 @@ from app.group_reading import PageDigit
 from app.image_files import read_image_file
 from app.imaging.formats import SUFFIXES
 from app.inference.model import Model
-from app.model_version import FileVersion, ModelVersion, file_version, model_version
+from app.model_version import file_version, model_version
 from app.page_reading import Page, line_text, lines_inside, read_pages
 from app.recognise import Options
 
@@ -114,12 +114,13 @@ def read_rows(paths: Sequence[Path], models: Sequence[Model], options: Options) 
     """Read a few files with the one model; a failure becomes the error of its row."""
     (model,) = models
     reader = model_version(model.bundle, options)
-    versions = [file_version(path) for path in paths]  # before they are read
+    empty = Row("", model=reader.name, model_version=reader.version, reader=reader.fingerprint)
+    rows = [_with_file(empty, path) for path in paths]  # before the files are read
     contents = [_content_or_error(path, options) for path in paths]
     pages = iter(read_pages([each for each in contents if isinstance(each, bytes)], model, options))
     return [
-        _row(path, next(pages) if isinstance(each, bytes) else each, reader, version)
-        for path, each, version in zip(paths, contents, versions, strict=True)
+        _with_page(row, next(pages) if isinstance(each, bytes) else each)
+        for row, each in zip(rows, contents, strict=True)
     ]
 
 
@@ -130,17 +131,12 @@ def _content_or_error(path: Path, options: Options) -> bytes | DigitscopeError:
         return error
 
 
-def _row(
-    path: Path, page: Page | DigitscopeError, reader: ModelVersion, version: FileVersion
-) -> Row:
-    row = Row(
-        str(path),
-        model=reader.name,
-        model_version=reader.version,
-        reader=reader.fingerprint,
-        size=version.size,
-        modified_ns=version.modified_ns,
-    )
+def _with_file(row: Row, path: Path) -> Row:
+    size, modified_ns = file_version(path)
+    return row._replace(file=str(path), size=size, modified_ns=modified_ns)
+
+
+def _with_page(row: Row, page: Page | DigitscopeError) -> Row:
     if isinstance(page, DigitscopeError):
         return row._replace(error=page.detail)
     reads = [read for line in page.lines for read in line]

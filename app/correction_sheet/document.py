@@ -15,7 +15,7 @@ from pathlib import Path
 from app.correction_sheet.pages import SheetDigit, SheetPage
 from app.printable import printable
 
-STYLE, SCRIPT = (Path(__file__).with_name(name).read_text() for name in ("sheet.css", "sheet.js"))
+STYLE, SCRIPT = (Path(__file__).with_name(name) for name in ("sheet.css", "sheet.js"))
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{}'"
 CROP_MARGIN = 0.25  # of the height of a digit
 # What a spreadsheet takes for a formula, and blanks, which a reader of tables strips.
@@ -73,17 +73,18 @@ def sheet_html(pages: Sequence[SheetPage], context: SheetContext, number: int) -
     }
     # In a script, only "<" could end the element; names that are no text become escape sequences.
     encoded = json.dumps(data).replace("<", "\\u003c")
-    script_hash = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode("ascii")
+    script = SCRIPT.read_text(encoding="utf-8")
+    script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{text(POLICY.format(script_hash))}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{text(title)}</title><style>{STYLE}</style></head><body>"
+        f"<title>{text(title)}</title><style>{STYLE.read_text(encoding='utf-8')}</style></head><body>"
         f'<header><h1>{text(title)}</h1><p class="soft">{text(subject)}</p></header>'
         f'<div class="columns"><main>{articles}</main>{_tools(context)}</div>'
         f'<footer><p class="soft">Made by digitscope {text(context.program)}.</p></footer>'
         f'<script type="application/json" id="data">{encoded}</script>'
-        f"<script>{SCRIPT}</script></body></html>\n"
+        f"<script>{script}</script></body></html>\n"
     )
 
 
