@@ -28,11 +28,8 @@ def test_names_folders_and_the_default_load(model: digitscope.Model, tmp_path: P
     shutil.copytree(REPOSITORY / "model" / "compact", folder)
     for address in (None, folder, str(folder)):
         again = digitscope.load(address)
-        assert (again.name, again.version, again.classes) == (
-            "compact",
-            model.version,
-            tuple("0123456789"),
-        )
+        assert (again.name, again.version) == ("compact", model.version)
+        assert again.classes == tuple("0123456789")
         assert again.predict(FOUR).digit == 4
     assert digitscope.load(folder).folder == folder
 
