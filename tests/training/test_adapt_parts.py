@@ -255,9 +255,11 @@ def test_proven_gain_passes() -> None:
 
 def test_forgetting() -> None:
     """The error on MNIST may rise by 0.05 points: 2 of 5,000 digits, and not 3."""
-    check_forgetting(_compared(0, 2, 5000), deep=False)
+    check_forgetting(_compared(0, 2, 5000), None, deep=False)
     with pytest.raises(AdaptError, match=r"Forgetting.*Try without --deep"):
-        check_forgetting(_compared(0, 3, 5000), deep=True)
+        check_forgetting(_compared(0, 3, 5000), None, deep=True)
+    with pytest.raises(AdaptError, match=r"Check the 1 labels listed above"):
+        check_forgetting(_compared(0, 3, 5000), [DoubtfulLabel("a.png", "1", "7")], deep=False)
 
 
 def test_interrupted_replacement(tmp_path: Path) -> None:

@@ -73,8 +73,15 @@ def check_gain(found: Comparison, doubtful: Sequence[DoubtfulLabel] | None) -> N
     )
 
 
-def check_forgetting(found: Comparison, *, deep: bool) -> None:
+def check_forgetting(
+    found: Comparison, doubtful: Sequence[DoubtfulLabel] | None, *, deep: bool
+) -> None:
     """Check that MNIST's digits are still read.
+
+    Args:
+        found: What both networks misread of the held-out digits.
+        doubtful: Labels of the pictures that look wrong; None if they were not checked.
+        deep: Whether more than the dense end has learned.
 
     Raises:
         AdaptError: The error on the held-out digits rises by more than `MAX_RISE`.
@@ -82,9 +89,11 @@ def check_forgetting(found: Comparison, *, deep: bool) -> None:
     rise = (found.misread_after - found.misread_before) / found.images
     if rise > MAX_RISE:
         advice = " Try without --deep." if deep else ""
+        if doubtful:
+            advice += f" Check the {len(doubtful)} labels listed above, which look wrong."
         raise AdaptError(
             f"Forgetting: the adapted network misreads {found.misread_after} of {found.images:,}"
             f" held-out digits of MNIST, the old one {found.misread_before}. The error rises by"
-            f" {percent(rise)}; {percent(MAX_RISE)} is allowed. Labels that are wrong in the same"
-            f" way may be the reason.{advice} {UNCHANGED}"
+            f" {percent(rise)}; {percent(MAX_RISE)} is allowed. Wrong labels may be the reason."
+            f"{advice} {UNCHANGED}"
         )

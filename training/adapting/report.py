@@ -7,7 +7,7 @@ from training.adapting.labels import NOT_CHECKED, DoubtfulLabel
 from training.adapting.pictures import CONTRADICTED, Pictures
 from training.card import percent
 
-MAX_LISTED = 20  # files that are listed
+MAX_REFUSED, MAX_DOUBTFUL = 20, 500  # files that are listed
 
 
 def list_refused(pictures: Pictures) -> Iterator[str]:
@@ -17,7 +17,7 @@ def list_refused(pictures: Pictures) -> Iterator[str]:
     lines += [f"  {name}: {CONTRADICTED}" for name in pictures.contradicted]
     if lines:
         yield f"{len(lines):,} files are not used:"
-        yield from _shortened(lines)
+        yield from _shortened(lines, MAX_REFUSED)
 
 
 def list_doubtful(doubtful: Sequence[DoubtfulLabel] | None) -> Iterator[str]:
@@ -27,7 +27,8 @@ def list_doubtful(doubtful: Sequence[DoubtfulLabel] | None) -> Iterator[str]:
     elif doubtful:
         yield f"{len(doubtful):,} labels look wrong by confident learning; check them:"
         yield from _shortened(
-            [f"  {each.name}: labelled {each.label}, read as {each.read_as}" for each in doubtful]
+            [f"  {each.name}: labelled {each.label}, read as {each.read_as}" for each in doubtful],
+            MAX_DOUBTFUL,
         )
 
 
@@ -44,7 +45,7 @@ def describe(found: Comparison, images: str, base: str) -> str:
     )
 
 
-def _shortened(lines: Sequence[str]) -> Iterator[str]:
-    yield from lines[:MAX_LISTED]
-    if len(lines) > MAX_LISTED:
-        yield f"  and {len(lines) - MAX_LISTED:,} more"
+def _shortened(lines: Sequence[str], most: int) -> Iterator[str]:
+    yield from lines[:most]
+    if len(lines) > most:
+        yield f"  and {len(lines) - most:,} more"

@@ -83,7 +83,7 @@ def write_adapted(
     served = compiled.served
     outputs = served.predict(held_out.images)
     adapted = _describe(adaptation, outputs, held_out)
-    check_forgetting(adapted.held_out, deep=len(adapted.layers) > 1)
+    check_forgetting(adapted.held_out, adaptation.doubtful, deep=len(adapted.layers) > 1)
     strange = draw_outliers(held_out.images, OUTLIERS, np.random.default_rng(OUTLIER_SEED))
     calibrating = adaptation.calibrating
     calibrated = calibrating.outputs(adaptation.temperature)
