@@ -24,9 +24,10 @@ def max_gradients(network: Network) -> int:
 def max_learning_steps(network: Network) -> int:
     """Return how many steps of learning to make; at least 1.
 
-    A step costs as much as four gradients: it differentiates weights, too, and in float64.
+    A step costs as much as six gradients or more: it differentiates weights, too, in float64 and
+    without a batch, and changes them.
     """
-    return max(1, max_gradients(network) // 4)
+    return max(1, max_gradients(network) // 6)
 
 
 def max_scores(network: Network) -> int:

@@ -18,7 +18,7 @@ from app.inspection.backpropagation import (
     network_input,
     working_bytes,
 )
-from app.inspection.cost_limits import max_learning_steps
+from app.inspection.cost_limits import max_gradients, max_learning_steps
 from app.inspection.descent import END, Descent, LearnRequest, Norms, length
 from app.inspection.finite import check_finite
 from app.network.functions import Array
@@ -190,7 +190,7 @@ def _samples(model: Model, learned: Network) -> Samples | None:
     """Return how many of the ten sample digits a network read right before and after."""
     digits = range(10)
     classes = [str(digit) for digit in digits]
-    if model.bundle.metadata.classes != classes or max_learning_steps(learned) < len(digits):
+    if model.bundle.metadata.classes != classes or max_gradients(learned) < 4 * len(digits):
         return None
     pixels = np.stack([sample_pixels(digit) for digit in digits])
     before = model.runtime.predict(pixels).probabilities.argmax(axis=-1)

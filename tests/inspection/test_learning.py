@@ -274,7 +274,7 @@ def test_a_network_of_very_many_weights_is_refused(
 
 def test_a_slow_network_gets_fewer_steps(classic: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of steps follows from the size of the network."""
-    monkeypatch.setattr("app.inspection.cost_limits.MAX_GRADIENT_PRODUCTS", 400_000_000)
+    monkeypatch.setattr("app.inspection.cost_limits.MAX_GRADIENT_PRODUCTS", 600_000_000)
     learned = learn(sample_png(4), classic, Options(), LearnRequest(3, 1e-4, "sgd", 50))
     assert learned.steps == 2
     assert not learned.diverged
