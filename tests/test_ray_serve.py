@@ -1,5 +1,6 @@
 """digitscope on a real Ray cluster of several nodes, some of which are killed under load."""
 
+import csv
 import os
 import re
 import signal
@@ -291,9 +292,12 @@ def test_relative_paths_are_read_from_the_working_folder(cluster: Cluster, tmp_p
         text=True,
     )
     assert done.returncode == 1, done.stderr
-    rows = (tmp_path / "digits.csv").read_text().splitlines()[1:]
-    assert rows[0].startswith("7.png,7,0.9")
-    assert rows[1] == "none.png,,,[],The file cannot be opened: No such file or directory.,"
+    with (tmp_path / "digits.csv").open(newline="") as stream:
+        seven, none = csv.DictReader(stream)
+    assert (seven["file"], seven["text"], seven["error"]) == ("7.png", "7", "")
+    assert seven["size"] == str(len(sample_png(7)))
+    assert (none["file"], none["text"], none["size"]) == ("none.png", "", "")
+    assert none["error"] == "The file cannot be opened: No such file or directory."
 
 
 @pytest.mark.slow
