@@ -80,23 +80,29 @@ class LabelRules:
             return "has no label: its cell is empty"
         if self.class_named(label):
             return ""
-        return (
+        fault = (
             f"has the label {label[:MAX_SHOWN]!r}, which the model does not know: it knows"
-            f" {self.valid}. The text of a page belongs in the column 'text'"
-        )
-
-    def _text_fault(self, text: str) -> str:
-        """Return why a text is none of a page, or ""; signs and spaces are left out of account."""
-        if any(len(name) > 1 for name in self._classes):
-            return "has a text, which needs a model whose classes have names of one character"
-        unknown = {char for char in text if char.isalnum() and not self.class_named(char)}
-        if not unknown and any(map(self.class_named, text)):
-            return ""
-        shown = "".join(sorted(unknown)) or text
-        return (
-            f"has a text with {shown[:MAX_SHOWN]!r}, which the model does not know: it knows"
             f" {self.valid}"
         )
+        is_page = len(label) > 1 and not self._text_fault(label)
+        return f"{fault}. The text of a page belongs in the column 'text'" if is_page else fault
+
+    def _text_fault(self, text: str) -> str:
+        """Return why a text is none of a page, or ""; signs and spaces do not count, letters do."""
+        if any(len(name) > 1 for name in self._classes):
+            return "has a text, which needs a model whose classes have names of one character"
+        unknown = [
+            char for char in dict.fromkeys(text) if char.isalnum() and not self.class_named(char)
+        ]
+        if unknown:
+            shown = ", ".join(map(repr, unknown[:MAX_NAMED_CLASSES]))
+            return (
+                f"has the text {text[:MAX_SHOWN]!r} with {shown}, which the model does not know: it"
+                f" knows {self.valid}"
+            )
+        if any(map(self.class_named, text)):
+            return ""
+        return f"has the text {text[:MAX_SHOWN]!r}, which has none of {self.valid}"
 
     def _folder_label(self, folders: Sequence[str]) -> tuple[int, str]:
         """Return the place of the nearest folder that is named like a class, and the class."""

@@ -3,6 +3,7 @@
 Knows rows of text; knows nothing of pictures or of what labels a model has.
 """
 
+import codecs
 import csv
 import io
 import json
@@ -10,12 +11,16 @@ import os
 import stat
 import unicodedata
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from app.errors import InvalidInputError, TooLargeError
 from app.printable import printable
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 TABLE_SUFFIXES = (".csv", ".jsonl")
 MAX_TABLE_BYTES = 1 << 26  # a million rows of 64 bytes
@@ -58,15 +63,17 @@ def is_table(path: Path) -> bool:
 def read_label_table(path: Path) -> list[LabelRow]:
     """Return the rows of a table; a damaged row has a `fault`.
 
-    The columns may have any order, and other columns are ignored. A CSV file starts with the names
-    of its columns, is separated by commas, semicolons or tabs, and may start with a byte order
-    mark. Bytes that are not UTF-8 are kept, because names of files may have them.
+    The columns may have any order, and other columns are ignored; capitals in their names do not
+    matter. A CSV file starts with the names of its columns, and is separated by commas, semicolons
+    or tabs. A table may start with a byte order mark, that of UTF-16 too, which Windows writes.
+    Bytes that are not UTF-8 are kept, because names of files may have them.
 
     Raises:
-        InvalidInputError: The file cannot be opened or is no table with these columns.
+        InvalidInputError: The file cannot be opened, or is no table with each of these columns
+            once.
         TooLargeError: The table has more than `MAX_TABLE_BYTES` or `MAX_ROWS`.
     """
-    content = _read(path).decode("utf-8-sig", errors="surrogateescape")
+    content = _decode(_read(path))
     is_csv = path.suffix.lower() == ".csv"
     rows = list[LabelRow]()
     for row in _csv_rows(path, content) if is_csv else _json_rows(content):
@@ -92,29 +99,61 @@ def _read(path: Path) -> bytes:
         raise InvalidInputError(f"{path} cannot be read: {error.strerror}.") from error
 
 
+def _decode(content: bytes) -> str:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", errors="replace")
+    return content.decode("utf-8-sig", errors="surrogateescape")
+
+
 def _csv_rows(path: Path, content: str) -> Iterator[LabelRow]:
-    lines = io.StringIO(content, newline="")
-    header = next(lines, "")
-    delimiter = max(DELIMITERS, key=header.count)
-    columns = [name.strip().strip('"').lower() for name in header.split(delimiter)]
-    if PATH not in columns or not {LABEL, TEXT} & set(columns):
-        names = ", ".join(repr(name) for name in columns[:10])
-        raise InvalidInputError(
-            f"The first line of {path} must name the columns 'path' and 'label', or 'path' and"
-            f" 'text' for pages; it names {printable(names)}."
-        )
-    reader = csv.reader(lines, delimiter=delimiter)
+    reader, columns = _open_csv(path, content)
     while True:
         try:
             values = next(reader, None)
         except csv.Error as error:  # such as a field of more than 128 KiB
-            yield LabelRow(reader.line_num + 1, fault=f"the row cannot be read: {error}")
+            yield LabelRow(reader.line_num, fault=f"the row cannot be read: {error}")
             continue
         if values is None:
             return
-        if values:
-            cells = dict(zip(columns, values, strict=False))
-            yield _row(reader.line_num + 1, cells)
+        if any(value.strip() for value in values):
+            yield _row(reader.line_num, dict(zip(columns, values, strict=False)))
+
+
+def _open_csv(path: Path, content: str) -> tuple["Reader", list[str]]:
+    """Return a reader of the rows below the header, and the names of the columns.
+
+    The separator is the one with which the header names the columns: a cell in quotes may hold
+    other separators, more often than the right one, and line feeds.
+
+    Raises:
+        InvalidInputError: No separator gives these columns, or a column occurs twice.
+    """
+    tables = [_split_header(content, delimiter) for delimiter in DELIMITERS]
+    for reader, columns in tables:
+        if PATH in columns and {LABEL, TEXT} & set(columns):
+            twice = [name for name in (PATH, LABEL, TEXT) if columns.count(name) > 1]
+            if twice:
+                raise InvalidInputError(
+                    f"{path} has two columns {twice[0]!r}. Delete or rename one of them."
+                )
+            return reader, columns
+    names = ", ".join(repr(name) for name in max((each[1] for each in tables), key=len)[:10])
+    raise InvalidInputError(
+        f"The first line of {path} must name the columns 'path' and 'label', or 'path' and"
+        f" 'text' for pages; it names {printable(names) or 'none'}."
+    )
+
+
+def _split_header(content: str, delimiter: str) -> tuple["Reader", list[str]]:
+    """Read the first line that holds a name, but not Excel's `sep=;`; names are in lower case."""
+    lines = io.StringIO(content, newline="")
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    with suppress(csv.Error):  # a quote that this separator opens and that never ends
+        for values in reader:
+            columns = [name.strip().lower() for name in values]
+            if any(columns) and not columns[0].startswith("sep="):
+                return reader, columns
+    return reader, []
 
 
 def _json_rows(content: str) -> Iterator[LabelRow]:
@@ -127,7 +166,7 @@ def _json_rows(content: str) -> Iterator[LabelRow]:
             yield LabelRow(number, fault="the line is not JSON")
             continue
         if isinstance(cells, dict):
-            yield _row(number, cells)
+            yield _row(number, {key.strip().lower(): cell for key, cell in cells.items()} | cells)
         else:
             yield LabelRow(number, fault="the line is not a JSON object")
 

@@ -117,7 +117,8 @@ def find_labelled_images(
         finder.read_table(place)
         return finder.found
     finder = _Finder(place, rules)
-    tables = [place / name for name in TABLE_NAMES if (place / name).is_file()]
+    # A link that leads nowhere is an error: without its table, other labels would count.
+    tables = [place / name for name in TABLE_NAMES if os.path.lexists(place / name)]
     if len(tables) > 1 and source == "auto":
         raise InvalidInputError(
             f"{place} has two tables of labels, {' and '.join(TABLE_NAMES)}. Give the right one"
@@ -144,7 +145,14 @@ class _Finder:
 
     def check_inside(self, table: Path) -> None:
         """Raise an `InvalidInputError` if a table of the folder is outside it, behind a link."""
-        if not self._is_inside(os.fspath(table)):
+        try:
+            is_inside = self._is_inside(os.fspath(table))
+        except OSError as error:
+            raise InvalidInputError(
+                f"{table} {_opening_fault(error)}. It would give all labels of the folder: delete"
+                " it, or put the table there."
+            ) from error
+        if not is_inside:
             raise InvalidInputError(
                 f"{table} is a link that leads out of the folder. Give the table itself instead of"
                 " the folder, or put it there."
@@ -178,7 +186,8 @@ class _Finder:
                 rows.setdefault(self._relative(row.path), []).append(row)
         for name, (row, *others) in rows.items():
             self._listed.add(name)
-            other = next((each for each in others if each.label_or_text != row.label_or_text), None)
+            said = self._said(row)
+            other = next((each for each in others if self._said(each) != said), None)
             fault = self._rules.cell_fault(row.label, row.text)
             if name.split(os.sep)[0] == os.pardir:
                 fault = "is outside the folder of the table; only pictures inside it are read"
@@ -192,6 +201,10 @@ class _Finder:
             else:
                 folder = os.path.dirname(name) or "."
                 self._add(name, folder, self._rules.class_named(row.label), row.text)
+
+    def _said(self, row: LabelRow) -> str:
+        """Return the class that a row says, or what it says of a page."""
+        return self._rules.class_named(row.label) or row.label_or_text
 
     def refuse_unlisted(self, table: str) -> None:
         """Refuse the pictures of the folder that its table does not list."""

@@ -99,6 +99,11 @@ def test_labels_are_the_classes_of_the_model(tmp_path: Path) -> None:
         "\ufefflabel;writer;path\r\n3;Anna;a.png\r\n7;Anna;sub\\b.png\r\n",  # from a spreadsheet
         '"Path"\t"Label"\n"a.png"\t3.0\n./sub/b.png\t 7 \n\n',
         "path,label,path2\ra.png,3,x\rsub/b.png,7\r",
+        'path,"writer, first name",label,page\na.png,"Doe, Jane",3,1\nsub/b.png,"Doe, Jane",7,1\n',
+        'path;label;"comment, if any, or none, please"\na.png;3;x\nsub/b.png;7;y\n',
+        '"a\nb","path","label"\nx,a.png,3\nx,sub/b.png,7\n',
+        "sep=;\r\npath;label\r\na.png;3\r\n;;\r\nsub/b.png;7\r\n",  # from Excel
+        '\n,,\npath, label\na.png, "3"\nsub/b.png, "7"\na.png,3.0\n',
     ],
 )
 def test_csv_table_gives_the_labels(tmp_path: Path, content: str) -> None:
@@ -107,6 +112,23 @@ def test_csv_table_gives_the_labels(tmp_path: Path, content: str) -> None:
     (tmp_path / "mine.csv").write_text(content, newline="")
     found = find_labelled_images(tmp_path / "mine.csv", DIGITS)
     assert list(_labels(found).values()) == ["3", "7"]
+    assert not found.refused
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("mine.csv", "path\tlabel\r\nM\u00fcller.png\t3\r\n"),
+        ("mine.jsonl", '{"Path": "M\u00fcller.png", "LABEL": 3}\r\n'),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_tables_of_windows_are_read(tmp_path: Path, name: str, content: str, encoding: str) -> None:
+    """PowerShell and Excel write UTF-16; capitals in the names of columns do not matter."""
+    _write(tmp_path, "M\u00fcller.png")
+    (tmp_path / name).write_text(content, encoding=encoding, newline="")
+    found = find_labelled_images(tmp_path / name, DIGITS)
+    assert _labels(found) == {"M\u00fcller.png": "3"}
     assert not found.refused
 
 
@@ -154,8 +176,8 @@ def test_pages_have_texts(tmp_path: Path) -> None:
     assert _labels(found) == {"a.png": "12 34\n56", "b.png": "2026-11-30"}
     assert [image.label for image in found.images] == ["", ""]
     refused = _refused(found)
-    assert "a text with 'A', which the model does not know" in refused["c.png"]
-    assert "'---'" in refused["d.png"]
+    assert "the text '12A4' with 'A', which the model does not know" in refused["c.png"]
+    assert refused["d.png"].startswith("has the text '---', which has none of 0, 1,")
     assert refused["e.png"] == "has two labels: a label and a text"
     (tmp_path / "labels.csv").write_text("path,text\na.png,AB\n")
     assert "names of one character" in _refused(find_labelled_images(tmp_path, LETTERS))["a.png"]
@@ -219,6 +241,15 @@ def test_table_does_not_lead_out_of_the_folder(tmp_path: Path) -> None:
     assert _labels(find_labelled_images(root / "labels.csv", DIGITS)) == {"a.png": "3"}
 
 
+def test_table_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    """A table on a share that is not mounted is no reason to take labels from names."""
+    _write(tmp_path, "a_3.png")
+    (tmp_path / "labels.csv").symlink_to(tmp_path / "share" / "labels.csv")
+    with pytest.raises(InvalidInputError, match=r"labels\.csv cannot be opened: there is no such"):
+        find_labelled_images(tmp_path, DIGITS)
+    assert _labels(find_labelled_images(tmp_path, DIGITS, "suffix")) == {"a_3.png": "3"}
+
+
 def test_folders_may_be_deep(tmp_path: Path) -> None:
     """Folders inside each other are no recursion; a path that is too long is named."""
     _write(tmp_path, "3/a.png")
@@ -274,6 +305,8 @@ def test_empty_folder_holds_nothing(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("t.csv", "", "must name the columns 'path' and 'label'"),
+        ("t.csv", '"' + "x" * 200_000 + "\npath,label\n", "must name the columns"),
+        ("t.csv", "path,label,Label\na.png,3,4\n", "has two columns 'label'"),
         ("t.csv", "file,text\na.png,3\n", "it names 'file', 'text'"),
         ("t.csv", "path\na.png\n", "it names 'path'"),
         ("t.csv", "\x1b[31m,b\n", r"it names '\x1b[31m', 'b'"),
