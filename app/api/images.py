@@ -16,6 +16,7 @@ from app.image_files import max_file_bytes, read_image_file
 from app.imaging.decode import from_image
 from app.imaging.file_structure import check_size
 from app.imaging.pixel_scale import scale_factor
+from app.printable import printable
 from app.recognise import ImageInput
 
 SIDE = 28  # pixels
@@ -83,13 +84,18 @@ def split_array(images: SupportsArray) -> list[NDArray[np.uint8]]:
     """Return the images of an array `[N, ...]`, scaled together.
 
     Raises:
-        UndecodableError: It has one axis, is a single image, or holds no pixels.
+        UndecodableError: It has one axis, is or may be a single image, or holds no pixels.
     """
     values = _to_array(images)
     if values.ndim < 2 or (values.ndim == 2 and values.shape[1] != SIDE * SIDE):
         raise UndecodableError(
             "Expected an array of several images, such as [N, 28, 28] or [N, 784], got"
             f" {list(values.shape)}; 'predict' takes one image."
+        )
+    if values.ndim == 3 and values.shape[2] in CHANNELS:
+        raise UndecodableError(
+            f"The shape {list(values.shape)} may be one image with channels or several narrow ones."
+            " Give one image to 'predict', or as [1, H, W, C]; give several as [N, H, W, 1]."
         )
     return list(as_pixels(values)) if len(values) else []
 
@@ -133,40 +139,56 @@ def from_array(pixels: NDArray[np.uint8], *, max_pixels: int) -> ImageInput:
 
     Args:
         pixels: uint8 `[H, W]`, `[H, W, 1]`, `[H, W, 3]` (RGB), `[H, W, 4]` (RGB and alpha, 255 is
-            opaque) or `[784]`. An axis of 1 may come first: `[1, H, W]`, `[1, H, W, C]`.
+            opaque) or `[784]`. An axis of 1 may come first: `[1, H, W]`, `[1, H, W, C]`,
+            `[1, 784]`. `[784, 1]` is a 28x28, too.
         max_pixels: Largest width times height.
 
+    Returns:
+        A copy if it is a 28x28, because results keep that.
+
     Raises:
-        UndecodableError: It has another shape.
+        UndecodableError: It has another shape, or is a single row or column of other pixels.
         TooLargeError: It has too many pixels.
     """
     shape = pixels.shape
     if shape[:1] == (1,) and (len(shape) == 4 or (len(shape) == 3 and shape[2] not in CHANNELS)):
         pixels = pixels[0]
-    if pixels.shape == (SIDE * SIDE,):
+    if max(pixels.shape, default=0) == pixels.size == SIDE * SIDE:  # a row or column of numbers
         pixels = pixels.reshape(SIDE, SIDE)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in CHANNELS):
         raise UndecodableError(
-            "Expected one image: the shape [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], got"
-            f" {list(shape)}."
+            "Expected one image: the shape [H, W], [H, W, 1], [H, W, 3], [H, W, 4] or [784], got"
+            f" {list(shape)}.{_advice(shape)}"
+        )
+    if min(pixels.shape[:2]) == 1 < max(pixels.shape[:2]):
+        raise UndecodableError(
+            f"The shape {list(shape)} is a single row or column, which shows no digit. Only 784"
+            " numbers are read as 28x28; reshape others to [rows, columns]."
         )
     check_size(pixels.shape[1], pixels.shape[0], max_pixels)
-    pixels = np.ascontiguousarray(pixels)
     if pixels.shape == (SIDE, SIDE):
-        return pixels
-    return from_image(pillow.fromarray(pixels), max_pixels=max_pixels)
+        return pixels.copy(order="C")
+    return from_image(pillow.fromarray(np.ascontiguousarray(pixels)), max_pixels=max_pixels)
+
+
+def _advice(shape: tuple[int, ...]) -> str:
+    """Return what to do with an array that is not of the shape of an image; "" if unknown."""
+    if len(shape) in (3, 4) and shape[-3] in CHANNELS:
+        return " Move its channels to the end: numpy.moveaxis(array, -3, -1)."
+    return " 'predict_many' takes several images." if len(shape) in (3, 4) else ""
 
 
 def _read_stream(stream: Any, max_pixels: int) -> bytes:
     """Return the rest of a file object, up to the size of a file that is read."""
     limit = max_file_bytes(max_pixels)
-    content = stream.read(limit + 1)
-    if not isinstance(content, bytes):
-        raise InvalidInputError(
-            "Expected a file object that gives bytes; open the file with mode 'rb'."
-        )
+    parts: list[bytes] = []
+    left = limit + 1
+    while left > 0 and (part := _read_part(stream, left)):
+        parts.append(part)
+        left -= len(part)
+    content = b"".join(parts)
     if not content:
         raise InvalidInputError(
             "The file object gives no bytes: it is empty, or at its end and needs seek(0)."
@@ -174,6 +196,28 @@ def _read_stream(stream: Any, max_pixels: int) -> bytes:
     if len(content) > limit:
         raise TooLargeError(f"The file has more than {limit} bytes, the most that are read.")
     return content
+
+
+def _read_part(stream: Any, size: int) -> bytes:
+    """Return what one call of `read` gives: a pipe or a socket gives less than is left.
+
+    Raises:
+        InvalidInputError: The file object gives no bytes, or fails.
+    """
+    try:
+        part = stream.read(size)
+    except UnicodeDecodeError:
+        part = ""  # a file that was opened as text
+    except Exception as error:  # such as a closed file, a lost connection, a damaged archive
+        reason = printable(str(error)) or type(error).__name__
+        raise InvalidInputError(f"The file object cannot be read: {reason}.") from error
+    if part is None:
+        raise InvalidInputError("The file object does not wait for its bytes; read them first.")
+    if not isinstance(part, bytes):
+        raise InvalidInputError(
+            "Expected a file object that gives bytes; open the file with mode 'rb'."
+        )
+    return part
 
 
 def _to_array(image: object) -> NDArray[Any]:

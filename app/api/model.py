@@ -34,10 +34,10 @@ class Model(Recogniser):
     - the path of an image file (`str` or `pathlib.Path`), its bytes, or a file object opened for
       reading bytes: PNG, JPEG, WebP, BMP, GIF, TIFF or HEIC;
     - an image of Pillow, in any mode, turned upright by its EXIF orientation;
-    - an array, or what NumPy makes an array of: `[H, W]`, `[H, W, 1]`, `[H, W, 3]`, `[H, W, 4]` or
-      `[784]`, also with an axis of 1 in front. uint8 are 0..255; of floats and other integers the
-      maximum tells whether they are 0..255 or 0..1, and other ranges are refused. Fractions of
-      0..255 are rounded. True is white.
+    - an array, or another object with `__array__`, such as a tensor: `[H, W]`, `[H, W, 1]`,
+      `[H, W, 3]`, `[H, W, 4]` or `[784]`, also with an axis of 1 in front. The maximum tells
+      whether the numbers are 0..255 or 0..1; other ranges are refused. Fractions of 0..255 are
+      rounded. True is white. Give lists as `numpy.asarray(list)`.
 
     Attributes:
         folder: The bundle's folder.

@@ -147,12 +147,10 @@ class Recogniser:
         check_choice("on_error", on_error, ("raise", "return"))
         results: list[Prediction | DigitscopeError] = []
         numbered = enumerate(several(images))
-        while batch := list(islice(numbered, BATCH_SIZE)):
-            prepared = [self._prepare(image, index, options) for index, image in batch]
-            if on_error == "raise":
-                for each in prepared:
-                    if isinstance(each, DigitscopeError):
-                        raise each
+        while prepared := [
+            self._prepare(image, index, options, on_error)
+            for index, image in islice(numbered, BATCH_SIZE)
+        ]:
             results += self._predict_prepared(prepared)
         return results
 
@@ -200,18 +198,22 @@ class Recogniser:
         return conversion.to_prediction(found, self._served)
 
     def _prepare(
-        self, image: Image, index: int, options: Options
+        self, image: Image, index: int, options: Options, on_error: Literal["raise", "return"]
     ) -> PreparedImage | DigitscopeError:
-        """Prepare one of many images; return its error if it cannot be read.
+        """Prepare one of many images; if it cannot be read, raise or return its error.
 
-        The decoded image is dropped: those of a batch would fill the memory.
+        The decoded image is dropped: those of a batch would fill the memory. Nothing refers to
+        `image` either, because an iterator may reuse its buffer for the next image.
         """
         try:
             with completed_errors(image, index):
                 read = read_image(self._read(image), options)
                 read = warn_of_several(read, self._served, options)
         except DigitscopeError as error:
-            return error
+            if on_error == "raise":
+                raise
+            error.__cause__ = error.__context__ = None  # their tracebacks refer to the image
+            return error.with_traceback(None)
         return replace(read, upload=replace(read.upload, pixels=_NO_PIXELS, alpha=None))
 
     def _predict_prepared(

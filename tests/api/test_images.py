@@ -36,6 +36,32 @@ class Tensor:
         return SEVEN[None] / 255
 
 
+class Trickle(io.RawIOBase):
+    """A raw stream that gives at most 7 bytes a call, as a pipe or a socket does."""
+
+    def __init__(self, content: bytes) -> None:
+        """Take what the stream gives."""
+        self._rest = io.BytesIO(content)
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes."""
+        return self._rest.read(min(size, 7))
+
+
+class Failing:
+    """A file object of a lost connection, or of whatever else it raises or gives."""
+
+    def __init__(self, outcome: Any) -> None:
+        """Take what `read` raises or returns."""
+        self.outcome = outcome
+
+    def read(self, size: int = -1) -> Any:
+        """Raise or return it."""
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
 def png(pixels: np.ndarray) -> bytes:
     """Return pixels as a PNG file."""
     stream = io.BytesIO()
@@ -64,6 +90,10 @@ SMALL: dict[str, Callable[[Path], Any]] = {
     "[1, 28, 28]": lambda path: SEVEN[None],
     "[1, 28, 28, 1]": lambda path: SEVEN[None, ..., None],
     "[784]": lambda path: SEVEN.reshape(-1),
+    "[1, 784]": lambda path: SEVEN.reshape(1, -1),
+    "[784, 1]": lambda path: SEVEN.reshape(-1, 1),
+    "[1, 784, 1]": lambda path: SEVEN.reshape(1, -1, 1),
+    "short reads": lambda path: Trickle(path.read_bytes()),
     "[28, 28, 3]": lambda path: np.stack([SEVEN] * 3, axis=-1),
     "[28, 28, 4]": lambda path: np.stack([SEVEN] * 3 + [np.full_like(SEVEN, 255)], axis=-1),
     "tensor": lambda path: Tensor(),
@@ -127,6 +157,8 @@ def test_wrong_images_get_a_plain_message(model: digitscope.Model, tmp_path: Pat
     text, closed = tmp_path / "text.png", Image.open(io.BytesIO(png(LARGE)))
     text.write_text("no image")
     closed.close()
+    closed_file = io.BytesIO(png(LARGE))
+    closed_file.close()
     wrong: list[tuple[Any, str]] = [
         (tmp_path / "missing.png", f"{tmp_path}/missing.png: The file cannot be opened"),
         (tmp_path, f"{tmp_path}: Only regular files can be read; this is a folder."),
@@ -138,6 +170,14 @@ def test_wrong_images_get_a_plain_message(model: digitscope.Model, tmp_path: Pat
         (closed, "The image cannot be read"),
         (io.StringIO("text"), "mode 'rb'"),
         (io.BytesIO(), "seek(0)"),
+        (io.TextIOWrapper(io.BytesIO(png(LARGE)), "utf-8"), "open the file with mode 'rb'"),
+        (Failing(io.UnsupportedOperation("not readable")), "cannot be read: not readable."),
+        (closed_file, "The file object cannot be read: I/O operation on closed file."),
+        (Failing(OSError(5, "Input/output error")), "cannot be read: [Errno 5] Input/output error"),
+        (Failing(EOFError()), "The file object cannot be read: EOFError."),
+        (Failing(None), "does not wait for its bytes"),
+        (np.zeros((1, 1024), np.uint8), "The shape [1, 1024] is a single row or column"),
+        (np.zeros((100, 1, 3), np.uint8), "The shape [100, 1, 3] is a single row or column"),
         (SEVEN.astype(float) - 128, "from 0 to 255 or from 0 to 1"),
         (np.full((28, 28), np.nan), "got nan to nan"),
         (SEVEN.astype(np.uint16) * 257, "got 0 to 65535"),
@@ -145,7 +185,9 @@ def test_wrong_images_get_a_plain_message(model: digitscope.Model, tmp_path: Pat
         (SEVEN.astype(object), "Expected an array of numbers"),
         (SEVEN * 1j, "Expected an array of numbers"),
         (np.zeros((28, 28, 2), np.uint8), "got [28, 28, 2]"),
-        (np.zeros((2, 28, 28), np.uint8), "got [2, 28, 28]"),
+        (np.zeros((2, 28, 28), np.uint8), "got [2, 28, 28]. 'predict_many' takes several"),
+        (np.zeros((3, 28, 28), np.uint8), "got [3, 28, 28]. Move its channels to the end"),
+        (np.zeros((1, 1, 28, 28), np.uint8), "to the end: numpy.moveaxis(array, -3, -1)."),
         (np.zeros(28, np.uint8), "got [28]"),
         (np.uint8(3), "got []"),
         (np.zeros((0, 28), np.uint8), "holds no pixels"),

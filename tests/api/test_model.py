@@ -1,14 +1,17 @@
 """A loaded model: its layers, its results, and the messages for wrong arguments."""
 
+import io
 import pickle
 import shutil
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image, ImageSequence
 
 import digitscope
 from app.inspection.attribution import METHODS
@@ -190,6 +193,49 @@ def test_wrong_images_among_many(model: digitscope.Model, tmp_path: Path) -> Non
     assert (one.digit, three.digit) == (4, 7)
     assert isinstance(two, errors.UndecodableError)
     assert str(four).startswith(f"{tmp_path}/missing.png: ")
+
+
+def test_array_that_may_be_one_image_is_refused(model: digitscope.Model) -> None:
+    """Many images with one axis of 1, 3 or 4 at the end may be one in colour."""
+    for channels in (1, 3, 4):
+        photo = np.pad(DIGITS[4], 40)[..., None].repeat(channels, axis=2)
+        with pytest.raises(errors.UndecodableError, match=r"as \[1, H, W, C\].*\[N, H, W, 1\]"):
+            model.predict_many(photo)
+        assert [each.digit for each in model.predict_many(photo[None, ..., :3])] == [4]
+
+
+def test_iterator_may_reuse_its_image(model: digitscope.Model) -> None:
+    """Pages of a TIFF and a buffer that is filled again give the answers of each image."""
+    stream, buffer = io.BytesIO(), np.zeros((28, 28), np.uint8)
+    first, *others = map(Image.fromarray, DIGITS)
+    first.save(stream, "TIFF", save_all=True, append_images=others)
+
+    def refilled() -> Iterator[np.ndarray]:
+        for digit in DIGITS:
+            buffer[:] = digit
+            yield buffer
+
+    for images in (ImageSequence.Iterator(Image.open(stream)), refilled()):
+        found = model.predict_many(images)
+        assert [each.digit for each in found] == list(range(10))
+        np.testing.assert_array_equal([each.pixels for each in found], DIGITS)
+
+
+@pytest.mark.parametrize("content", [np.pad(DIGITS[4], 30), np.zeros((90, 90), np.uint8)])
+def test_many_images_are_not_kept(model: digitscope.Model, content: np.ndarray) -> None:
+    """Of many images at most two exist at a time, also if they are refused."""
+    made: list[weakref.ref[np.ndarray]] = []
+    alive: list[int] = []
+
+    def images() -> Iterator[np.ndarray]:
+        for _ in range(40):
+            image = content.copy()
+            made.append(weakref.ref(image))
+            yield image
+            alive.append(sum(each() is not None for each in made))
+
+    assert len(model.predict_many(images(), on_error="return")) == 40
+    assert max(alive) <= 2
 
 
 WRONG: dict[str, Callable[[digitscope.Model], Any]] = {
