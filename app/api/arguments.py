@@ -3,14 +3,19 @@
 Knows arguments and errors; knows nothing of models.
 """
 
+import operator
 import os
+import reprlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
+import numpy as np
 from PIL import Image as pillow
 
 from app.api.images import Image, SupportsArray, is_array, name_of, split_array
 from app.errors import DigitscopeError, InvalidInputError
+from app.inspection.methods.method import Method
 from app.printable import printable
 
 
@@ -40,9 +45,10 @@ def check_choice(argument: str, value: object, valid: Sequence[str]) -> None:
     Raises:
         InvalidInputError: It has another.
     """
-    if value not in valid:
+    if not isinstance(value, str) or value not in valid:
         raise InvalidInputError(
-            f"'{argument}' is {value!r}; expected one of {', '.join(valid)}.", valid=list(valid)
+            f"'{argument}' is {reprlib.repr(value)}; expected one of {', '.join(valid)}.",
+            valid=list(valid),
         )
 
 
@@ -54,6 +60,45 @@ def check_range(argument: str, value: int | None, low: int, high: int) -> None:
     """
     if value is not None and not low <= value <= high:
         raise InvalidInputError(f"'{argument}' is {value}; expected {low} to {high}.")
+
+
+def check_flag(argument: str, value: object) -> None:
+    """Check that an argument is True or False; a text such as "no" would count as True.
+
+    Raises:
+        InvalidInputError: It is something else.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise InvalidInputError(f"'{argument}' is {reprlib.repr(value)}; expected True or False.")
+
+
+def to_integer(argument: str, value: Any) -> int | None:
+    """Return an argument as an `int`, or None; NumPy's integers are integers, too.
+
+    Raises:
+        InvalidInputError: It is no integer, or True or False, by which nobody means 1 or 0.
+    """
+    if value is None:
+        return None
+    with suppress(TypeError):
+        if not isinstance(value, bool):
+            return operator.index(value)
+    raise InvalidInputError(f"'{argument}' is {reprlib.repr(value)}; expected an integer.")
+
+
+def check_used(argument: str, value: object, method: Method, methods: Iterable[Method]) -> None:
+    """Check that an argument is None, or that an explanation method uses it.
+
+    Raises:
+        InvalidInputError: The method would ignore it.
+    """
+    if value is None or argument in method.parameters:
+        return
+    using = " or ".join(repr(each.name) for each in methods if argument in each.parameters)
+    raise InvalidInputError(
+        f"'{argument}' is for the method {using}; {method.name!r} does not use it. Choose that"
+        f" method, or leave '{argument}' out."
+    )
 
 
 def several(images: Iterable[Image] | SupportsArray) -> Iterable[Image]:

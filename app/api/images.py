@@ -80,13 +80,15 @@ def is_array(images: object) -> TypeGuard[SupportsArray]:
     return hasattr(images, "__array__") and not isinstance(images, pillow.Image)
 
 
-def split_array(images: SupportsArray) -> list[NDArray[np.uint8]]:
-    """Return the images of an array `[N, ...]`, scaled together.
+def split_array(images: SupportsArray) -> list[Any]:
+    """Return the images of an array `[N, ...]`, scaled together, or the paths of a column of paths.
 
     Raises:
         UndecodableError: It has one axis, is or may be a single image, or holds no pixels.
     """
     values = _to_array(images)
+    if values.ndim == 1 and values.dtype.kind in "OU":  # such as a column of paths
+        return list(values)
     if values.ndim < 2 or (values.ndim == 2 and values.shape[1] != SIDE * SIDE):
         raise UndecodableError(
             "Expected an array of several images, such as [N, 28, 28] or [N, 784], got"

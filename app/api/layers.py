@@ -94,6 +94,10 @@ class Layers(Sequence[Layer]):
         """Return the number of layers."""
         return len(self._layers)
 
+    def __contains__(self, layer: object) -> bool:
+        """Tell whether a layer, or one of this name, is among them."""
+        return layer in self._by_name if isinstance(layer, str) else layer in self._layers
+
     def __iter__(self) -> Iterator[Layer]:
         """Iterate over the layers."""
         return iter(self._layers)
@@ -120,7 +124,11 @@ class Layers(Sequence[Layer]):
                     valid=list(self._by_name),
                 )
             return self._by_name[at]
-        return self._layers[at]
+        try:
+            return self._layers[at]
+        except IndexError:
+            message = f"There is no layer {at}; the indices are 0 to {len(self) - 1}."
+            raise IndexError(message) from None
 
     @property
     def names(self) -> tuple[str, ...]:

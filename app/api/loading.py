@@ -6,6 +6,7 @@ end with this process.
 
 import atexit
 import os
+import reprlib
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def load(model: str | os.PathLike[str] | None = None) -> Model:
         BundleError: The bundle is damaged, or its network cannot be run.
         NotReadyError: The bundle has no compiled model, and TensorFlow, which makes one, is not
             installed or cannot.
-        InvalidInputError: A setting is invalid.
+        InvalidInputError: A setting is invalid, or `model` is neither a name nor a path.
     """
     settings = _read_settings()
     bundle = _find(settings.default_model if model is None else model, settings)
@@ -81,7 +82,12 @@ def _find(model: str | os.PathLike[str], settings: Settings) -> Bundle:
     Raises:
         NotFoundError: There is neither.
         BundleError: The bundle is damaged, or there is no folder of models.
+        InvalidInputError: It is neither a name nor a path.
     """
+    if not isinstance(model, str | os.PathLike) or not isinstance(os.fspath(model), str):
+        raise InvalidInputError(
+            f"Expected the name of a model or the path of its folder, got {reprlib.repr(model)}."
+        )
     if isinstance(model, str) and os.sep not in model:
         names = ModelFolder(settings.model_dir).names()
         if model in names:

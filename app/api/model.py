@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from app.api import conversion, notebook
-from app.api.arguments import check_range, completed_errors
+from app.api.arguments import check_flag, check_range, check_used, completed_errors, to_integer
 from app.api.images import Image
 from app.api.layers import Activations, Explanation, Layer, Layers, Unit
 from app.api.recogniser import Recogniser
 from app.imaging.polarity import Polarity
 from app.inspection.activations import InspectedImage, inspect_image
-from app.inspection.attribution import DEFAULT_METHOD, find_method
+from app.inspection.attribution import DEFAULT_METHOD, METHODS, find_method
 from app.inspection.explanation import ExplainRequest, explain
 from app.inspection.methods.integrated_gradients import MAX_STEPS, MIN_STEPS
 from app.inspection.provenance import explain_unit, find_unit
@@ -60,7 +60,7 @@ class Model(Recogniser):
 
         Args:
             image: The image, see the class.
-            layer: Its name or index, or one of `layers`.
+            layer: Its name or index, or one of `layers`; -1 is the last.
             preprocess: See `predict`.
             polarity: See `predict`.
 
@@ -122,6 +122,7 @@ class Model(Recogniser):
             DigitscopeError: What `predict` raises.
         """
         wanted = self._find(layer)
+        channel, y, x = to_integer("channel", channel), to_integer("y", y), to_integer("x", x)
         inspected = self._inspect(image, preprocess, polarity)
         with completed_errors():
             address = find_unit(inspected, wanted, channel, y, x)
@@ -159,16 +160,22 @@ class Model(Recogniser):
 
         Raises:
             NotFoundError: There is no such layer.
-            InvalidInputError: There is no such method or class, or the layer does not suit it.
+            InvalidInputError: There is no such method or class, the method does not use `layer` or
+                `steps`, or the layer does not suit it.
             UnsupportedLayerError: The derivative of a layer is not known.
             DigitscopeError: What `predict` raises.
         """
         options = self._options_for(preprocess, polarity)
+        target, contrast = to_integer("target", target), to_integer("contrast", contrast)
         check_classes(self._served, target=target, contrast=contrast)
-        find_method(method)
+        found_method = find_method(str(method))
+        check_used("layer", layer, found_method, METHODS.values())
+        check_used("steps", steps, found_method, METHODS.values())
+        steps = to_integer("steps", steps)
         check_range("steps", steps, MIN_STEPS, MAX_STEPS)
+        check_flag("checks", checks)
         address = None if layer is None else self._find(layer).name
-        request = ExplainRequest(method, target, contrast, address, steps, checks)
+        request = ExplainRequest(found_method.name, target, contrast, address, steps, bool(checks))
         with completed_errors(image):
             found = explain(self._read(image), self._served, options, request)
         return conversion.to_explanation(found, self._served)
@@ -187,9 +194,15 @@ class Model(Recogniser):
         )
 
     def _find(self, layer: str | int | Layer) -> network.Layer:
-        address = layer.name if isinstance(layer, Layer) else str(layer)
+        address = layer.name if isinstance(layer, Layer) else layer
+        network = self._served.network
+        if not isinstance(address, str):
+            index = to_integer("layer", address)
+            if index is not None and -len(network.layers) <= index < 0:
+                index += len(network.layers)
+            address = str(index)
         with completed_errors():
-            return self._served.network.find(address)
+            return network.find(address)
 
     def _inspect(self, image: Image, preprocess: Preprocess, polarity: Polarity) -> InspectedImage:
         options = self._options_for(preprocess, polarity)

@@ -185,9 +185,9 @@ class Recogniser:
 
     def _options_for(self, preprocess: Preprocess, polarity: Polarity) -> Options:
         options = self._options
+        check_choice("preprocess", preprocess, get_args(Preprocess))
+        check_choice("polarity", polarity, get_args(Polarity))
         if (preprocess, polarity) != (options.preprocess, options.polarity):
-            check_choice("preprocess", preprocess, get_args(Preprocess))
-            check_choice("polarity", polarity, get_args(Polarity))
             options = replace(options, preprocess=preprocess, polarity=polarity)
         return options
 

@@ -81,8 +81,14 @@ def test_layers_are_found_by_index_and_name(model: digitscope.Model) -> None:
     assert layer.receptive_field == (5, 5)
     assert layer.parameters == sum(values.size for values in layer.weights.values())
     assert sum(each.parameters for each in model.layers) == model.metadata.parameters
+    assert "conv_1" in model.layers
+    assert model.layers[1] in model.layers
+    assert "conv" not in model.layers
+    assert 1 not in model.layers
     with pytest.raises(errors.NotFoundError, match="Valid names: normalise, conv_1"):
         model.layers["conv"]
+    with pytest.raises(IndexError, match="no layer 25; the indices are 0 to 24"):
+        model.layers[25]
 
 
 def test_weights_cannot_be_changed(model: digitscope.Model) -> None:
@@ -95,7 +101,8 @@ def test_activations_agree_with_each_other(model: digitscope.Model) -> None:
     """One layer by name, index or itself, and all layers at once, give the same values."""
     every = model.inspect(FOUR)
     assert list(every) == list(model.layers.names)
-    for address in ("relu_3", 9, model.layers["relu_3"]):
+    last = 9 - len(model.layers)
+    for address in ("relu_3", 9, np.int64(9), last, model.layers["relu_3"]):
         one = model.activations(FOUR, address)
         np.testing.assert_array_equal(one.values, every["relu_3"].values)
         assert one.layer is model.layers["relu_3"]
@@ -126,6 +133,11 @@ def test_explanations_answer_the_question(model: digitscope.Model, method: str) 
     logits = model.activations(FOUR, "logits").values
     found = model.explain(FOUR, method=method, target=4, contrast=9, checks=False)
     assert found.value == pytest.approx(logits[4] - logits[9], abs=1e-3)
+    same = model.explain(
+        FOUR, method=method, target=np.uint8(4), contrast=np.int64(9), checks=False
+    )
+    np.testing.assert_array_equal(same.map, found.map)
+    assert same.target.__class__ is int
     assert found.map.shape == (28, 28)
     assert found.map.dtype == np.float32
     assert (found.deletion, found.randomised) == (None, None)
@@ -162,7 +174,7 @@ def test_preparation_lists_its_stages(model: digitscope.Model) -> None:
     assert model.preprocess(FOUR).passthrough
 
 
-def test_many_images_are_the_same_as_one_by_one(model: digitscope.Model) -> None:
+def test_many_images_are_the_same_as_one_by_one(model: digitscope.Model, tmp_path: Path) -> None:
     """A list, a generator and an array of images give the answers of each image."""
     right = np.array([model.predict(digit).probabilities for digit in DIGITS])
     for images in (
@@ -177,6 +189,11 @@ def test_many_images_are_the_same_as_one_by_one(model: digitscope.Model) -> None
         assert [each.digit for each in found] == list(range(10))
         got = np.array([each.probabilities for each in found])
         np.testing.assert_allclose(got, right, atol=1e-6)  # of a batch, sums may differ
+    paths = [str(tmp_path / f"{digit}.png") for digit in range(10)]
+    for digit, path in enumerate(paths):
+        Path(path).write_bytes(sample_png(digit))
+    for column in (np.array(paths), np.array(list(map(Path, paths)))):
+        assert [each.digit for each in model.predict_many(column)] == list(range(10))
     assert model.predict_many([]) == []
     assert model.predict_many(np.zeros((0, 28, 28))) == []
     assert len(model.predict_many(np.tile(DIGITS, (7, 1, 1)))) == 70
@@ -247,7 +264,29 @@ WRONG: dict[str, Callable[[digitscope.Model], Any]] = {
     "'preprocess' is 'no'; expected": lambda model: model.predict(FOUR, preprocess="no"),
     "must be 28 x 28 pixels": lambda model: model.predict(sample_sheet_png(), preprocess="none"),
     "no layer 'x'.*Valid: normalise": lambda model: model.activations(FOUR, "x"),
-    "no layer '-1'": lambda model: model.activations(FOUR, -1),
+    "no layer '-99'": lambda model: model.activations(FOUR, -99),
+    "no layer '25'": lambda model: model.activations(FOUR, np.int64(25)),
+    "'layer' is True; expected an integer": lambda model: model.activations(FOUR, True),
+    "'polarity' is array": lambda model: model.predict(FOUR, polarity=np.zeros(2)),
+    "'channel' is '7'; expected an integer": lambda model: model.unit(FOUR, 1, channel="7"),
+    "'channel' is 1.0; expected an integer": lambda model: model.unit(FOUR, 1, channel=1.0),
+    "'channel' is True; expected": lambda model: model.unit(FOUR, 1, channel=True),
+    r"'channel' is \[1\]; expected": lambda model: model.unit(FOUR, 1, channel=[1]),
+    "'y' is 1.5; expected an integer": lambda model: model.unit(FOUR, 1, y=1.5, x=1),
+    "'target' is True; expected": lambda model: model.explain(FOUR, target=True),
+    "'contrast' is True; expected": lambda model: model.explain(FOUR, contrast=True),
+    r"'target' is \[4\]; expected": lambda model: model.explain(FOUR, target=[4]),
+    "'steps' is 8.5; expected an integer": lambda model: model.explain(FOUR, steps=8.5),
+    r"no explanation method \"\['x'\]\"": lambda model: model.explain(FOUR, method=["x"]),
+    "'checks' is 'no'; expected True": lambda model: model.explain(FOUR, checks="no"),
+    "'layer' is for the method 'grad-cam'; 'integrated-gradients' does not use it": (
+        lambda model: model.explain(FOUR, layer="conv_1")
+    ),
+    "'steps' is for the method 'integrated-gradients'; 'gradient' does not": (
+        lambda model: model.explain(FOUR, method="gradient", steps=8)
+    ),
+    "path of its folder, got 5": lambda model: digitscope.load(5),
+    "path of its folder, got b'compact'": lambda model: digitscope.load(b"compact"),
     r"Valid: y 0\.\.13, x": lambda model: model.unit(FOUR, "conv_1", channel=32),
     "Give both y and x": lambda model: model.unit(FOUR, "conv_1", y=3),
     "by 'channel' alone": lambda model: model.unit(FOUR, "logits", y=3, x=3),
