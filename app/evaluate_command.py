@@ -28,6 +28,7 @@ from app.evaluation.schema import Figures
 from app.evaluation.tables import MAX_LISTED, print_figures
 from app.file_workers import FileWorkers
 from app.imaging.polarity import Polarity
+from app.interrupts import INTERRUPTED
 from app.label_rules import LabelSource
 from app.labelled_images import LabelledImages, find_labelled_images
 from app.model_version import model_version
@@ -89,7 +90,7 @@ def evaluate_images(settings: Settings, request: Request) -> None:
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         fail("Interrupted." + _how_to_continue(request))
-        raise typer.Exit(130) from error
+        raise typer.Exit(INTERRUPTED) from error
     except BrokenPipeError:  # the reader of the output has gone, such as head
         raise
     except OSError as error:

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
 from multiprocessing import get_context
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from app.bundle import Bundle
 from app.inference.model import Model
+from app.interrupts import block_interrupts, interrupt_once, without_interrupts
 from app.models import load_bundle
 from app.process_tuning import end_with, gc_paused
 from app.recognise import Options
@@ -66,13 +68,16 @@ class FileWorkers(Generic[File, Result]):
             processes: Number of processes.
         """
         self._processes = processes
+        context = get_context("fork" if sys.platform == "linux" else "spawn")
+        self._ends = context.Event()
         self._pool = ProcessPoolExecutor(
             processes,
-            mp_context=get_context("fork" if sys.platform == "linux" else "spawn"),
+            mp_context=context,
             initializer=_start_worker,
-            initargs=(read, bundles, options, os.getpid()),
+            initargs=(read, bundles, options, os.getpid(), self._ends),
         )
-        with warnings.catch_warnings():
+        self._restore_interrupts = interrupt_once()
+        with warnings.catch_warnings(), without_interrupts():
             # Python warns of a fork beside any threads. OpenBLAS's, which NumPy starts, are safe.
             warnings.simplefilter("ignore", DeprecationWarning)
             self._pool.submit(int)  # starts all processes
@@ -88,7 +93,9 @@ class FileWorkers(Generic[File, Result]):
         traceback: TracebackType | None,
     ) -> None:
         """End the processes; files that they have begun are finished, others are dropped."""
+        self._ends.set()
         self._pool.shutdown(cancel_futures=True)
+        self._restore_interrupts()
 
     def read(self, files: Iterable[File]) -> Iterator[Result]:
         """Read files and yield their results in the order of the files.
@@ -127,11 +134,13 @@ def _start_worker(
     bundles: Sequence[Bundle],
     options: Options,
     parent: int,
+    ends: Event,
 ) -> None:
+    block_interrupts()  # the command ends this process
     end_with(parent)
     with gc_paused():
         models = [load_bundle(bundle, interpreters=1) for bundle in bundles]
-    _worker_state.append(lambda files: read(files, models, options))
+    _worker_state.append(lambda files: [] if ends.is_set() else read(files, models, options))
 
 
 def _read_in_worker(files: list[Any]) -> list[Any]:

@@ -29,6 +29,7 @@ from app.errors import BundleError, DigitscopeError, InvalidInputError
 from app.file_workers import FileWorkers
 from app.imaging.polarity import Polarity
 from app.inference.model import Model
+from app.interrupts import INTERRUPTED
 from app.model_version import model_version
 from app.models import find_bundle
 from app.recognise import Options
@@ -77,6 +78,9 @@ def read_images(settings: Settings, request: Request) -> None:
             " the command again to read the files that are missing in the table."
         )
         raise typer.Exit(1) from error
+    except KeyboardInterrupt as error:
+        fail("Interrupted. Run the command again to read the files that are missing in the table.")
+        raise typer.Exit(INTERRUPTED) from error
     except BundleError as error:
         fail(error.detail)
         raise typer.Exit(1) from error

@@ -14,7 +14,7 @@ import pytest
 
 from app.file_workers import MAX_TASK_BYTES, MAX_TASK_FILES, _tasks
 from app.samples import sample_png
-from tests.server.process import children_of, eventually
+from tests.server.process import children_of, eventually, hold_interrupt
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -47,6 +47,7 @@ def _start(folder: Path, out: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -85,6 +86,20 @@ def test_run_whose_process_is_killed_says_what_to_do(folder: Path, tmp_path: Pat
     assert "Traceback" not in output
     _start(folder, out).communicate(timeout=120)
     assert len(_rows(out)) == 2 * MAX_TASK_FILES + 5 + 2000
+
+
+def test_interrupted_run_ends_its_processes(folder: Path, tmp_path: Path) -> None:
+    """A Ctrl-C that is held, which all processes get, ends the run with one sentence."""
+    out = tmp_path / "out.csv"
+    for number in range(2000):
+        os.link(folder / "000.png", folder / f"more-{number}.png")
+    process = _start(folder, out)
+    eventually(lambda: children_of(process.pid))
+    hold_interrupt(process)
+    output, _ = process.communicate(timeout=60)  # ends when nobody holds the output
+    assert process.returncode in (130, -signal.SIGINT)
+    assert "Interrupted. Run the command again" in " ".join(output.split())
+    assert "Traceback" not in output
 
 
 def test_processes_end_with_a_killed_command(folder: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,6 +123,18 @@ class Server(Client):
         """Send SIGTERM and return the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE_S)
+
+
+def hold_interrupt(process: subprocess.Popen[str]) -> None:
+    """Send SIGINT to a process and its children three times, as a terminal does for Ctrl-C.
+
+    The process must have been started in a session of its own.
+    """
+    for _ in range(3):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.02)
 
 
 def children_of(parent: int) -> set[int]:
