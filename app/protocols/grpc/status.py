@@ -22,6 +22,7 @@ _CODES: Mapping[int, grpc.StatusCode] = {
     501: grpc.StatusCode.UNIMPLEMENTED,
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
+    507: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 # Bytes of a message on the wire. gRPC drops one of more than 4 KiB, so that the client gets none.
 MAX_DETAIL_BYTES = 3500
