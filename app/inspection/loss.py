@@ -47,7 +47,7 @@ def cross_entropy(network: Network, outputs: Sequence[Array], label: int) -> Los
     at_output = np.zeros_like(outputs[network.output])
     at_output[0, label] = -1 / max(float(probabilities[label]), _MIN_PROBABILITY)
     if network.logits is None:
-        value = -float(np.log(probabilities[label]))
+        value = 0.0 - float(np.log(probabilities[label]))  # 0, not -0
         return Loss(value, label, probabilities, {network.output: at_output}, at_output)
     logits = outputs[network.logits][0]
     lower = logits - logits.max()

@@ -22,7 +22,7 @@ from app.network.layers.passthrough import Identity
 from app.network.network import Layer, Network
 from app.network.weight_gradients import calls_by_store, in_float64, weight_gradients
 from app.recognise import Options
-from app.samples import sample_png
+from app.samples import sample_pixels, sample_png
 from tests.conftest import Digits
 from tests.inspection import networks, zoo
 from tests.inspection.networks import as_model
@@ -225,6 +225,14 @@ def test_numbers_that_end_end_the_rows(classic: Model, tmp_path) -> None:
     assert np.isfinite(learned.losses).all()
     assert np.isfinite(learned.probabilities).all()
     assert all(np.isfinite(w.change_norm) for one in learned.layers for w in one.weights)
+
+
+def test_a_certain_ensemble_has_no_negative_loss(ensemble_model: Model) -> None:
+    """A loss that reaches 0 is 0, not -0, also without logits."""
+    pixels = sample_pixels(7)
+    losses = learn(pixels, ensemble_model, Options(), LearnRequest(7, 1e6, "sgd", 8)).losses
+    assert 0 in losses
+    assert not np.signbit(losses).any()
 
 
 def test_calls_of_one_layer_share_their_weights(ensemble_model: Model) -> None:
