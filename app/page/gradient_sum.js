@@ -17,7 +17,7 @@ export function gradientSum(answer) {
   return [h("div.gradient-sum", { data: { gradient, layer: layer.name } },
     h("div",
       h("h3", `The gradient of ${name} is ${number(gradient, DIGITS)}`),
-      h("p", `It is now ${number(value)}. ${sentence}`),
+      h("p", `The value is ${number(value)} before the first step. ${sentence}`),
       terms.length ? listed(answer) : h("p.notes", "No product adds to it."),
       h("p.equation", h("code", equation))),
     check(answer))];
@@ -69,7 +69,7 @@ function shown(factor, withWords) {
   const to = targetOf(factor);
   const content = [h("code", number(factor.value)), " ", h("small", withWords ? wordsOf(factor) : addressOf(factor))];
   if (!to) return h("span.factor", { data: { kind: factor.kind } }, content);
-  return h("button.link.factor", { type: "button", data: { kind: factor.kind }, title: `${wordsOf(factor)}. ${to.mode ? "Look how this value comes about" : "See where this gradient comes from"}`, on: { click: () => go(to) } }, content);
+  return h("button.link.factor", { type: "button", data: { kind: factor.kind }, title: `${wordsOf(factor)}. ${to.mode ? "Leave Learn and look how this value comes about" : "See where this gradient comes from"}`, on: { click: () => go(to) } }, content);
 }
 
 /** Show the finite difference. */
@@ -78,7 +78,7 @@ function check({ finite_difference: difference, loss, gradient }) {
   const entry = (name, value) => h("div", h("dt", name), h("dd", h("code", value)));
   return h("div.difference", h("h3", "Checked by trying"),
     h("p.notes", difference.sentence),
-    h("dl.facts", entry("loss now", number(loss, 10)), entry(`with ${number(difference.epsilon, 3)} more`, number(difference.loss_plus, 10)),
+    h("dl.facts", entry("loss before the first step", number(loss, 10)), entry(`with ${number(difference.epsilon, 3)} more`, number(difference.loss_plus, 10)),
       entry(`with ${number(difference.epsilon, 3)} less`, number(difference.loss_minus, 10)), entry("difference ÷ step", number(difference.gradient, DIGITS)),
       entry("by the products", number(gradient, DIGITS)), entry("relative error", number(difference.relative_error, 2))));
 }

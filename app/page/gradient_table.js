@@ -5,7 +5,7 @@ import { h, number } from "./dom.js";
 
 const MAX_NAMED = 3; // layers that changed most
 const HEAD = ["layer", "values’ gradient", "weights", "gradient", "relative change", "size", "change"];
-const NOTE = "From the last layer to the first. All sizes are lengths (L2 norms): of the gradient of a layer’s values, of the gradient of its weights, of the weights, and of their change.";
+const NOTE = "From the last layer to the first. All sizes are lengths (L2 norms): of the gradient of a layer’s values, of the gradient of its weights, of the weights, and of their change. In the first row it is 1 ÷ the probability of your label.";
 
 const open = (layer) => go({ at: { layer, channel: null, y: null, x: null } });
 const link = (name) => h("button.link", { type: "button", on: { click: () => open(name) } }, name);
@@ -46,6 +46,6 @@ function share(change, largest) {
 /** Say what the gradient is like in a column that it has reached. */
 export function reachedText({ layers }, column) {
   const norms = column.layers.map(({ name }) => layers.find((layer) => layer.name === name)).filter((layer) => layer?.gradient_norm !== null && layer);
-  const whole = column.index === 0 ? "It has come back to the picture" : `The gradient has come back to ${column.title}`;
-  return norms.length ? `${whole}: ${norms.reverse().map(({ name, gradient_norm: norm }) => `${name} ${number(norm, 3)}`).join(", ")}.` : `${whole}.`;
+  const whole = column.index === 0 ? "The gradient has come back to the picture" : `The gradient has come back to ${column.title}`;
+  return norms.length ? `${whole}. Its length: ${norms.reverse().map(({ name, gradient_norm: norm }) => `${name} ${number(norm, 3)}`).join(", ")}.` : `${whole}.`;
 }

@@ -22,6 +22,7 @@ const PICTURE_SIDE = 196; // CSS pixels of a channel
 /** Show what is opened in `element`, and the table of the layers in `overview` while nothing is. */
 export function startGradientView(element, overview) {
   let shown = null;
+  let last = null; // the layer that was opened last
   const updater = updateWhenVisible(element, async (signal) => {
     const key = JSON.stringify([place.at, place.weight]);
     if (place.mode !== "learn" || !place.at) return;
@@ -29,16 +30,23 @@ export function startGradientView(element, overview) {
     if (signal.aborted) return;
     note();
     fill(element, crumbs(place), content);
-    settle(true);
+    settle(true, key === shown ? null : element.querySelector(".crumbs [tabindex]"));
     if (key !== shown) byId("panel-body").scrollTop = 0; // where it stands
     shown = key;
   });
   const follow = ({ mode, at }) => {
     if (mode !== "learn") return;
+    note(); // before the control that has the focus is hidden
     overview.hidden = at !== null;
     element.hidden = at === null;
-    if (at) updater.refresh();
-    else { note(); fill(element); shown = null; settle(true); }
+    if (at) {
+      last = at.layer;
+      updater.refresh();
+      return;
+    }
+    fill(element);
+    shown = null;
+    settle(true, [...overview.querySelectorAll("th .link")].find(({ textContent }) => textContent === last));
   };
   on("place", follow);
   follow(place);
@@ -53,7 +61,7 @@ function crumbs({ at, weight }) {
   if (!weight && channel !== null) levels.push([`${noun} ${channel}`, { at: { layer, channel, y: null, x: null } }]);
   if (!weight && y !== null) levels.push([x === null ? `row ${y}` : `row ${y}, column ${x}`, null]);
   return h("p.crumbs", levels.flatMap(([text, to], level) => [level ? h("i", "›") : null,
-    level === levels.length - 1 ? h("span", text) : h("button.link", { type: "button", on: { click: () => go(to) } }, text)]));
+    level === levels.length - 1 ? h("span", { tabindex: "-1" }, text) : h("button.link", { type: "button", on: { click: () => go(to) } }, text)]));
 }
 
 /** Split `kernel:0,1,3,5` into a name and an index. */

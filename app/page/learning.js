@@ -1,7 +1,7 @@
 /** Learn: the user gives the right label, and a copy of the network takes steps of gradient descent on this one digit. */
 
 import { go, place } from "./address.js";
-import { aDigit, disclosure, fill, h, number, percent, table } from "./dom.js";
+import { aDigit, byId, disclosure, fill, h, number, percent, table } from "./dom.js";
 import { flowControl, hasPictures, showGradients } from "./gradient_flow.js";
 import { layerTable, reachedText } from "./gradient_table.js";
 import { startGradientView } from "./gradient_view.js";
@@ -18,6 +18,7 @@ const MANY_CLASSES = 12; // that are no digits: their buttons are as wide as the
 const parts = {};
 const taken = { steps: 0, model: null, drawing: null, label: null }; // steps that the user took, and with what
 let answer = null; // the response of /learn/step that is shown, or null
+let hasFailed = false; // whether the last request did: its steps do not count
 
 /** Fill an element with the mode. */
 export function start(element) {
@@ -37,6 +38,8 @@ export function start(element) {
   parts.refresh = () => updater.refresh();
   startGradientView(opened, parts.layers);
   on("changed", leave);
+  for (const event of ["blank", "unread"]) on(event, waitForDigit);
+  on("prediction", showLabel);
   on("columns", () => place.mode === "learn" && updater.refresh());
   let last = place;
   on("place", (to) => {
@@ -52,8 +55,8 @@ function makeControls() {
   parts.labels = h("div.labels", { role: "group", aria: { labelledby: "right-label" } });
   parts.rate = h("input", { type: "range", id: "rate", min: "0", max: String(RATES.length - 1), step: "1", value: String(USUAL_RATE), on: { input: () => { showRate(); parts.refresh(); } } });
   parts.rateText = h("output", { for: "rate" });
-  parts.optimizer = h("select", { on: { change: () => parts.refresh() } }, h("option", { value: "sgd" }, "gradient descent"), h("option", { value: "momentum" }, "with momentum"));
-  const step = (by, text) => h("button", { type: "button", on: { click: () => take(taken.steps + by) } }, text);
+  parts.optimizer = h("select", { on: { change: () => parts.refresh() } }, h("option", { value: "sgd" }, "gradient descent"), h("option", { value: "momentum" }, "… with momentum"));
+  const step = (by, text) => h("button", { type: "button", on: { click: () => take((hasFailed ? shownSteps() : taken.steps) + by) } }, text);
   parts.forward = [step(1, "One step"), step(10, "10 steps")];
   parts.again = h("button", { type: "button", on: { click: () => take(0) } }, "Start again");
   parts.controls = h("div.learn-controls",
@@ -77,8 +80,14 @@ function makeLabels(classes) {
   showLabel();
 }
 
+/** Return whether the answer is about a digit: an empty surface has no right label. */
+const hasDigit = () => byId("answer").dataset.digit !== undefined;
+
 function showLabel() {
-  [...parts.labels.children].forEach((button, target) => button.setAttribute("aria-pressed", String(target === place.target)));
+  [...parts.labels.children].forEach((button, target) => {
+    button.setAttribute("aria-pressed", String(target === place.target));
+    button.disabled = !hasDigit();
+  });
 }
 
 /** Choose the right label: the steps begin again. */
@@ -92,6 +101,9 @@ function showRate() {
   fill(parts.rateText, String(rate()));
   parts.rate.setAttribute("aria-valuetext", String(rate()));
 }
+
+/** Return the steps of the answer that is shown. */
+const shownSteps = () => (answer ? Number(parts.said.dataset.steps) : 0);
 
 /** Take steps from the network as it is served: all are calculated again, because the service keeps nothing. */
 function take(steps) {
@@ -120,40 +132,71 @@ async function load(signal) {
   }
   const { target: label } = place;
   const query = { label, learning_rate: rate(), optimizer: parts.optimizer.value, steps: Math.max(1, taken.steps) };
-  const [steps, gradients] = await Promise.all([takeSteps(query, signal), hasPictures() ? fetchGradients(label, signal) : { layers: [] }]);
+  const gradientsOf = hasPictures() ? fetchGradients(label, signal) : { layers: [] };
+  document.body.toggleAttribute("data-other-gradients", answer !== null && answer.label !== label);
+  const [steps, gradients] = await Promise.all([takeSteps(query, signal), gradientsOf]).catch((error) => {
+    hasFailed = error.name !== "AbortError";
+    throw error;
+  });
   if (signal.aborted || !state.rested || place.mode !== "learn") return;
   const isNew = answer?.label !== label;
   answer = steps;
+  hasFailed = false;
   show();
   showGradients(gradients.layers, isNew);
 }
 
 /** Show the values on the map again, and the answer of the served network in the bars. */
 function leave() {
+  document.body.removeAttribute("data-other-gradients");
   if (!answer) return;
   answer = null;
   enable();
+  nameBars(0);
   showGradients(null);
   if (state.prediction) emit("what-if", state.prediction);
 }
 
 /** Ask for the right label, without which there is no loss. */
 function askForLabel() {
+  const { label } = state.prediction;
+  ask(`The network reads ${aDigit(label)}. What is it really?`, "Give the right label. The loss then measures how wrong the network is, its gradient says how each number of the network changes the loss, and a step of learning moves every weight a little so that the loss falls.");
+}
+
+/** Say that without a digit there is nothing to learn. */
+function waitForDigit() {
+  showLabel();
+  ask("Draw a digit, or pick a sample: then give its right label.", "");
+}
+
+function ask(question, why) {
   leave();
   enable();
   parts.said.classList.remove("warm");
   delete parts.said.dataset.steps;
-  const { label } = state.prediction;
-  fill(parts.said, `The network reads ${aDigit(label)}. What is it really?`);
-  fill(parts.more, "Give the right label. The loss then measures how wrong the network is, its gradient says how each number of the network changes the loss, and a step of learning moves every weight a little so that the loss falls.");
+  fill(parts.said, question);
+  fill(parts.more, why);
   for (const part of [parts.samples, parts.plot, parts.steps, parts.layers]) fill(part);
 }
 
 /** Allow what can be done: no more steps than the service takes, and none after the numbers have ended. */
 function enable() {
   const hasEnded = answer !== null && taken.steps > answer.steps;
+  const { activeElement } = document;
   for (const button of parts.forward) button.disabled = !answer || hasEnded || taken.steps >= MAX_STEPS;
   parts.again.disabled = !taken.steps;
+  const all = [...parts.forward, parts.again];
+  if (all.includes(activeElement) && activeElement.disabled) all.find((button) => !button.disabled)?.focus({ preventScroll: true });
+}
+
+/** Say at the bars that they are those of the copy, after how many steps; 0: they are those of the served network. */
+function nameBars(steps) {
+  const bars = byId("bars");
+  const name = `copy after ${steps} ${steps === 1 ? "step" : "steps"}`;
+  parts.usualName ??= bars.getAttribute("aria-label");
+  bars.setAttribute("aria-label", steps ? `${parts.usualName}, ${name}` : parts.usualName);
+  if (steps) bars.dataset.copy = name;
+  else delete bars.dataset.copy;
 }
 
 /** Show the copy after the steps that the user took: loss, probabilities, layers. */
@@ -162,7 +205,9 @@ function show() {
   const [first, now] = [answer.probabilities[0], answer.probabilities[steps]];
   enable();
   fill(parts.inference, "A copy of the network learns. ", answer.inference_mode);
+  document.body.removeAttribute("data-other-gradients");
   emit("what-if", { probabilities: now, before: first });
+  nameBars(steps);
   parts.said.dataset.steps = steps;
   const trouble = steps ? troubleAfter() : "";
   parts.said.classList.toggle("warm", trouble !== "");
@@ -180,13 +225,14 @@ const bestOf = (shares) => shares.indexOf(Math.max(...shares));
 
 function beforeSteps() {
   const { label, loss: [loss], probabilities: [shares] } = answer;
-  return `The loss is ${number(loss)}: the network gives the right label, ${className(label)}, a probability of ${shareText(shares[label])}.`;
+  return `The loss is ${number(loss)}: the network gives your label, ${className(label)}, a probability of ${shareText(shares[label])}.`;
 }
 
 function firstHint() {
   return answer.loss[0] < LITTLE_LOSS
     ? "The network is sure of this label already, so there is little to learn: all gradients are close to 0. Try another label."
-    : "The map now shows the gradient of this loss for every value. Press “One step”: every weight moves against its gradient.";
+    : hasPictures() ? "The map now shows the gradient of this loss for every value. Press “One step”: every weight moves against its gradient."
+      : "The rows above show what each member reads, as it is served: open one to see its gradients. Press “One step”: every weight moves against its gradient.";
 }
 
 function afterSteps(steps) {
@@ -194,7 +240,8 @@ function afterSteps(steps) {
   const now = probabilities[steps];
   const best = bestOf(now);
   const ended = steps === taken.steps ? "" : answer.diverged ? " Then its numbers grew beyond what the computer can hold." : ` The service takes no more than ${steps} with a network of this size.`;
-  return `After ${steps} ${steps === 1 ? "step" : "steps"} the loss is ${number(loss[steps])}, before ${number(loss[0])}. The probability of ${className(label)} went from ${shareText(probabilities[0][label])} to ${shareText(now[label])}; the copy reads ${aDigit(className(best))}.${ended}`;
+  const most = steps >= MAX_STEPS ? ` ${MAX_STEPS} steps are the most that the service takes: start again.` : "";
+  return `After ${steps} ${steps === 1 ? "step" : "steps"} at rate ${rate()} the loss is ${number(loss[steps])}, before ${number(loss[0])}. The probability of ${className(label)} went from ${shareText(probabilities[0][label])} to ${shareText(now[label])}; the copy reads ${aDigit(className(best))}.${ended}${most}`;
 }
 
 /** Say what is wrong with the copy after the last step, or nothing. */
@@ -210,7 +257,7 @@ function sampleBar({ count, right_before: before, right_after: after }) {
   const rail = h("span.rail", { aria: { hidden: "true" } }, h("span.ghost"), h("span.bar"));
   rail.style.setProperty("--share", after / count);
   rail.style.setProperty("--before", before / count);
-  return [h("p.notes", `Of the ${count} sample digits, which it does not learn here, the copy reads ${after} right; before, ${before}.`), rail];
+  return [h("p.notes", `Of the ${count} sample digits, which it does not learn here, the copy reads ${after} right (bar); before, ${before} (orange mark).`), rail];
 }
 
 /** Plot the loss after each step, with a table of all probabilities. */

@@ -19,6 +19,7 @@ export function checkPlace(hash, place, { name, layers, classes, members }) {
   const check = (part, nearest) => part && nearest(part, layers.find((layer) => layer.name === part.layer), problems);
   const target = place.target !== null && place.target >= classes.length ? null : place.target;
   if (target !== place.target) problems.push(`${name} has no class ${place.target}.`);
+  if (asked.has("t") && place.target === null) problems.push(`${name} has no class “${asked.get("t")}”.`);
   const at = check(place.at, nearestAt);
   const weight = place.weight && nearestWeight(place, layers, problems);
   const off = check(place.off, nearestOff);

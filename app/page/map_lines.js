@@ -44,7 +44,7 @@ async function pointAt(hit) {
   if (wanted !== hit) return;
   draw({ column, channel, before, after });
   const said = byId("lines-said");
-  if (said && before.length + after.length) fill(said, "Lines: its largest weights. Blue adds, orange takes away; thicker is more.");
+  if (said && before.length + after.length) fill(said, map.meaning ? "Lines: weights; blue is above 0." : "Lines: its largest weights. Blue adds, orange takes away; thicker is more.");
 }
 
 /** Return the ends with the largest weights. */

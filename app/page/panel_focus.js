@@ -20,14 +20,15 @@ export function note() {
  * If the focus was lost with the panel's old content, give it to the same control, to the heading, or to the map.
  *
  * @param {boolean} [isLast] Whether the new content is complete.
+ * @param {HTMLElement|null} [first] What gets it rather than the same control.
  */
-export function settle(isLast = false) {
+export function settle(isLast = false, first = null) {
   const active = document.activeElement ?? document.body;
   const isLost = active === document.body || !active.checkVisibility() || active.closest("[inert]"); // the last two lose it soon
   if (focused !== null && isLost) {
     const controls = [...byId("panel").querySelectorAll("button, select, [role=grid], summary")];
     const same = controls.find((element) => element.checkVisibility() && nameOf(element) === focused);
-    (same ?? (place.at || place.mode !== "look" ? byId("panel-title") : placeOnMap()))?.focus({ preventScroll: true });
+    (first ?? same ?? (place.at || place.mode !== "look" ? byId("panel-title") : placeOnMap()))?.focus({ preventScroll: true });
   }
   if (isLast) focused = null;
 }

@@ -134,6 +134,79 @@ def test_steps_move_the_bars_of_a_copy(page: Page, site: Running) -> None:
     assert page.locator("#bars .value").nth(7).inner_text() == "> 99.9 %"
 
 
+def test_bars_of_the_copy_say_so(page: Page) -> None:
+    """The bars name the copy, in sight and aloud, and their marks before the steps are visible."""
+    part = _open(page)
+    bars = page.locator("#bars")
+    expect(bars).to_have_attribute("aria-label", "Probability of each digit")
+    _step(part, 1)
+    said = "copy after 1 step"
+    expect(bars).to_have_attribute("aria-label", f"Probability of each digit, {said}")
+    assert said in bars.evaluate("(list) => getComputedStyle(list, '::after').content")
+    outside = """(rails) => rails.filter((rail) => {
+      const outer = rail.getBoundingClientRect();
+      const mark = rail.querySelector(".ghost").getBoundingClientRect();
+      return mark.left < outer.left - 1 || mark.right > outer.right + 1 || mark.top < outer.top - 1
+        || mark.bottom > outer.bottom + 1;
+    }).length"""
+    assert bars.locator(".rail").evaluate_all(outside) == 0
+    page.locator("#modes [data-mode=look]").click()
+    expect(bars).to_have_attribute("aria-label", "Probability of each digit")
+    assert bars.get_attribute("data-copy") is None
+
+
+@DESK
+def test_focus_stays_with_what_was_done(page: Page) -> None:
+    """A button that is disabled, or a layer that opens, hands the focus to the nearest thing."""
+    part = _open(page)
+    again, step = (part.get_by_role("button", name=name) for name in ("Start again", "One step"))
+    for steps in (10, 20, 30, 40, 50):
+        _step(part, steps, "10 steps")
+    expect(again).to_be_focused()
+    expect(part.locator(".outcome")).to_contain_text("50 steps are the most")
+    page.keyboard.press("Enter")
+    expect(part.locator(".outcome")).to_have_attribute("data-steps", "0")
+    expect(step).to_be_focused()
+    layer = part.locator(".gradient-table th").get_by_role("button", name="logits", exact=True)
+    layer.focus()
+    page.keyboard.press("Enter")
+    expect(part.locator(".opened .crumbs span")).to_be_focused()
+    part.locator(".gradients .notes .link").first.focus()
+    page.keyboard.press("Enter")
+    expect(part.locator(".opened .crumbs span")).to_contain_text("kernel")
+    expect(part.locator(".opened .crumbs span")).to_be_focused()
+    part.get_by_role("button", name="All layers").focus()
+    page.keyboard.press("Enter")
+    expect(layer).to_be_focused()
+
+
+@DESK
+def test_empty_surface_has_no_right_label(page: Page) -> None:
+    """Without a digit no label can be chosen, and the next digit gets none."""
+    part = _open(page)
+    page.get_by_role("button", name="Clear").click()
+    expect(part.locator(".outcome")).to_contain_text("Draw a digit")
+    expect(part.locator(".labels button").nth(4)).to_be_disabled()
+    choose_sample(page, 5)
+    expect(part.locator(".outcome")).to_contain_text("The network reads a 5. What is it really?")
+    expect(part.locator(".labels button").nth(4)).to_be_enabled()
+
+
+@DESK
+def test_old_gradients_fade_until_those_of_the_new_label_are_there(page: Page) -> None:
+    """Until another label's gradients arrive, the map's are marked as those of the old one."""
+    part = _open(page)
+    page.route("**/learn/step*", lambda route: route.abort())
+    part.locator(".labels button").nth(4).click()
+    expect(page.locator("body")).to_have_attribute("data-other-gradients", "")
+    expect(part).to_contain_text("This part did not arrive.")
+    expect(page.locator("body")).to_have_attribute("data-other-gradients", "")
+    page.unroute("**/learn/step*")
+    part.get_by_role("button", name="Try again").click()
+    expect(part.locator(".outcome")).to_contain_text("your label, 4")
+    expect(page.locator("body")).not_to_have_attribute("data-other-gradients", "")
+
+
 @DESK
 def test_gradients_flow_back_over_the_map(page: Page) -> None:
     """Gradients flow back over the map, which says so until the mode is left."""
@@ -153,7 +226,9 @@ def test_gradients_flow_back_over_the_map(page: Page) -> None:
     expect(page.locator("#map-title")).to_contain_text("gradients")
     slider.focus()
     page.keyboard.press("Home")
-    expect(slider).to_have_attribute("aria-valuetext", re.compile("come back to outputs: softmax"))
+    expect(slider).to_have_attribute(
+        "aria-valuetext", re.compile(r"come back to outputs\. Its length: softmax")
+    )
     assert page.evaluate(MAP)["shown"] == [False] * (columns - 2)
     page.locator("#modes [data-mode=look]").click()
     expect(page.locator("#map-says")).to_have_text(usual)
@@ -165,7 +240,9 @@ def _expect_sum(page: Page, answer: dict[str, Any]) -> None:
     view = page.locator(".gradient-sum")
     gradient = _written(page, answer["gradient"], digits=6)[0]
     expect(view.locator("h3").first).to_contain_text(gradient)
-    expect(view).to_contain_text(f"It is now {_written(page, answer['value'])[0]}. ")
+    expect(view).to_contain_text(
+        f"The value is {_written(page, answer['value'])[0]} before the first step. "
+    )
     expect(view).to_contain_text(answer["sentence"])
     expect(view.locator(".products .total code")).to_have_text(gradient)
     shown = answer["terms"][:8]
@@ -274,11 +351,11 @@ def test_another_digit_network_or_label_starts_again(page: Page) -> None:
     _step(part, 1)
     part.locator(".labels button").nth(4).click()
     expect(said).to_have_attribute("data-steps", "0")
-    expect(said).to_contain_text("the right label, 4")
+    expect(said).to_contain_text("your label, 4")
     _step(part, 1)
     choose_network(page, "other")
     expect(said).to_have_attribute("data-steps", "0")
-    expect(said).to_contain_text("the right label, 4")
+    expect(said).to_contain_text("your label, 4")
     choose_sample(page, 5)
     expect_digit(page, 5)
     expect(said).to_contain_text("The network reads a 5. What is it really?")
@@ -296,6 +373,11 @@ def test_step_that_failed_is_tried_again(page: Page) -> None:
     page.unroute("**/learn/step*")
     part.get_by_role("button", name="Try again").click()
     expect(part.locator(".outcome")).to_have_attribute("data-steps", "10")
+    page.route("**/learn/step*", lambda route: route.abort())
+    part.get_by_role("button", name="10 steps").click()
+    expect(part).to_contain_text("This part did not arrive.")
+    page.unroute("**/learn/step*")
+    _step(part, 11)
 
 
 def test_link_opens_a_gradient(page: Page, site: Running) -> None:
@@ -308,3 +390,5 @@ def test_link_opens_a_gradient(page: Page, site: Running) -> None:
     expect(page.locator("#banner")).to_contain_text("classic has no class 12.")
     expect(page.locator("#banner")).to_contain_text("logits has no weight “kernel:5,13”.")
     expect(page.locator(".opened")).to_contain_text("Choose the right label")
+    page.goto(f"{site.address}/#m=classic&v=learn&t=abc")
+    expect(page.locator("#banner")).to_contain_text("classic has no class “abc”.")
