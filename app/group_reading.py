@@ -50,7 +50,7 @@ class PageDigit:
     digit: int
     label: str
     confidence: float
-    probabilities: NDArray[np.float32]
+    probabilities: NDArray[np.float32] = field(repr=False, compare=False)
     verdict: Verdict
     box: Box[int]
     pixels: NDArray[np.uint8] = field(repr=False, compare=False)

@@ -19,19 +19,29 @@ if TYPE_CHECKING:
     from app import errors
     from app.api import (
         Activations,
+        Box,
+        Completeness,
+        Deletion,
+        Equation,
         Explanation,
-        Image,
+        Field,
+        InputSummary,
         Layer,
         Layers,
         Line,
+        Metadata,
         Model,
         Page,
+        PageDigit,
         Prediction,
         Preparation,
+        Randomised,
+        Stage,
         Unit,
         load,
         model_names,
     )
+    from app.api import Image as Image
     from app.errors import DigitscopeError
     from app.version import VERSION as __version__
 
@@ -42,16 +52,25 @@ NOT_ON_WINDOWS = (
 
 __all__ = [
     "Activations",
+    "Box",
+    "Completeness",
+    "Deletion",
     "DigitscopeError",
+    "Equation",
     "Explanation",
-    "Image",
+    "Field",
+    "InputSummary",
     "Layer",
     "Layers",
     "Line",
+    "Metadata",
     "Model",
     "Page",
+    "PageDigit",
     "Prediction",
     "Preparation",
+    "Randomised",
+    "Stage",
     "Unit",
     "__version__",
     "errors",
@@ -89,7 +108,7 @@ if not TYPE_CHECKING:  # which would take every name for one that exists
                 return import_module("app.errors")
             case "DigitscopeError":
                 return import_module("app.errors").DigitscopeError
-        if name not in __all__:
+        if name not in __dir__():
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if sys.platform == "win32":
             raise ImportError(NOT_ON_WINDOWS)
@@ -99,4 +118,4 @@ if not TYPE_CHECKING:  # which would take every name for one that exists
 
 def __dir__() -> list[str]:
     """List the public names, imported or not, for completion."""
-    return __all__
+    return sorted([*__all__, "Image"])  # `import *` must not replace Pillow's Image

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import digitscope
+from app.api.wording import in_python
 from app.bundle import COMPILED_FILE, INT8_FILE
 from app.inference.keras_runtime import KerasRuntime, load_keras
 from app.inference.litert_runtime import LiteRtRuntime, open_runtime
@@ -187,6 +188,7 @@ def _check_page(found: digitscope.Page, right: dict[str, Any]) -> None:
 
 
 def _check_input(found: InputSummary, right: dict[str, Any]) -> None:
+    right = {**right, "warnings": [in_python(each) for each in right["warnings"]]}
     given = {**vars(found), "warnings": list(found.warnings)}
     if found.format == "pixels":  # an array that the client has sent as a file
         given["format"] = right["format"]

@@ -8,15 +8,19 @@ import os
 import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image as pillow
 
 from app.api.images import Image, SupportsArray, is_array, name_of, split_array
+from app.api.wording import in_python
 from app.errors import DigitscopeError, InvalidInputError
 from app.inspection.methods.method import Method
 from app.printable import printable
+
+# The names of app.inspection.attribution.METHODS, for type checkers.
+ExplainMethod = Literal["gradient", "smoothgrad", "integrated-gradients", "grad-cam", "occlusion"]
 
 
 @contextmanager
@@ -30,6 +34,7 @@ def completed_errors(image: object = None, index: int | None = None) -> Iterator
     try:
         yield
     except DigitscopeError as error:
+        error.detail = in_python(error.detail)
         name = printable(name_of(image)) or ("" if index is None else f"Image {index}")
         valid = [str(each) for each in error.fields.get("valid", ())]
         if not all(each in error.detail for each in valid):

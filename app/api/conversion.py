@@ -1,9 +1,13 @@
 """Turns what the program computes into the records of the Python API."""
 
+from dataclasses import replace
 from math import ceil
 
 from app.api.layers import Activations, Explanation, Layer, Layers, Unit
 from app.api.results import Line, Page, Prediction, Preparation
+from app.api.wording import in_python
+from app.imaging.decode import Upload
+from app.imaging.polarity import DetectedPolarity
 from app.inference.model import Model
 from app.inspection import explanation as explanations
 from app.inspection.activations import InspectedImage
@@ -13,6 +17,7 @@ from app.network.graph import IMAGE
 from app.network.network import Network
 from app.page_reading import Page as ReadPage
 from app.page_reading import line_text
+from app.predictions import InputSummary
 from app.predictions import Prediction as Recognised
 from app.preprocessing_report import PreparationReport
 from app.recognise import summarise
@@ -31,8 +36,17 @@ def to_prediction(found: Recognised, model: Model) -> Prediction:
         score=found.score,
         classes=tuple(classes),
         pixels=prepared.pixels,
-        input=summarise(upload, prepared.polarity, prepared.warnings),
+        input=_summarise(upload, prepared.polarity, prepared.warnings),
     )
+
+
+def _summarise(
+    upload: Upload, polarity: DetectedPolarity, warnings: tuple[str, ...]
+) -> InputSummary:
+    summary = summarise(upload, polarity, warnings)
+    if not summary.warnings:
+        return summary
+    return replace(summary, warnings=tuple(map(in_python, summary.warnings)))
 
 
 def to_page(found: ReadPage) -> Page:
@@ -41,7 +55,7 @@ def to_page(found: ReadPage) -> Page:
         text=found.text,
         lines=tuple(Line(line_text(line), line) for line in found.lines),
         fields=found.fields,
-        input=summarise(found.upload, found.polarity, found.warnings),
+        input=_summarise(found.upload, found.polarity, found.warnings),
         picture=found.upload.pixels,
     )
 

@@ -8,13 +8,20 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from app.api import conversion, notebook
-from app.api.arguments import check_flag, check_range, check_used, completed_errors, to_integer
+from app.api.arguments import (
+    ExplainMethod,
+    check_flag,
+    check_range,
+    check_used,
+    completed_errors,
+    to_integer,
+)
 from app.api.images import Image
 from app.api.layers import Activations, Explanation, Layer, Layers, Unit
 from app.api.recogniser import Recogniser
 from app.imaging.polarity import Polarity
 from app.inspection.activations import InspectedImage, inspect_image
-from app.inspection.attribution import DEFAULT_METHOD, METHODS, find_method
+from app.inspection.attribution import METHODS, find_method
 from app.inspection.explanation import ExplainRequest, explain
 from app.inspection.methods.integrated_gradients import MAX_STEPS, MIN_STEPS
 from app.inspection.provenance import explain_unit, find_unit
@@ -134,7 +141,7 @@ class Model(Recogniser):
         self,
         image: Image,
         *,
-        method: str = DEFAULT_METHOD,
+        method: ExplainMethod = "integrated-gradients",
         target: int | None = None,
         contrast: int | None = None,
         layer: str | int | Layer | None = None,

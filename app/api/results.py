@@ -66,7 +66,7 @@ class Prediction(pictures.Shown):
         return notebook.prediction_html(self)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Line:
     """One line of a page.
 
@@ -77,6 +77,10 @@ class Line:
 
     text: str
     digits: tuple[PageDigit, ...]
+
+    def __repr__(self) -> str:
+        """Return the text in one line."""
+        return f"Line(text={self.text!r}, digits={len(self.digits)})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

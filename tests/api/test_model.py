@@ -1,5 +1,6 @@
 """A loaded model: its layers, its results, and the messages for wrong arguments."""
 
+import inspect
 import io
 import pickle
 import shutil
@@ -7,14 +8,15 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
 import digitscope
-from app.inspection.attribution import METHODS
+from app.api.arguments import ExplainMethod
+from app.inspection.attribution import DEFAULT_METHOD, METHODS
 from app.samples import sample_pixels, sample_png, sample_sheet_png
 from app.settings import REPOSITORY
 from digitscope import errors
@@ -143,6 +145,13 @@ def test_explanations_answer_the_question(model: digitscope.Model, method: str) 
     assert (found.deletion, found.randomised) == (None, None)
 
 
+def test_type_of_methods_names_them() -> None:
+    """Type checkers know the names of the explanation methods, and the default."""
+    assert get_args(ExplainMethod) == tuple(METHODS)
+    default = inspect.signature(digitscope.Model.explain).parameters["method"].default
+    assert default == DEFAULT_METHOD
+
+
 def test_explanations_are_checked(model: digitscope.Model) -> None:
     """By default, an explanation comes with two checks of its map."""
     found = model.explain(FOUR, method="gradient", checks=False)
@@ -160,6 +169,25 @@ def test_page_is_read_line_by_line(model: digitscope.Model) -> None:
     assert [line.text for line in page.lines] == ["0123456789"]
     assert [digit.digit for digit in page.digits] == list(range(10))
     assert page.picture.shape == (28, 280)
+    assert repr(page.lines[0]) == "Line(text='0123456789', digits=10)"
+    assert "array" not in repr(page.digits)
+    assert len(set(page.digits)) == 10
+
+
+def test_messages_speak_of_python(model: digitscope.Model) -> None:
+    """What the service says of routes and bodies becomes advice for a program in Python."""
+    sheet = sample_sheet_png()
+    assert model.predict(sheet).warnings[0].endswith(" digits; 'read' reads \"0123456789\".")
+    many = model.predict_many([sheet, np.roll(DIGITS[4], 9)], preprocess="none", on_error="return")
+    assert str(many[0]).startswith("Image 0: ")
+    assert isinstance(many[1], digitscope.Prediction)
+    assert "may be misread; preprocess='auto' prepares it." in many[1].warnings[0]
+    saved = io.BytesIO()
+    np.save(saved, DIGITS[4])
+    for content, advice in ((saved.getvalue(), "give what numpy.load returns"), (b"{}", "JSON")):
+        with pytest.raises(errors.UndecodableError, match=advice) as caught:
+            model.predict(content)
+        assert "send" not in str(caught.value)
 
 
 def test_preparation_lists_its_stages(model: digitscope.Model) -> None:

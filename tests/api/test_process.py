@@ -43,7 +43,9 @@ unwanted = {
 }
 loaded = unwanted & set(sys.modules)
 assert not loaded, loaded
+from digitscope import *
 assert Image.MAX_IMAGE_PIXELS == limit
+assert Page is digitscope.Page and digitscope.Image and "Image" in dir(digitscope)
 """
 
 # A script without `if __name__ == "__main__"`, whose forked children read files, too.
