@@ -24,6 +24,7 @@ from app.evaluation.run import (
     collect_answers,
     make_figures,
 )
+from app.evaluation.sample_warnings import label_warnings
 from app.evaluation.schema import Figures
 from app.evaluation.tables import MAX_LISTED, print_figures
 from app.file_workers import FileWorkers
@@ -122,7 +123,7 @@ def _evaluate(settings: Settings, request: Request) -> None:
     figures = make_figures(request.images, found, bundles, collected)
     for warning in figures.warnings:
         fail(warning)
-    if figures.warnings and request.labels == "auto":
+    if (found.warnings or label_warnings(figures.models)) and request.labels == "auto":
         fail("--labels suffix takes the ends of names as labels, --labels folder the folders.")
     if request.as_json:
         # As escape sequences, names need not be UTF-8.

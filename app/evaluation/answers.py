@@ -69,6 +69,7 @@ class Answer:
         warnings: Sentences on what may make the answer wrong.
         picture: A small copy of a misread picture, a JPEG file in base64; empty if the picture is
             not larger than what the network received.
+        file_digest: Hash of the file, which its copies share; empty if it is not known.
     """
 
     error: str = ""
@@ -77,6 +78,7 @@ class Answer:
     marks: int = 0
     warnings: tuple[str, ...] = ()
     picture: str = ""
+    file_digest: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""

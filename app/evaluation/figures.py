@@ -35,7 +35,6 @@ from app.evaluation.statistics import (
 from app.labelled_images import LabelledImage
 from app.verdict import Verdict
 
-SUSPICIOUS_ERROR, MIN_SUSPICIOUS = 0.5, 20  # error and number of pictures of labels to check
 VERDICTS: tuple[Verdict, ...] = ("digit", "unsure", "not-a-digit")
 
 
@@ -121,19 +120,6 @@ def compare(
             )
         )
     return comparisons
-
-
-def label_warnings(models: Sequence[ModelFigures]) -> list[str]:
-    """Return a sentence if the labels look wrong: all models misread most of many pictures."""
-    measured = [model.digits for model in models if model.digits]
-    if not measured or min(digits.error_rate for digits in measured) < SUSPICIOUS_ERROR:
-        return []
-    if measured[0].pictures < MIN_SUSPICIOUS:
-        return []
-    return [
-        "Most answers differ from the labels. Check that the labels are the digits: a folder or an"
-        " end of a name may be a number of something else."
-    ]
 
 
 def _read_pictures(images: Sequence[LabelledImage], answers: Sequence[Answer]) -> list[ReadPicture]:

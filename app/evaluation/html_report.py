@@ -17,6 +17,7 @@ from app.evaluation.wording import (
     model_sentences,
     page_rows,
     percent,
+    unread_sentences,
 )
 
 STYLE = Path(__file__).with_name("report.css")
@@ -54,7 +55,7 @@ def report_html(figures: Figures) -> str:
     title = f"How well {names} read{'s' if len(figures.models) == 1 else ''} these pictures"
     when = f"{figures.created:%d %B %Y, %H:%M} UTC"
     # Where the folder is on this machine is nobody else's business.
-    place = Path(figures.images).name or figures.images
+    place = Path(figures.images).resolve().name or figures.images
     subject = f"{figures.pictures:,} labelled pictures in {place}; {when}."
     sections = [
         _summary(figures),
@@ -81,6 +82,7 @@ def _summary(figures: Figures) -> str:
     """Return the sentences and tables that a reader needs first."""
     sentences = [
         *(each for model in figures.models for each in model_sentences(model)),
+        *unread_sentences(figures),
         *map(comparison_sentence, figures.comparisons),
         *(f"Note: {warning}" for warning in figures.warnings),
     ]

@@ -4,6 +4,7 @@ A picture is decoded and prepared once for all models. Knows pictures and models
 processes or figures.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from app.page_reading import Page, read_pages
 from app.predictions import Prediction, PreparedImage
 from app.recognise import Options, ensure_decoded, predict, read_image, warn_of_several
 
+DIGEST_BYTES = 16  # of the hash that tells copies of a file; a chance match is out of reach
 Answers = tuple[Answer, ...]  # of one picture, one for each model
 
 
@@ -27,7 +29,7 @@ def read_labelled(
     images: Sequence[LabelledImage], models: Sequence[Model], options: Options
 ) -> list[Answers]:
     """Read a few pictures and pages; return the answers of all models for each."""
-    uploads = [_decode(image, options) for image in images]
+    uploads, digests = zip(*(_decode(image, options) for image in images), strict=True)
     prepared = {
         index: _prepare(upload, options)
         for index, (image, upload) in enumerate(zip(images, uploads, strict=True))
@@ -38,15 +40,20 @@ def read_labelled(
         | _read_pages(images, uploads, model, options)
         for model in models
     ]
-    return [tuple(column[index] for column in columns) for index in range(len(images))]
+    return [
+        tuple(replace(column[index], file_digest=digest) for column in columns)
+        for index, digest in enumerate(digests)
+    ]
 
 
-def _decode(image: LabelledImage, options: Options) -> Upload | DigitscopeError:
+def _decode(image: LabelledImage, options: Options) -> tuple[Upload | DigitscopeError, str]:
+    """Return a picture and the hash of its file; why there is no picture and ""."""
     try:
         content = read_image_file(image.path, max_pixels=options.max_pixels)
-        return ensure_decoded(content, options)
+        digest = hashlib.blake2b(content, digest_size=DIGEST_BYTES).hexdigest()
+        return ensure_decoded(content, options), digest
     except DigitscopeError as error:
-        return error
+        return error, ""
 
 
 def _prepare(upload: Upload | DigitscopeError, options: Options) -> PreparedImage | DigitscopeError:

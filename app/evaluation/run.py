@@ -12,8 +12,9 @@ from app.bundle import Bundle
 from app.errors import InvalidInputError
 from app.evaluation.answer_file import AnswerFile
 from app.evaluation.answers import Answer
-from app.evaluation.figures import compare, label_warnings, model_figures, unreadable
+from app.evaluation.figures import compare, model_figures, unreadable
 from app.evaluation.reading import Answers
+from app.evaluation.sample_warnings import copy_warnings, label_warnings, unreadable_warnings
 from app.evaluation.schema import Figures, UnusedFile
 from app.labelled_images import LabelledImage, LabelledImages
 from app.model_version import ModelVersion
@@ -109,15 +110,21 @@ def make_figures(
         model_figures(bundle.metadata, classes, found.images, answers)
         for bundle, answers in zip(bundles, collected.answers, strict=True)
     ]
+    unread = unreadable(found.images, collected.answers)
     return Figures(
         digitscope=VERSION,
         created=datetime.now(UTC).replace(microsecond=0),
         images=str(place),
         classes=classes,
         pictures=len(found.images),
-        warnings=[*found.warnings, *label_warnings(measured)],
+        warnings=[
+            *found.warnings,
+            *label_warnings(measured),
+            *copy_warnings(found.images, collected.answers[0]),
+            *unreadable_warnings(unread, len(found.images)),
+        ],
         unused=[UnusedFile(name=each.name, reason=each.reason) for each in found.refused],
-        unreadable=unreadable(found.images, collected.answers),
+        unreadable=unread,
         models=measured,
         comparisons=compare(found.images, collected.answers, names),
     )

@@ -159,7 +159,7 @@ class Figures(_Record):
     images: str = Field(description="The folder or the table, as it was given.")
     classes: list[str] = Field(description="Names of the classes, in the order of `confusion`.")
     pictures: int = Field(ge=0, description="Labelled pictures and pages.")
-    warnings: list[str] = Field(description="What may be wrong about the labels.")
+    warnings: list[str] = Field(description="What may be wrong about the labels or the pictures.")
     unused: list[UnusedFile] = Field(description="Files and rows that give no labelled picture.")
     unreadable: list[UnusedFile] = Field(description="Labelled files that could not be read.")
     models: list[ModelFigures] = Field(description="The models, in the order of the options.")

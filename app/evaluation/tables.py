@@ -20,6 +20,7 @@ from app.evaluation.wording import (
     interval,
     page_rows,
     percent,
+    unread_sentences,
 )
 from app.terminal import cell
 
@@ -31,6 +32,8 @@ def print_figures(figures: Figures, console: Console) -> None:
     """Print all figures; long lists are cut, and say so."""
     for table in _overview(figures.models):
         console.print(table)
+    for sentence in unread_sentences(figures):
+        console.print(cell(sentence))
     for comparison in figures.comparisons:
         console.print(cell(comparison_sentence(comparison)))
     for model in figures.models:
@@ -63,7 +66,7 @@ def _print_details(
 ) -> None:
     if len(digits.folders) > 1:
         folders = Table(
-            "Folder", "Pictures", "Wrong", "Error", "95 % interval", "Not sure",
+            "Folder", "Pictures", "Wrong", "Error", "95 % interval", "Unsure or refused",
             title=f"Folders, {name}",
         )  # fmt: skip
         for each in digits.folders[:MAX_LISTED]:

@@ -9,6 +9,7 @@ from app.bundle import Interval
 from app.evaluation.schema import (
     Comparison,
     DigitFigures,
+    Figures,
     ModelFigures,
     PageFigures,
     VerdictFigures,
@@ -41,6 +42,13 @@ def comparison_sentence(comparison: Comparison) -> str:
     return f"{counts} {second if is_second else first} is better on pictures like these."
 
 
+def unread_sentences(figures: Figures) -> list[str]:
+    """Return how many labelled files no figure counts, if any."""
+    count = len(figures.unreadable)
+    are = "files was not read and is" if count == 1 else "files were not read and are"
+    return [f"{count:,} of {figures.pictures:,} labelled {are} in no figure."] if count else []
+
+
 def model_sentences(model: ModelFigures) -> list[str]:
     """Return what the figures of a model say, a paragraph for pictures and one for pages."""
     said = []
@@ -57,8 +65,8 @@ def _digits_sentences(name: str, digits: DigitFigures) -> str:
     return (
         f"{name} misreads {digits.wrong:,} of {digits.pictures:,} pictures of one digit:"
         f" {percent(digits.error_rate)} (95 % interval {interval(digits.interval)}). It is sure of"
-        f" {sure.answers:,}, of which {sure.wrong:,} are wrong, and leaves {refused:,} to a person,"
-        f" of which {refused_wrong:,} are wrong."
+        f" {sure.answers:,} ({sure.wrong:,} wrong), and leaves {refused:,} to a person"
+        f" ({refused_wrong:,} wrong)."
     )
 
 

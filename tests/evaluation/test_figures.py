@@ -13,12 +13,11 @@ from rich.console import Console
 from app.bundle import DIGITS
 from app.evaluation import html_digits, html_pages, html_report
 from app.evaluation.answers import Answer, Place, Reading
-from app.evaluation.figures import compare, label_warnings, model_figures
+from app.evaluation.figures import compare
 from app.evaluation.html_report import report_html, write_report
 from app.evaluation.schema import UnusedFile
 from app.evaluation.tables import print_figures
 from tests.evaluation.examples import (
-    METADATA,
     PAGE,
     PAGE_ANSWER,
     PICTURES,
@@ -84,17 +83,6 @@ def test_models_are_compared_on_what_both_read() -> None:
     assert comparison.p_value == pytest.approx(0.375)
 
 
-def test_labels_that_look_wrong_are_named() -> None:
-    """If most answers of all models differ from the labels, the labels may be none."""
-    images = tuple(picture(f"{number}.png") for number in range(20))
-    right = model_figures(METADATA, DIGITS, images, [read("3")] * 20)
-    wrong = model_figures(METADATA, DIGITS, images, [read("8")] * 20)
-    few = model_figures(METADATA, DIGITS, images[:9], [read("8")] * 9)
-    (warning,) = label_warnings([wrong])
-    assert "Check that the labels are the digits" in warning
-    assert label_warnings([wrong, right]) == label_warnings([few]) == label_warnings([]) == []
-
-
 class _Reader(HTMLParser):
     """Collects the elements and the text of a document."""
 
@@ -121,6 +109,7 @@ def test_report_says_the_figures() -> None:
     reader = _parsed(report_html(figures_of([*PICTURES, (PAGE, PAGE_ANSWER)])))
     for said in (
         "ours misreads 2 of 5 pictures of one digit: 40.00 %",
+        "1 of 7 labelled files was not read and is in no figure.",
         "On 5 pictures ours alone misreads 0, theirs alone 0 (McNemar's exact test, p = 1)",
         "b/3.png",
         "read as 8",
@@ -213,7 +202,12 @@ def test_tables_say_the_figures(width: int) -> None:
     assert r"[red]b\x1b[31m.png" in printed
     assert "\x1b" not in printed
     flat = re.sub(r"[│┃\s]+", " ", printed)
-    for said in ("Error 50.00 %", "Verdict unsure 2, 1 wrong", "broken.png: It is broken."):
+    for said in (
+        "Error 50.00 %",
+        "Verdict unsure 2, 1 wrong",
+        "broken.png: It is broken.",
+        "1 of 8",
+    ):
         assert said in flat, said
 
 

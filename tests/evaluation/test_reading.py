@@ -65,6 +65,9 @@ def test_answers_are_those_of_the_service(
             assert answer.reading.confidence == pytest.approx(expected.confidence, abs=1e-5)
             assert answer.reading.verdict == expected.verdict
             assert answer.reading.runner_up == str(expected.runner_up)
+    digests = [{answer.file_digest for answer in answers} for answers in read]
+    assert all(len(each) == 1 for each in digests)
+    assert digests[4] == digests[5] != digests[0]  # the broken files have the same bytes
     errors = [[answer.error for answer in answers] for answers in read[4:]]
     assert all("cannot be read" in error for each in errors[:2] for error in each)
     assert all("No ink" in error for error in errors[2]), errors[2]
