@@ -193,8 +193,10 @@ def test_batch_ends_with_its_deadline_or_client(tmp_path: Path) -> None:
         assert len(server.ask(path, many, Content_Type=NPY).json) == 96
         late = server.ask(path, many, Content_Type=NPY, X_Request_Timeout="0.02")
         assert (late.status, late.headers["content-type"]) == (504, "application/problem+json")
+        # The late one may have run out of time before it was queued.
+        queued = server.metric("digitscope_queue_seconds_count", lane="fast")
         left = _hold(server, path, many, NPY)
-        eventually(lambda: server.metric("digitscope_queue_seconds_count", lane="fast") >= 3)
+        eventually(lambda: server.metric("digitscope_queue_seconds_count", lane="fast") > queued)
         left.close()
         eventually(lambda: server.metric("digitscope_rejections_total", reason="client-gone") == 1)
         assert server.metric("digitscope_rejections_total", reason="deadline") == 1
