@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image as pillow
 
 from app.api.images import Image, SupportsArray, is_array, name_of, split_array
-from app.api.wording import in_python
+from app.api.wording import in_python, list_names
 from app.errors import DigitscopeError, InvalidInputError
 from app.inspection.methods.method import Method
 from app.printable import printable
@@ -38,7 +38,7 @@ def completed_errors(image: object = None, index: int | None = None) -> Iterator
         name = printable(name_of(image)) or ("" if index is None else f"Image {index}")
         valid = [str(each) for each in error.fields.get("valid", ())]
         if not all(each in error.detail for each in valid):
-            error.detail += f" Valid: {', '.join(valid)}."
+            error.detail += f" Valid: {list_names(valid)}."
         error.detail = f"{name}: {error.detail}" if name else error.detail
         error.args = (error.detail,)
         raise

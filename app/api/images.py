@@ -3,6 +3,7 @@
 Each becomes what `app.recognise` takes. Knows types and shapes; knows nothing of models.
 """
 
+import math
 import os
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias, TypeGuard
@@ -15,11 +16,13 @@ from app.errors import InvalidInputError, TooLargeError, UndecodableError
 from app.image_files import max_file_bytes, read_image_file
 from app.imaging.decode import from_image
 from app.imaging.file_structure import check_size
-from app.imaging.pixel_scale import scale_factor
+from app.imaging.pixel_scale import MAX_SCALED, MIN_WHITE, scale_factor
 from app.printable import printable
 from app.recognise import ImageInput
 
 SIDE = 28  # pixels
+ROUNDING = MAX_SCALED - 1  # share of white by which numbers may be out of range
+OVERSHOOT = 0.25  # share of white by which resizing with sharp edges may exceed the range
 CHANNELS = (1, 3, 4)  # of an array: grey, RGB, RGB with alpha
 
 
@@ -65,6 +68,8 @@ def read(image: Image, *, max_pixels: int) -> ImageInput:
         TooLargeError: It has too many pixels, or its file too many bytes.
     """
     if isinstance(image, str | os.PathLike):
+        if not image:
+            raise InvalidInputError("The path of the image is empty.")
         return read_image_file(Path(image), max_pixels=max_pixels)
     if isinstance(image, bytes | bytearray | memoryview):
         return bytes(image)
@@ -107,7 +112,8 @@ def as_pixels(values: NDArray[Any]) -> NDArray[np.uint8]:
 
     Args:
         values: uint8 are 0..255, or 0 and 1; of other integers and of floats the maximum tells
-            whether they are 0..255 or 0..1. False is 0 and True 255.
+            whether they are 0..255 or 0..1. Both ends may be exceeded by a thousandth of white,
+            because of rounding. False is 0 and True 255.
 
     Returns:
         uint8 of the same shape; fractions are rounded.
@@ -119,21 +125,39 @@ def as_pixels(values: NDArray[Any]) -> NDArray[np.uint8]:
         raise UndecodableError(f"Expected an array of numbers, got the type {values.dtype}.")
     if not values.size:
         raise UndecodableError(f"The array of the shape {list(values.shape)} holds no pixels.")
-    low, high = values.min(), values.max()
+    low, high = float(values.min()), float(values.max())  # NaN if there is one
     if values.dtype == bool:
         factor: int | None = 255
     elif values.dtype == np.uint8 and high > 1:
         factor = 1
     else:
-        factor = scale_factor(float(low), float(high))
+        factor = _scale_factor(low, high)
     if factor is None:
-        raise UndecodableError(
-            f"Expected pixels from 0 to 255 or from 0 to 1, got {low:g} to {high:g}."
-        )
+        raise UndecodableError(f"Expected pixels from 0 to 255 or from 0 to 1, {_range(low, high)}")
     if factor == 1 and values.dtype == np.uint8:
         return values
     scaled: NDArray[np.float32] = np.multiply(values, factor, dtype=np.float32)
-    return np.asarray(np.rint(np.minimum(scaled, 255)), np.uint8)
+    return np.asarray(np.rint(np.clip(scaled, 0, 255)), np.uint8)
+
+
+def _scale_factor(low: float, high: float) -> int | None:
+    """Return the factor of `scale_factor` for numbers that may be out of range by rounding."""
+    white = 1 if high <= MAX_SCALED else 255
+    if -ROUNDING * white <= low < 0:
+        low = 0
+    if white == 255 < high <= 255 * MAX_SCALED:
+        high = 255
+    return scale_factor(low, high)
+
+
+def _range(low: float, high: float) -> str:
+    """Return which numbers came instead of pixels, and what to do about them."""
+    if math.isnan(low):
+        return "got NaN; numpy.nan_to_num(array) makes it 0."
+    white = 1 if high <= 1 + OVERSHOOT else 255
+    resized = -OVERSHOOT * white <= low and MIN_WHITE / 255 < high / white <= 1 + OVERSHOOT
+    advice = f" After resizing, use numpy.clip(array, 0, {white})." if resized else ""
+    return f"got {low:.7g} to {high:.7g}.{advice}"
 
 
 def from_array(pixels: NDArray[np.uint8], *, max_pixels: int) -> ImageInput:
@@ -226,7 +250,7 @@ def _to_array(image: object) -> NDArray[Any]:
     if not is_array(image):
         raise InvalidInputError(
             "Expected an image: a path, the bytes of a file, a file object, an image of Pillow or"
-            f" an array, got {type(image).__name__}."
+            f" an array, got {type(image).__name__}; numpy.asarray makes an array of lists."
         )
     try:
         return np.asarray(image)

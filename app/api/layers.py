@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from app.api import notebook, pictures
 from app.api.results import Prediction
+from app.api.wording import list_names
 from app.boxes import Box
 from app.errors import NotFoundError
 from app.inspection.activations import Scale
@@ -120,7 +121,7 @@ class Layers(Sequence[Layer]):
         if isinstance(at, str):
             if at not in self._by_name:
                 raise NotFoundError(
-                    f"There is no layer {at!r}. Valid names: {', '.join(self._by_name)}.",
+                    f"There is no layer {at!r}. Valid names: {list_names(self.names)}.",
                     valid=list(self._by_name),
                 )
             return self._by_name[at]

@@ -93,6 +93,16 @@ def test_layers_are_found_by_index_and_name(model: digitscope.Model) -> None:
         model.layers[25]
 
 
+def test_many_names_of_layers_are_not_all_listed() -> None:
+    """A message about a network of hundreds of layers stays short, and its error has all names."""
+    ensemble = digitscope.load("ensemble")
+    for call in (lambda: ensemble.layers["x"], lambda: ensemble.unit(FOUR, "x")):
+        with pytest.raises(errors.NotFoundError, match=r" and \d+ others\.$") as caught:
+            call()
+        assert len(str(caught.value)) < 500
+        assert caught.value.fields["valid"] == list(ensemble.layers.names)
+
+
 def test_weights_cannot_be_changed(model: digitscope.Model) -> None:
     """The network computes with the weights, so they are read-only."""
     with pytest.raises(ValueError, match="read-only"):
