@@ -77,7 +77,7 @@ def check_flag(argument: str, value: object) -> None:
         raise InvalidInputError(f"'{argument}' is {reprlib.repr(value)}; expected True or False.")
 
 
-def to_integer(argument: str, value: Any) -> int | None:
+def to_integer(argument: str, value: Any, expected: str = "an integer") -> int | None:
     """Return an argument as an `int`, or None; NumPy's integers are integers, too.
 
     Raises:
@@ -88,7 +88,7 @@ def to_integer(argument: str, value: Any) -> int | None:
     with suppress(TypeError):
         if not isinstance(value, bool):
             return operator.index(value)
-    raise InvalidInputError(f"'{argument}' is {reprlib.repr(value)}; expected an integer.")
+    raise InvalidInputError(f"'{argument}' is {reprlib.repr(value)}; expected {expected}.")
 
 
 def check_used(argument: str, value: object, method: Method, methods: Iterable[Method]) -> None:

@@ -204,7 +204,7 @@ class Model(Recogniser):
         address = layer.name if isinstance(layer, Layer) else layer
         network = self._served.network
         if not isinstance(address, str):
-            index = to_integer("layer", address)
+            index = to_integer("layer", address, "a name or an index")
             if index is not None and -len(network.layers) <= index < 0:
                 index += len(network.layers)
             address = str(index)

@@ -84,7 +84,7 @@ def weights_png(layer: "Layer", name: str | None = None, *, max_side: int = MAX_
     """
     if name is None and layer.weights:
         name = "kernel" if "kernel" in layer.weights else next(iter(layer.weights))
-    if name is None or name not in layer.weights:
+    if not isinstance(name, str) or name not in layer.weights:
         names = ", ".join(layer.weights)
         raise NotFoundError(
             f"The layer {layer.name!r} ({layer.type}) has no weights"

@@ -304,7 +304,7 @@ WRONG: dict[str, Callable[[digitscope.Model], Any]] = {
     "no layer 'x'.*Valid: normalise": lambda model: model.activations(FOUR, "x"),
     "no layer '-99'": lambda model: model.activations(FOUR, -99),
     "no layer '25'": lambda model: model.activations(FOUR, np.int64(25)),
-    "'layer' is True; expected an integer": lambda model: model.activations(FOUR, True),
+    "'layer' is True; expected a name or an index": lambda model: model.activations(FOUR, True),
     "'polarity' is array": lambda model: model.predict(FOUR, polarity=np.zeros(2)),
     "'channel' is '7'; expected an integer": lambda model: model.unit(FOUR, 1, channel="7"),
     "'channel' is 1.0; expected an integer": lambda model: model.unit(FOUR, 1, channel=1.0),
@@ -334,6 +334,7 @@ WRONG: dict[str, Callable[[digitscope.Model], Any]] = {
     "both 4": lambda model: model.explain(FOUR, target=4, contrast=4),
     "'steps' is 7": lambda model: model.explain(FOUR, steps=7),
     "scale": lambda model: model.activations(FOUR, "relu_1").png(scale="x"),
+    r"has no weights \['x'\]; it has": lambda model: model.layers["conv_1"].png(["x"]),
     "has no weights 'x'; it has kernel": lambda model: model.layers["conv_1"].png("x"),
     r"'relu_1' \(ReLU\) has no weights\.": lambda model: model.layers["relu_1"].png(),
 }
