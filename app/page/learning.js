@@ -85,7 +85,7 @@ const hasDigit = () => byId("answer").dataset.digit !== undefined;
 
 function showLabel() {
   [...parts.labels.children].forEach((button, target) => {
-    button.setAttribute("aria-pressed", String(target === place.target));
+    button.setAttribute("aria-pressed", String(target === place.target && hasDigit()));
     button.disabled = !hasDigit();
   });
 }
@@ -166,6 +166,7 @@ function askForLabel() {
 /** Say that without a digit there is nothing to learn. */
 function waitForDigit() {
   showLabel();
+  parts.samples.closest(".mode").removeAttribute("aria-busy"); // no answer is on its way
   ask("Draw a digit, or pick a sample: then give its right label.", "");
 }
 
@@ -184,7 +185,7 @@ function enable() {
   const hasEnded = answer !== null && taken.steps > answer.steps;
   const { activeElement } = document;
   for (const button of parts.forward) button.disabled = !answer || hasEnded || taken.steps >= MAX_STEPS;
-  parts.again.disabled = !taken.steps;
+  parts.again.disabled = !taken.steps || !answer;
   const all = [...parts.forward, parts.again];
   if (all.includes(activeElement) && activeElement.disabled) all.find((button) => !button.disabled)?.focus({ preventScroll: true });
 }

@@ -184,9 +184,13 @@ def test_focus_stays_with_what_was_done(page: Page) -> None:
 def test_empty_surface_has_no_right_label(page: Page) -> None:
     """Without a digit no label can be chosen, and the next digit gets none."""
     part = _open(page)
+    _step(part, 1)
     page.get_by_role("button", name="Clear").click()
     expect(part.locator(".outcome")).to_contain_text("Draw a digit")
     expect(part.locator(".labels button").nth(4)).to_be_disabled()
+    expect(part.locator(".labels [aria-pressed=true]")).to_have_count(0)
+    expect(part.get_by_role("button", name="Start again")).to_be_disabled()
+    expect(part).not_to_have_attribute("aria-busy", "true")
     choose_sample(page, 5)
     expect(part.locator(".outcome")).to_contain_text("The network reads a 5. What is it really?")
     expect(part.locator(".labels button").nth(4)).to_be_enabled()
