@@ -15,10 +15,19 @@ from app.label_rules import LabelSource
 from app.recognise import Preprocess
 from app.terminal import fail
 
+
+def _place(text: str) -> Path:
+    if not text.strip():
+        raise typer.BadParameter("is empty, such as a variable that is not set.")
+    return Path(text)
+
+
 ImagesOption = Annotated[
     Path | None,
     typer.Option(
         "--images",
+        parser=_place,
+        metavar="PATH",
         help="Labelled pictures: a folder (3/abc.png or abc_3.png, or with labels.csv), or a table"
         " .csv or .jsonl of path and label, or of path and text for pages.",
         show_default=False,

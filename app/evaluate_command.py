@@ -31,7 +31,7 @@ from app.file_workers import FileWorkers
 from app.imaging.polarity import Polarity
 from app.interrupts import INTERRUPTED
 from app.label_rules import LabelSource
-from app.labelled_images import LabelledImages, find_labelled_images
+from app.labelled_images import TABLE_NAMES, LabelledImages, find_labelled_images
 from app.model_version import model_version
 from app.models import find_bundle
 from app.page_reading import find_several
@@ -94,9 +94,10 @@ def evaluate_images(settings: Settings, request: Request) -> None:
         raise typer.Exit(INTERRUPTED) from error
     except BrokenPipeError:  # the reader of the output has gone, such as head
         raise
-    except OSError as error:
-        fail(f"{request.out} cannot be written: {error.strerror}.")
-        raise typer.Exit(2) from error
+    except OSError as error:  # such as a system that starts no more processes
+        about = f"{error.filename}: " if error.filename else ""
+        fail(f"The evaluation cannot go on: {about}{error.strerror}.{_how_to_continue(request)}")
+        raise typer.Exit(1) from error
 
 
 def _how_to_continue(request: Request) -> str:
@@ -125,21 +126,39 @@ def _evaluate(settings: Settings, request: Request) -> None:
         fail(warning)
     if (found.warnings or label_warnings(figures.models)) and request.labels == "auto":
         fail("--labels suffix takes the ends of names as labels, --labels folder the folders.")
-    if request.as_json:
-        # As escape sequences, names need not be UTF-8.
-        sys.stdout.write(json.dumps(figures.model_dump(mode="json"), indent=1) + "\n")
-    else:
-        from rich.console import Console
-
-        print_figures(figures, Console())
-        if collected.resumed:
-            say(f"{collected.resumed:,} pictures were not read again: {request.out} knows them.")
+    _print(figures, collected, request)
     if request.report:  # after the figures, which are not lost if it cannot be written
         _write_report(figures, request.report)
         if not request.as_json:
             say(f"The report is {request.report}.")
     if len(figures.unreadable) == len(found.images):
         raise typer.Exit(1)
+
+
+def _print(figures: Figures, collected: Collected, request: Request) -> None:
+    """Print the figures.
+
+    Raises:
+        InvalidInputError: The standard output cannot be written, such as a file on a full disk.
+        BrokenPipeError: Its reader has gone.
+    """
+    try:
+        if request.as_json:
+            # As escape sequences, names need not be UTF-8.
+            sys.stdout.write(json.dumps(figures.model_dump(mode="json"), indent=1) + "\n")
+        else:
+            from rich.console import Console
+
+            print_figures(figures, Console())
+            if collected.resumed:
+                say(
+                    f"{collected.resumed:,} pictures were not read again: {request.out} knows them."
+                )
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise InvalidInputError(f"The figures cannot be printed: {error.strerror}.") from error
 
 
 def _write_report(figures: Figures, path: Path) -> None:
@@ -157,11 +176,18 @@ def _check_outputs(request: Request) -> None:
         raise InvalidInputError(
             f"The name of the file of answers must end in .jsonl: {request.out}."
         )
-    for path in (request.report, request.out):
-        if path and not path.parent.is_dir():
-            raise InvalidInputError(f"There is no folder {path.parent} for {path.name}.")
-        if path and path.is_dir():
-            raise InvalidInputError(f"{path} is a folder.")
+    if request.out and request.out.name.lower() in TABLE_NAMES:
+        raise InvalidInputError(
+            f"{request.out} has the name of a table of labels. Choose another name for the answers."
+        )
+    for path in filter(None, (request.report, request.out)):
+        try:
+            if not path.parent.is_dir():
+                raise InvalidInputError(f"There is no folder {path.parent} for {path.name}.")
+            if path.is_dir():
+                raise InvalidInputError(f"{path} is a folder.")
+        except OSError as error:
+            raise InvalidInputError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def _fail_without_pictures(place: Path, found: LabelledImages) -> None:
@@ -188,6 +214,8 @@ def _read(
     versions = [model_version(bundle, options) for bundle in bundles]
     with ExitStack() as stack:
         store = stack.enter_context(AnswerFile(request.out)) if request.out else None
+        if store and store.damaged_lines:
+            fail(f"{store.damaged_lines:,} damaged lines of {request.out} are left out.")
         # Before the bar, which has a thread.
         processes = min(request.processes, len(found.images))
         workers = stack.enter_context(

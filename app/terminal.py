@@ -4,7 +4,8 @@ Texts may contain the names of files and whatever else users and files supply, s
 markup, and characters that drive a terminal are escaped (`app.printable`).
 """
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def say(*messages: str) -> None:
     """Print messages on the standard output stream, each on a line of its own."""
     for message in messages:
-        typer.echo(printable(message))
+        typer.echo(_encodable(message, sys.stdout))
 
 
 def fail(message: str) -> None:
@@ -25,11 +26,17 @@ def fail(message: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    Console(stderr=True).print(Text(printable(message), style="red"), soft_wrap=True)
+    Console(stderr=True).print(Text(_encodable(message, sys.stderr), style="red"), soft_wrap=True)
 
 
 def cell(text: object, style: str = "") -> "Text":
     """Return a cell of a Rich table that shows the whole text, on several lines if need be."""
     from rich.text import Text
 
-    return Text(printable(str(text)), style=style, overflow="fold")
+    return Text(_encodable(str(text), sys.stdout), style=style, overflow="fold")
+
+
+def _encodable(text: str, stream: TextIO) -> str:
+    """Return a text that a stream can hold and that drives no terminal, with escape sequences."""
+    encoding = stream.encoding or "utf-8"
+    return printable(text).encode(encoding, "backslashreplace").decode(encoding)

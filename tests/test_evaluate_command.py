@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 import typer
@@ -28,12 +29,14 @@ from tests.server.process import children_of, eventually, hold_interrupt
 STRANGE = os.fsdecode(b"3/\x1b[31mcaf\xe9.png")
 
 
-def _start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
+def _start(
+    *arguments: object, stdout: IO[str] | int = subprocess.PIPE, **environment: str
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "digitscope", "evaluate", *map(str, arguments)],
         cwd=REPOSITORY,
         env={**os.environ, "COLUMNS": "100", **environment},
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -133,6 +136,25 @@ def test_interrupted_run_says_how_to_continue(folder: Path, tmp_path: Path) -> N
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
+def test_full_disk_is_no_fault_of_the_answers(tmp_path: Path) -> None:
+    """Figures that cannot be printed are named, and a terminal without umlauts is no error."""
+    (tmp_path / "3").mkdir()
+    (tmp_path / "3" / "gr\u00fcn.png").write_bytes(sample_png(8))
+    images = ("--images", tmp_path)
+    process = _start(*images, "--out", tmp_path / "a.jsonl", PYTHONIOENCODING="ascii")
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert r"3/gr\xfcn.png" in out
+    with open("/dev/full", "w") as full:
+        process = _start(*images, "--out", tmp_path / "a.jsonl", stdout=full)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "The figures cannot be printed: No space left on device." in " ".join(errors.split())
+    assert "Traceback" not in errors
+    assert "Exception ignored" not in errors
+
+
 def _fails(*arguments: object) -> tuple[int, str]:
     """Return the exit code and the message of a command that reads nothing."""
     result = CliRunner().invoke(command, ["evaluate", *map(str, arguments)])
@@ -148,6 +170,8 @@ def _fails(*arguments: object) -> tuple[int, str]:
         (["--out", "answers.csv"], 2, "must end in .jsonl: answers.csv."),
         (["--out", "gone/answers.jsonl"], 2, "There is no folder gone for answers.jsonl."),
         (["--model", "other"], 1, "There is no model 'other'"),
+        (["--images", ""], 2, "is empty, such as a variable that is not set"),
+        (["--out", "{0}/labels.jsonl"], 2, "has the name of a table of labels"),
         (["--labels", "names"], 2, "Invalid value for '--labels'"),
         (["--all"], 2, "MODEL, --data and --all measure on MNIST"),
     ],
@@ -156,7 +180,7 @@ def test_wrong_options_give_a_sentence(
     tmp_path: Path, options: list[str], status: int, message: str
 ) -> None:
     """An empty folder and wrong options end with one message."""
-    code, said = _fails("--images", tmp_path, *options)
+    code, said = _fails("--images", tmp_path, *(each.format(tmp_path) for each in options))
     assert code == status
     assert message.format(tmp_path) in said
 

@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Self
 
@@ -32,11 +33,13 @@ class AnswerFile:
         """Open a file and read the answers in it; drop an incomplete last line.
 
         Raises:
-            InvalidInputError: The file exists and holds no answers; it stays as it is.
-            OSError: The file cannot be read or written.
+            InvalidInputError: The file exists and holds no answers, and stays as it is; or it
+                cannot be read or written.
         """
-        self._known = _read(path)
-        self._stream: IO[str] = path.open("a", encoding="ascii")
+        self._path = path
+        with self._writing():
+            self._known, self.damaged_lines = _read(path)
+            self._stream: IO[str] = path.open("a", encoding="ascii")
         self._flushed = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -45,7 +48,8 @@ class AnswerFile:
 
     def __exit__(self, *raised: object) -> None:
         """Close the file."""
-        self._stream.close()
+        with self._writing():
+            self._stream.close()
 
     def find(self, image: LabelledImage, model: ModelVersion) -> Answer | None:
         """Return the answer of a model for a picture, or None if it is not known.
@@ -55,14 +59,27 @@ class AnswerFile:
         return self._known.get(_key(_identity(image, model).values()))
 
     def add(self, image: LabelledImage, model: ModelVersion, answer: Answer) -> None:
-        """Write an answer."""
+        """Write an answer.
+
+        Raises:
+            InvalidInputError: The file cannot be written, such as on a full disk.
+        """
         if answer.error:
             return
         line = {"answers": FORMAT, **_identity(image, model), **answer.as_json()}
-        self._stream.write(json.dumps(line) + "\n")
-        if time.monotonic() - self._flushed >= FLUSH_S:
-            self._stream.flush()
-            self._flushed = time.monotonic()
+        with self._writing():
+            self._stream.write(json.dumps(line) + "\n")
+            if time.monotonic() - self._flushed >= FLUSH_S:
+                self._stream.flush()
+                self._flushed = time.monotonic()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say which file cannot be written."""
+        try:
+            yield
+        except OSError as error:
+            raise InvalidInputError(f"{self._path} cannot be written: {error.strerror}.") from error
 
 
 def _identity(image: LabelledImage, model: ModelVersion) -> dict[str, object]:
@@ -90,17 +107,21 @@ def _key(identity: Iterable[object]) -> bytes:
     return hashlib.blake2b(json.dumps(list(identity)).encode(), digest_size=KEY_BYTES).digest()
 
 
-def _read(path: Path) -> dict[bytes, Answer]:
-    """Return the answers of a file; drop an incomplete last line from it."""
+def _read(path: Path) -> tuple[dict[bytes, Answer], int]:
+    """Return the answers of a file and its number of damaged lines; drop an incomplete last line.
+
+    Damaged lines stay in the file, and the pictures are read again. A file with nothing else is
+    not ours.
+    """
     if not path.exists():
-        return {}
+        return {}, 0
     not_ours = InvalidInputError(
         f"{path} exists, and digitscope evaluate did not write it. Choose another name for the"
         " answers."
     )
     if not path.is_file():
         raise not_ours
-    known, complete = dict[bytes, Answer](), 0
+    known, complete, damaged = dict[bytes, Answer](), 0, 0
     with path.open("rb") as file:
         if not START.startswith(file.read(len(START))):
             raise not_ours
@@ -108,14 +129,16 @@ def _read(path: Path) -> dict[bytes, Answer]:
         for line in file:
             if not line.endswith(b"\n"):
                 break
+            complete += len(line)
             try:
                 fields = json.loads(line)
                 del fields["answers"]
                 key = _key([fields.pop(name) for name in IDENTITY])
                 known[key] = Answer.from_json(fields)
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise not_ours from error
-            complete += len(line)
+            except (ValueError, KeyError, TypeError, RecursionError):
+                damaged += bool(line.strip())
+    if damaged and not known:
+        raise not_ours
     if complete < path.stat().st_size:
         os.truncate(path, complete)
-    return known
+    return known, damaged

@@ -5,6 +5,7 @@ are cut, and say so. Knows figures; knows nothing of how they were measured.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from app.evaluation.html_digits import digit_sections, misread_gallery
@@ -45,8 +46,13 @@ def write_report(figures: Figures, path: Path) -> None:
         OSError: The file cannot be written.
     """
     partial = path.with_name(path.name + ".tmp")
-    partial.write_text(report_html(figures), encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(report_html(figures), encoding="utf-8")
+        partial.replace(path)
+    except OSError:  # such as a full disk
+        with suppress(OSError):
+            partial.unlink()
+        raise
 
 
 def report_html(figures: Figures) -> str:

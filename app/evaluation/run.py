@@ -69,7 +69,7 @@ def collect_answers(
         on_read: Called for each picture, also for those whose answers were known.
 
     Raises:
-        OSError: `store` cannot be written.
+        InvalidInputError: `store` cannot be written.
     """
     answers: list[Answers | None] = [None] * len(images)
     for index, image in enumerate(images):

@@ -64,8 +64,9 @@ def copy_warnings(images: Sequence[LabelledImage], answers: Sequence[Answer]) ->
         )
     if groups:
         copies = sum(len(group) - 1 for group in groups)
+        are = "picture is a copy of another" if copies == 1 else "pictures are copies of others"
         sentences.append(
-            f"{copies:,} of the pictures {'is a copy' if copies == 1 else 'are copies'} of others,"
+            f"{copies:,} {are},"
             f" such as {printable(groups[0][1].name)} of {printable(groups[0][0].name)}. All are"
             " counted, so the intervals are too narrow."
         )

@@ -1,6 +1,7 @@
 """Tests of the file that keeps answers between runs."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,6 +103,27 @@ def test_other_file_stays_as_it_is(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(InvalidInputError, match="did not write it"):
         AnswerFile(path)
     assert path.read_bytes() == content
+
+
+def test_damaged_line_does_not_lose_the_others(tmp_path: Path) -> None:
+    """A blank or damaged line stays in the file, and the other answers are known."""
+    path = _filled(tmp_path / "a.jsonl", (IMAGE, RIGHT))
+    content = path.read_text() + '\n{"answers": 1, "file\n[]\n'
+    path.write_text(content)
+    with AnswerFile(path) as file:
+        assert file.find(IMAGE, MODEL) == RIGHT
+        assert file.damaged_lines == 2
+    assert path.read_text() == content
+
+
+def test_full_disk_names_the_file(tmp_path: Path) -> None:
+    """A message says which file cannot be written."""
+    file = AnswerFile(tmp_path / "a.jsonl")
+    with open("/dev/full", "w") as full:
+        os.dup2(full.fileno(), file._stream.fileno())
+    file.add(IMAGE, MODEL, RIGHT)
+    with pytest.raises(InvalidInputError, match=r"a\.jsonl cannot be written: No space left"):
+        file.__exit__()
 
 
 def test_damaged_line_is_refused(tmp_path: Path) -> None:

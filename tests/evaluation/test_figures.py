@@ -191,6 +191,14 @@ def test_report_replaces_a_file_as_a_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_report_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    """A report whose place is taken by a folder leaves no part of it behind."""
+    (tmp_path / "a.html").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_report(figures_of(PICTURES), tmp_path / "a.html")
+    assert [each.name for each in tmp_path.iterdir()] == ["a.html"]
+
+
 @pytest.mark.parametrize("width", [80, 200])
 def test_tables_say_the_figures(width: int) -> None:
     """The tables fit a terminal, and show names as they are."""

@@ -36,7 +36,7 @@ def test_copies_are_named() -> None:
     digests = ["1", "1", "2", "", ""]
     answers = [replace(read("3"), file_digest=each) for each in digests]
     (copies,) = copy_warnings(images, answers)
-    assert copies.startswith("1 of the pictures is a copy of others, such as b.png of a.png.")
+    assert copies.startswith("1 picture is a copy of another, such as b.png of a.png.")
     images[1] = picture("b.png", "8")
     torn, _ = copy_warnings(images, answers)
     assert "1 file has copies with another label, such as a.png (3) and b.png (8)." in torn
