@@ -23,6 +23,7 @@ from training.adapting.learning import TailTrainer
 from training.adapting.options import AdaptOptions, next_version
 from training.adapting.pictures import PictureReader
 from training.adapting.refusal import check_can_gain, check_forgetting, check_gain
+from training.adapting.report import list_doubtful
 from training.adapting.tail import SplitNetwork, split_network
 from training.data import Split
 from training.errors import AdaptError
@@ -218,6 +219,18 @@ def test_wrong_labels_are_found() -> None:
     assert found is not None
     assert {each.name for each in found} == {"4.png", "70.png"}
     assert {each.read_as for each in found} == {"4", "0"}
+
+
+@pytest.mark.parametrize("other", [1, 4])
+def test_labels_of_few_classes(other: int) -> None:
+    """Labels of one digit alone are not checked, and a line says so."""
+    labels = np.array([1] * 20 + [other] * 2, np.uint8)
+    probabilities = np.full((22, 10), 0.02, np.float32)
+    probabilities[np.arange(22), labels] = 0.82
+    found = find_doubtful([f"{n}.png" for n in range(22)], labels, probabilities, CLASSES)
+    assert found == (None if other == 1 else [])
+    lines = list(list_doubtful(found, labels))
+    assert ("same one" in " ".join(lines)) == (other == 1)
 
 
 def _compared(mended: int, spoilt: int, count: int = 200, wrong: int = 20) -> object:

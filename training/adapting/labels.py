@@ -16,6 +16,10 @@ NOT_CHECKED = (
     "Labels were not checked. To list those that look wrong, install the extra 'labels', which"
     " brings cleanlab: pip install --editable '.[labels]'."
 )
+ONE_LABEL = (
+    "Labels were not checked: all pictures have the same one. Add pictures of other digits to have"
+    " those listed that look wrong."
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,9 @@ def find_doubtful(
     probabilities: NDArray[np.float32],
     classes: Sequence[str],
 ) -> list[DoubtfulLabel] | None:
-    """Return the labels that look wrong, the worst first; None if cleanlab is not installed.
+    """Return the labels that look wrong, the worst first; None if they cannot be checked.
+
+    That takes cleanlab and at least two different labels (`why_not_checked`).
 
     Args:
         names: Paths of the pictures.
@@ -47,6 +53,8 @@ def find_doubtful(
         probabilities: `[N, classes]`, from networks that have not learned the picture.
         classes: Names of the classes.
     """
+    if _are_all_the_same(labels):
+        return None
     try:
         from cleanlab.filter import find_label_issues
     except ImportError:
@@ -62,3 +70,12 @@ def find_doubtful(
         DoubtfulLabel(names[row], classes[labels[row]], classes[probabilities[row].argmax()])
         for row in rows
     ]
+
+
+def why_not_checked(labels: Labels) -> str:
+    """Return why `find_doubtful` returned None for labels `[N]`."""
+    return ONE_LABEL if _are_all_the_same(labels) else NOT_CHECKED
+
+
+def _are_all_the_same(labels: Labels) -> bool:
+    return len(np.unique(labels)) < 2

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from app.bundle import Comparison
-from training.adapting.labels import NOT_CHECKED, DoubtfulLabel
+from training.adapting.labels import DoubtfulLabel, why_not_checked
 from training.adapting.pictures import CONTRADICTED, Pictures
 from training.card import percent
+from training.data import Labels
 
 MAX_REFUSED, MAX_DOUBTFUL = 20, 500  # files that are listed
 
@@ -20,10 +21,10 @@ def list_refused(pictures: Pictures) -> Iterator[str]:
         yield from _shortened(lines, MAX_REFUSED)
 
 
-def list_doubtful(doubtful: Sequence[DoubtfulLabel] | None) -> Iterator[str]:
-    """Yield lines on labels that look wrong."""
+def list_doubtful(doubtful: Sequence[DoubtfulLabel] | None, labels: Labels) -> Iterator[str]:
+    """Yield lines on labels that look wrong, or why labels `[N]` were not checked."""
     if doubtful is None:
-        yield NOT_CHECKED
+        yield why_not_checked(labels)
     elif doubtful:
         yield f"{len(doubtful):,} labels look wrong by confident learning; check them:"
         yield from _shortened(

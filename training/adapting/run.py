@@ -115,7 +115,7 @@ def _learn(
     gain = compare(tried.before.argmax(axis=1), tried.after.argmax(axis=1), labels)
     probabilities = special.softmax(tried.after, axis=1)
     doubtful = find_doubtful(pictures.names, labels, probabilities, base.bundle.metadata.classes)
-    for line in [*list_doubtful(doubtful), describe(gain, "Your pictures", base.name)]:
+    for line in [*list_doubtful(doubtful, labels), describe(gain, "Your pictures", base.name)]:
         say(line)
     check_gain(gain, doubtful)
     learned = trainer.train(pictures.features, labels, iterations=tried.iterations)
