@@ -82,6 +82,8 @@ async def add_correction(
     the time and `request_id`; not the image that was sent. `digitscope evaluate` and `digitscope
     adapt` read the folder. A full folder gives 507.
     """
+    if len(request.query_params.getlist("label")) > 1:
+        raise InvalidInputError("The parameter 'label' was sent more than once; send one label.")
     model = await service.model(query.model)
     _check_label(query.label, model)
     check_wait(request, service.prediction_pool)

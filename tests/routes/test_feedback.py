@@ -162,6 +162,7 @@ def test_wrong_requests_get_their_status(correcting: TestClient, folder: Path) -
         (422, f"{PATH}&request_id=../../etc", PNG),
         (422, f"{PATH}&request_id={'x' * 65}", PNG),
         (422, f"{PATH}&path=planted.png", PNG),
+        (422, f"{PATH}&label=2", PNG),
         (404, f"{PATH}&model=../classic", PNG),
         (422, PATH, json.dumps({"pixels": blank}).encode()),
     ):
