@@ -205,6 +205,20 @@ def test_copies_with_two_labels(base: Base, train_digits: Split, tmp_path: Path)
     assert sorted(found.contradicted) == ["3/same.png", "8/same.png"]
 
 
+def test_copies_count_once(base: Base, train_digits: Split, tmp_path: Path) -> None:
+    """Twenty copies of a misread picture prove nothing: they are one, and a name tells so."""
+    for row in range(4):
+        folder = tmp_path / str(train_digits.labels[row])
+        folder.mkdir(exist_ok=True)
+        for copy in range(20 if row == 0 else 1):
+            Image.fromarray(train_digits.images[row]).save(folder / f"{row}-{copy:02}.png")
+    found = _reader(base, tmp_path / "cache").read(tmp_path, lambda done, of: None)
+    assert (len(found), len(found.different)) == (23, 4)
+    assert len(np.unique(found.groups[found.different])) == 4
+    assert f"{train_digits.labels[0]}/0-00.png (19 copies)" in found.names_with_copies
+    assert sum("cop" in name for name in found.names_with_copies) == 1
+
+
 def test_wrong_labels_are_found() -> None:
     """Confident learning lists labels that confident answers contradict."""
     rng = np.random.default_rng(1)
@@ -263,7 +277,7 @@ def test_proven_gain_passes() -> None:
     check_gain(_compared(6, 0), None)
     assert pictures_needed(_compared(6, 0)) == 200
     with pytest.raises(AdaptError, match=r"misreads 2 of 50.*about 150 pictures"):
-        check_can_gain(2, 50, 50, "compact")
+        check_can_gain(2, 50, "compact")
 
 
 def test_forgetting() -> None:

@@ -35,9 +35,9 @@ def text(metadata: Metadata, adapted: Adapted) -> str:
 The intervals are those of Clopper and Pearson (95 %), p is that of McNemar's exact test.
 
 - Your pictures were read in ten parts, each by a network that had learned others and not this one.
-  Copies of a picture were in the same part. The network of this bundle has learned all of
-  them; it is not measured on them. Both figures are those of the float32 network on the 28x28 that
-  the service prepared for `{adapted.model}`.
+  Copies of a picture were in the same part and count once. The network of this bundle has learned
+  all of them; it is not measured on them. Both figures are those of the float32 network on the
+  28x28 that the service prepared for `{adapted.model}`.
 - The held-out digits were read by both networks as they are served. This network has not learned
   them. `{adapted.model}` may have, in its refit or before an import, so its own error on them may
   be too good; the difference says what this network forgot. The test split was not opened.

@@ -58,6 +58,22 @@ class Pictures:
         """Return the number of pictures."""
         return len(self.labels)
 
+    @property
+    def different(self) -> NDArray[np.intp]:
+        """Return the first of each group: copies have one answer, so they count once."""
+        return np.sort(np.unique(self.groups, return_index=True)[1])
+
+    @property
+    def names_with_copies(self) -> list[str]:
+        """Return a name for each of the `different` pictures, which tells its copies."""
+        copies = np.bincount(self.groups)[self.groups[self.different]] - 1
+        return [
+            f"{self.names[row]} ({count} {'copy' if count == 1 else 'copies'})"
+            if count
+            else self.names[row]
+            for row, count in zip(self.different, copies, strict=True)
+        ]
+
 
 @dataclass(frozen=True)
 class PictureReader:

@@ -15,13 +15,12 @@ MIN_DOUBTFUL_SHARE = 0.5  # of the pictures that are still misread, if their lab
 UNCHANGED = "Nothing was written."
 
 
-def check_can_gain(misread: int, pictures: int, groups: int, base: str) -> None:
+def check_can_gain(misread: int, pictures: int, base: str) -> None:
     """Check that there are enough misread pictures for a proof.
 
     Args:
-        misread: Number of pictures that the base misreads.
-        pictures: Number of pictures.
-        groups: Number of different pictures.
+        misread: Number of different pictures that the base misreads; copies count once.
+        pictures: Number of different pictures.
         base: Name of the base.
 
     Raises:
@@ -32,7 +31,7 @@ def check_can_gain(misread: int, pictures: int, groups: int, base: str) -> None:
             f"Nothing to learn: {base} reads all {pictures:,} pictures as they are labelled."
             f" {UNCHANGED}"
         )
-    if misread < MIN_MENDED or groups < FOLDS:
+    if misread < MIN_MENDED or pictures < FOLDS:
         needed = max(FOLDS, math.ceil(pictures * MIN_MENDED / misread))
         raise AdaptError(
             f"Too few pictures: {base} misreads {misread} of {pictures:,}. McNemar's test needs"

@@ -11,13 +11,18 @@ from training.data import Labels
 MAX_REFUSED, MAX_DOUBTFUL = 20, 500  # files that are listed
 
 
+def count(number: int, one: str, many: str = "") -> str:
+    """Return a number with a noun or a verb: "1 file", "2 files"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def list_refused(pictures: Pictures) -> Iterator[str]:
     """Yield lines on the files that cannot be used, and on labels that may be wrong."""
     yield from pictures.warnings
     lines = [f"  {each.name}: {each.reason}" for each in pictures.refused]
     lines += [f"  {name}: {CONTRADICTED}" for name in pictures.contradicted]
     if lines:
-        yield f"{len(lines):,} files are not used:"
+        yield f"{count(len(lines), 'file is', 'files are')} not used:"
         yield from _shortened(lines, MAX_REFUSED)
 
 
@@ -26,7 +31,7 @@ def list_doubtful(doubtful: Sequence[DoubtfulLabel] | None, labels: Labels) -> I
     if doubtful is None:
         yield why_not_checked(labels)
     elif doubtful:
-        yield f"{len(doubtful):,} labels look wrong by confident learning; check them:"
+        yield f"{count(len(doubtful), 'label looks', 'labels look')} wrong by confident learning:"
         yield from _shortened(
             [f"  {each.name}: labelled {each.label}, read as {each.read_as}" for each in doubtful],
             MAX_DOUBTFUL,

@@ -20,7 +20,7 @@ from training.adapting.learning import TailTrainer
 from training.adapting.options import AdaptOptions, next_version
 from training.adapting.pictures import PictureReader, Pictures
 from training.adapting.refusal import check_can_gain, check_gain
-from training.adapting.report import describe, list_doubtful, list_refused
+from training.adapting.report import count, describe, list_doubtful, list_refused
 from training.adapting.writing import Adaptation, write_adapted
 from training.data import Split
 from training.errors import AdaptError
@@ -91,14 +91,17 @@ def _split(bundle: Bundle, digits: Split) -> tuple[Split, Split]:
 def _report_pictures(pictures: Pictures, say: Say) -> None:
     for line in list_refused(pictures):
         say(line)
-    say(f"{len(pictures):,} labelled pictures.")
+    copies = len(pictures) - len(pictures.different)
+    counted = f", of which {count(copies, 'is a copy', 'are copies')} and not counted"
+    say(f"{count(len(pictures), 'labelled picture')}{counted if copies else ''}.")
 
 
 def _check_pictures(base: Base, pictures: Pictures) -> None:
     """Check that the base misreads enough of the pictures."""
-    logits = base.split.logits(pictures.features)
-    misread = int((logits.argmax(axis=1) != pictures.labels).sum())
-    check_can_gain(misread, len(pictures), len(np.unique(pictures.groups)), base.name)
+    rows = pictures.different
+    logits = base.split.logits(pictures.features[rows])
+    misread = int((logits.argmax(axis=1) != pictures.labels[rows]).sum())
+    check_can_gain(misread, len(rows), base.name)
 
 
 def _learn(
@@ -110,19 +113,20 @@ def _learn(
     show: Callable[[int, int], None],
 ) -> Adaptation:
     """Cross-validate, check the gain, train on all pictures, and calibrate."""
-    tried = cross_validate(trainer, pictures, show)
-    labels = pictures.labels
-    gain = compare(tried.before.argmax(axis=1), tried.after.argmax(axis=1), labels)
-    probabilities = special.softmax(tried.after, axis=1)
-    doubtful = find_doubtful(pictures.names, labels, probabilities, base.bundle.metadata.classes)
+    tried, rows = cross_validate(trainer, pictures, show), pictures.different
+    before, after, labels = tried.before[rows], tried.after[rows], pictures.labels[rows]
+    gain = compare(before.argmax(axis=1), after.argmax(axis=1), labels)
+    probabilities = special.softmax(after, axis=1)
+    names, classes = pictures.names_with_copies, base.bundle.metadata.classes
+    doubtful = find_doubtful(names, labels, probabilities, classes)
     for line in [*list_doubtful(doubtful, labels), describe(gain, "Your pictures", base.name)]:
         say(line)
     check_gain(gain, doubtful)
-    learned = trainer.train(pictures.features, labels, iterations=tried.iterations)
-    unseen = held_out.take(np.arange(min(len(held_out), len(pictures))))
+    learned = trainer.train(pictures.features, pictures.labels, iterations=tried.iterations)
+    unseen = held_out.take(np.arange(min(len(held_out), len(rows))))
     logits = trainer.logits(learned.weights, base.split.features(unseen.images))
     calibrating = Calibrating(
-        np.concatenate([tried.after, logits]), np.concatenate([labels, unseen.labels])
+        np.concatenate([after, logits]), np.concatenate([labels, unseen.labels])
     )
     temperature = calibrating.temperature
     calibrate.fold_temperature(base.split.network, temperature, base.split.layers[-1])
