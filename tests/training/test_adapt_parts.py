@@ -10,6 +10,7 @@ from PIL import Image
 
 from app.bundle import KERAS_FILE, open_bundle
 from app.inference.keras_runtime import KerasRuntime, load_keras
+from app.page_reading import find_several
 from app.recognise import Options
 from app.settings import REPOSITORY
 from training.adapting import pictures as reading
@@ -146,7 +147,12 @@ def test_copies_stay_in_one_fold() -> None:
 
 
 def _reader(base: Base, cache: Path) -> PictureReader:
-    return PictureReader(base.model, base.split, Options(), FeatureCache(cache, base.sha256))
+    return PictureReader(
+        base.model,
+        base.split,
+        Options(find_several=find_several),
+        FeatureCache(cache, base.sha256),
+    )
 
 
 def test_cache_spares_the_preparation(
@@ -190,6 +196,23 @@ def test_cache_is_bounded(tmp_path: Path) -> None:
     assert cache.get("0", features=(1000,)) is not None
     assert cache.get("0", features=(10,)) is None
     assert FeatureCache(tmp_path, "other").get("0", features=(1000,)) is None
+
+
+def test_pages_without_a_text(base: Base, train_digits: Split, tmp_path: Path) -> None:
+    """A page in the folder of a digit is named and left out, in each run; single digits stay."""
+    (tmp_path / "3").mkdir()
+    page = np.zeros((120, 220), np.uint8)
+    for number, image in enumerate(train_digits.images[:10]):
+        row, column = 10 + 50 * (number // 5), 10 + 40 * (number % 5)
+        page[row : row + 28, column : column + 28] = image
+    Image.fromarray(255 - page).save(tmp_path / "3" / "page.png")
+    for number in range(3):
+        Image.fromarray(train_digits.images[number]).save(tmp_path / "3" / f"{number}.png")
+    for _ in range(2):
+        found = _reader(base, tmp_path / "cache").read(tmp_path, lambda done, of: None)
+        assert found.names == ("3/0.png", "3/1.png", "3/2.png")
+        reasons = {each.name: each.reason for each in found.refused}
+        assert "several digits" in reasons["3/page.png"]
 
 
 def test_copies_with_two_labels(base: Base, train_digits: Split, tmp_path: Path) -> None:

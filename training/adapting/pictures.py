@@ -18,7 +18,7 @@ from app.image_files import read_image_file
 from app.imaging.passthrough import SIDE
 from app.inference.model import Model
 from app.labelled_images import LabelledImage, RefusedFile, find_labelled_images
-from app.recognise import Options, predict, read_image
+from app.recognise import Options, predict, read_image, warn_of_several
 from training.adapting.cache import FeatureCache
 from training.adapting.tail import Features, SplitNetwork
 from training.data import Images, Labels
@@ -27,6 +27,7 @@ from training.errors import AdaptError
 CHUNK = 100  # pictures that are read before the bar moves
 MAX_FEATURE_BYTES = 1 << 30  # of all pictures in memory
 IS_PAGE = "is a page with a text; a network learns single digits"
+SEVERAL = "seems to show several digits; a network learns single ones, so cut it into pictures"
 CONTRADICTED = "is the same picture as others with another label"
 
 
@@ -141,6 +142,8 @@ class PictureReader:
                 prepared.append((image, *self._prepare(image)))
             except DigitscopeError as error:
                 refused.append(RefusedFile(image.name, f"cannot be used: {error.detail}"))
+            except AdaptError as error:
+                refused.append(RefusedFile(image.name, str(error)))
         new = [(key, pixels) for _, key, pixels, features in prepared if features is None]
         computed = iter(self.split.features(np.array([pixels for _, pixels in new], np.uint8)))
         read = list[tuple[LabelledImage, Images, Features]]()
@@ -152,13 +155,21 @@ class PictureReader:
         return read
 
     def _prepare(self, image: LabelledImage) -> tuple[str, Images, Features | None]:
-        """Return the key of a picture in the cache, its 28x28, and its features if known."""
+        """Return the key of a picture in the cache, its 28x28, and its features if known.
+
+        Raises:
+            DigitscopeError: It cannot be read.
+            AdaptError: It seems to show several digits, as `/predict` would warn.
+        """
         content = read_image_file(image.path, max_pixels=self.options.max_pixels)
         key = hashlib.sha256(content).hexdigest()
         known = self.cache.get(key, pixels=(SIDE, SIDE), features=self.split.shape)
         if known:
             return key, known["pixels"], known["features"]
-        (prediction,) = predict([read_image(content, self.options)], self.model)
+        prepared = read_image(content, self.options)
+        if warn_of_several(prepared, self.model, self.options) is not prepared:
+            raise AdaptError(SEVERAL)
+        (prediction,) = predict([prepared], self.model)
         return key, prediction.prepared.pixels, None
 
     def _without_contradictions(

@@ -26,6 +26,7 @@ from training.data import Split
 from training.errors import AdaptError
 from training.target import put_in_place, workspace
 
+RULES = "single digits only"  # of which pictures are kept; entries made by other ones are not used
 HELD_OUT = 5000  # digits that our recipes hold out; an imported network names none
 Say = Callable[[str], None]
 Show = Callable[[str, int, int], None]
@@ -57,7 +58,7 @@ def adapt(
     number = next_version(options, bundle)
     base = open_base(bundle, deep=options.deep)
     train, held_out = _split(bundle, digits)
-    cache = FeatureCache(options.cache, base.sha256, VERSION, base.split.layers[0])
+    cache = FeatureCache(options.cache, base.sha256, VERSION, RULES, base.split.layers[0])
     try:
         reader = PictureReader(base.model, base.split, options.reading, cache)
         pictures = reader.read(options.pictures, partial(show, "Reading"))

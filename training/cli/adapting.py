@@ -9,6 +9,7 @@ import typer
 
 from app.cli import read_settings
 from app.models import find_bundle
+from app.page_reading import find_several
 from app.recognise import Options
 from app.terminal import say
 from training import data as mnist
@@ -64,7 +65,7 @@ def adapt(
             deep,
             replace,
             cache or default_cache(),
-            Options(max_pixels=settings.max_pixels),
+            Options(max_pixels=settings.max_pixels, find_several=find_several),
         )
         with _bar() as show:
             run(bundle, options, digits, say, show)
