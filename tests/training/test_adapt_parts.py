@@ -1,6 +1,8 @@
 """The parts of `digitscope adapt`: the tail, folds, the cache, labels, refusals, replacing."""
 
+import errno
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -21,7 +23,7 @@ from training.adapting.comparison import compare, pictures_needed
 from training.adapting.folds import FOLDS, assign_folds
 from training.adapting.labels import DoubtfulLabel, find_doubtful
 from training.adapting.learning import TailTrainer
-from training.adapting.options import AdaptOptions, next_version
+from training.adapting.options import AdaptOptions, check_room, next_version
 from training.adapting.pictures import PictureReader
 from training.adapting.refusal import check_can_gain, check_forgetting, check_gain
 from training.adapting.report import list_doubtful
@@ -328,3 +330,25 @@ def test_version_of_a_replaced_bundle(tmp_path: Path) -> None:
     base = open_bundle(COMPACT)
     options = AdaptOptions(tmp_path, tmp_path, "ours", False, False, tmp_path, Options())
     assert next_version(options, base) == 1
+
+
+def test_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file in the folder's place and a full disk are noticed before the work."""
+    base = open_bundle(COMPACT)
+    models, taken = tmp_path / "models", tmp_path / "taken"
+    taken.write_text("")
+    options = AdaptOptions(tmp_path, models, "ours", False, False, tmp_path, Options())
+    check_room(options, base)
+    assert not list(models.iterdir())
+    with pytest.raises(AdaptError, match="taken cannot be written"):
+        check_room(replace(options, models=taken), base)
+
+    def fill(path: Path, content: bytes) -> None:
+        size = sum(file.stat().st_size for file in COMPACT.iterdir() if file.is_file())
+        if len(content) >= size:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    with pytest.raises(AdaptError, match=r"No space left.*--out"):
+        check_room(options, base)
+    assert not list(models.iterdir())

@@ -1,6 +1,8 @@
-"""What the user chose, and whether the name of the new model is free."""
+"""What the user chose, and whether the new model's name is free and its folder can be written."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +10,7 @@ from app import bundle
 from app.bundle import Bundle
 from app.recognise import Options
 from training.errors import AdaptError
+from training.target import workspace
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
@@ -38,6 +41,29 @@ class AdaptOptions:
     def folder(self) -> Path:
         """Return the folder of the new bundle."""
         return self.models / self.name
+
+
+def check_room(options: AdaptOptions, base: Bundle) -> None:
+    """Check that a bundle as large as the base can be written; what is written is deleted again.
+
+    Raises:
+        AdaptError: It cannot be written.
+    """
+    size = sum(path.stat().st_size for path in base.folder.iterdir() if path.is_file())
+    with names_the_folder(options.models), workspace(options.folder) as place:
+        (place / "room").write_bytes(bytes(size))
+
+
+@contextmanager
+def names_the_folder(models: Path) -> Iterator[None]:
+    """Turn an error of the disk into an `AdaptError` that names the folder of bundles."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise AdaptError(
+            f"{models} cannot be written: {reason}. Name another folder with --out."
+        ) from error
 
 
 def next_version(options: AdaptOptions, base: Bundle) -> int:

@@ -17,13 +17,17 @@ from training.adapting.comparison import compare
 from training.adapting.folds import cross_validate
 from training.adapting.labels import find_doubtful
 from training.adapting.learning import TailTrainer
-from training.adapting.options import AdaptOptions, next_version
+from training.adapting.options import (
+    AdaptOptions,
+    check_room,
+    names_the_folder,
+    next_version,
+)
 from training.adapting.pictures import PictureReader, Pictures
 from training.adapting.refusal import check_can_gain, check_gain
 from training.adapting.report import count, describe, list_doubtful, list_refused
 from training.adapting.writing import Adaptation, write_adapted
 from training.data import Split
-from training.errors import AdaptError
 from training.target import put_in_place, workspace
 
 RULES = "single digits only"  # of which pictures are kept; entries made by other ones are not used
@@ -56,6 +60,7 @@ def adapt(
         DigitscopeError: The pictures or the bundle cannot be read.
     """
     number = next_version(options, bundle)
+    check_room(options, bundle)
     base = open_base(bundle, deep=options.deep)
     train, held_out = _split(bundle, digits)
     cache = FeatureCache(options.cache, base.sha256, VERSION, RULES, base.split.layers[0])
@@ -69,14 +74,10 @@ def adapt(
         cache.shrink()
     adaptation = _learn(base, pictures, trainer, held_out, say, partial(show, "Training"))
     show("Compiling", 0, 1)
-    try:
-        with workspace(options.folder) as place:
-            written = place / options.name
-            metadata = write_adapted(adaptation, train, held_out, written, number)
-            put_in_place(written, options.folder)
-    except OSError as error:
-        reason = error.strerror or error
-        raise AdaptError(f"{options.models} cannot be written: {reason}.") from error
+    with names_the_folder(options.models), workspace(options.folder) as place:
+        written = place / options.name
+        metadata = write_adapted(adaptation, train, held_out, written, number)
+        put_in_place(written, options.folder)
     if metadata.adapted:
         say(describe(metadata.adapted.held_out, "MNIST's held-out digits", base.name))
     return metadata
