@@ -138,6 +138,8 @@ def test_card_gives_both_errors(metadata: Metadata, adapted: Result, place: Path
         assert f"misreads {found.misread_before} of {found.images}" in adapted.output
     assert "| your pictures | 100 |" in card
     assert "held-out" in card
+    assert "Sure answers on your pictures" in adapted.output
+    assert "pictures, `compact` answers" in card
 
 
 def test_story_from_a_folder_to_a_better_model_that_serves(

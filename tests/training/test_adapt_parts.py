@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.bundle import KERAS_FILE, open_bundle
+from app.bundle import KERAS_FILE, VerdictThresholds, open_bundle
 from app.inference.keras_runtime import KerasRuntime, load_keras
 from app.page_reading import find_several
 from app.recognise import Options
@@ -26,7 +26,8 @@ from training.adapting.learning import TailTrainer
 from training.adapting.options import AdaptOptions, check_room, next_version
 from training.adapting.pictures import PictureReader
 from training.adapting.refusal import check_can_gain, check_forgetting, check_gain
-from training.adapting.report import list_doubtful
+from training.adapting.report import describe_sureness, list_doubtful
+from training.adapting.sureness import Sureness, count_sure
 from training.adapting.tail import SplitNetwork, split_network
 from training.data import Split
 from training.errors import AdaptError
@@ -310,8 +311,24 @@ def test_forgetting() -> None:
     check_forgetting(_compared(0, 2, 5000), None, deep=False)
     with pytest.raises(AdaptError, match=r"Forgetting.*Try without --deep"):
         check_forgetting(_compared(0, 3, 5000), None, deep=True)
-    with pytest.raises(AdaptError, match=r"Check the 1 labels listed above"):
+    with pytest.raises(AdaptError, match=r"rises by 0.06 points; 0.05 .*look wrong \(1\)"):
         check_forgetting(_compared(0, 3, 5000), [DoubtfulLabel("a.png", "1", "7")], deep=False)
+
+
+def test_fewer_sure_answers_are_told() -> None:
+    """A network that is unsure more often gets a warning, and one that is not gets none."""
+    logits = np.zeros((3, 10), np.float32)
+    logits[:, 4] = [9, 5, 1]
+    thresholds = [
+        VerdictThresholds(score="energy", not_a_digit_below=2.3, unsure_below=p, false_refusals=0)
+        for p in (0.9, 0.99)
+    ]
+    sure = [count_sure(logits, each) for each in thresholds]
+    assert sure == [2, 1]
+    lines = " ".join(describe_sureness(Sureness(3, *sure), "compact"))
+    assert "2 of 3 before, 1 after" in lines
+    assert "Warning" in lines
+    assert "Warning" not in " ".join(describe_sureness(Sureness(3, 2, 2), "compact"))
 
 
 def test_interrupted_replacement(tmp_path: Path) -> None:

@@ -3,15 +3,17 @@
 from pathlib import Path
 
 from app.bundle import Adapted, Comparison, Interval, Metadata
+from training.adapting.report import count
+from training.adapting.sureness import Sureness
 from training.card import percent
 
 
-def write_card(metadata: Metadata, adapted: Adapted, folder: Path) -> None:
+def write_card(metadata: Metadata, adapted: Adapted, sureness: Sureness, folder: Path) -> None:
     """Write `MODEL_CARD.md` into a bundle's folder."""
-    (folder / "MODEL_CARD.md").write_text(text(metadata, adapted))
+    (folder / "MODEL_CARD.md").write_text(text(metadata, adapted, sureness))
 
 
-def text(metadata: Metadata, adapted: Adapted) -> str:
+def text(metadata: Metadata, adapted: Adapted, sureness: Sureness) -> str:
     """Return the card in Markdown."""
     rows = "\n".join(
         _row(name, each)
@@ -35,9 +37,11 @@ def text(metadata: Metadata, adapted: Adapted) -> str:
 The intervals are those of Clopper and Pearson (95 %), p is that of McNemar's exact test.
 
 - Your pictures were read in ten parts, each by a network that had learned others and not this one.
-  Copies of a picture were in the same part and count once. The network of this bundle has learned
-  all of them; it is not measured on them. Both figures are those of the float32 network on the
-  28x28 that the service prepared for `{adapted.model}`.
+  Copies of a picture were in the same part and count once. The figure after is that of these ten
+  networks. The network of this bundle has learned all pictures, so it is not measured on them. The
+  ten learned fewer, and some stopped early: the figure and its interval may be too high for this
+  network. Both figures are those of the float32 network on the 28x28 that the service prepared for
+  `{adapted.model}`.
 - The held-out digits were read by both networks as they are served. This network has not learned
   them. `{adapted.model}` may have, in its refit or before an import, so its own error on them may
   be too good; the difference says what this network forgot. The test split was not opened.
@@ -57,7 +61,9 @@ The temperature ({metadata.temperature:.3f}) and the thresholds were chosen on y
 read above, and on as many held-out digits. An image whose score (energy of the logits) is below
 {verdict.not_a_digit_below:.2f} is `not-a-digit`, as are {percent(verdict.false_refusals)} of these
 images. An answer with a probability below {verdict.unsure_below:.3f} is `unsure`.
-{_int8(metadata)}
+Of your {sureness.pictures:,} pictures, `{adapted.model}` answers {sureness.before:,} surely
+(neither `unsure` nor `not-a-digit`), the ten networks with these thresholds {sureness.after:,}.
+{_less_sure(sureness)}{_int8(metadata)}
 ## Limits
 
 The model card of `{adapted.model}` says what this network can be used for; its figures on other
@@ -78,12 +84,16 @@ def _share(count: int, of: int, interval: Interval) -> str:
     return f"{count} ({percent(count / of)}; {percent(interval.low)} to {percent(interval.high)})"
 
 
+def _less_sure(sureness: Sureness) -> str:
+    return "This network misreads fewer, and is sure of fewer.\n" if sureness.falls else ""
+
+
 def _doubtful(adapted: Adapted) -> str:
     if not adapted.doubtful_labels:
         return ""
     return (
-        f"\n{adapted.doubtful_labels} labels of the pictures look wrong by confident learning"
-        " (Northcutt et al., 2021).\n"
+        f"\n{count(adapted.doubtful_labels, 'label looks', 'labels look')} wrong by confident"
+        " learning (Northcutt et al., 2021).\n"
     )
 
 

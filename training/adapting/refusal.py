@@ -7,7 +7,6 @@ from app.bundle import Comparison
 from training.adapting.comparison import MAX_P_VALUE, MIN_MENDED, pictures_needed
 from training.adapting.folds import FOLDS
 from training.adapting.labels import DoubtfulLabel
-from training.card import percent
 from training.errors import AdaptError
 
 MAX_RISE = 0.0005  # of the error on MNIST's held-out digits
@@ -53,13 +52,13 @@ def check_gain(found: Comparison, doubtful: Sequence[DoubtfulLabel] | None) -> N
     if found.mended > found.spoilt and found.p_value < MAX_P_VALUE:
         return
     counts = (
-        f"on pictures that it has not learned, the adapted network reads {found.mended} right that"
+        f"on pictures that it has not learned, an adapted network reads {found.mended} right that"
         f" were misread and misreads {found.spoilt} that were read right"
         f" (McNemar's p = {found.p_value:.2g})"
     )
     if doubtful and len(doubtful) >= MIN_DOUBTFUL_SHARE * found.misread_after:
         raise AdaptError(
-            f"Labels look wrong: {len(doubtful)}, listed above, of {found.misread_after} pictures"
+            f"Labels look wrong: {len(doubtful):,}, listed above, of {found.misread_after} pictures"
             f" that are still misread; {counts}. Correct them and run the command again."
             f" {UNCHANGED}"
         )
@@ -89,10 +88,10 @@ def check_forgetting(
     if rise > MAX_RISE:
         advice = " Try without --deep." if deep else ""
         if doubtful:
-            advice += f" Check the {len(doubtful)} labels listed above, which look wrong."
+            advice += f" Check the labels listed above that look wrong ({len(doubtful):,})."
         raise AdaptError(
             f"Forgetting: the adapted network misreads {found.misread_after} of {found.images:,}"
             f" held-out digits of MNIST, the old one {found.misread_before}. The error rises by"
-            f" {percent(rise)}; {percent(MAX_RISE)} is allowed. Wrong labels may be the reason."
-            f"{advice} {UNCHANGED}"
+            f" {100 * rise:.2f} points; {100 * MAX_RISE:.2f} points are allowed. Wrong"
+            f" labels may be the reason.{advice} {UNCHANGED}"
         )

@@ -25,7 +25,15 @@ from training.adapting.options import (
 )
 from training.adapting.pictures import PictureReader, Pictures
 from training.adapting.refusal import check_can_gain, check_gain
-from training.adapting.report import count, describe, list_doubtful, list_refused
+from training.adapting.report import (
+    NOT_LEARNED,
+    count,
+    count_refused,
+    describe,
+    describe_sureness,
+    list_doubtful,
+    list_refused,
+)
 from training.adapting.writing import Adaptation, write_adapted
 from training.data import Split
 from training.target import put_in_place, workspace
@@ -76,10 +84,15 @@ def adapt(
     show("Compiling", 0, 1)
     with names_the_folder(options.models), workspace(options.folder) as place:
         written = place / options.name
-        metadata = write_adapted(adaptation, train, held_out, written, number)
+        metadata, sureness = write_adapted(adaptation, train, held_out, written, number)
         put_in_place(written, options.folder)
     if metadata.adapted:
-        say(describe(metadata.adapted.held_out, "MNIST's held-out digits", base.name))
+        held_out_digits = "MNIST's held-out digits"
+        say(describe(metadata.adapted.held_out, held_out_digits, base.name, "the new network"))
+    for line in describe_sureness(sureness, base.name):
+        say(line)
+    if unused := count_refused(pictures):
+        say(unused)
     return metadata
 
 
@@ -121,7 +134,10 @@ def _learn(
     probabilities = special.softmax(after, axis=1)
     names, classes = pictures.names_with_copies, base.bundle.metadata.classes
     doubtful = find_doubtful(names, labels, probabilities, classes)
-    for line in [*list_doubtful(doubtful, labels), describe(gain, "Your pictures", base.name)]:
+    for line in [
+        *list_doubtful(doubtful, labels),
+        describe(gain, "Your pictures", base.name, NOT_LEARNED),
+    ]:
         say(line)
     check_gain(gain, doubtful)
     learned = trainer.train(pictures.features, pictures.labels, iterations=tried.iterations)
@@ -132,4 +148,4 @@ def _learn(
     )
     temperature = calibrating.temperature
     calibrate.fold_temperature(base.split.network, temperature, base.split.layers[-1])
-    return Adaptation(base, pictures, gain, learned, calibrating, temperature, doubtful)
+    return Adaptation(base, pictures, gain, before, learned, calibrating, temperature, doubtful)

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app import bundle
 from app.bundle import Adapted, Comparison, Metadata, Quantization
@@ -23,6 +24,7 @@ from training.adapting.labels import DoubtfulLabel
 from training.adapting.learning import Learned
 from training.adapting.pictures import Pictures
 from training.adapting.refusal import check_forgetting
+from training.adapting.sureness import Sureness, count_sure
 from training.compiled import compile_network, count_multiply_adds, open_on_one_thread
 from training.data import Split
 from training.evaluate import evaluate, microseconds_per_image, reliability
@@ -42,6 +44,7 @@ class Adaptation:
         base: The network, whose tail has learned and is calibrated.
         pictures: What it learned.
         gain: What the cross-validation found.
+        before: Logits of the base on the different pictures, float32 `[N, classes]`.
         learned: How it learned.
         calibrating: What chose the temperature and chooses the thresholds.
         temperature: The temperature, which is folded in.
@@ -51,6 +54,7 @@ class Adaptation:
     base: Base
     pictures: Pictures
     gain: Comparison
+    before: NDArray[np.float32]
     learned: Learned
     calibrating: Calibrating
     temperature: float
@@ -59,8 +63,8 @@ class Adaptation:
 
 def write_adapted(
     adaptation: Adaptation, train: Split, held_out: Split, folder: Path, number: int
-) -> Metadata:
-    """Compile a network and write its bundle into a new folder.
+) -> tuple[Metadata, Sureness]:
+    """Compile a network and write its bundle into a new folder; also count its sure answers.
 
     Args:
         adaptation: The network.
@@ -87,6 +91,7 @@ def write_adapted(
     strange = draw_outliers(held_out.images, OUTLIERS, np.random.default_rng(OUTLIER_SEED))
     calibrating = adaptation.calibrating
     calibrated = calibrating.outputs(adaptation.temperature)
+    verdict = calibrate.choose_thresholds(calibrated, calibrating.labels, served.predict(strange))
     flips = measure_int8(compiled, held_out)
     embedded = embeddings.make(served, train, held_out)
     (folder / EMBEDDINGS_FILE).write_bytes(embedded.to_bytes())
@@ -110,9 +115,7 @@ def write_adapted(
         calibration_error_before=expected_calibration_error(
             reliability(calibrating.outputs(1.0).probabilities, calibrating.labels)
         ),
-        verdict=calibrate.choose_thresholds(
-            calibrated, calibrating.labels, served.predict(strange)
-        ),
+        verdict=verdict,
         validation=evaluate(served, held_out, "validation"),
         quantization=Quantization(validation=flips, test=None) if flips else None,
         adapted=adapted,
@@ -122,10 +125,16 @@ def write_adapted(
         ],
         files={},
     )
-    card.write_card(metadata, adapted, folder)
+    count = len(adaptation.before)
+    sureness = Sureness(
+        count,
+        count_sure(adaptation.before, base.metadata.verdict),
+        count_sure(calibrated.logits[:count], verdict),
+    )
+    card.write_card(metadata, adapted, sureness, folder)
     sealed = bundle.seal(folder, metadata)
     check_served(folder)
-    return sealed
+    return sealed, sureness
 
 
 def _describe(adaptation: Adaptation, outputs: Outputs, held_out: Split) -> Adapted:

@@ -70,8 +70,8 @@ def adapt(
         with _bar() as show:
             run(bundle, options, digits, say, show)
     say(
-        f"Wrote {options.folder}. A running service serves it within five seconds:"
-        f" http://{settings.host}:{settings.port}/#m={name}"
+        f"Wrote {options.folder}. A service that runs with this folder of models serves it within"
+        f" five seconds: add #m={name} to its address."
     )
 
 
