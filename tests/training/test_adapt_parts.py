@@ -323,12 +323,16 @@ def test_fewer_sure_answers_are_told() -> None:
         VerdictThresholds(score="energy", not_a_digit_below=2.3, unsure_below=p, false_refusals=0)
         for p in (0.9, 0.99)
     ]
-    sure = [count_sure(logits, each) for each in thresholds]
-    assert sure == [2, 1]
-    lines = " ".join(describe_sureness(Sureness(3, *sure), "compact"))
-    assert "2 of 3 before, 1 after" in lines
+    labels = np.array([4, 7, 4], np.uint8)
+    (before, wrong_before), (after, wrong_after) = (
+        count_sure(logits, labels, each) for each in thresholds
+    )
+    assert (before, wrong_before, after, wrong_after) == (2, 1, 1, 0)
+    found = Sureness(3, before, after, wrong_before, wrong_after)
+    lines = " ".join(describe_sureness(found, "compact"))
+    assert "2 of 3 before (1 of them wrong), 1 after (0 wrong)" in lines
     assert "Warning" in lines
-    assert "Warning" not in " ".join(describe_sureness(Sureness(3, 2, 2), "compact"))
+    assert "Warning" not in " ".join(describe_sureness(replace(found, after=2), "compact"))
 
 
 def test_interrupted_replacement(tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ read above, and on as many held-out digits. An image whose score (energy of the 
 {verdict.not_a_digit_below:.2f} is `not-a-digit`, as are {percent(verdict.false_refusals)} of these
 images. An answer with a probability below {verdict.unsure_below:.3f} is `unsure`.
 Of your {sureness.pictures:,} pictures, `{adapted.model}` answers {sureness.before:,} surely
-(neither `unsure` nor `not-a-digit`), the ten networks with these thresholds {sureness.after:,}.
+(neither `unsure` nor `not-a-digit`), of which {sureness.wrong_before:,} wrong; the ten networks
+with these thresholds {sureness.after:,}, of which {sureness.wrong_after:,} wrong.
 {_less_sure(sureness)}{_int8(metadata)}
 ## Limits
 

@@ -50,9 +50,9 @@ def count_refused(pictures: Pictures) -> str:
 def describe_sureness(found: Sureness, base: str) -> Iterator[str]:
     """Yield a line on how many answers are sure, and a warning if they are fewer than before."""
     yield (
-        f"Sure answers on your pictures: {found.before:,} of {found.pictures:,} before,"
-        f" {found.after:,} after"
-        " (of the networks that have not learned them)."
+        f"Sure answers on your pictures: {found.before:,} of {found.pictures:,} before"
+        f" ({found.wrong_before:,} of them wrong), {found.after:,} after ({found.wrong_after:,}"
+        " wrong), of the networks that have not learned them."
     )
     if found.falls:
         yield (

@@ -11,6 +11,7 @@ from scipy import special
 
 from app.bundle import VerdictThresholds
 from app.verdict import energy, judge
+from training.data import Labels
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,15 @@ class Sureness:
         pictures: Number of pictures.
         before: Sure answers of the first network, right or wrong.
         after: Those of the second one.
+        wrong_before: How many of the first network's sure answers are wrong.
+        wrong_after: The same of the second one.
     """
 
     pictures: int
     before: int
     after: int
+    wrong_before: int
+    wrong_after: int
 
     @property
     def falls(self) -> bool:
@@ -33,11 +38,14 @@ class Sureness:
         return self.after < self.before
 
 
-def count_sure(logits: NDArray[np.float32], thresholds: VerdictThresholds) -> int:
-    """Return how many answers have the verdict `digit`.
+def count_sure(
+    logits: NDArray[np.float32], labels: Labels, thresholds: VerdictThresholds
+) -> tuple[int, int]:
+    """Return how many answers have the verdict `digit`, and how many of these are wrong.
 
     Args:
         logits: Calibrated, `[N, classes]`.
+        labels: `[N]`.
         thresholds: Those of the network that gave them.
     """
     verdicts = judge(
@@ -46,4 +54,5 @@ def count_sure(logits: NDArray[np.float32], thresholds: VerdictThresholds) -> in
         not_a_digit_below=thresholds.not_a_digit_below,
         unsure_below=thresholds.unsure_below,
     )
-    return verdicts.count("digit")
+    sure = np.array([verdict == "digit" for verdict in verdicts], bool)
+    return int(sure.sum()), int((sure & (logits.argmax(axis=1) != labels)).sum())

@@ -126,11 +126,10 @@ def write_adapted(
         files={},
     )
     count = len(adaptation.before)
-    sureness = Sureness(
-        count,
-        count_sure(adaptation.before, base.metadata.verdict),
-        count_sure(calibrated.logits[:count], verdict),
-    )
+    labels = calibrating.labels[:count]
+    before, wrong_before = count_sure(adaptation.before, labels, base.metadata.verdict)
+    after, wrong_after = count_sure(calibrated.logits[:count], labels, verdict)
+    sureness = Sureness(count, before, after, wrong_before, wrong_after)
     card.write_card(metadata, adapted, sureness, folder)
     sealed = bundle.seal(folder, metadata)
     check_served(folder)
