@@ -105,17 +105,6 @@ class Container(Client):
         run = [*self.images.command, "run", "--isolation", "chroot"]
         return [*run, "--env", f"DIGITSCOPE_PORT={self.port}", self.name, "--", *words]
 
-    def output(self, *words: str) -> str:
-        """Run `words` in the container and return what they print.
-
-        buildah itself fails now and then on a busy machine, before the command starts, so a run
-        that fails is repeated once.
-        """
-        try:
-            return _run(*self.run_command(*words))
-        except AssertionError:
-            return _run(*self.run_command(*words))
-
     def read_only_command(self, *words: str) -> list[str]:
         """Return the command that runs `words` as process 1 on a read-only root."""
         settings, root = self.configuration, self.images.buildah("mount", self.name)
