@@ -7,6 +7,7 @@ docs/inspection.md between their markers.
 """
 
 import http.client
+import os
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from tests.ports import free_port
 
 PAGE = REPOSITORY / "docs" / "inspection.md"
 ROUNDS, DIGIT = 60, 4
+MODEL = "classic"
 ROUTES = {
     "`/predict`": "/predict",
     "`/inspect`": "/inspect",
@@ -57,7 +59,10 @@ def main() -> None:
     """Measure and write."""
     port = free_port()
     command = [sys.executable, "-m", "digitscope", "serve", "--port", str(port)]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as service:
+    environment = {**os.environ, "DIGITSCOPE_DEFAULT_MODEL": MODEL}
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL
+    ) as service:
         try:
             fill(PAGE, "cost", _cost(port))
         finally:
@@ -105,7 +110,7 @@ def _wait(connection: http.client.HTTPConnection) -> None:
 
 
 def _inside() -> str:
-    registry = Registry(REPOSITORY / "model", "classic", interpreters=1)
+    registry = Registry(REPOSITORY / "model", MODEL, interpreters=1)
     registry.load()
     runtime = registry.get(None).runtime
     pixels = np.random.default_rng(1).integers(0, 256, (1, 28, 28), np.uint8)
