@@ -15,6 +15,7 @@ from typing import IO, Any, Literal, NamedTuple
 from app.batch_files import Row, row_schema
 from app.errors import InvalidInputError
 from app.model_version import file_version
+from app.whole_file import replacing
 
 COLUMNS = Row._fields
 LISTS = ("doubtful", "fields")  # lists in JSON Lines and Parquet, JSON in CSV
@@ -164,10 +165,8 @@ def _field_texts(row: Row, count: int) -> list[str]:
 
 def _rewrite(out: Path, table: _Table) -> None:
     """Replace a table as a whole."""
-    partial = out.with_name(out.name + ".tmp")
-    with _open_text(partial, "w") as stream:
+    with replacing(out) as partial, _open_text(partial, "w") as stream:
         _write(out, table.rows, stream, table.field_columns, header=bool(table.rows))
-    partial.replace(out)
 
 
 def read_table(out: Path) -> _Table:

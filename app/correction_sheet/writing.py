@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from app.correction_sheet.document import SheetContext, sheet_html
 from app.correction_sheet.pages import SheetFile, SheetPage
+from app.whole_file import replacing
 
 MAX_DIGITS = 1000  # of a sheet; each is a field, and browsers slow down with many
 MAX_BYTES = 24 << 20  # of the pictures of a sheet, in base64
@@ -93,9 +94,8 @@ def write_sheets(
     def finish() -> None:
         number = len(written.paths) + 1
         path = out if number == 1 else out.with_name(f"{out.stem}-{number}{out.suffix}")
-        partial = path.with_name(path.name + ".tmp")
-        partial.write_text(sheet_html(pages, context, number), encoding="utf-8")
-        partial.replace(path)
+        with replacing(path) as partial:
+            partial.write_text(sheet_html(pages, context, number), encoding="utf-8")
         written.paths.append(path)
         written.pages += len(pages)
         pages.clear()

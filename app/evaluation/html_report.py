@@ -5,7 +5,6 @@ are cut, and say so. Knows figures; knows nothing of how they were measured.
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from app.evaluation.html_digits import digit_sections, misread_gallery
@@ -20,6 +19,7 @@ from app.evaluation.wording import (
     percent,
     unread_sentences,
 )
+from app.whole_file import replacing
 
 STYLE = Path(__file__).with_name("report.css")
 MAX_UNUSED = 200  # files of a list
@@ -45,14 +45,8 @@ def write_report(figures: Figures, path: Path) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    partial = path.with_name(path.name + ".tmp")
-    try:
+    with replacing(path) as partial:
         partial.write_text(report_html(figures), encoding="utf-8")
-        partial.replace(path)
-    except OSError:  # such as a full disk
-        with suppress(OSError):
-            partial.unlink()
-        raise
 
 
 def report_html(figures: Figures) -> str:

@@ -1,0 +1,34 @@
+"""Files are replaced as a whole, or stay as they were."""
+
+from pathlib import Path
+
+import pytest
+
+from app.whole_file import replacing
+
+
+def test_file_is_replaced_when_the_block_ends(tmp_path: Path) -> None:
+    """Readers see the old content until all of the new one is written."""
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with replacing(path) as partial:
+        partial.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_failure_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    """The old content stays, and no part of the new one."""
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with pytest.raises(OSError, match="full"):
+        _fill_disk(path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def _fill_disk(path: Path) -> None:
+    with replacing(path) as partial:
+        partial.write_text("ne")
+        raise OSError("the disk is full")
