@@ -4,6 +4,8 @@ All numbers are float64, so that a gradient can be compared with a finite differ
 Hinton and Williams, 1986, "Learning representations by back-propagating errors".
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,6 +98,34 @@ def working_bytes(network: Network, *, copies: int = 1) -> int:
     return 8 * (copies * count_weights(network) + 4 * network.values)
 
 
+@contextmanager
+def backpropagated(
+    image: ImageInput, model: Model, options: Options, label: int
+) -> Iterator[tuple[Prediction, Backpropagation]]:
+    """Run an image through a copy of a model's network and back; its memory counts in the block.
+
+    Args:
+        image: The image.
+        model: The network.
+        options: How the image is read.
+        label: The right class.
+
+    Yields:
+        The prediction of the network as it is served, and the gradients.
+
+    Raises:
+        InvalidInputError: The network has more weights than the service copies.
+        UnsupportedLayerError: The service cannot compute or differentiate a layer.
+        DigitscopeError: The image cannot be read; see `app.recognise.read_image`.
+        WorkCancelled: Nobody waits for the gradients any more.
+    """
+    served = model.in_float32.network
+    check_can_learn(served)
+    prediction = recognise(image, model.in_float32, options)
+    with options.working_memory(working_bytes(served)):
+        yield prediction, backpropagate(in_float64(served), network_input(prediction), label)
+
+
 def gradient_of(
     image: ImageInput, model: Model, options: Options, label: int, layer: Layer, weight: str | None
 ) -> Array:
@@ -119,12 +149,7 @@ def gradient_of(
         DigitscopeError: The image cannot be read; see `app.recognise.read_image`.
         WorkCancelled: Nobody waits for the gradient any more.
     """
-    served = model.in_float32.network
-    check_can_learn(served)
-    prediction = recognise(image, model.in_float32, options)
-    images = network_input(prediction)
-    with options.working_memory(working_bytes(served)):
-        found = backpropagate(in_float64(served), images, label)
+    with backpropagated(image, model, options, label) as (_, found):
         calls = [one for one in found.network.layers if one.store == layer.store]
         calls = calls if weight else [found.network.layers[layer.index]]
         if not any(one.index in found.gradients for one in calls):
@@ -134,6 +159,6 @@ def gradient_of(
         if weight is None:
             gradient = np.asarray(found.gradients[layer.index][0])
         else:
-            gradient = weight_gradients(calls, images, found.outputs, found.gradients)[weight]
+            gradient = weight_gradients(calls, found.images, found.outputs, found.gradients)[weight]
         check_finite(gradient, layer)
         return gradient

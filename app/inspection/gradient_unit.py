@@ -12,13 +12,7 @@ import numpy as np
 
 from app.errors import InvalidInputError, NotFoundError
 from app.inference.model import Model
-from app.inspection.backpropagation import (
-    Backpropagation,
-    backpropagate,
-    check_can_learn,
-    network_input,
-    working_bytes,
-)
+from app.inspection.backpropagation import Backpropagation, backpropagated
 from app.inspection.cost_limits import max_learning_steps
 from app.inspection.finite import check_finite
 from app.inspection.finite_difference import SIZES, FiniteDifference, measure
@@ -27,9 +21,9 @@ from app.inspection.provenance import largest_unit
 from app.network.equation import number, operand
 from app.network.geometry import Unit
 from app.network.network import Layer
-from app.network.weight_gradients import in_float64, learned_weights, weight_gradients
+from app.network.weight_gradients import learned_weights, weight_gradients
 from app.predictions import Prediction
-from app.recognise import ImageInput, Options, recognise
+from app.recognise import ImageInput, Options
 
 MAX_TERMS, DEFAULT_TERMS = 1000, 100
 MAX_SHOWN = 4  # products that the equation spells out; the rest is one number
@@ -134,11 +128,7 @@ def explain_gradient(
         WorkCancelled: Nobody waits for the answer any more.
     """
     served = model.in_float32.network
-    check_can_learn(served)
-    prediction = recognise(image, model.in_float32, options)
-    images = network_input(prediction)
-    with options.working_memory(working_bytes(served)):
-        found = backpropagate(in_float64(served), images, wanted.label)
+    with backpropagated(image, model, options, wanted.label) as (prediction, found):
         check_finite(np.array(found.loss.value), served.layers[served.scores])
         subject = _subject(found, layer, wanted)
         parts = subject.parts()
