@@ -1,9 +1,10 @@
-"""Makes text of users, files and clients safe for a terminal and for a log.
+"""Makes text of users, files and clients safe for a terminal, for a log and for HTML.
 
 A file name or a path may contain control characters, which drive a terminal or start a new line of
 a log, and marks of writing direction, which show it in another order.
 """
 
+import html
 from unicodedata import category
 
 INDENT = "    "  # before each line of a text but the first
@@ -20,6 +21,11 @@ def printable(text: str) -> str:
     return "".join(
         char if char.isprintable() or category(char) == "Zs" else _escaped(char) for char in text
     )
+
+
+def printable_html(value: object) -> str:
+    """Return a text for HTML: markup is escaped, and all else is as in `printable`."""
+    return html.escape(printable(str(value)))
 
 
 def printable_lines(text: str) -> str:

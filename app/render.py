@@ -1,5 +1,6 @@
 """Draw arrays as grey pictures, pictures in diverging colours and sheets of tiles; write PNG."""
 
+import base64
 import io
 import math
 
@@ -30,6 +31,11 @@ def to_png(pixels: NDArray[np.uint8], *, max_side: int | None = None) -> bytes:
     stream = io.BytesIO()
     image.save(stream, "PNG", compress_level=PNG_COMPRESSION)
     return stream.getvalue()
+
+
+def png_base64(pixels: NDArray[np.uint8], *, max_side: int | None = None) -> str:
+    """Return a picture as a PNG file in base64; arguments as for `to_png`."""
+    return base64.b64encode(to_png(pixels, max_side=max_side)).decode("ascii")
 
 
 def grey(values: Floats, low: Floats | float, high: Floats | float) -> NDArray[np.uint8]:

@@ -5,7 +5,6 @@ Knows pages and markup; every text is escaped. `sheet.js` is the script.
 
 import base64
 import hashlib
-import html
 import json
 import os
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.correction_sheet.pages import SheetDigit, SheetPage
-from app.printable import printable
+from app.printable import printable_html as text
 
 STYLE, SCRIPT = (Path(__file__).with_name(name) for name in ("sheet.css", "sheet.js"))
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{}'"
@@ -86,11 +85,6 @@ def sheet_html(pages: Sequence[SheetPage], context: SheetContext, number: int) -
         f'<script type="application/json" id="data">{encoded}</script>'
         f"<script>{script}</script></body></html>\n"
     )
-
-
-def text(value: object) -> str:
-    """Return a text for HTML; characters that are not visible become escape sequences."""
-    return html.escape(printable(str(value)))
 
 
 def table_path(path: Path, base: str) -> str:

@@ -21,7 +21,7 @@ from app.imaging.decode import Upload
 from app.inference.model import Model
 from app.page_reading import Page, read_page
 from app.recognise import Options
-from app.render import to_png
+from app.render import png_base64
 from app.verdict import Verdict
 
 DIGIT_HEIGHT = 40  # pixels of the middle digit in the picture of a page; it is never enlarged
@@ -171,5 +171,5 @@ def _make_digit(read: PageDigit, view: Box[int], scale: float) -> SheetDigit:
         read.box.height * scale,
     )
     label = "" if read.verdict == "not-a-digit" else read.label
-    pixels = base64.b64encode(to_png(read.pixels)).decode("ascii")
+    pixels = png_base64(read.pixels)
     return SheetDigit(label, read.verdict, read.confidence, box, pixels)

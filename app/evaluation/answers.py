@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.render import to_png
 from app.verdict import Verdict
 
 MAX_THUMBNAIL = 96  # pixels of the longer side
@@ -107,11 +106,6 @@ class Answer:
 
 def _reading_or_none(fields: dict[str, Any] | None) -> Reading | None:
     return None if fields is None else Reading(**fields)
-
-
-def encode_prepared(pixels: NDArray[np.uint8]) -> str:
-    """Return a 28x28 as a PNG file in base64."""
-    return base64.b64encode(to_png(pixels)).decode("ascii")
 
 
 def encode_thumbnail(pixels: NDArray[np.uint8]) -> str:

@@ -3,11 +3,10 @@
 Knows markup; knows nothing of what a report says.
 """
 
-import html
 from collections.abc import Iterable, Sequence
 
 from app.bundle import Interval, ReliabilityBin
-from app.printable import printable
+from app.printable import printable_html
 
 PLOT, MARGIN = 220, 36  # pixels of the calibration diagram, and around it
 MIN_TONE = 0.3  # of a wrong answer in a matrix, of the strongest tone
@@ -22,7 +21,7 @@ class Markup(str):
 
 def text(value: object) -> str:
     """Return a text for HTML; characters that are not visible become escape sequences."""
-    return html.escape(printable(str(value))).replace(" %", "&nbsp;%")
+    return printable_html(value).replace(" %", "&nbsp;%")
 
 
 def paragraph(value: str, kind: str = "") -> str:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from app.errors import DigitscopeError, InvalidInputError
 from app.evaluation.alignment import GAP, MAX_LENGTH, align
-from app.evaluation.answers import Answer, Place, Reading, encode_prepared, encode_thumbnail
+from app.evaluation.answers import Answer, Place, Reading, encode_thumbnail
 from app.group_reading import PageDigit
 from app.image_files import read_image_file
 from app.imaging.decode import Upload
@@ -20,6 +20,7 @@ from app.labelled_images import LabelledImage
 from app.page_reading import Page, read_pages
 from app.predictions import Prediction, PreparedImage
 from app.recognise import Options, ensure_decoded, predict, read_image, warn_of_several
+from app.render import png_base64
 
 DIGEST_BYTES = 16  # of the hash that tells copies of a file; a chance match is out of reach
 Answers = tuple[Answer, ...]  # of one picture, one for each model
@@ -103,7 +104,7 @@ def _digit_answer(prediction: Prediction, label: str, classes: Sequence[str]) ->
         return Answer(reading=reading, warnings=warnings)
     is_same = upload.pixels.shape == (SIDE, SIDE)
     return Answer(
-        reading=replace(reading, prepared=encode_prepared(prediction.prepared.pixels)),
+        reading=replace(reading, prepared=png_base64(prediction.prepared.pixels)),
         warnings=warnings,
         picture="" if is_same else encode_thumbnail(upload.pixels),
     )
@@ -159,5 +160,5 @@ def _page_answer(page: Page | DigitscopeError, text: str, classes: Sequence[str]
 def _page_reading(digit: PageDigit | None, expected: str) -> Reading | None:
     if digit is None:
         return None
-    prepared = "" if digit.label == expected else encode_prepared(digit.pixels)
+    prepared = "" if digit.label == expected else png_base64(digit.pixels)
     return Reading(digit.label, digit.confidence, digit.verdict, prepared=prepared)

@@ -1,6 +1,5 @@
 """`POST /layers/{layer}/maximise`: what a channel looks for."""
 
-import base64
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -10,7 +9,7 @@ from app.errors import InvalidInputError
 from app.inference.model import Model
 from app.inspection.maximisation import DEFAULT_STEPS, MAX_STEPS, Maximised, maximise
 from app.network.network import Layer
-from app.render import enlarge, to_png
+from app.render import enlarge, png_base64, to_png
 from app.routes.layers import LayerPath
 from app.web.dependencies import ServiceDep
 from app.web.http.disconnect import disconnected
@@ -122,6 +121,6 @@ def _answer(
         before=found.before,
         after=found.after,
         steps=found.steps,
-        image=base64.b64encode(to_png(found.pixels)).decode(),
+        image=png_base64(found.pixels),
         pixels=found.pixels.tolist(),
     )

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from app.bundle import DIGITS, Metadata
-from app.evaluation.answers import Answer, Place, Reading, encode_prepared
+from app.evaluation.answers import Answer, Place, Reading
 from app.evaluation.figures import compare, model_figures, unreadable
 from app.evaluation.schema import Figures, UnusedFile
 from app.labelled_images import LabelledImage
+from app.render import png_base64
 from app.samples import sample_pixels
 
-PREPARED = encode_prepared(sample_pixels(3))
+PREPARED = png_base64(sample_pixels(3))
 METADATA = Metadata.model_construct(name="ours", version=3)
 
 

@@ -1,6 +1,5 @@
 """Build the response bodies of `/explain`, `/ablate` and `/neighbours`."""
 
-import base64
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +12,7 @@ from app.inspection.explanation import Explanation, Randomised, describe_map
 from app.inspection.methods.method import Completeness
 from app.inspection.neighbours import Neighbour, Neighbourhood
 from app.network.network import Layer
-from app.render import diverging, to_png
+from app.render import diverging, png_base64
 from app.web.responses.json_arrays import rounded_list
 from app.web.responses.layers import layer_name
 from app.web.responses.predictions import prediction_answer
@@ -65,7 +64,7 @@ def explanation_answer(explanation: Explanation, model: Model) -> ExplanationAns
         map=rounded_list(attribution.values),
         min=float(attribution.values.min()),
         max=float(attribution.values.max()),
-        png=base64.b64encode(to_png(diverging(attribution.values, limit))).decode(),
+        png=png_base64(diverging(attribution.values, limit)),
         limit=limit,
         empty=explanation.empty,
         text=describe_map(explanation, model.network),
@@ -185,5 +184,5 @@ def _neighbour(neighbour: Neighbour) -> NeighbourAnswer:
         index=neighbour.index,
         label=neighbour.label,
         distance=neighbour.distance,
-        image=base64.b64encode(to_png(neighbour.image)).decode(),
+        image=png_base64(neighbour.image),
     )

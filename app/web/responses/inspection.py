@@ -1,6 +1,5 @@
 """Build the response bodies about one image inside a network: layers, units, comparisons."""
 
-import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +22,7 @@ from app.inspection.comparison import Comparison, LayerComparison
 from app.inspection.provenance import Provenance
 from app.network.equation import Equation
 from app.network.network import Layer
-from app.render import to_png
+from app.render import png_base64
 from app.web.responses.json_arrays import MAX_NUMBERS, rounded_list
 from app.web.responses.layers import input_names, layer_fields, layer_name
 from app.web.responses.predictions import prediction_answer
@@ -111,7 +110,7 @@ def sheet_answer(sheet: Sheet, layer: Layer) -> SheetAnswer:
     """Return a layer's picture as base64 PNG, with what a client needs to read values from it."""
     low, high = rounded_list(sheet.low), rounded_list(sheet.high)
     return SheetAnswer(
-        png=base64.b64encode(to_png(sheet.pixels)).decode(),
+        png=png_base64(sheet.pixels),
         vmin=low if len(low) > 1 else low[0],
         vmax=high if len(high) > 1 else high[0],
         tile=sheet.tile,

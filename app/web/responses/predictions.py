@@ -1,6 +1,5 @@
 """Builds the response bodies with predictions, for one digit, a batch or a page."""
 
-import base64
 from dataclasses import asdict
 from functools import lru_cache
 
@@ -12,7 +11,7 @@ from app.bundle import Bundle
 from app.group_reading import PageDigit
 from app.page_reading import Page, line_text
 from app.predictions import BatchResult, InputSummary, Prediction
-from app.render import to_png
+from app.render import png_base64
 from app.web.schemas.predictions import (
     BoxAnswer,
     DigitAnswer,
@@ -135,7 +134,7 @@ def _digit_answer(digit: PageDigit, *, images: bool) -> DigitAnswer:
         verdict=digit.verdict,
         probabilities=probabilities,
         box=BoxAnswer(**asdict(digit.box)),
-        image=base64.b64encode(to_png(digit.pixels)).decode() if images else None,
+        image=png_base64(digit.pixels) if images else None,
     )
 
 

@@ -1,6 +1,5 @@
 """Builds the response body of `POST /preprocess`."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from app.bundle import Bundle
 from app.predictions import Prediction
 from app.preprocessing_report import PreparationReport, WithoutStage
-from app.render import to_png
+from app.render import png_base64
 from app.web.responses.predictions import prediction_answer
 from app.web.schemas.preparation import (
     PlacementAnswer,
@@ -49,7 +48,7 @@ def preparation_answer(report: PreparationReport, bundle: Bundle) -> Preparation
 
 
 def _png_base64(pixels: NDArray[np.uint8]) -> str:
-    return base64.b64encode(to_png(pixels, max_side=MAX_STAGE_SIDE)).decode()
+    return png_base64(pixels, max_side=MAX_STAGE_SIDE)
 
 
 def _without_answer(
