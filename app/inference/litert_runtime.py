@@ -211,7 +211,7 @@ class _InterpreterPool:
         _pools.add(self)
 
     def forget_threads(self) -> None:
-        """After a fork, load interpreters anew for those that threads of the parent hold."""
+        """After a fork, replace the interpreters that threads of the parent hold."""
         self._lock, self._waiting = threading.Lock(), deque()
         self._unloaded = self._size - len(self._idle)
 

@@ -51,8 +51,8 @@ class Descent:
     """A copy of a network that learns.
 
     Attributes:
-        network: The copy. Its weights are changed in place, and then it is built anew: one copy of
-            the weights is in memory, not two.
+        network: The copy. Its weights are changed in place, and its layers are rebuilt from them:
+            one copy of the weights is in memory, not two.
         request: How it learns.
         velocities: The last changes, by layer and weight, for momentum.
     """

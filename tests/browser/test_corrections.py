@@ -102,7 +102,7 @@ def test_answer_is_corrected_by_keyboard_and_taken_back(tab: Page, folder: Path)
 
 
 def test_each_picture_is_corrected_by_itself(tab: Page, folder: Path) -> None:
-    """Another picture starts anew; without a picture there is nothing to correct; Escape keeps."""
+    """Each picture has its own correction; without a picture there is none; Escape keeps."""
     _open(tab)
     tab.keyboard.press("Escape")
     expect(_button(tab)).to_be_focused()
