@@ -5,7 +5,7 @@ Knows settings, processes and the terminal; the figures come from `app.evaluatio
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -37,7 +37,8 @@ from app.models import find_bundle
 from app.page_reading import find_several
 from app.recognise import Options, Preprocess
 from app.settings import Settings
-from app.terminal import fail, say
+from app.terminal import counting, fail, say
+from app.whole_file import check_place
 
 REPORT_SUFFIXES = (".html", ".htm")
 
@@ -181,13 +182,7 @@ def _check_outputs(request: Request) -> None:
             f"{request.out} has the name of a table of labels. Choose another name for the answers."
         )
     for path in filter(None, (request.report, request.out)):
-        try:
-            if not path.parent.is_dir():
-                raise InvalidInputError(f"There is no folder {path.parent} for {path.name}.")
-            if path.is_dir():
-                raise InvalidInputError(f"{path} is a folder.")
-        except OSError as error:
-            raise InvalidInputError(f"{path} cannot be written: {error.strerror}.") from error
+        check_place(path)
 
 
 def _fail_without_pictures(place: Path, found: LabelledImages) -> None:
@@ -208,9 +203,6 @@ def _read(
     request: Request, found: LabelledImages, bundles: Sequence[Bundle], options: Options
 ) -> Collected:
     """Read the pictures with a progress bar on the standard error stream."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
-
     versions = [model_version(bundle, options) for bundle in bundles]
     with ExitStack() as stack:
         store = stack.enter_context(AnswerFile(request.out)) if request.out else None
@@ -221,8 +213,5 @@ def _read(
         workers = stack.enter_context(
             FileWorkers(read_labelled, bundles, options, processes=processes)
         )
-        columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-        bar = stack.enter_context(Progress(*columns, console=Console(stderr=True)))
-        task = bar.add_task("Reading", total=len(found.images))
-        on_read: Callable[[], None] = lambda: bar.advance(task)  # noqa: E731
+        on_read = stack.enter_context(counting("Reading", len(found.images)))
         return collect_answers(found.images, versions, workers.read, store, on_read)

@@ -6,7 +6,7 @@ Knows settings, processes and the terminal; the rows come from `app.batch_files`
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,8 +35,9 @@ from app.models import find_bundle
 from app.recognise import Options
 from app.result_table import Written, write_results
 from app.settings import Settings
-from app.terminal import fail, say
+from app.terminal import counting, fail, say
 from app.version import VERSION
+from app.whole_file import check_place
 
 SHEET_SUFFIXES = (".html", ".htm")
 
@@ -118,7 +119,7 @@ def _read(settings: Settings, request: Request) -> int:
             workers = FileWorkers(_read_files, [bundle], options, processes=processes)
             stack.enter_context(workers)
         reader = _table_reader(settings, request, bundle, options, workers)
-        with _bar("Reading", len(found.images)) as advance:
+        with counting("Reading", len(found.images)) as advance:
             version = model_version(bundle, options).fingerprint
 
             def on_row(row: Row) -> None:
@@ -182,10 +183,7 @@ def _check_sheet(sheet: Path, bundle: Bundle) -> None:
     """Raise an `InvalidInputError` for a sheet that cannot be made, before anything is read."""
     if sheet.suffix.lower() not in SHEET_SUFFIXES:
         raise InvalidInputError(f"The name of the sheet must end in .html: {sheet}.")
-    if not sheet.parent.is_dir():
-        raise InvalidInputError(f"There is no folder {sheet.parent} for {sheet.name}.")
-    if sheet.is_dir():
-        raise InvalidInputError(f"{sheet} is a folder.")
+    check_place(sheet)
     longer = [name for name in bundle.metadata.classes if len(name) != 1]
     if longer:
         raise InvalidInputError(
@@ -212,7 +210,7 @@ def _write_sheets(
     metadata = bundle.metadata
     base = common_folder(each.path for each in candidates)
     context = SheetContext(f"{metadata.name} {metadata.version}", VERSION, metadata.classes, base)
-    with _bar("Sheets", None) as advance:
+    with counting("Sheets", None) as advance:
 
         def read(files: Iterable[SheetFile]) -> Iterator[SheetPage]:
             for page in workers.read(files):
@@ -232,15 +230,3 @@ def _write_sheets(
             f" {MAX_DIGITS * MAX_SHEETS:,} digits. Those with doubtful digits come first; for the"
             " others, give fewer files at a time."
         )
-
-
-@contextmanager
-def _bar(what: str, total: int | None) -> Iterator[Callable[[], None]]:
-    """Show progress on the standard error stream; yield what advances it."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
-
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)

@@ -5,6 +5,8 @@ markup, and characters that drive a terminal are escaped (`app.printable`).
 """
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 import typer
@@ -12,6 +14,7 @@ import typer
 from app.printable import printable
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
     from rich.text import Text
 
 
@@ -34,6 +37,27 @@ def cell(text: object, style: str = "") -> "Text":
     from rich.text import Text
 
     return Text(_encodable(str(text), sys.stdout), style=style, overflow="fold")
+
+
+def progress(*, transient: bool = False) -> "Progress":
+    """Return bars that show progress with counts on the standard error stream, once entered.
+
+    Args:
+        transient: Whether they vanish at the end.
+    """
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress
+
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=transient)
+
+
+@contextmanager
+def counting(what: str, total: int | None) -> Iterator[Callable[[], None]]:
+    """Show how many of `total` steps are done; yield what counts one."""
+    with progress() as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)
 
 
 def _encodable(text: str, stream: TextIO) -> str:

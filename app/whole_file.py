@@ -4,6 +4,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from app.errors import InvalidInputError
+
+
+def check_place(path: Path) -> None:
+    """Check that there is a folder for a file, before the work whose result it holds.
+
+    Raises:
+        InvalidInputError: There is none, or the path is that of a folder or cannot be used.
+    """
+    try:
+        if not path.parent.is_dir():
+            raise InvalidInputError(f"There is no folder {path.parent} for {path.name}.")
+        if path.is_dir():
+            raise InvalidInputError(f"{path} is a folder.")
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be written: {error.strerror}.") from error
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from app.whole_file import replacing
+from app.errors import InvalidInputError
+from app.whole_file import check_place, replacing
 
 
 def test_file_is_replaced_when_the_block_ends(tmp_path: Path) -> None:
@@ -32,3 +33,12 @@ def _fill_disk(path: Path) -> None:
     with replacing(path) as partial:
         partial.write_text("ne")
         raise OSError("the disk is full")
+
+
+@pytest.mark.parametrize(("name", "reason"), [("no/a.csv", "no folder"), ("folder", "is a folder")])
+def test_places_that_take_no_file_are_refused(tmp_path: Path, name: str, reason: str) -> None:
+    """A missing folder, and a folder in the file's place, are said before the work begins."""
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InvalidInputError, match=reason):
+        check_place(tmp_path / name)
+    check_place(tmp_path / "a.csv")

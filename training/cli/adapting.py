@@ -11,7 +11,7 @@ from app.cli import read_settings
 from app.models import find_bundle
 from app.page_reading import find_several
 from app.recognise import Options
-from app.terminal import say
+from app.terminal import progress, say
 from training import data as mnist
 from training.cli.options import DataOption, failures, import_keras
 
@@ -78,11 +78,7 @@ def adapt(
 @contextmanager
 def _bar() -> Iterator[Callable[[str, int, int], None]]:
     """Show a bar on the standard error stream; yield what sets its stage, count and total."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
-
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress(transient=True) as bar:
         task = bar.add_task("Opening", total=None)
 
         def show(stage: str, done: int, total: int) -> None:
