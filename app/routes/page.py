@@ -23,6 +23,7 @@ FOLDER = Path(__file__).parents[1] / "page"
 MAX_PREFIXES = 16  # path prefixes for which the page is kept
 _OWN_ADDRESS = re.compile(rb'((?:href|src)=")(?=page/|docs")')
 _DOCUMENTATION = re.compile(rb"^[ \t]*(?:/\*.*?\*/[ \t]*|//[^\n]*)$", re.DOTALL | re.MULTILINE)
+_REMARK = re.compile(rb"(?<=[;,{(\[}\d]) +(?:// [^\n\"'`]*|/\*[^\n]*\*/)$", re.MULTILINE)
 _INDENTATION = re.compile(rb"^[ \t]+", re.MULTILINE)
 COMMENTED = (".js", ".css")  # files that are sent without comments and indentation
 DOCS_FILES = "static-offline-docs"  # folder of Swagger UI's files
@@ -60,12 +61,14 @@ HEADERS = {
 
 
 def without_comments(source: bytes) -> bytes:
-    """Return a script or style sheet without comments on lines of their own, and indentation.
+    """Return a script or style sheet without comments and indentation.
 
     Lines stay numbered. Comments are a fifth of what the first view of the page transfers,
-    indentation is a hundredth. No text of a script may go over several lines.
+    indentation is a hundredth. No text of a script may go over several lines. A comment at the end
+    of a line stays if it holds a quotation mark, because it could be part of a text.
     """
     code = _DOCUMENTATION.sub(lambda found: b"\n" * found.group().count(b"\n"), source)
+    code = _REMARK.sub(b"", code)
     return _INDENTATION.sub(b"", code)
 
 
