@@ -93,12 +93,18 @@ def forms() -> Iterator[Bent]:
     whole, end = _part(FILE), b"--x--\r\n"
     cases: dict[str, tuple[int, bytes]] = {
         "whole": (200, whole + end),
-        "with a foreword": (200, b"\r\n" + whole + end),
+        "with a foreword": (200, b"\r\nA form:\r\n--\r\n" + whole + end),
+        "with a foreword of 20 kB": (400, b"a\r\n" * 7_000 + whole + end),
+        "with an afterword": (200, whole + end + whole[:-40]),
         "without its last boundary": (400, whole),
         "cut within the file": (400, whole[:-40]),
         "cut within a header": (400, whole[:20]),
         "with another boundary": (400, whole.replace(b"--x", b"--y") + b"--y--\r\n"),
-        "with line feeds alone": (400, (whole + end).replace(b"\r\n", b"\n")),
+        "with line feeds alone": (
+            200,
+            _part(FILE, b"").strip().replace(b"\r\n", b"\n") + b"\n\n" + SEVEN + b"\n--x--\n",
+        ),
+        "with line feeds in its headers": (400, whole.replace(b"\r\n", b"\n", 2) + end),
         "of nothing": (400, b""),
         "of an end alone": (422, end),
         "with two files": (413, whole + whole + end),

@@ -15,6 +15,7 @@ from app.errors import TooLargeError, UndecodableError
 MAX_HEADERS = 8  # of a part
 MAX_HEADER_BYTES = 4224  # of each; a file's name may have 4 kB
 MAX_BOUNDARY_BYTES = 256
+MAX_PREAMBLE_BYTES = 16 * 1024  # before the first boundary; a mail program writes one line
 # RFC 9110: the name of a header is a token.
 _IS_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 # All headers of a part as nearly all clients send them, and the empty line after them; parsing them
@@ -23,6 +24,9 @@ _match_plain = re.compile(
     rb'Content-Disposition: form-data; name="([^"\\;\r]*)"(; filename="[^"\\;\r]*")?\r\n'
     rb"(?:Content-Type: [^\r]*\r\n)?\r\n"
 ).match
+# What may follow the first boundary on its line, and the beginnings of that.
+_match_end_of_start = re.compile(rb"--|[ \t]*(\r?\n)").match
+_may_become_end_of_start = re.compile(rb"-|[ \t]*\r?").fullmatch
 
 
 class FormPart(NamedTuple):
@@ -35,6 +39,9 @@ class FormPart(NamedTuple):
 
 class FormParser:
     """Parses a form in chunks of any size.
+
+    Text before the first boundary and after the last one is ignored (RFC 2046, section 5.1.1). If
+    the line of the first boundary ends in LF without CR, so do all lines of the form.
 
     Attributes:
         parts: The parts that are complete.
@@ -66,14 +73,17 @@ class FormParser:
             raise invalid_form(f"Its boundary has more than {MAX_BOUNDARY_BYTES} bytes.")
         self.parts: list[FormPart] = []
         self.ended = False
-        self._delimiter, self._charset = b"\r\n--" + boundary, charset
+        self._line_end, self._delimiter = b"\r\n", b"\r\n--" + boundary
+        self._charset = charset
         self._max_files, self._max_fields = max_files, max_fields
         self._max_field_bytes = max_field_bytes
         self._files = self._fields = 0
         # Bytes that are not parsed yet begin at this position. A step parses some of them and
         # returns False if it needs more. It is a function, because a method of this object would
         # form a reference cycle that keeps the files in memory.
-        self._data, self._at = b"", 0
+        # The line end before the body lets the first boundary begin it.
+        self._data, self._at = b"\n", 0
+        self._preamble_bytes = 0
         self._step: Callable[[FormParser], bool] = FormParser._parse_start
         self._begin_part()
 
@@ -95,6 +105,8 @@ class FormParser:
         Raises:
             UndecodableError: The form is incomplete.
         """
+        if self._step is FormParser._parse_start:
+            raise invalid_form("Its boundary begins none of its lines.")
         if not self.ended:
             raise UndecodableError(
                 "The form is incomplete: expected a line with the boundary and '--' at its end."
@@ -106,24 +118,31 @@ class FormParser:
         self._content = bytearray()
 
     def _parse_start(self) -> bool:
-        """Find the first boundary; after an empty line, the form begins at the first hyphen."""
-        if self._data[:1] in (b"\r", b"\n"):
-            self._at = self._data.find(b"-")
-            if self._at < 0:
-                self._data, self._at = b"\n", 0
-                return False
-        first = self._delimiter[2:]
-        begin = self._data[self._at : self._at + len(first)]
-        if not first.startswith(begin):
-            raise invalid_form("It does not begin with the boundary.")
-        if len(self._data) - self._at < len(first) + 2:
+        """Find the line of the first boundary; skip the preamble before it."""
+        first = self._delimiter[1:]
+        begin = self._data.find(first, self._at)
+        if begin < 0:  # it may begin in the last bytes
+            self._skip_preamble(max(self._at, len(self._data) - len(first) + 1))
             return False
-        self._at += len(first)
-        if self._data.startswith(b"--", self._at):
+        self._skip_preamble(begin)
+        end = _match_end_of_start(self._data, begin + len(first))
+        if end is None:
+            if _may_become_end_of_start(self._data, begin + len(first)):
+                _check_preamble(len(self._data) - begin)  # spaces without end
+                return False
+            self._skip_preamble(begin + len(first))
+            return True
+        self._at = end.end()
+        if end[1] is None:
             return self._end()
-        self._require_line_end()
+        self._line_end, self._delimiter = end[1], end[1] + first[1:]
         self._step = FormParser._parse_headers
         return True
+
+    def _skip_preamble(self, end: int) -> None:
+        self._preamble_bytes += end - self._at
+        self._at = end
+        _check_preamble(self._preamble_bytes)
 
     def _end(self) -> bool:
         self.ended = True
@@ -135,13 +154,14 @@ class FormParser:
         return False
 
     def _require_line_end(self) -> None:
-        if not self._data.startswith(b"\r\n", self._at):
-            raise invalid_form("A line ends in something else than CR and LF.")
-        self._at += 2
+        if not self._data.startswith(self._line_end, self._at):
+            expected = "CR and LF" if self._line_end == b"\r\n" else "LF"
+            raise invalid_form(f"A line ends in something else than {expected}.")
+        self._at += len(self._line_end)
 
     def _parse_headers(self) -> bool:
         """Parse the headers of a part at once if they are plain, else one by one."""
-        plain = _match_plain(self._data, self._at)
+        plain = _match_plain(self._data, self._at) if self._line_end == b"\r\n" else None
         if plain and plain.end() - self._at <= MAX_HEADER_BYTES:
             self._at = plain.end()
             self._begin_content(plain[1], is_file=plain[2] is not None)
@@ -151,11 +171,11 @@ class FormParser:
 
     def _parse_header(self) -> bool:
         """Parse a header of a part, or the empty line after the last."""
-        end = self._data.find(b"\r", self._at)
+        end = self._data.find(self._line_end[:1], self._at)
         length = (len(self._data) if end < 0 else end) - self._at
         if length > MAX_HEADER_BYTES:
             raise invalid_form(f"A header of a part has more than {MAX_HEADER_BYTES} bytes.")
-        if end < 0 or end + 1 == len(self._data):
+        if end < 0 or end + len(self._line_end) > len(self._data):
             return False
         line, self._at = self._data[self._at : end], end
         self._require_line_end()
@@ -218,8 +238,8 @@ class FormParser:
         A line that only begins like the delimiter is content.
         """
         following = self._data[self._at : self._at + 2]
-        if following == b"\r\n":
-            self._at += 2
+        if following.startswith(self._line_end):
+            self._at += len(self._line_end)
             self._end_part()
             self._step = FormParser._parse_headers
         elif following == b"--":
@@ -248,6 +268,11 @@ class FormParser:
     def _end_part(self) -> None:
         self.parts.append(FormPart(self._name, bytes(self._content), self._is_file))
         self._begin_part()
+
+
+def _check_preamble(size: int) -> None:
+    if size > MAX_PREAMBLE_BYTES:
+        raise invalid_form(f"Its boundary begins no line of its first {MAX_PREAMBLE_BYTES} bytes.")
 
 
 def invalid_form(reason: str) -> UndecodableError:

@@ -126,7 +126,7 @@ def _parser(request: Request, limits: Limits, *, max_files: int) -> FormParser:
     if b"boundary" not in options:
         raise invalid_form("Its boundary is missing.")
     return FormParser(
-        options[b"boundary"],
+        options[b"boundary"].rstrip(b" \t"),  # RFC 2046: it does not end with white space
         name,
         max_files=max_files,
         max_fields=MAX_TEXT_FIELDS,

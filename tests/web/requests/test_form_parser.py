@@ -1,6 +1,12 @@
-"""The parser of forms: the same parts as Starlette's, whatever the chunks and the damage."""
+"""The parser of forms: the same parts as Starlette's, whatever the chunks and the damage.
+
+Starlette's parser knows no text before the first boundary and no lines that end in LF; these are
+compared with what the parser of Python's `email` finds.
+"""
 
 import asyncio
+import email
+import email.policy
 import random
 from collections.abc import AsyncGenerator
 
@@ -9,7 +15,7 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.errors import DigitscopeError, TooLargeError, UndecodableError
-from app.web.requests.form_parser import FormParser
+from app.web.requests.form_parser import MAX_PREAMBLE_BYTES, FormParser
 
 MAX_FILES, MAX_FIELDS, MAX_FIELD_BYTES = 4, 3, 200
 DISPOSITIONS = (
@@ -93,12 +99,13 @@ def _random_form(rng: random.Random, boundary: bytes) -> bytes:
         headers += [b"Content-Type: image/png"] * rng.randrange(2)
         headers += [b"x-%d: y" % number for number in range(rng.choice((0, 0, 0, 2, 7)))]
         content = b"".join(rng.choice(pieces) for _ in range(rng.randrange(5)))
-        padding = rng.choice((b"", b"", b"", b" \t"))
+        padding = rng.choice((b"", b"", b"", b" \t")) if body else b""
         body += b"--" + boundary + padding + b"\r\n" + b"\r\n".join(headers)
         body += b"\r\n\r\n" + content + b"\r\n"
     body += b"--" + boundary + rng.choice((b"--\r\n", b"--\r\n", b"--", b"--epilogue", b"-"))
-    if rng.random() < 0.2:
-        at = rng.randrange(len(body))
+    first_line = len(b"--" + boundary + b"\r\n")
+    if rng.random() < 0.2 and len(body) > first_line:
+        at = rng.randrange(first_line, len(body))
         body = body[:at] + rng.choice((b"", b"\r", b"\n", b":", b"-", b" ")) + body[at + 1 :]
     return body
 
@@ -121,12 +128,18 @@ def test_parts_are_those_of_starlette(seed: int) -> None:
 @pytest.mark.parametrize(
     ("body", "error", "message"),
     [
-        (b"x", UndecodableError, "does not begin with the boundary"),
+        (b"x" * 20_000, UndecodableError, "begins no line of its first 16384 bytes"),
+        (b"--b" + b" " * 20_000, UndecodableError, "begins no line of its first 16384 bytes"),
         (b"--b\r\nno colon\r\n\r\n", UndecodableError, "has no name"),
         (b"--b\r\n\r\n", UndecodableError, "no header Content-Disposition"),
         (b"--b\r\na:" + b"x" * 5000, UndecodableError, "more than 4224 bytes"),
         (b"--b\r\n" + b"a: b\r\n" * 9, UndecodableError, "more than 8 headers"),
         (b"--b\r\na: b\rc", UndecodableError, "something else than CR and LF"),
+        (
+            b"--b\nContent-Disposition: form-data; name=t\n\n\n--b \r\n",
+            UndecodableError,
+            "something else than LF",
+        ),
         (
             b'--b\r\nContent-Disposition: form-data; name="t"\r\n\r\n' + b"x" * 400,
             UndecodableError,
@@ -150,9 +163,75 @@ def test_refusal_names_the_reason(body: bytes, error: type[Exception], message: 
         _parser().feed(body)
 
 
-def test_unparsed_bytes_are_bounded() -> None:
-    """What is kept of a header that never ends, or between two chunks of a file, is small."""
+def _parse_by_email(body: bytes, boundary: bytes) -> list[tuple[str, bytes, bool]]:
+    head = b'Content-Type: multipart/form-data; boundary="' + boundary + b'"\n\n'
+    message = email.message_from_bytes(head + body, policy=email.policy.HTTP)
+    return [
+        (
+            part.get_param("name", header="content-disposition"),
+            part.get_payload(decode=True),
+            part.get_filename() is not None,
+        )
+        for part in message.iter_parts()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("start", "line_end"),
+    [
+        (b"This is a form.\r\n", b"\r\n"),
+        (b"\r\n", b"\r\n"),
+        (b"\r\n--not\r\n--b\r\r\n--\r\nx--b\r\n", b"\r\n"),
+        (b"x" * (MAX_PREAMBLE_BYTES - 9) + b"\r\n", b"\r\n"),
+        (b"A preamble with LF\n", b"\r\n"),
+        (b"", b"\n"),
+        (b"A preamble\n\n", b"\n"),
+        (b"A preamble with CR\r\n", b"\n"),
+    ],
+)
+@pytest.mark.parametrize("padding", [b"", b" \t"])
+@pytest.mark.parametrize("epilogue", [b"", b"\r\n", b"\n--b\n", b"--\r\nfar beyond"])
+@pytest.mark.parametrize("boundary", [b"b y", b"----WebKit"])
+def test_preamble_epilogue_and_line_ends_are_accepted(
+    start: bytes, line_end: bytes, padding: bytes, epilogue: bytes, boundary: bytes
+) -> None:
+    """Text around the form and lines that all end in LF change nothing about its parts."""
+    line = b"--" + boundary + padding + line_end
+    body = start + line_end.join(
+        [
+            line + b'Content-Disposition: form-data; name="files"; filename="a.png"',
+            b"Content-Type: image/png",
+            b"",
+            b"12\r345" + line_end,
+            line + b"content-disposition: form-data; name=text",
+            b"",
+            b"",
+            b"--" + boundary + b"--" + epilogue,
+        ]
+    )
+    expected = [("files", b"12\r345" + line_end, True), ("text", b"", False)]
+    for size in (1, 3, len(body)):
+        chunks = [body[at : at + size] for at in range(0, len(body), size)]
+        assert _parse(chunks, boundary) == expected
+    assert [part[0] for part in _parse_by_email(body, boundary)] == ["files", "text"]
+
+
+@pytest.mark.parametrize("body", [b"x", b"--c\r\n", b"--b", b"-", b"", b"\r\n --b\r\n", b"--b\r"])
+def test_form_without_its_boundary_is_refused(body: bytes) -> None:
+    """A short body whose lines are no boundary is refused at its end, with the reason."""
     parser = _parser()
+    parser.feed(body)
+    with pytest.raises(UndecodableError, match="Its boundary begins none of its lines"):
+        parser.finish()
+
+
+def test_unparsed_bytes_are_bounded() -> None:
+    """What is kept of a preamble, a header that never ends, or between two chunks is small."""
+    parser = _parser()
+    for _ in range(7):
+        parser.feed(b"\r\n--" * 500)
+        assert len(parser._data) - parser._at < 10
+    parser.feed(b"\r\n")
     parser.feed(b'--b\r\nContent-Disposition: form-data; name="f"; filename=""\r\n\r\n')
     for _ in range(20):
         parser.feed(b"\r\n--" * 1000)
