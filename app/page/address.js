@@ -3,12 +3,16 @@
  *
  * `#d=…&m=compact&v=look&at=relu_2:4:1,1`: `d` the compressed 28x28, `m` the network, `v` the mode, `at` the opened
  * layer, channel and number, `off` the channels that are switched off, `lane` the opened member of an ensemble, `map`
- * how the map is shown, `t` the right label of the mode `learn` and `w` a weight of the opened layer. Unknown keys are ignored.
+ * how the map is shown, `t` the right label of the mode `learn` and `w` a weight of the opened layer. Each mode may have
+ * settings of its own (`SETTINGS`). Unknown keys are ignored.
  */
 
 import { emit, on, state } from "./state.js";
 
 export const MODES = ["look", "why", "whatif", "compare", "training", "learn", "received"];
+
+/** The keys of the address that hold the settings of a mode. */
+const SETTINGS = { learn: ["r", "n", "by"] };
 
 /**
  * @typedef {object} Place What is opened.
@@ -18,10 +22,11 @@ export const MODES = ["look", "why", "whatif", "compare", "training", "learn", "
  * @property {string|null} lane
  * @property {number|null} target The class that the mode `learn` takes as the right label.
  * @property {string|null} weight Such as `kernel:0,1,3,5`: an array of the layer `at` and an index.
+ * @property {Record<string, string>} settings By key of the address, as text; what is not there has its usual value.
  * @property {boolean} asTable Whether the map is shown as a table.
  */
 
-const NOWHERE = { mode: "look", at: null, off: null, lane: null, target: null, weight: null, asTable: false };
+const NOWHERE = { mode: "look", at: null, off: null, lane: null, target: null, weight: null, settings: {}, asTable: false };
 
 /** @type {Place} */
 export let place = NOWHERE;
@@ -38,6 +43,7 @@ export function parsePlace(hash) {
     lane: parameters.get("lane"),
     target: wholeNumber(parameters.get("t")),
     weight: parameters.get("w"),
+    settings: Object.fromEntries((SETTINGS[mode] ?? []).filter((key) => parameters.get(key)).map((key) => [key, parameters.get(key)])),
     asTable: parameters.get("map") === "table",
   };
 }
@@ -71,13 +77,14 @@ function formatAt({ layer, channel, y, x }) {
 }
 
 /** Return the part of the address that says a place, with the digit if it is known. */
-function hashOf({ mode, at, off, lane, target, weight, asTable }) {
+function hashOf({ mode, at, off, lane, target, weight, settings, asTable }) {
   const parts = [];
   const add = (name, value) => value && parts.push(`${name}=${encodeURIComponent(value).replaceAll("%3A", ":").replaceAll("%2C", ",").replaceAll("%2F", "/")}`);
   add("d", digit);
   add("m", state.model);
   if (mode !== "look") add("v", mode);
   if (lane) add("lane", lane);
+  for (const key of SETTINGS[mode] ?? []) add(key, settings[key]);
   if (target !== null) add("t", String(target));
   if (at) add("at", formatAt(at));
   add("w", weight);
@@ -99,6 +106,9 @@ export function go(changes, { replace = false } = {}) {
   else history.pushState({ own: true }, "", url);
   emit("place", place);
 }
+
+/** Change settings of a mode, which makes no entry of the history; null is the usual value. */
+export const set = (changes) => go({ settings: { ...place.settings, ...changes } }, { replace: true });
 
 /** Close the innermost level that is open: weight or number, channel, layer, lane, mode. Returns whether there was one. */
 export function goUp() {
@@ -123,6 +133,7 @@ export function startAddress(openLink) {
   });
   addEventListener("popstate", async ({ state: entry }) => {
     place = parsePlace(location.hash);
+    emit("arrived", { withDigit: !entry?.own });
     await openLink({ withDigit: !entry?.own });
     emit("place", place);
   });

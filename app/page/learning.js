@@ -1,22 +1,20 @@
 /** Learn: the user gives the right label, and a copy of the network takes steps of gradient descent on this one digit. */
 
-import { go, place } from "./address.js";
+import { go, place, set } from "./address.js";
 import { aDigit, byId, disclosure, fill, h, number, percent, table } from "./dom.js";
 import { flowControl, hasPictures, showGradients } from "./gradient_flow.js";
 import { layerTable, reachedText } from "./gradient_table.js";
 import { startGradientView } from "./gradient_view.js";
 import { drawing, fetchGradients, takeSteps } from "./gradients.js";
+import { MAX_STEPS, RATES, readSettings, writeSettings } from "./learning_settings.js";
 import { curve } from "./plot.js";
 import { emit, on, onNetwork, state, updateWhenVisible } from "./state.js";
 
-const RATES = [0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1]; // the last are too large for our networks
-const USUAL_RATE = 4; // of `RATES`: the largest that none of our networks fails with at once
-const MAX_STEPS = 50; // that the service takes
 const LITTLE_LOSS = 0.02; // nats: the right label has more than 98 %
 const MANY_CLASSES = 12; // that are no digits: their buttons are as wide as their names
 
 const parts = {};
-const taken = { steps: 0, model: null, drawing: null, label: null }; // steps that the user took, and with what
+const taken = { model: null, drawing: null, label: null }; // what the last steps were taken with; null: the place's steps are for what is there
 let answer = null; // the response of /learn/step that is shown, or null
 let hasFailed = false; // whether the last request did: its steps do not count
 
@@ -41,22 +39,31 @@ export function start(element) {
   for (const event of ["blank", "unread"]) on(event, waitForDigit);
   on("prediction", showLabel);
   on("columns", () => place.mode === "learn" && updater.refresh());
+  on("arrived", ({ withDigit }) => Object.assign(taken, { model: null, ...(withDigit && { drawing: null }) }));
   let last = place;
   on("place", (to) => {
     showLabel();
+    showSettings();
+    const key = ({ mode, target, settings }) => JSON.stringify([mode, target, writeSettings(readSettings(settings))]);
     if (to.mode !== "learn") leave();
-    else if (last.mode !== "learn" || last.target !== to.target) updater.refresh();
+    else if (key(to) !== key(last)) updater.refresh();
     last = to;
   });
 }
 
+/** Return the settings that the user chose: learning rate, steps and method. */
+const chosen = () => readSettings(place.settings);
+
+/** Change some of the settings. */
+const choose = (changes) => set(writeSettings({ ...chosen(), ...changes }));
+
 /** Make the controls: label, learning rate, optimizer and steps. */
 function makeControls() {
   parts.labels = h("div.labels", { role: "group", aria: { labelledby: "right-label" } });
-  parts.rate = h("input", { type: "range", id: "rate", min: "0", max: String(RATES.length - 1), step: "1", value: String(USUAL_RATE), on: { input: () => { showRate(); parts.refresh(); } } });
+  parts.rate = h("input", { type: "range", id: "rate", min: "0", max: String(RATES.length - 1), step: "1", on: { input: () => choose({ rate: RATES[Number(parts.rate.value)] }) } });
   parts.rateText = h("output", { for: "rate" });
-  parts.optimizer = h("select", { on: { change: () => parts.refresh() } }, h("option", { value: "sgd" }, "gradient descent"), h("option", { value: "momentum" }, "… with momentum"));
-  const step = (by, text) => h("button", { type: "button", on: { click: () => take((hasFailed ? shownSteps() : taken.steps) + by) } }, text);
+  parts.optimizer = h("select", { on: { change: () => choose({ method: parts.optimizer.value }) } }, h("option", { value: "sgd" }, "gradient descent"), h("option", { value: "momentum" }, "… with momentum"));
+  const step = (by, text) => h("button", { type: "button", on: { click: () => take((hasFailed ? shownSteps() : chosen().steps) + by) } }, text);
   parts.forward = [step(1, "One step"), step(10, "10 steps")];
   parts.again = h("button", { type: "button", on: { click: () => take(0) } }, "Start again");
   parts.controls = h("div.learn-controls",
@@ -64,7 +71,7 @@ function makeControls() {
     h("div.row", h("label.slider", "Learning rate ", parts.rate), parts.rateText),
     h("div.row", h("label", "Method ", parts.optimizer)),
     h("div.row", parts.forward, parts.again));
-  showRate();
+  showSettings();
 }
 
 /** Return what the mode does and does not do; the service says the first part of it. */
@@ -76,7 +83,7 @@ function about() {
 /** Make a button for each class. */
 function makeLabels(classes) {
   parts.labels.classList.toggle("many", classes.length > MANY_CLASSES);
-  fill(parts.labels, classes.map((name, target) => h("button", { type: "button", aria: { pressed: "false" }, on: { click: () => choose(target) } }, name)));
+  fill(parts.labels, classes.map((name, target) => h("button", { type: "button", aria: { pressed: "false" }, on: { click: () => giveLabel(target) } }, name)));
   showLabel();
 }
 
@@ -90,16 +97,17 @@ function showLabel() {
   });
 }
 
-/** Choose the right label: the steps begin again. */
-function choose(target) {
-  if (target !== place.target) go({ target }, { replace: true });
+/** Give the right label: the steps begin again. */
+function giveLabel(target) {
+  if (target !== place.target) go({ target, settings: { ...place.settings, n: null } }, { replace: true });
 }
 
-const rate = () => RATES[Number(parts.rate.value)];
-
-function showRate() {
-  fill(parts.rateText, String(rate()));
-  parts.rate.setAttribute("aria-valuetext", String(rate()));
+function showSettings() {
+  const { rate, method } = chosen();
+  parts.rate.value = String(RATES.indexOf(rate));
+  fill(parts.rateText, String(rate));
+  parts.rate.setAttribute("aria-valuetext", String(rate));
+  parts.optimizer.value = method;
 }
 
 /** Return the steps of the answer that is shown. */
@@ -107,17 +115,21 @@ const shownSteps = () => (answer ? Number(parts.said.dataset.steps) : 0);
 
 /** Take steps from the network as it is served: all are calculated again, because the service keeps nothing. */
 function take(steps) {
-  taken.steps = Math.min(MAX_STEPS, steps);
-  parts.refresh();
+  const to = Math.min(MAX_STEPS, steps);
+  if (to === chosen().steps) parts.refresh();
+  else choose({ steps: to });
 }
 
-/** A new drawing needs a label of its own, and another network starts again. The first label may be of the page's link. */
+/** A new drawing needs a label of its own, and another network starts again. What an address says is for its digit. */
 function forgetOther() {
-  const isOther = taken.drawing !== null && taken.drawing !== drawing();
-  const hasOldLabel = isOther && place.target !== null && place.target === taken.label;
-  if (isOther || taken.model !== state.model || taken.label !== place.target) taken.steps = 0;
-  Object.assign(taken, { model: state.model, drawing: drawing(), label: hasOldLabel ? null : place.target });
-  if (hasOldLabel) go({ target: null, weight: null }, { replace: true });
+  const now = { model: state.model, drawing: drawing(), label: place.target };
+  const isOther = taken.drawing !== null && taken.drawing !== now.drawing;
+  const hasOldLabel = isOther && now.label !== null && now.label === taken.label;
+  const startsAgain = isOther || (taken.model !== null && taken.model !== now.model);
+  Object.assign(taken, now, hasOldLabel && { label: null });
+  if (hasOldLabel || (startsAgain && chosen().steps)) {
+    go({ settings: { ...place.settings, n: null }, ...(hasOldLabel && { target: null, weight: null }) }, { replace: true });
+  }
 }
 
 /** Let the copy take the steps, and show what has changed. */
@@ -130,16 +142,17 @@ async function load(signal) {
     askForLabel();
     return;
   }
-  const { target: label } = place;
-  const query = { label, learning_rate: rate(), optimizer: parts.optimizer.value, steps: Math.max(1, taken.steps) };
-  const gradientsOf = hasPictures() ? fetchGradients(label, signal) : { layers: [] };
-  document.body.toggleAttribute("data-other-gradients", answer !== null && answer.label !== label);
+  const { target } = place;
+  const { rate, steps: wanted, method } = chosen();
+  const query = { label: target, learning_rate: rate, optimizer: method, steps: Math.max(1, wanted) };
+  const gradientsOf = hasPictures() ? fetchGradients(target, signal) : { layers: [] };
+  document.body.toggleAttribute("data-other-gradients", answer !== null && answer.label !== target);
   const [steps, gradients] = await Promise.all([takeSteps(query, signal), gradientsOf]).catch((error) => {
     hasFailed = error.name !== "AbortError";
     throw error;
   });
   if (signal.aborted || !state.rested || place.mode !== "learn") return;
-  const isNew = answer?.label !== label;
+  const isNew = answer?.label !== target;
   answer = steps;
   hasFailed = false;
   show();
@@ -182,10 +195,11 @@ function ask(question, why) {
 
 /** Allow what can be done: no more steps than the service takes, and none after the numbers have ended. */
 function enable() {
-  const hasEnded = answer !== null && taken.steps > answer.steps;
+  const { steps } = chosen();
+  const hasEnded = answer !== null && steps > answer.steps;
   const { activeElement } = document;
-  for (const button of parts.forward) button.disabled = !answer || hasEnded || taken.steps >= MAX_STEPS;
-  parts.again.disabled = !taken.steps || !answer;
+  for (const button of parts.forward) button.disabled = !answer || hasEnded || steps >= MAX_STEPS;
+  parts.again.disabled = !steps || !answer;
   const all = [...parts.forward, parts.again];
   if (all.includes(activeElement) && activeElement.disabled) all.find((button) => !button.disabled)?.focus({ preventScroll: true });
 }
@@ -202,7 +216,7 @@ function nameBars(steps) {
 
 /** Show the copy after the steps that the user took: loss, probabilities, layers. */
 function show() {
-  const steps = Math.min(taken.steps, answer.steps);
+  const steps = Math.min(chosen().steps, answer.steps);
   const [first, now] = [answer.probabilities[0], answer.probabilities[steps]];
   enable();
   fill(parts.inference, "A copy of the network learns. ", answer.inference_mode);
@@ -240,9 +254,9 @@ function afterSteps(steps) {
   const { label, loss, probabilities } = answer;
   const now = probabilities[steps];
   const best = bestOf(now);
-  const ended = steps === taken.steps ? "" : answer.diverged ? " Then its numbers grew beyond what the computer can hold." : ` The service takes no more than ${steps} with a network of this size.`;
+  const ended = steps === chosen().steps ? "" : answer.diverged ? " Then its numbers grew beyond what the computer can hold." : ` The service takes no more than ${steps} with a network of this size.`;
   const most = steps >= MAX_STEPS ? ` ${MAX_STEPS} steps are the most that the service takes: start again.` : "";
-  return `After ${steps} ${steps === 1 ? "step" : "steps"} at rate ${rate()} the loss is ${number(loss[steps])}, before ${number(loss[0])}. The probability of ${className(label)} went from ${shareText(probabilities[0][label])} to ${shareText(now[label])}; the copy reads ${aDigit(className(best))}.${ended}${most}`;
+  return `After ${steps} ${steps === 1 ? "step" : "steps"} at rate ${chosen().rate} the loss is ${number(loss[steps])}, before ${number(loss[0])}. The probability of ${className(label)} went from ${shareText(probabilities[0][label])} to ${shareText(now[label])}; the copy reads ${aDigit(className(best))}.${ended}${most}`;
 }
 
 /** Say what is wrong with the copy after the last step, or nothing. */

@@ -1,6 +1,7 @@
 /** Checks a link: what its network does not have is named once, and the nearest place that it has is opened. */
 
 import { MODES } from "./address.js";
+import { readSettings, settingProblems, writeSettings } from "./learning_settings.js";
 
 /**
  * Return the nearest place that exists, and a sentence for each part of a link that could not be used.
@@ -20,12 +21,14 @@ export function checkPlace(hash, place, { name, layers, classes, members }) {
   const target = place.target !== null && place.target >= classes.length ? null : place.target;
   if (target !== place.target) problems.push(`${name} has no class ${place.target}.`);
   if (asked.has("t") && place.target === null) problems.push(`${name} has no class “${asked.get("t")}”.`);
+  problems.push(...settingProblems(place.settings));
   const at = check(place.at, nearestAt);
   const weight = place.weight && nearestWeight(place, layers, problems);
   const off = check(place.off, nearestOff);
   const lane = members.some((member) => member.name === place.lane) ? place.lane : null;
   if (place.lane && !lane) problems.push(`${name} has no member “${place.lane}”.`);
-  return { place: { ...place, at, off, lane, target, weight }, problems };
+  const settings = { ...place.settings, ...writeSettings(readSettings(place.settings)) };
+  return { place: { ...place, at, off, lane, target, weight, settings }, problems };
 }
 
 function nearestAt(at, layer, problems) {

@@ -1,0 +1,56 @@
+"""Links: what a link holds is what another window shows."""
+
+import re
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.browser.conftest import Running
+from tests.browser.hand import expect_digit, open_mode
+
+pytestmark = pytest.mark.browser
+DESK = pytest.mark.parametrize("context", ["desk"], indirect=True)
+
+
+def _reopen(page: Page, context: BrowserContext) -> Page:
+    """Open the address of a page in another tab."""
+    other = context.new_page()
+    other.goto(page.url)
+    other.wait_for_selector("html[data-ready]")
+    return other
+
+
+@DESK
+def test_steps_of_learning_are_in_the_link(page: Page, context: BrowserContext) -> None:
+    """Another window takes as many steps, at the same rate and by the same method."""
+    part = open_mode(page, "learn")
+    said = part.locator(".outcome")
+    part.locator(".labels button").nth(3).click()
+    expect(said).to_have_attribute("data-steps", "0")
+    part.get_by_role("slider", name="Learning rate").focus()
+    page.keyboard.press("ArrowLeft")
+    part.get_by_role("combobox", name="Method").select_option("momentum")
+    part.get_by_role("button", name="10 steps").click()
+    expect(said).to_have_attribute("data-steps", "10")
+    expect(said).to_contain_text("at rate 0.0003")
+    entries = page.evaluate("history.length")
+    other = _reopen(page, context)
+    told = other.locator("[data-view=learn] .outcome")
+    expect(told).to_have_attribute("data-steps", "10")
+    expect(told).to_have_text(said.text_content() or "")
+    expect(other.get_by_role("combobox", name="Method")).to_have_value("momentum")
+    part.get_by_role("button", name="Start again").click()
+    expect(said).to_have_attribute("data-steps", "0")
+    expect(page).not_to_have_url(re.compile("n=10"))
+    assert page.evaluate("history.length") == entries
+
+
+@DESK
+def test_settings_that_a_link_cannot_have_are_said(page: Page, site: Running) -> None:
+    """A wrong rate, number of steps or method is named, and the usual one is used."""
+    page.goto(f"{site.address}/#m=classic&v=learn&t=3&r=7&n=51&by=luck")
+    for text in ("no learning rate “7”", "not “51”", "no method “luck”"):
+        expect(page.locator("#banner")).to_contain_text(text)
+    expect(page.locator("[data-view=learn] .outcome")).to_have_attribute("data-steps", "0")
+    expect(page).not_to_have_url(re.compile("r=7|n=51|by="))
+    expect_digit(page, 7)
