@@ -154,24 +154,29 @@ def recognise(image: ImageInput, model: Model, options: Options) -> Prediction:
 
 
 def warn_of_several(image: PreparedImage, model: Model, options: Options) -> PreparedImage:
-    """Add a warning to an image that shows several digits; costs nothing for most images.
-
-    The image is read as a page only if its strokes may be several digits, and the network does not
-    take them for one or they are too wide for one. Raises what `page_reading.find_several` raises.
-    """
-    find = options.find_several
-    if find is None or not any(candidate.several for candidate in image.candidates):
-        return image
-    verdict = predict([image], model)[0].verdict
-    is_wide = any(_is_wide(candidate.pixels) for candidate in image.candidates)
-    if verdict == "digit" and not is_wide:  # such as a 5 whose bar is detached
-        return image
-    in_doubt = verdict == "unsure" and not is_wide
-    warning = find(image.upload, model, options, in_doubt=in_doubt)
+    """Add a warning to an image that shows several digits (`name_several`)."""
+    warning = name_several(image, model, options)
     if not warning:
         return image
     warned = [replace(each, warnings=(warning, *each.warnings)) for each in image.candidates]
     return replace(image, candidates=tuple(warned))
+
+
+def name_several(image: PreparedImage, model: Model, options: Options) -> str:
+    """Return a sentence that names the digits of an image with several; "" for any other image.
+
+    Costs nothing for most images: one is read as a page only if its strokes may be several digits,
+    and the network does not take them for one or they are too wide for one. Raises what
+    `page_reading.find_several` raises.
+    """
+    find = options.find_several
+    if find is None or not any(candidate.several for candidate in image.candidates):
+        return ""
+    verdict = predict([image], model)[0].verdict
+    is_wide = any(_is_wide(candidate.pixels) for candidate in image.candidates)
+    if verdict == "digit" and not is_wide:  # such as a 5 whose bar is detached
+        return ""
+    return find(image.upload, model, options, in_doubt=verdict == "unsure" and not is_wide)
 
 
 def _is_wide(pixels: NDArray[np.uint8]) -> bool:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from app.errors import InvalidInputError, NotFoundError
 from app.inference.model import Model
-from app.recognise import ImageInput, Options, recognise
+from app.recognise import ImageInput, Options, name_several, predict, read_image
 from app.render import to_png
 from app.web.dependencies import ServiceDep
 from app.web.execution.correction_writer import CorrectionWriter
@@ -28,6 +28,9 @@ from app.web.service import Service, kind_of_work, size_of
 
 PATH = "/feedback"
 OFF = "Corrections are off: set DIGITSCOPE_FEEDBACK_DIR to enable them."
+ONE_DIGIT = (
+    "A correction is of one digit, so nothing was stored. Cut the digit out and send it alone."
+)
 _EXAMPLE = {
     "id": "5f0c9a3e8b7d4c21a6e4f0b1d2c3a495",
     "label": "7",
@@ -53,7 +56,7 @@ def feedback_router(*, is_on: bool) -> APIRouter:
         summary="Correct an answer",
         responses={
             201: {"content": {"application/json": {"example": _EXAMPLE}}},
-            **image_error_responses("unknown-label", "storage", "storage-full"),
+            **image_error_responses("unknown-label", "several-digits", "storage", "storage-full"),
         },
         openapi_extra=one_image_body(),
     )
@@ -80,7 +83,8 @@ async def add_correction(
 
     Stored are the 28x28 that the network receives, the answer with all probabilities, the label,
     the time and `request_id`; not the image that was sent. `digitscope evaluate` and `digitscope
-    adapt` read the folder. A full folder gives 507.
+    adapt` read the folder. An image that seems to show several digits gets 422, unless the label is
+    `not-a-digit`: its 28x28 would teach that all of them are one. A full folder gives 507.
     """
     if len(request.query_params.getlist("label")) > 1:
         raise InvalidInputError("The parameter 'label' was sent more than once; send one label.")
@@ -95,6 +99,7 @@ async def add_correction(
         image,
         model,
         service.options(query),
+        query.label,
     )
     details = {
         **answer,
@@ -127,9 +132,18 @@ def _check_label(label: str, model: Model) -> None:
         )
 
 
-def _read(image: ImageInput, model: Model, options: Options) -> tuple[bytes, dict[str, Any]]:
-    """Return the 28x28 as PNG, and what is stored of the answer; the upload is freed here."""
-    prediction, metadata = recognise(image, model, options), model.bundle.metadata
+def _read(
+    image: ImageInput, model: Model, options: Options, label: str
+) -> tuple[bytes, dict[str, Any]]:
+    """Return the 28x28 as PNG, and what is stored of the answer; the upload is freed here.
+
+    Raises:
+        InvalidInputError: The label is a digit, and the image shows several.
+    """
+    prepared = read_image(image, options)
+    if label != NOT_A_DIGIT and (several := name_several(prepared, model, options)):
+        raise InvalidInputError(f"{several} {ONE_DIGIT}")
+    prediction, metadata = predict([prepared], model)[0], model.bundle.metadata
     return to_png(prediction.prepared.pixels), {
         "answer": metadata.classes[prediction.digit],
         "verdict": prediction.verdict,

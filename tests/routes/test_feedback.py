@@ -181,6 +181,32 @@ def test_not_a_digit_is_a_label(correcting: TestClient, folder: Path) -> None:
     assert _rows(folder)[0]["label"] == "not-a-digit"
 
 
+def _page_of(labels: str) -> bytes:
+    """Return a sheet with digits in a row, dark on light."""
+    sheet = Image.new("L", (60 * len(labels) + 40, 100), 255)
+    for at, label in enumerate(labels):
+        digit = Image.fromarray(255 - sample_pixels(int(label))).resize((56, 56))
+        sheet.paste(digit, (20 + 60 * at, 20))
+    stream = io.BytesIO()
+    sheet.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_page_is_no_correction(correcting: TestClient, folder: Path) -> None:
+    """A page with several digits is not stored as one of them; the answer says what to do."""
+    page = _page_of("4072")
+    (warning,) = correcting.post("/predict", content=page).json()["input"]["warnings"]
+    answer = correcting.post("/feedback?label=4", content=page)
+    assert answer.status_code == 422
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["detail"].startswith(warning)
+    assert "Cut the digit out" in answer.json()["detail"]
+    assert not _rows(folder)
+    assert correcting.post("/feedback?label=4", content=_page_of("4")).status_code == 201
+    assert correcting.post("/feedback?label=not-a-digit", content=page).status_code == 201
+    assert [row["label"] for row in _rows(folder)] == ["4", "not-a-digit"]
+
+
 def test_it_needs_a_key(correcting: TestClient, folder: Path) -> None:
     """Without a key, or with a wrong one, both routes give 401."""
     for key in ("", "wrong"):

@@ -18,7 +18,7 @@ from app.image_files import read_image_file
 from app.imaging.passthrough import SIDE
 from app.inference.model import Model
 from app.labelled_images import LabelledImage, RefusedFile, find_labelled_images
-from app.recognise import Options, predict, read_image, warn_of_several
+from app.recognise import Options, name_several, predict, read_image
 from training.adapting.cache import FeatureCache
 from training.adapting.tail import Features, SplitNetwork
 from training.data import Images, Labels
@@ -167,7 +167,7 @@ class PictureReader:
         if known:
             return key, known["pixels"], known["features"]
         prepared = read_image(content, self.options)
-        if warn_of_several(prepared, self.model, self.options) is not prepared:
+        if name_several(prepared, self.model, self.options):
             raise AdaptError(SEVERAL)
         (prediction,) = predict([prepared], self.model)
         return key, prediction.prepared.pixels, None

@@ -80,6 +80,11 @@ _EXAMPLES: dict[str, tuple[type[errors.DigitscopeError], str]] = {
         errors.InvalidInputError,
         "The model 'compact' has no class 'seven'; expected the name of a class, or 'not-a-digit'.",
     ),
+    "several-digits": (
+        errors.InvalidInputError,
+        'The image seems to show 3 digits; POST /read reads "472". A correction is of one digit, so'
+        " nothing was stored. Cut the digit out and send it alone.",
+    ),
     "unknown-correction": (
         errors.NotFoundError,
         "There is no correction '5f0c9a3e8b7d4c21a6e4f0b1d2c3a495'.",
