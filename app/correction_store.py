@@ -20,7 +20,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +35,7 @@ BLOCK_BYTES = 4096  # of a file system; a file takes a whole number of them
 LOCK_WAIT_S, LOCK_POLL_S = 2.0, 0.01  # seconds to wait for the lock, and between two tries
 _IS_ID = re.compile("[0-9a-f]{32}").fullmatch
 MAX_LINE_BYTES = 1 << 16  # a line with a hundred classes has 3 KB
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}  # a full disk, or a user's full share of it
 _MODE = 0o600  # of files: only the service's user reads what clients have drawn
 
 
@@ -246,21 +247,47 @@ def _path_in(line: bytes) -> str:
 
 
 def _drop_line(folder: int, labels: int, path: str) -> bool:
-    """Write the labels again without the lines of one picture; return whether it had one."""
+    """Delete the lines of one picture from the labels; return whether it had one.
 
-    def is_other(line: bytes) -> bool:
-        return path.encode() not in line or _path_in(line) != path
+    The labels are written again without them. A full disk has no room for that, so there the lines
+    become blank, which readers skip; the next deletion with room leaves out blank lines, too.
+    """
+
+    def is_of_picture(line: bytes) -> bool:
+        return path.encode() in line and _path_in(line) == path
 
     with open(os.dup(labels), "rb") as lines:
-        if all(map(is_other, lines)):
+        if not any(map(is_of_picture, lines)):
             return False
-        lines.seek(0)
-        with _opened(folder, _PART_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as part:
-            try:
-                for line in filter(is_other, lines):
-                    _write(part, line)
-                os.replace(_PART_FILE, LABELS_FILE, src_dir_fd=folder, dst_dir_fd=folder)
-            except OSError:
-                os.unlink(_PART_FILE, dir_fd=folder)
+        try:
+            lines.seek(0)
+            _rewrite(folder, (line for line in lines if line.strip() and not is_of_picture(line)))
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
                 raise
+            lines.seek(0)
+            _blank(folder, lines, is_of_picture)
     return True
+
+
+def _rewrite(folder: int, lines: Iterable[bytes]) -> None:
+    """Replace the labels by other lines as a whole."""
+    try:
+        with _opened(folder, _PART_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as part:
+            for line in lines:
+                _write(part, line)
+        os.replace(_PART_FILE, LABELS_FILE, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(_PART_FILE, dir_fd=folder)
+        raise
+
+
+def _blank(folder: int, lines: Iterable[bytes], is_chosen: Callable[[bytes], bool]) -> None:
+    """Write spaces over the chosen ones of the labels' lines, which takes no room on the disk."""
+    with _opened(folder, LABELS_FILE, os.O_WRONLY) as labels:  # O_APPEND would write at the end
+        start = 0
+        for line in lines:
+            if is_chosen(line):
+                os.pwrite(labels, b" " * len(line.rstrip(b"\r\n")), start)
+            start += len(line)

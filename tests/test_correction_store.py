@@ -1,5 +1,6 @@
 """The folder of corrections: whole after every fault, never over its bounds, no foreign paths."""
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import pytest
 from app import correction_store
 from app.correction_store import BLOCK_BYTES, LABELS_FILE, CorrectionStore, make_folder
 from app.errors import NotFoundError, StorageError, StorageFullError
+from app.label_table import read_label_table
 from app.samples import sample_png
 
 PNG = sample_png(7)
@@ -183,6 +185,37 @@ def test_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
         store.add(PNG, "8", {})
     monkeypatch.undo()
     assert ((tmp_path / LABELS_FILE).read_bytes(), _pictures(tmp_path)) == before
+
+
+@pytest.mark.parametrize("room", [0, 100])
+def test_deleting_needs_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    """On a full disk, picture and line are deleted, and the others stay as they are read."""
+    store = _store(tmp_path)
+    names = [store.add(PNG, label, {"note": "x" * 200}) for label in "1234"]
+    write, left = os.write, room
+
+    def write_until_full(file: int, content: bytes) -> int:
+        nonlocal left
+        if not left:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = write(file, content[:left])
+        left -= written
+        return written
+
+    with monkeypatch.context() as full:
+        full.setattr(correction_store.os, "write", write_until_full)
+        for name in (names[1], names[3]):
+            store.remove(name)
+            with pytest.raises(NotFoundError):
+                store.remove(name)
+    assert [row.label for row in read_label_table(tmp_path / LABELS_FILE)] == ["1", "3"]
+    content = (tmp_path / LABELS_FILE).read_text()
+    assert names[1] not in content
+    assert content.count("\n") == 4
+    assert _pictures(tmp_path) == {f"{names[0]}.png", f"{names[2]}.png"}
+    store.remove(names[0])  # with room, blank lines go, too
+    assert [row["label"] for row in _rows(tmp_path)] == ["3"]
+    assert {path.name for path in tmp_path.iterdir()} == {LABELS_FILE, ".lock", f"{names[2]}.png"}
 
 
 def test_folder_that_is_gone_is_an_error(tmp_path: Path) -> None:

@@ -76,21 +76,25 @@ def test_worker_that_starts_on_a_full_disk_serves(
 
 @pytest.mark.tools
 def test_corrections_on_a_full_disk_are_refused_whole(tmp_path: Path, small_disk: Path) -> None:
-    """A full or read-only disk gives 503 with the reason and keeps no half of a correction."""
+    """A full or read-only disk gives 503 with the reason; deleting works on a full one."""
     folder, key = small_disk / "corrections", "the key of a client"
 
     def correct() -> Answer:
         return server.ask("/feedback?label=3", sample_png(3), X_API_Key=key)
 
     with serving(tmp_path, feedback_dir=folder, api_keys=key) as server:
-        assert correct().status == 201
+        kept = [correct().json["id"] for _ in range(2)]
         _fill(small_disk)
         refused = [correct() for _ in range(20)][-1]  # a block may have room for some more lines
         assert (refused.status, refused.json["title"]) == (503, "Corrections cannot be changed")
         assert "No space left on device" in refused.json["detail"]
+        deleted = server.ask(f"/feedback/{kept[0]}", method="DELETE", X_API_Key=key)
+        assert deleted.status == 204
         (small_disk / "filler").unlink()
         assert correct().status == 201
-        rows = [json.loads(line) for line in (folder / "labels.jsonl").read_text().splitlines()]
+        lines = (folder / "labels.jsonl").read_text().splitlines()
+        rows = [json.loads(line) for line in lines if line.strip()]
+        assert kept[1] in (folder / "labels.jsonl").read_text()
         assert {row["path"] for row in rows} == {path.name for path in folder.glob("*.png")}
         subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
         assert "Read-only file system" in correct().json["detail"]
