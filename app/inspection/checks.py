@@ -66,8 +66,7 @@ def deletion(
     ink = np.flatnonzero(pixels.reshape(-1))
     rng = np.random.default_rng(SEED)
     orders = [ink[np.argsort(-ranking.reshape(-1)[ink], kind="stable")]]
-    affordable = max_scores // (DELETION_STEPS - 1) - 1  # all orders share the first and last image
-    random_orders = max(MIN_RANDOM_ORDERS, min(RANDOM_ORDERS, affordable))
+    random_orders = _random_orders(max_scores)
     orders += [rng.permutation(ink) for _ in range(random_orders)]
     fractions = np.linspace(0, 1, DELETION_STEPS + 1, dtype=np.float32)
     counts = np.rint(fractions * ink.size).astype(int)
@@ -83,6 +82,16 @@ def deletion(
     curves[:, 0], curves[:, -1] = scores[0], scores[1]
     curves[:, 1:-1] = scores[2:].reshape(len(orders), -1)
     return Deletion(fractions, curves[0], curves[1:].mean(axis=0), random_orders)
+
+
+def deletion_scores(max_scores: int) -> int:
+    """Return how many images `deletion` scores."""
+    return 2 + (1 + _random_orders(max_scores)) * (DELETION_STEPS - 1)
+
+
+def _random_orders(max_scores: int) -> int:
+    affordable = max_scores // (DELETION_STEPS - 1) - 1  # all orders share the first and last image
+    return max(MIN_RANDOM_ORDERS, min(RANDOM_ORDERS, affordable))
 
 
 def rank_correlation(values: Map, other: Map) -> float | None:

@@ -6,8 +6,8 @@ import numpy as np
 
 from app.inference.model import Model
 from app.inspection.attribution import DEFAULT_METHOD, attribute, find_method
-from app.inspection.checks import Deletion, deletion, rank_correlation
-from app.inspection.cost_limits import max_scores
+from app.inspection.checks import Deletion, deletion, deletion_scores, rank_correlation
+from app.inspection.cost_limits import gradients_s, layers_s, max_gradients, max_scores, scores_s
 from app.inspection.methods.method import Attribution, Method
 from app.inspection.score import Map, Question, model_score, network_score
 from app.network.network import Layer, Network
@@ -122,6 +122,22 @@ def explain(
         deletion=curve,
         randomised=randomised,
     )
+
+
+def explanation_s(network: Network, request: ExplainRequest) -> float:
+    """Return about how many seconds an explanation takes (`app.inspection.cost_limits`).
+
+    Raises:
+        InvalidInputError: There is no such method.
+    """
+    method, limit = find_method(request.method), max_gradients(network)
+    cost = method.cost(request.steps, limit)
+    seconds = gradients_s(network, cost.gradients) + scores_s(network, cost.scores)
+    if request.checks:
+        other = method.cost(min(cost.gradients, MAX_RANDOMISED_STEPS) or None, limit)
+        seconds += scores_s(network, deletion_scores(max_scores(network)))
+        seconds += gradients_s(network, other.gradients) + layers_s(network.layers, other.scores)
+    return seconds
 
 
 def describe_map(explanation: Explanation, network: Network) -> str:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from app.errors import UndecodableError
 from app.inference.entries import ModelState
 from app.inference.runtime import Pixels
-from app.inspection.explanation import ExplainRequest, explain
+from app.inspection.explanation import ExplainRequest, explain, explanation_s
 from app.protocols import tensors
 from app.protocols.encoding import json_response, read_json, shorten
 from app.protocols.inference import (
@@ -157,14 +157,17 @@ async def explain_images(request: Request, model: str, service: ServiceDep) -> E
         images = list(np.rint(parsed.pixels).astype(np.uint8))
         options = replace(options, preprocess=parsed.preprocess)
 
+    asked = ExplainRequest()
+
     def work() -> ExplanationsAnswer:
-        explained = (explain(image, served, options, ExplainRequest()) for image in images)
+        explained = (explain(image, served, options, asked) for image in images)
         return ExplanationsAnswer(
             explanations=[explanation_answer(one, served) for one in explained]
         )
 
+    estimate_s = len(images) * explanation_s(served.network, asked)
     return await service.explanation_pool.run_until(
-        disconnected(request), kind_of_work("explain many", served, len(images)), work
+        disconnected(request), kind_of_work("explain many", served, len(images), estimate_s), work
     )
 
 

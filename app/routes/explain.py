@@ -10,7 +10,8 @@ from app.errors import InvalidInputError
 from app.inspection.ablation import ablate
 from app.inspection.activations import inspect_image
 from app.inspection.attribution import DEFAULT_METHOD, METHODS, MethodName, methods_using
-from app.inspection.explanation import ExplainRequest, Explanation, explain
+from app.inspection.cost_limits import layers_s
+from app.inspection.explanation import ExplainRequest, Explanation, explain, explanation_s
 from app.inspection.methods.integrated_gradients import MAX_STEPS, MIN_STEPS, TOLERANCE
 from app.inspection.neighbours import find_neighbours
 from app.inspection.score import check_classes
@@ -163,7 +164,9 @@ async def explain_image(
         return explanation_answer(explanation, model)
 
     return await service.explanation_pool.run_until(
-        disconnected(request), kind_of_work(name, model, query.steps or 0), work
+        disconnected(request),
+        kind_of_work(name, model, query.steps or 0, explanation_s(model.network, explain_request)),
+        work,
     )
 
 
@@ -192,8 +195,10 @@ async def ablate_channels(
         ablations.sort(key=lambda ablation: -abs(ablation.logits[target] - baseline.logits[target]))
         return ablation_answer(inspected, layer, target, baseline, ablations)
 
+    computed = (model.network.layers[index] for index in model.network.downstream(layer))
+    estimate_s = layers_s(computed, 1 + len(variants))
     return await service.explanation_pool.run_until(
-        disconnected(request), kind_of_work("ablate", model, len(variants)), work
+        disconnected(request), kind_of_work("ablate", model, len(variants), estimate_s), work
     )
 
 

@@ -11,6 +11,7 @@ from app.bundle import MAX_CLASSES
 from app.errors import InvalidInputError, NotFoundError
 from app.inference.model import Model
 from app.inspection.backpropagation import gradient_of
+from app.inspection.cost_limits import learning_s, max_learning_steps
 from app.inspection.descent import DEFAULT_RATE, MAX_RATE, MAX_STEPS, LearnRequest, Optimizer
 from app.inspection.gradient_unit import (
     DEFAULT_TERMS,
@@ -163,9 +164,11 @@ async def learn_step(
         return learning_map(learned, model) if query.include else learning_answer(learned, model)
 
     size = 1 if layer else query.steps
-    return await service.explanation_pool.run_until(
-        disconnected(request), kind_of_work(f"learn {query.include or form}", model, size), work
+    steps = min(size, max_learning_steps(model.network))
+    kind = kind_of_work(
+        f"learn {query.include or form}", model, size, learning_s(model.network, steps)
     )
+    return await service.explanation_pool.run_until(disconnected(request), kind, work)
 
 
 def _wanted_layer(model: Model, query: LearnQuery, form: str) -> Layer | None:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import InvalidInputError
 from app.inference.model import Model
+from app.inspection.cost_limits import gradients_s, max_gradients
 from app.inspection.maximisation import DEFAULT_STEPS, MAX_STEPS, Maximised, maximise
 from app.network.network import Layer
 from app.render import enlarge, png_base64, to_png
@@ -106,8 +107,9 @@ async def maximise_channel(
             return content_negotiation.png(to_png(enlarge(found.pixels, PNG_SCALE)))
         return _answer(found, model, wanted, query)
 
+    estimate_s = gradients_s(model.network, min(query.steps, max_gradients(model.network)))
     return await service.explanation_pool.run_until(
-        disconnected(request), kind_of_work("maximise", model, query.steps), work
+        disconnected(request), kind_of_work("maximise", model, query.steps, estimate_s), work
     )
 
 

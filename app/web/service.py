@@ -335,9 +335,16 @@ class Service:
         return [written for _, written in parts]
 
 
-def kind_of_work(name: str, model: Model, size: int) -> Kind:
-    """Return the kind of work that `name` does with a model and an input of `size`."""
-    return Kind.of(f"{name} {model.bundle.metadata.name}", size)
+def kind_of_work(name: str, model: Model, size: int, estimate_s: float = 0.0) -> Kind:
+    """Return the kind of work that `name` does with a model and an input of `size`.
+
+    Args:
+        name: What is done.
+        model: The network.
+        size: Pixels, images or steps.
+        estimate_s: Seconds that it should take (`app.inspection.cost_limits`); 0 if unknown.
+    """
+    return Kind.of(f"{name} {model.bundle.metadata.name}", size, estimate_s)
 
 
 def size_of(image: ImageInput) -> int:

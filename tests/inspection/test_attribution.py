@@ -11,7 +11,7 @@ from app.errors import InvalidInputError
 from app.inference.model import Model
 from app.inference.registry import Registry
 from app.inspection.attribution import METHODS, attribute
-from app.inspection.checks import deletion, rank_correlation
+from app.inspection.checks import deletion, deletion_scores, rank_correlation
 from app.inspection.cost_limits import max_gradients, max_scores
 from app.inspection.explanation import ExplainRequest, explain
 from app.inspection.methods.grad_cam import last_convolutions
@@ -169,6 +169,39 @@ def test_a_slow_network_gets_fewer_random_orders(digits: Digits) -> None:
     ]
     assert orders == [8, 4, 2]
     assert scored[1] <= 100
+
+
+@pytest.mark.parametrize("max_scores", [10, 60, 1000])
+def test_the_scores_of_the_deletion_check_are_known_before(digits: Digits, max_scores: int) -> None:
+    """The estimate of an explanation counts the images that its check scores."""
+    scored = list[int]()
+
+    def score(images: np.ndarray) -> np.ndarray:
+        scored.append(len(images))
+        return np.zeros(len(images), np.float32)
+
+    image = digits.images[0]
+    deletion(score, image, image.astype(np.float32), max_scores=max_scores)
+    assert sum(scored) == deletion_scores(max_scores)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+def test_most_maps_cost_what_their_method_says(
+    classic: Model, digits: Digits, method: Method
+) -> None:
+    """A map of a digit takes no more gradients and scores than estimated, and not much fewer."""
+    scored = list[int]()
+
+    def score(images: np.ndarray) -> np.ndarray:
+        scored.append(len(images))
+        return np.zeros(len(images), np.float32)
+
+    question, image = Question(int(digits.labels[0])), digits.images[0].astype(np.float32)
+    request = MapRequest(classic.network, score, image, question, None, None, 1000)
+    found, cost = method.compute(request), method.cost(None, 1000)
+    gradients = found.steps or int(method.needs_gradients)
+    assert cost.gradients / 3 <= gradients <= cost.gradients
+    assert cost.scores / 3 <= sum(scored) <= cost.scores
 
 
 def test_smoothgrad_adds_pairs_of_copies_until_the_mean_is_precise(

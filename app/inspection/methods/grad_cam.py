@@ -3,7 +3,7 @@
 import numpy as np
 
 from app.errors import InvalidInputError
-from app.inspection.methods.method import Attribution, MapRequest, Method
+from app.inspection.methods.method import Attribution, MapCost, MapRequest, Method
 from app.inspection.receptive_field import receptive_fields
 from app.inspection.score import Map, score_gradient
 from app.network.functions import Array
@@ -116,4 +116,5 @@ GRAD_CAM = Method(
     ranks_by_magnitude=False,
     needs_gradients=True,
     compute=_compute,
+    cost=lambda steps, max_gradients: MapCost(gradients=1, scores=0),
 )

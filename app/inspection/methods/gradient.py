@@ -1,6 +1,6 @@
 """The gradient of the score with respect to the image."""
 
-from app.inspection.methods.method import Attribution, MapRequest, Method
+from app.inspection.methods.method import Attribution, MapCost, MapRequest, Method
 from app.inspection.score import input_gradients
 
 
@@ -22,4 +22,5 @@ GRADIENT = Method(
     ranks_by_magnitude=True,
     needs_gradients=True,
     compute=_compute,
+    cost=lambda steps, max_gradients: MapCost(gradients=1, scores=0),
 )

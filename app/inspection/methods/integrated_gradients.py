@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inspection.methods.method import Attribution, Completeness, MapRequest, Method
+from app.inspection.methods.method import Attribution, Completeness, MapCost, MapRequest, Method
 from app.inspection.score import network_score, scores_and_gradients
 
 MIN_STEPS = 8  # points on the path; fewer approximate the integral poorly
 MAX_STEPS = 256  # points; bounds the time of one request, which grows with them
 TOLERANCE = 0.005  # relative error of the map's sum at which no more points are added
 _FIRST_POINTS = 24  # points that are always computed, unless the network is too slow
+_USUAL_POINTS = 40  # the median of 60 digits with `compact`
 _POINTS_PER_ROUND = (4, 8)  # fewest and most points that are added before the error is measured
 _Wide = NDArray[np.float64]
 
@@ -62,7 +63,7 @@ def _refined_path(request: MapRequest) -> _Path:
     must add up to in it. Ends if the error of the map's sum is below `TOLERANCE`, or at the number
     of points that the network's cost allows.
     """
-    limit = max(MIN_STEPS, min(MAX_STEPS, request.max_gradients))
+    limit = _limit(request.max_gradients)
     places = np.linspace(0, 1, min(_FIRST_POINTS, limit))
     scores, gradients = _at(request, places)
     while True:
@@ -83,6 +84,14 @@ def _refined_path(request: MapRequest) -> _Path:
         gradients = np.concatenate([gradients, more_gradients])[order]
     halves = np.concatenate([[0.0], lengths, [0.0]]) / 2
     return _Path(gradients, halves[:-1] + halves[1:], difference)
+
+
+def _limit(max_gradients: int) -> int:
+    return max(MIN_STEPS, min(MAX_STEPS, max_gradients))
+
+
+def _cost(steps: int | None, max_gradients: int) -> MapCost:
+    return MapCost(steps or min(_USUAL_POINTS, _limit(max_gradients)), scores=0)
 
 
 def _intervals_to_halve(errors: _Wide, tolerance: float) -> NDArray[np.intp]:
@@ -117,4 +126,5 @@ INTEGRATED_GRADIENTS = Method(
     ranks_by_magnitude=False,
     needs_gradients=True,
     compute=_compute,
+    cost=_cost,
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -81,6 +81,18 @@ class Attribution:
     steps: int | None = None
 
 
+class MapCost(NamedTuple):
+    """What a map costs.
+
+    Attributes:
+        gradients: Images that the network is differentiated for.
+        scores: Images that are scored.
+    """
+
+    gradients: int
+    scores: int
+
+
 @dataclass(frozen=True)
 class Method:
     """An explanation method. The API, its documentation and the page are derived from these fields.
@@ -100,6 +112,8 @@ class Method:
         needs_gradients: Whether it differentiates the network, which the service must be able to
             compute for that.
         compute: Returns the map of a request.
+        cost: Returns what most maps cost, for the number of steps that was asked for, or None, and
+            for the most gradients.
     """
 
     name: str
@@ -114,6 +128,7 @@ class Method:
     ranks_by_magnitude: bool
     needs_gradients: bool
     compute: Callable[[MapRequest], Attribution]
+    cost: Callable[[int | None, int], MapCost]
 
     def ranking(self, values: Map) -> Map:
         """Return the values by which the deletion check ranks pixels, largest first."""

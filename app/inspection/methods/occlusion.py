@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from app.inspection.methods.method import Attribution, MapRequest, Method
+from app.inspection.methods.method import Attribution, MapCost, MapRequest, Method
 from app.inspection.score import Map, Score
 
 PATCH = 4  # side of the patch, in pixels
 STRIDE = 2  # pixels between neighbouring patches
+_CHANGING_PATCHES = 100  # of the 169; most digits have ink under so many
 
 
 def occlusion(score: Score, image: Map, *, patch: int = PATCH, stride: int = STRIDE) -> Map:
@@ -62,4 +63,5 @@ OCCLUSION = Method(
     ranks_by_magnitude=False,
     needs_gradients=False,
     compute=_compute,
+    cost=lambda steps, max_gradients: MapCost(gradients=0, scores=_CHANGING_PATCHES),
 )

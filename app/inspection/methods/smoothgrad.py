@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.inspection.methods.method import Attribution, MapRequest, Method
+from app.inspection.methods.method import Attribution, MapCost, MapRequest, Method
 from app.inspection.score import input_gradients
 from app.network.functions import Array
 
@@ -22,7 +22,7 @@ def _compute(request: MapRequest) -> Attribution:
     What one copy of a pair is too high by, the other is mostly too low by: 24 such copies are as
     precise as 32 independent ones (antithetic variates; Hammersley and Morton, 1956).
     """
-    limit = max(MIN_SAMPLES, min(MAX_SAMPLES, request.max_gradients)) // 2
+    limit = _max_samples(request.max_gradients) // 2
     rng = np.random.default_rng(SEED)
     pairs = np.empty((0, *request.image.shape), np.float32)
     while len(pairs) < limit and not _is_precise(pairs):
@@ -32,6 +32,10 @@ def _compute(request: MapRequest) -> Attribution:
         gradients = input_gradients(request.network, noisy, request.question)
         pairs = np.concatenate([pairs, (gradients[:added] + gradients[added:]) / 2])
     return Attribution(pairs.mean(axis=0), steps=2 * len(pairs))
+
+
+def _max_samples(max_gradients: int) -> int:
+    return max(MIN_SAMPLES, min(MAX_SAMPLES, max_gradients))
 
 
 def _is_precise(pairs: Array) -> bool:
@@ -57,4 +61,5 @@ SMOOTHGRAD = Method(
     ranks_by_magnitude=True,
     needs_gradients=True,
     compute=_compute,
+    cost=lambda steps, max_gradients: MapCost(_max_samples(max_gradients), scores=0),
 )

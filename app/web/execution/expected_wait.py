@@ -1,4 +1,4 @@
-"""How long a call would wait for a thread, from the durations of earlier calls of its kind.
+"""How long a call would wait for a thread, from its estimate and earlier calls of its kind.
 
 A pool asks before it queues a call, and refuses one that would end after its deadline: under
 overload each thread then works only on calls whose response is still wanted. Knows kinds of work,
@@ -11,9 +11,9 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 UNMEASURED_S = 0.05  # of a call whose kind has not run yet: a digit takes 1 ms, a photo 150 ms
+MIN_TELLING_S = 0.1  # estimate of a call whose duration tells how fast the machine is
 NEWEST_WEIGHT = 0.1  # of the newest duration in a moving average; a change shows after 10 calls
 # Share of a request's remaining time that wait and work may take. The rest is for durations above
 # the average and for a machine that becomes slower while the call waits.
@@ -21,31 +21,40 @@ USABLE_TIME = 0.5
 MAX_RETRY_S = 60  # longest Retry-After, in seconds
 
 
-class Kind(NamedTuple):
+@dataclass(frozen=True)
+class Kind:
     """A kind of work whose calls take about the same time.
 
     Attributes:
         name: The kind of work and the model.
         size_class: Binary logarithm of the size of the input; 0 if the size does not matter.
+        estimate_s: Seconds that a call should take on a machine of known speed, from the amount
+            of its work; 0 if unknown. All kinds of a name have an estimate, or none has.
     """
 
     name: str
     size_class: int
+    estimate_s: float = field(default=0.0, compare=False)
 
     @classmethod
-    def of(cls, name: str, size: int = 0) -> "Kind":
+    def of(cls, name: str, size: int = 0, estimate_s: float = 0.0) -> "Kind":
         """Return the kind of calls with inputs of about `size` pixels, images or steps."""
-        return cls(name, size.bit_length())
+        return cls(name, size.bit_length(), estimate_s)
+
+    @property
+    def unit_s(self) -> float:
+        """Return the unit in which durations of the kind are averaged, in seconds."""
+        return self.estimate_s or 1.0
 
 
 @dataclass
 class _Average:
-    seconds: float = 0.0
+    value: float = 1.0
     count: int = 0
 
-    def add(self, seconds: float) -> None:
+    def add(self, value: float) -> None:
         self.count += 1
-        self.seconds += max(NEWEST_WEIGHT, 1 / self.count) * (seconds - self.seconds)
+        self.value += max(NEWEST_WEIGHT, 1 / self.count) * (value - self.value)
 
 
 @dataclass
@@ -71,7 +80,8 @@ class Workload:
 
     threads: int
     clock: Callable[[], float] = time.monotonic
-    _averages: dict[str, dict[int, _Average]] = field(default_factory=dict)
+    _averages: dict[str, dict[int, _Average]] = field(default_factory=dict)  # in `Kind.unit_s`
+    _slowness: _Average = field(default_factory=_Average)  # durations in estimates, of all kinds
     _waiting: Counter[Kind] = field(default_factory=Counter)
     _running: dict[int, _Running] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -143,15 +153,20 @@ class Workload:
 
     def _measure(self, kind: Kind, seconds: float) -> None:
         averages = self._averages.setdefault(kind.name, {})
-        averages.setdefault(kind.size_class, _Average()).add(seconds)
+        averages.setdefault(kind.size_class, _Average()).add(seconds / kind.unit_s)
+        if kind.estimate_s >= MIN_TELLING_S:
+            self._slowness.add(seconds / kind.estimate_s)
 
     def _expected(self, kind: Kind) -> float:
-        """Return the average of the kind, or of the nearest size that was measured."""
+        """Return the average of the kind, or of the nearest size that was measured.
+
+        A kind that was never measured takes its estimate, corrected by what other kinds took.
+        """
         averages = self._averages.get(kind.name)
         if not averages:
-            return UNMEASURED_S
+            return max(UNMEASURED_S, kind.estimate_s * self._slowness.value)
         nearest = min(averages, key=lambda size_class: abs(size_class - kind.size_class))
-        return averages[nearest].seconds
+        return averages[nearest].value * kind.unit_s
 
 
 class RetryTimes:

@@ -87,6 +87,34 @@ def test_size_that_was_not_measured_counts_as_the_nearest(clock: Clock) -> None:
     assert load.expected(Kind.of("image", 100)) == pytest.approx(0.001)
 
 
+def test_kind_that_was_not_measured_takes_its_estimate(clock: Clock) -> None:
+    """The first call of a kind is known by the amount of its work; later ones by the clock, too."""
+    load = Workload(1, clock)
+    short, long = Kind.of("explain", 8, 1.0), Kind.of("explain", 256, 20.0)
+    assert load.expected(short) == pytest.approx(1.0)
+    assert load.expected(Kind.of("explain", 1, 1e-6)) == UNMEASURED_S
+    measure(load, clock, short, 3.0)
+    assert load.expected(short) == pytest.approx(3.0)
+    assert load.expected(long) == pytest.approx(60.0)
+
+
+def test_estimates_follow_the_speed_of_the_machine(clock: Clock) -> None:
+    """If one kind takes three times its estimate, so will the others; little work tells nothing."""
+    load, other = Workload(1, clock), Kind.of("ablate", 8, 2.0)
+    measure(load, clock, Kind.of("gradient", 0, 0.001), 0.2)
+    assert load.expected(other) == pytest.approx(2.0)
+    measure(load, clock, Kind.of("explain", 8, 1.0), 3.0)
+    assert load.expected(other) == pytest.approx(6.0)
+    assert load.expected(PHOTO) == UNMEASURED_S
+
+
+def test_calls_of_a_kind_may_have_other_estimates(clock: Clock) -> None:
+    """Requests for 100 and 101 steps are of one kind, so that only one of them is tried again."""
+    load = Workload(1, clock)
+    load.queue(Kind.of("explain", 100, 1.0))
+    assert load.has(Kind.of("explain", 101, 1.01))
+
+
 def test_failed_calls_count_only_if_they_are_slow(clock: Clock) -> None:
     """Files that are refused at once do not make photos look fast; slow failures count."""
     load = Workload(2, clock)

@@ -103,6 +103,27 @@ async def test_wait_is_known_before_the_call_is() -> None:
     pool.close()
 
 
+async def test_slow_calls_that_were_never_measured_are_refused_at_once() -> None:
+    """Of eight calls of 2,000 s that come together, 10,000 s before their deadline, two are taken.
+
+    The others learn at once that they would be too late, and when to come back, at different times.
+    """
+    pool, go = BoundedThreadPool(threads=1, max_queue=100), threading.Event()
+    slow = Kind.of("explain", 8, 2_000.0)
+
+    def call() -> Awaitable[bool]:
+        return pool.run_until(stay, slow, go.wait, 30)
+
+    calls = [asyncio.create_task(with_seconds_left(10_000, call)) for _ in range(8)]
+    await asyncio.sleep(0)
+    refusals = [task.exception() for task in calls if task.done()]
+    assert [type(refusal) for refusal in refusals] == 6 * [ExpectedWaitError]
+    assert not any(task.done() for task in calls[:2])
+    go.set()
+    assert await asyncio.gather(*calls[:2]) == [True, True]
+    pool.close()
+
+
 async def test_call_that_need_not_wait_is_never_refused() -> None:
     """A free thread takes a call even if its kind has been too slow until now."""
     pool = await measured_pool(2, 0.2)
