@@ -4,6 +4,7 @@ import { go } from "./address.js";
 import { disclosure, h, number, position, table } from "./dom.js";
 
 const MAX_TERMS = 8; // that are listed with bars
+const AWAY = "↗"; // marks a link that leaves the mode
 const DIGITS = 6; // of gradients: -0.999998 is not -1
 
 /**
@@ -33,6 +34,7 @@ function listed({ terms, gradient, omitted, count }) {
   const shownTerm = ({ factors, product }) => row(h("span", factors.flatMap((factor, at) => [at ? " × " : null, shown(factor, !common)])), product, largest);
   return h("div", h("h3", count === 1 ? "What it comes from" : `The ${count} ${rows[0].factors.length > 1 ? "products" : "numbers"} that add up to it`),
     common ? h("p.notes", common) : null,
+    rows.some(({ factors }) => factors.some(leavesLearn)) ? h("p.notes", `A number with ${AWAY} leaves Learn: Look inside shows how it comes about. Back returns here.`) : null,
     h("ol.products", rows.map(shownTerm), restCount ? row(h("span", `${restCount} more`), rest, largest) : null,
       h("li.total", h("b", "sum"), h("span"), h("b", h("code", number(gradient, DIGITS))))),
     terms.length > MAX_TERMS ? disclosure(`Table of ${terms.length} products`, () => table("The products, largest first", ["product", "factors"],
@@ -64,12 +66,15 @@ function targetOf({ kind, layer, unit }) {
   return kind === "gradient" ? { at } : { mode: "look", at };
 }
 
+const leavesLearn = (factor) => targetOf(factor)?.mode !== undefined;
+
 /** Return a factor: a button, if it leads further. */
 function shown(factor, withWords) {
   const to = targetOf(factor);
   const content = [h("code", number(factor.value)), " ", h("small", withWords ? wordsOf(factor) : addressOf(factor))];
   if (!to) return h("span.factor", { data: { kind: factor.kind } }, content);
-  return h("button.link.factor", { type: "button", data: { kind: factor.kind }, title: `${wordsOf(factor)}. ${to.mode ? "Leave Learn and look how this value comes about" : "See where this gradient comes from"}`, on: { click: () => go(to) } }, content);
+  const away = leavesLearn(factor) ? [h("span", { aria: { hidden: "true" } }, ` ${AWAY}`), h("span.visually-hidden", ", leaves Learn")] : null;
+  return h("button.link.factor", { type: "button", data: { kind: factor.kind }, title: `${wordsOf(factor)}. ${away ? "Leave Learn and look how this value comes about" : "See where this gradient comes from"}`, on: { click: () => go(to) } }, content, away);
 }
 
 /** Show the finite difference. */
