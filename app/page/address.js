@@ -110,10 +110,12 @@ export function go(changes, { replace = false } = {}) {
 /** Change settings of a mode, which makes no entry of the history; null is the usual value. */
 export const set = (changes) => go({ settings: { ...place.settings, ...changes } }, { replace: true });
 
-/** Close the innermost level that is open: weight or number, channel, layer, lane, mode. Returns whether there was one. */
+/** Close the innermost level that is shown: a mode without levels, weight or number, channel, layer, lane, mode. Returns whether there was one. */
 export function goUp() {
   const { at, lane, mode, weight } = place;
-  if (weight) go({ weight: null });
+  const hasLevels = mode === "look" || mode === "learn"; // other modes do not show what is opened: they keep it
+  if (!hasLevels) go({ mode: "look" });
+  else if (weight) go({ weight: null });
   else if (at && at.y !== null) go({ at: { ...at, y: null, x: null } });
   else if (at && at.channel !== null) go({ at: { ...at, channel: null } });
   else if (at) go({ at: null });

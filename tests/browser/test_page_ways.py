@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Running
+from tests.browser.hand import open_mode, open_place
 
 pytestmark = pytest.mark.browser
 DESK = pytest.mark.parametrize("context", ["desk"], indirect=True)
@@ -28,3 +29,18 @@ def test_link_that_leaves_learn_says_so(page: Page, site: Running) -> None:
     page.go_back()
     expect(view).to_be_visible()
     expect(page.locator("#modes [aria-current]")).to_have_text("Learn")
+
+
+@pytest.mark.parametrize("mode", ["why", "whatif", "compare", "training"])
+@DESK
+def test_escape_returns_from_a_mode_to_what_was_opened(page: Page, mode: str) -> None:
+    """Escape in a mode that does not show what is opened leaves the mode, and nothing else."""
+    open_place(page, "relu_1_1:5")
+    expect(page.locator(".channel-view")).to_be_visible()
+    open_mode(page, mode)
+    expect(page).to_have_url(re.compile(f"v={mode}&at=relu_1_1:5$"))
+    page.keyboard.press("Escape")
+    expect(page).to_have_url(re.compile("m=classic&at=relu_1_1:5$"))
+    expect(page.locator(".channel-view")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page).to_have_url(re.compile("at=relu_1_1$"))
