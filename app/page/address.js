@@ -1,7 +1,7 @@
 /**
  * The page's address. The part after the `#`, which browsers do not send, holds the digit and what is opened.
  *
- * `#d=…&m=compact&v=look&at=relu_2:4:1,1`: `d` the compressed 28x28, `m` the network, `v` the mode, `at` the opened
+ * `#d=…&m=compact&v=look&at=relu_2:4:1,1`: `d` the compressed 28x28, `o` the one that is pinned, `m` the network, `v` the mode, `at` the opened
  * layer, channel and number, `off` the channels that are switched off, `lane` the opened member of an ensemble, `map`
  * how the map is shown, `t` the right label of the mode `learn` and `w` a weight of the opened layer. Each mode may have
  * settings of its own (`SETTINGS`). Unknown keys are ignored.
@@ -31,6 +31,7 @@ const NOWHERE = { mode: "look", at: null, off: null, lane: null, target: null, w
 /** @type {Place} */
 export let place = NOWHERE;
 let digit = null; // the compressed 28x28 of the current revision
+let other = null; // the compressed 28x28 that is pinned to be compared with
 
 /** Read what is opened from the part of an address after the `#`. */
 export function parsePlace(hash) {
@@ -81,6 +82,7 @@ function hashOf({ mode, at, off, lane, target, weight, settings, asTable }) {
   const parts = [];
   const add = (name, value) => value && parts.push(`${name}=${encodeURIComponent(value).replaceAll("%3A", ":").replaceAll("%2C", ",").replaceAll("%2F", "/")}`);
   add("d", digit);
+  add("o", other);
   add("m", state.model);
   if (mode !== "look") add("v", mode);
   if (lane) add("lane", lane);
@@ -101,10 +103,16 @@ function hashOf({ mode, at, off, lane, target, weight, settings, asTable }) {
  */
 export function go(changes, { replace = false } = {}) {
   place = { ...place, ...("at" in changes && { weight: null }), ...changes };
-  const url = location.pathname + location.search + hashOf(place);
-  if (replace) history.replaceState({ own: true }, "", url);
-  else history.pushState({ own: true }, "", url);
+  write(replace ? "replaceState" : "pushState");
   emit("place", place);
+}
+
+const write = (method) => history[method]({ own: true }, "", location.pathname + location.search + hashOf(place));
+
+/** Keep a second 28x28 in the address; null removes it. */
+export async function pin(pixels) {
+  other = pixels && await compress(pixels);
+  write("replaceState");
 }
 
 /** Change settings of a mode, which makes no entry of the history; null is the usual value. */
@@ -128,15 +136,18 @@ export function goUp() {
 /** Keep the address up to date with each new digit, and read it when the user goes back or edits it. */
 export function startAddress(openLink) {
   place = parsePlace(location.hash);
+  other = valueOf(location.hash, "o");
   on("revision", async () => {
     if (!state.prepared) return;
     digit = await compress(state.prepared.pixels);
-    if (state.revision > 1 || location.hash) history.replaceState({ own: true }, "", location.pathname + location.search + hashOf(place));
+    if (state.revision > 1 || location.hash) write("replaceState");
   });
   addEventListener("popstate", async ({ state: entry }) => {
     place = parsePlace(location.hash);
-    emit("arrived", { withDigit: !entry?.own });
-    await openLink({ withDigit: !entry?.own });
+    const withDigit = !entry?.own;
+    if (withDigit) other = valueOf(location.hash, "o");
+    emit("arrived", { withDigit });
+    await openLink({ withDigit });
     emit("place", place);
   });
 }
@@ -163,10 +174,11 @@ export const modelOf = (hash) => valueOf(hash, "m");
  * Read the 28x28 from a link; null if the link does not have it. Throws an error if it is damaged.
  *
  * @param {string} hash The link's part after the `#`, with or without the `#`.
+ * @param {string} [name] `d`, or `o` for the one that is pinned.
  * @returns {Promise<number[][]|null>}
  */
-export async function readLink(hash) {
-  const text = valueOf(hash, "d");
+export async function readLink(hash, name = "d") {
+  const text = valueOf(hash, name);
   if (!text) return null;
   const compressed = Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (letter) => letter.charCodeAt(0));
   const values = await pipeThrough(new DecompressionStream("deflate-raw"), compressed);

@@ -1,7 +1,7 @@
 /** Compare two images: pin one, draw another, and see in which layers the network distinguishes them. */
 
 import { send } from "./api.js";
-import { go, place } from "./address.js";
+import { go, pin, place, readLink } from "./address.js";
 import { fill, h, number, percent } from "./dom.js";
 import { showDifference } from "./map_difference.js";
 import { startAnswers } from "./network_answers.js";
@@ -13,13 +13,24 @@ let pinned = null;
 /** Fill an element with the comparison of two images, and with the answers of all networks. */
 export function start(element) {
   const body = h("div");
-  const unpin = h("button", { type: "button", disabled: true, on: { click: () => { pinned = null; unpin.disabled = true; show.refresh(); } } }, "Unpin");
-  const pin = h("button", { type: "button", on: { click: () => { pinned = state.prepared?.pixels ?? null; unpin.disabled = !pinned; show.refresh(); } } }, "Pin this image");
+  const unpinButton = h("button", { type: "button", disabled: true, on: { click: () => keep(null) } }, "Unpin");
+  const pinButton = h("button", { type: "button", on: { click: () => keep(state.prepared?.pixels ?? null) } }, "Pin this image");
+  const use = (pixels) => {
+    pinned = pixels;
+    unpinButton.disabled = !pinned;
+    show.refresh();
+  };
+  const keep = (pixels) => {
+    use(pixels);
+    pin(pixels).catch((error) => emit("error", error));
+  };
+  const follow = () => readLink(location.hash, "o").then(use, () => use(null)); // a damaged link: `link_check` says so
   const others = h("div.models");
-  fill(element, h("div.row", pin, unpin), body, h("h3", "Every network reads the same digit"), others);
+  fill(element, h("div.row", pinButton, unpinButton), body, h("h3", "Every network reads the same digit"), others);
   startAnswers(others);
   on("place", ({ mode }) => showDifference(mode === "compare" ? pinned : null).catch((error) => emit("error", error)));
   on("network", () => showDifference(null));
+  on("arrived", ({ withDigit }) => withDigit && follow());
   const show = updateWhenVisible(body, async (signal) => {
     await showDifference(place.mode === "compare" ? pinned : null, signal);
     if (!pinned) { fill(body, h("p.notes", "Pin the current image, then draw or choose another one. The map then shows the second image minus the first, and a table shows how similar they are in each layer.")); return; }
@@ -27,6 +38,7 @@ export function start(element) {
     const response = await send("compare", {}, signal, [{ pixels: pinned }, { pixels: now }]);
     fill(body, comparison(response, now));
   });
+  follow();
 }
 
 function comparison({ predictions, layers, text }, now) {

@@ -1,6 +1,6 @@
 /** Checks a link: what its network does not have is named once, and the nearest place that it has is opened. */
 
-import { MODES } from "./address.js";
+import { MODES, pin, readLink } from "./address.js";
 import { readSettings, settingProblems, writeSettings } from "./learning_settings.js";
 
 /**
@@ -9,9 +9,9 @@ import { readSettings, settingProblems, writeSettings } from "./learning_setting
  * @param {string} hash The link's part after the `#`.
  * @param {import("./address.js").Place} place What the link asks for.
  * @param {object} network The chosen network, and its `members` if it is an ensemble.
- * @returns {{place: import("./address.js").Place, problems: string[]}}
+ * @returns {Promise<{place: import("./address.js").Place, problems: string[]}>}
  */
-export function checkPlace(hash, place, { name, layers, classes, members }) {
+export async function checkPlace(hash, place, { name, layers, classes, members }) {
   const asked = new URLSearchParams(hash.replace(/^#/, ""));
   const [model, mode] = [asked.get("m"), asked.get("v")];
   const problems = [];
@@ -21,6 +21,10 @@ export function checkPlace(hash, place, { name, layers, classes, members }) {
   const target = place.target !== null && place.target >= classes.length ? null : place.target;
   if (target !== place.target) problems.push(`${name} has no class ${place.target}.`);
   if (asked.has("t") && place.target === null) problems.push(`${name} has no class “${asked.get("t")}”.`);
+  await readLink(hash, "o").catch(() => {
+    problems.push("The pinned picture of the link cannot be read.");
+    return pin(null);
+  });
   problems.push(...settingProblems(place.settings));
   const at = check(place.at, nearestAt);
   const weight = place.weight && nearestWeight(place, layers, problems);

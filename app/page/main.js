@@ -106,7 +106,7 @@ async function openLink() {
 async function checkLink() {
   if (!location.hash) return;
   const { checkPlace } = await import("./link_check.js");
-  const { place: nearest, problems } = checkPlace(location.hash, place, { ...state.network, name: state.model, members: map.members });
+  const { place: nearest, problems } = await checkPlace(location.hash, place, { ...state.network, name: state.model, members: map.members });
   const all = [...damage, ...problems];
   if (!all.length) return;
   showBanner(all.join(" "), "link", true);

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.conftest import Running
-from tests.browser.hand import expect_digit, open_mode
+from tests.browser.hand import choose_sample, expect_digit, open_mode
 
 pytestmark = pytest.mark.browser
 DESK = pytest.mark.parametrize("context", ["desk"], indirect=True)
@@ -54,3 +54,26 @@ def test_settings_that_a_link_cannot_have_are_said(page: Page, site: Running) ->
     expect(page.locator("[data-view=learn] .outcome")).to_have_attribute("data-steps", "0")
     expect(page).not_to_have_url(re.compile("r=7|n=51|by="))
     expect_digit(page, 7)
+
+
+@DESK
+def test_pinned_picture_is_in_the_link(page: Page, site: Running) -> None:
+    """A reload keeps the pinned picture; unpinned, it is gone; a damaged one is said."""
+    part = open_mode(page, "compare")
+    part.get_by_role("button", name="Pin this image").click()
+    expect(page).to_have_url(re.compile("[#&]o="))
+    choose_sample(page, 1)
+    expect_digit(page, 1)
+    page.locator("#modes [data-mode=look]").click()
+    page.reload()
+    open_mode(page, "compare")
+    expect(part.locator("figcaption")).to_contain_text(["Pinned: 7", "Now: 1"])
+    page.reload()
+    expect(part.locator("figcaption")).to_contain_text(["Pinned: 7", "Now: 1"])
+    part.get_by_role("button", name="Unpin").click()
+    expect(part.locator("figcaption")).to_have_count(0)
+    expect(page).not_to_have_url(re.compile("[#&]o="))
+    page.goto(f"{site.address}/#m=classic&o=%21&v=compare")
+    expect(page.locator("#banner")).to_contain_text("The pinned picture of the link cannot be read")
+    expect(part).to_contain_text("Pin the current image")
+    expect(page).not_to_have_url(re.compile("[#&]o="))
