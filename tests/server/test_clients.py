@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.samples import sample_png
+from app.web.http.half_close import PROBE
 from tests.malformed.wire import exchange
 from tests.server.footprint import peak_mb
 from tests.server.process import PATIENCE_S, Server, eventually, serving
@@ -229,6 +230,31 @@ def test_client_that_reads_no_response_is_disconnected(server: Server) -> None:
         reset = select.poll()
         reset.register(connection, 0)  # reports a reset, but not a regular end
         eventually(lambda: reset.poll(0))
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain?steps=256"])
+def test_client_that_sends_no_more_is_answered(server: Server, path: str) -> None:
+    """A client may end its sending side after two whole requests; both are answered."""
+    request = HEAD.replace(b"/predict", path.encode()) % len(PNG) + PNG
+    with _connect(server) as connection:
+        connection.sendall(2 * request)
+        connection.shutdown(socket.SHUT_WR)
+        answers = _rest(connection).replace(PROBE, b"")
+    assert answers.count(b"HTTP/1.1 200 OK") == answers.count(b'"digit":3') == 2
+    assert answers.count(b"connection: close") == 1
+
+
+def test_client_that_sends_no_more_and_leaves_is_dropped(server: Server) -> None:
+    """One that leaves after it was asked is noticed: the work for it ends."""
+    gone = server.metric("digitscope_rejections_total", reason="client-gone")
+    request = HEAD.replace(b"/predict", b"/explain?model=ensemble&steps=256") % len(PNG) + PNG
+    with _connect(server) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(len(PROBE)) == PROBE
+    eventually(
+        lambda: server.metric("digitscope_rejections_total", reason="client-gone") == gone + 1
+    )
 
 
 def test_pipelined_requests_are_answered_in_order(server: Server) -> None:

@@ -177,7 +177,7 @@ def test_deadlines_of_service_and_client(tmp_path: Path) -> None:
 def test_requests_of_disconnected_clients_are_dropped(tmp_path: Path) -> None:
     """Queued work of a client that has disconnected is dropped and counted."""
     with serving(tmp_path, slow_threads=1, slow_max_queue=30) as server:
-        waiting = [_hold(server, "/explain?method=integrated-gradients") for _ in range(20)]
+        waiting = [_hold(server, "/explain?steps=256") for _ in range(20)]
         time.sleep(0.1)
         for connection in waiting:
             connection.close()

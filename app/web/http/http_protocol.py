@@ -23,6 +23,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from app.web.http.connection_table import ConnectionTable
+from app.web.http.half_close import HalfClosedClient
 from app.web.http.joined_response import JoinedResponseCycle
 from app.web.http.problem_details import MEDIA_TYPE
 from app.web.schemas.problem import Problem
@@ -95,6 +96,7 @@ class Connection(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._read_timer: asyncio.TimerHandle | None = None
         self._serving: RequestResponseCycle | None = None
+        self._half_closed: HalfClosedClient | None = None
         self._start_head_timer()
         address = self.client[0] if self.client else ""
         self._place = self._limits.table.add(address, self._make_room)
@@ -105,6 +107,8 @@ class Connection(HttpToolsProtocol):
         for timer in (self._head_timer, self._read_timer):
             if timer:
                 timer.cancel()
+        if self._half_closed:
+            self._half_closed.end()
         # uvicorn notifies the last request that arrived, which may be a later, pipelined one.
         if self._serving and not self._serving.response_complete:
             self._serving.disconnected = True
@@ -112,6 +116,16 @@ class Connection(HttpToolsProtocol):
         self._unparsed = b""
         self.pipeline.clear()
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the connection if the client has sent whole requests and waits for responses."""
+        if self._is_idle() or self.cycle.more_body:
+            return False
+        self.cycle.keep_alive = False
+        self._half_closed = HalfClosedClient(
+            self.loop, self.transport, lambda: self._serving or self.cycle, self.transport.close
+        )
+        return True
 
     def data_received(self, data: bytes) -> None:
         """Parse the next bytes, within the limits of a head."""

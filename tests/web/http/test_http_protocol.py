@@ -1,4 +1,4 @@
-"""How long a client may take to read a response, with a clock that the test controls.
+"""How long a client may take to read or to be silent, with a clock that the test controls.
 
 tests/server/test_clients.py tests real clients of a real server.
 """
@@ -10,6 +10,13 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from app.web.http.connection_table import ConnectionTable
+from app.web.http.half_close import (
+    CHECK_S,
+    CHECKS_PER_PROBE,
+    GRACE_S,
+    OLD_GRACE_S,
+    PROBE,
+)
 from app.web.http.http_protocol import MIN_READ_BYTES, Connection, ConnectionLimits
 
 TIMEOUT_S = 10
@@ -63,6 +70,7 @@ class Transport:
     def __init__(self) -> None:
         """Start with nothing to read."""
         self.unread, self.is_aborted = 0, False
+        self.error, self.written = 0, b""
 
     def get_write_buffer_size(self) -> int:
         """Return how many bytes the client has not read."""
@@ -81,6 +89,10 @@ class Transport:
     def setsockopt(self, *arguments: object) -> None:
         """Accept any option."""
 
+    def getsockopt(self, *arguments: object) -> int:
+        """Return the error that the client's system has reported."""
+        return self.error
+
     def is_closing(self) -> bool:
         """Return whether the connection is closed."""
         return self.is_aborted
@@ -91,6 +103,7 @@ class Transport:
 
     def write(self, content: bytes) -> None:
         """Accept all bytes."""
+        self.written += content
 
     def resume_reading(self) -> None:
         """Do nothing."""
@@ -129,6 +142,76 @@ def test_interim_response_is_for_http_1_1(version: bytes, is_told: bool) -> None
     head = b"POST / HTTP/%b\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
     connection, _, _ = _request(head % version)
     assert connection.cycle.waiting_for_100_continue == is_told
+
+
+def _half_closed(version: bytes = b"1.1") -> Parts:
+    """Return a connection whose client has sent a request and the end of its bytes."""
+    parts = _request(b"POST / HTTP/%b\r\nHost: x\r\nContent-Length: 2\r\n\r\nab" % version)
+    assert parts[0].eof_received()
+    return parts
+
+
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+def test_client_that_sends_no_more_gets_its_response(version: bytes) -> None:
+    """A response that is ready soon is sent alone, and the connection closes after it."""
+    connection, transport, clock = _half_closed(version)
+    clock.wait(0.9 * GRACE_S)
+    assert (transport.written, transport.is_aborted) == (b"", False)
+    assert not connection.cycle.keep_alive
+
+
+def test_client_is_asked_whether_it_still_waits() -> None:
+    """While a response takes longer, interim responses show whether the client is still there."""
+    connection, transport, clock = _half_closed()
+    clock.wait(GRACE_S)
+    assert transport.written == PROBE
+    for _ in range(CHECKS_PER_PROBE):
+        clock.wait(CHECK_S)
+    assert (transport.written, transport.is_aborted) == (2 * PROBE, False)
+    transport.error = 32  # the client's system answered with a reset
+    clock.wait(CHECK_S)
+    assert transport.is_aborted
+    connection.connection_lost(None)
+    assert connection.cycle.disconnected
+    clock.wait(TIMEOUT_S)
+    assert transport.written == 2 * PROBE
+
+
+def test_old_client_cannot_be_asked() -> None:
+    """HTTP/1.0 has no interim responses: a client that sends no more is waited for, then gone."""
+    _, transport, clock = _half_closed(b"1.0")
+    clock.wait(0.9 * OLD_GRACE_S)
+    assert not transport.is_aborted
+    clock.wait(0.2 * OLD_GRACE_S)
+    assert (transport.written, transport.is_aborted) == (b"", True)
+
+
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+def test_response_that_has_begun_is_not_interrupted(version: bytes) -> None:
+    """An interim response would end up in the middle of it; whoever has left shows all the same."""
+    connection, transport, clock = _half_closed(version)
+    connection.cycle.response_started = True
+    for _ in range(20):
+        clock.wait(OLD_GRACE_S)
+    assert (transport.written, transport.is_aborted) == (b"", False)
+    transport.error = 104
+    clock.wait(CHECK_S)
+    assert transport.is_aborted
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"POST / HTTP/1.1\r\nHost: x\r\nCont",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na",
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\nPOST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n",
+    ],
+)
+def test_client_that_ends_within_a_request_is_gone(sent: bytes) -> None:
+    """The rest of an incomplete request cannot come any more, so its connection closes."""
+    connection, _, _ = _request(sent)
+    assert not connection.eof_received()
 
 
 @pytest.fixture
