@@ -22,6 +22,7 @@ from app.correction_sheet.writing import (
     MAX_DIGITS,
     MAX_SHEETS,
     SheetCandidate,
+    choose_pages,
     common_folder,
     write_sheets,
 )
@@ -210,7 +211,7 @@ def _write_sheets(
     metadata = bundle.metadata
     base = common_folder(each.path for each in candidates)
     context = SheetContext(f"{metadata.name} {metadata.version}", VERSION, metadata.classes, base)
-    with counting("Sheets", None) as advance:
+    with counting("Pages of sheets", len(choose_pages(candidates))) as advance:
 
         def read(files: Iterable[SheetFile]) -> Iterator[SheetPage]:
             for page in workers.read(files):

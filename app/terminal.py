@@ -53,7 +53,7 @@ def progress(*, transient: bool = False) -> "Progress":
 
 
 @contextmanager
-def counting(what: str, total: int | None) -> Iterator[Callable[[], None]]:
+def counting(what: str, total: int) -> Iterator[Callable[[], None]]:
     """Show how many of `total` steps are done; yield what counts one."""
     with progress() as bar:
         task = bar.add_task(what, total=total)

@@ -53,6 +53,8 @@ def test_table_and_sheet_are_written_and_renewed(scans: Path, tmp_path: Path) ->
         assert "11 images, 1 of them unreadable" in printed
         assert f"10 of these files can be corrected on {tmp_path / 's.html'}." in printed
         assert ("10 of them were in the table already" in printed) == bool(run)
+        assert "Pages of sheets" in errors
+        assert "10/10" in errors
         assert "1 link to a folder is not followed" in " ".join(errors.split())
         sheets.append((tmp_path / "s.html").read_text())
         assert sheets[-1].count("<article") == 10
