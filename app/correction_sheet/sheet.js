@@ -37,19 +37,24 @@
     control.parentElement.classList.toggle("seen", state.seen);
   }
 
-  function change(control, state) {
-    if (JSON.stringify(stateOf(control)) === JSON.stringify(state)) return;
-    history.push([control, stateOf(control)]);
-    show(control, state);
-    report();
+  // Change some controls in one step of the history. A page whose digit gets another value is no longer right.
+  function change(...changes) {
+    const isNew = ([control, state]) => JSON.stringify(stateOf(control)) !== JSON.stringify(state);
+    const edited = changes.filter(([control, { value }]) => value !== undefined && value !== control.dataset.value);
+    const boxes = edited.map(([control]) => pageOf.get(control).box).filter((box) => box.checked);
+    const step = [...changes.filter(isNew), ...boxes.map((box) => [box, false])];
+    if (!step.length) return;
+    history.push(step.map(([control]) => [control, stateOf(control)]));
+    for (const each of step) show(...each);
+    report(boxes.length ? "The page is no longer marked as right. " : "");
     save();
   }
 
   function undo() {
-    const last = history.pop();
-    if (!last) return say("There is nothing to undo.");
-    show(...last);
-    last[0].focus();
+    const step = history.pop();
+    if (!step) return say("There is nothing to undo.");
+    for (const each of step) show(...each);
+    step[0][0].focus();
     report("Undone. ");
     save();
   }
@@ -129,10 +134,10 @@
 
   function accept(control) {
     const page = pageOf.get(control);
-    if (control.type === "checkbox") change(control, true);
+    if (control.type === "checkbox") change([control, true]);
     else {
-      change(control, { ...stateOf(control), seen: true });
-      if (page.fields.length === 1) change(page.box, true);
+      const confirmed = [control, { ...stateOf(control), seen: true }];
+      change(...(page.fields.length === 1 ? [confirmed, [page.box, true]] : [confirmed]));
     }
     next();
   }
@@ -185,7 +190,7 @@
     else if (erases) setValue(control, "");
     else if (isField && event.key === " " && !classes.has(" ")) {
       const { box } = pageOf.get(control);
-      change(box, !box.checked);
+      change([box, !box.checked]);
     } else if (isField && event.key === "+" && !classes.has("+")) {
       appends = true;
       control.setSelectionRange(control.value.length, control.value.length);
@@ -206,7 +211,7 @@
   });
 
   function setValue(field, value) {
-    change(field, { value, seen: true });
+    change([field, { value, seen: true }]);
     field.select();
   }
 
@@ -215,7 +220,7 @@
     if (target.type === "checkbox") {
       const { checked } = target;
       target.checked = !checked;
-      change(target, checked);
+      change([target, checked]);
       return;
     }
     const typed = [...(appends || !added ? target.value : added)];

@@ -143,6 +143,28 @@ def test_digits_are_added_removed_and_taken_back(sheet: Page, scans: Path) -> No
     expect(sheet.get_by_role("status")).to_contain_text("No page is marked as right yet")
 
 
+def test_edited_page_is_no_longer_right(sheet: Page, scans: Path) -> None:
+    """Another value takes the mark away, in one step; the same value and a look do not."""
+    box, status = sheet.get_by_role("checkbox").first, sheet.get_by_role("status")
+    box.check()
+    _digit(sheet, 0).focus()
+    sheet.keyboard.press("3")  # as it was read
+    sheet.keyboard.press("Enter")
+    expect(box).to_be_checked()
+    _digit(sheet, 0).focus()
+    sheet.keyboard.press("8")
+    expect(box).not_to_be_checked()
+    expect(status).to_contain_text("no longer marked as right")
+    sheet.keyboard.press("Control+z")
+    expect(box).to_be_checked()
+    expect(_digit(sheet, 0)).to_have_value("3")
+    sheet.keyboard.press("Delete")
+    expect(box).not_to_be_checked()
+    sheet.get_by_role("checkbox").nth(2).check()
+    table = _export(sheet, "Export labels.csv", scans)
+    assert _labels(find_labelled_images(table, CLASSES)) == [("one.png", "9", "")]
+
+
 def test_pictures_of_digits_are_a_folder_with_labels(sheet: Page, tmp_path: Path) -> None:
     """What adapt learns from: the 28x28 of each digit on the pages that are right."""
     sheet.get_by_role("checkbox").nth(0).check()
