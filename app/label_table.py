@@ -28,6 +28,8 @@ MAX_ROWS = 1_000_000
 PATH, LABEL, TEXT = "path", "label", "text"
 # Some disks and archives hold names in which an accent is a character of its own.
 NORMAL_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
+# What a spreadsheet takes for a formula, also as wide signs; and blanks, which are stripped here.
+UNSAFE_STARTS = "=+-@ \t\r\n\uff1d\uff0b\uff0d\uff20"
 DELIMITERS = ",;\t"  # spreadsheets write the semicolon where the comma is the decimal sign
 
 
@@ -196,3 +198,18 @@ def spellings(path: str) -> list[str]:
     texts = [text.replace("\\", "/") for text in (path, latin)]
     normal = (unicodedata.normalize(form, text) for text in texts for form in NORMAL_FORMS)
     return [path, *texts, *normal]
+
+
+def path_cell(path: str) -> str:
+    """Return a path as a cell of a CSV file that no spreadsheet takes for a formula.
+
+    A `./` before a relative path leaves it the same, so every program that opens the path finds the
+    file. The signs are those of OWASP's page on CSV injection.
+    """
+    return f"./{path}" if path and path[0] in UNSAFE_STARTS else path
+
+
+def path_of_cell(cell: str) -> str:
+    """Return the path of which `path_cell` made a cell."""
+    path = cell.removeprefix("./")
+    return path if path_cell(path) == cell else cell

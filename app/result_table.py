@@ -14,6 +14,7 @@ from typing import IO, Any, Literal, NamedTuple
 
 from app.batch_files import Row, row_schema
 from app.errors import InvalidInputError
+from app.label_table import path_cell, path_of_cell
 from app.model_version import file_version
 from app.whole_file import replacing
 
@@ -147,7 +148,7 @@ def _write(
     flushed = time.monotonic()
     for row in rows:
         if is_csv:
-            writer.writerow((*row, *_field_texts(row, field_columns)))
+            writer.writerow((path_cell(row.file), *row[1:], *_field_texts(row, field_columns)))
         else:
             lists = {name: json.loads(getattr(row, name)) for name in LISTS}
             stream.write(json.dumps(row._asdict() | lists) + "\n")
@@ -193,6 +194,7 @@ def _read_csv(path: Path) -> _Table:
     with _open_text(path, "r") as stream:
         reader = csv.DictReader(stream)
         rows = [_parse(row) for row in reader if None not in row.values()]
+        rows = [row._replace(file=path_of_cell(row.file)) for row in rows]
         field_columns = sum(bool(FIELD_COLUMN.fullmatch(each)) for each in reader.fieldnames or ())
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 2))

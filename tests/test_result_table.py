@@ -276,3 +276,19 @@ def test_name_that_is_no_text_is_written(
         assert _rows(out)[0]["file"] == r"caf\udce9.png"
         return
     assert write_results([path], out, _reading([]), READER).resumed == 1
+
+
+def test_no_name_of_a_file_is_a_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In CSV, `./` before a name keeps a spreadsheet from computing it; the run still continues."""
+    monkeypatch.chdir(tmp_path)
+    names = ["=1+1.png", "+1.png", "-1.png", "@a.png", "\uff1d1.png", "a=1.png", "./-.png"]
+    paths = [Path(name) for name in names]
+    for path in paths:
+        path.write_bytes(sample_png(3))
+    out, asked = tmp_path / "out.csv", list[str]()
+    for left in (paths[:4], paths):
+        write_results(left, out, _reading(asked), READER)
+    assert sorted(asked) == sorted(path.name for path in paths)
+    cells = [row["file"] for row in _rows(out)]
+    assert cells == [*(f"./{name}" for name in names[:5]), "a=1.png", "./-.png"]
+    assert all(Path(cell).exists() for cell in cells)

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.correction_sheet.pages import SheetDigit, SheetPage
+from app.label_table import path_cell
 from app.printable import printable_html as text
 
 STYLE, SCRIPT = (Path(__file__).with_name(name) for name in ("sheet.css", "sheet.js"))
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{}'"
 CROP_MARGIN = 0.25  # of the height of a digit
-# What a spreadsheet takes for a formula, and blanks, which a reader of tables strips.
-UNSAFE_STARTS = "=+-@ \t\r\n"
 VERDICTS = {"digit": "", "unsure": "unsure", "not-a-digit": "no digit"}
 KEYS = (
     ("Type", "the right digit"),
@@ -89,8 +88,7 @@ def sheet_html(pages: Sequence[SheetPage], context: SheetContext, number: int) -
 
 def table_path(path: Path, base: str) -> str:
     """Return the path of a file in a table of labels that lies in the folder `base`."""
-    relative = os.path.relpath(os.path.abspath(path), base).replace(os.sep, "/")
-    return f"./{relative}" if relative[0] in UNSAFE_STARTS else relative
+    return path_cell(os.path.relpath(os.path.abspath(path), base).replace(os.sep, "/"))
 
 
 def _tools(context: SheetContext) -> str:
