@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inference.runtime import Outputs, Pixels
+from tests.server.process import PATIENCE_S
 
 
 class PausedRuntime:
@@ -28,7 +29,7 @@ class PausedRuntime:
         """Predict the digit that the first pixel of each image names; fail if a pixel is 255."""
         self.sizes.append(len(images))
         self.threads.add(threading.current_thread().name)
-        self.go.wait(30)
+        self.go.wait(PATIENCE_S)
         if images.max() == 255:
             raise ValueError("too bright")
         probabilities = np.eye(10, dtype=np.float32)[images[:, 0, 0]]

@@ -39,6 +39,7 @@ class BoundedThreadPool:
         on_wait: Callable[[float], None] = lambda seconds: None,
         on_queue: Callable[[], Callable[[], object]] | None = None,
         trim_after_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create the pool; it starts its threads when they are needed.
 
@@ -50,13 +51,15 @@ class BoundedThreadPool:
                 the call, as for a trace. None: nothing is.
             trim_after_s: Idle seconds after which the threads return freed memory to the operating
                 system (`app.process_tuning`); None if the work allocates little.
+            clock: Returns seconds, from any thread.
         """
         self.threads = threads
         self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="work")
         self._max_pending, self._pending, self._on_wait = threads + max_queue, 0, on_wait
         self._on_queue = on_queue
-        self._workload, self._retry_times = Workload(threads), RetryTimes()
-        self._last_progress = time.monotonic()
+        self._clock = clock
+        self._workload, self._retry_times = Workload(threads, clock), RetryTimes(clock)
+        self._last_progress = clock()
         self._trim_after_s = trim_after_s
         self._trim_timer: asyncio.TimerHandle | None = None
         self._started_threads = 0  # upper bound of the threads that the executor has started
@@ -117,7 +120,7 @@ class BoundedThreadPool:
 
     def stalled_for(self) -> float:
         """Return the seconds since a call last finished while calls are pending; 0 if idle."""
-        return time.monotonic() - self._last_progress if self._pending else 0.0
+        return self._clock() - self._last_progress if self._pending else 0.0
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `call` in a thread and return its result.
@@ -164,10 +167,10 @@ class BoundedThreadPool:
         if self._on_queue:
             call = partial(_after, self._on_queue(), call)
         if not self._pending:
-            self._last_progress = time.monotonic()
+            self._last_progress = self._clock()
         self._pending += 1
         self._started_threads = max(self._started_threads, min(self._pending, self.threads))
-        cancelled, limits = threading.Event(), _Limits(time.monotonic(), seconds_left())
+        cancelled, limits = threading.Event(), _Limits(self._clock(), seconds_left())
         self._workload.queue(kind)
         future = self._executor.submit(self._run, kind, limits, cancelled, call)
         future.add_done_callback(partial(self._notify_loop, loop, kind))
@@ -181,7 +184,7 @@ class BoundedThreadPool:
         Returns:
             Whether other calls are waiting for a thread.
         """
-        self._last_progress = time.monotonic()
+        self._last_progress = self._clock()
         self._workload.end_step(kind)
         return self.has_queue
 
@@ -194,7 +197,7 @@ class BoundedThreadPool:
     def _run(
         self, kind: Kind, limits: "_Limits", cancelled: threading.Event, call: Callable[[], T]
     ) -> T:
-        self._on_wait(time.monotonic() - limits.queued_at)
+        self._on_wait(self._clock() - limits.queued_at)
         self._workload.start(kind)
         succeeded = False
         try:
@@ -211,7 +214,7 @@ class BoundedThreadPool:
 
         A call that never had enough time runs all the same: the expectation may be wrong.
         """
-        waited = time.monotonic() - limits.queued_at
+        waited = self._clock() - limits.queued_at
         left, expected = limits.seconds - waited, self._workload.expected(kind)
         if left <= 0:
             raise DeadlineError(f"The request waited for {waited:.1f} s, until its deadline.")
@@ -237,7 +240,7 @@ class BoundedThreadPool:
         if future.cancelled():  # a call that was dropped from the queue is no progress
             self._workload.drop(kind)
         else:
-            self._last_progress = time.monotonic()
+            self._last_progress = self._clock()
         if self._trim_after_s is not None and not (self._pending or self._trim_timer):
             loop = asyncio.get_running_loop()
             self._trim_timer = loop.call_later(self._trim_after_s, self._trim)
@@ -254,7 +257,7 @@ class BoundedThreadPool:
 
 
 class _Limits(NamedTuple):
-    """When a call was queued, by `time.monotonic`, and the seconds that it had left then."""
+    """When a call was queued, by the clock of the pool, and the seconds that it had left then."""
 
     queued_at: float
     seconds: float

@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from tests.web.clock import Clock
+
 
 @pytest.fixture
 def anyio_backend() -> str:
@@ -15,3 +17,9 @@ def anyio_backend() -> str:
 async def client_left() -> asyncio.Event:
     """Set this event to make the client disconnect; `client_left.wait` is its `Disconnected`."""
     return asyncio.Event()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still."""
+    return Clock()

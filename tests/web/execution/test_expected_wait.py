@@ -13,24 +13,9 @@ from app.web.execution.expected_wait import (
     RetryTimes,
     Workload,
 )
+from tests.web.clock import Clock
 
 PHOTO = Kind.of("image", 2_000_000)
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        """Return the time in seconds."""
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """A clock that stands still."""
-    return Clock()
 
 
 def measure(load: Workload, clock: Clock, kind: Kind, seconds: float, **end: bool) -> None:

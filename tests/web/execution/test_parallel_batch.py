@@ -11,7 +11,7 @@ from app.errors import QueueFullError
 from app.web.execution.expected_wait import Kind
 from app.web.execution.parallel_batch import run_batch
 from app.web.execution.thread_pool import BoundedThreadPool
-from tests.server.process import eventually
+from tests.server.process import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -72,7 +72,10 @@ async def test_size_of_parts_may_depend_on_the_items() -> None:
 
 async def test_all_threads_work_on_a_batch() -> None:
     """Two threads work on two parts at the same time."""
-    pool, barrier = BoundedThreadPool(threads=2, max_queue=0), threading.Barrier(2, timeout=30)
+    pool, barrier = (
+        BoundedThreadPool(threads=2, max_queue=0),
+        threading.Barrier(2, timeout=PATIENCE_S),
+    )
 
     def call(part: slice) -> int:
         barrier.wait()
@@ -99,7 +102,7 @@ async def test_parts_run_while_later_items_arrive() -> None:
         return part.start
 
     parts = run_batch(pool, stay, part_kind, call, 12, max_part=3, arrivals=arrivals())
-    assert await asyncio.wait_for(parts, 30) == [0, 3, 6, 9]
+    assert await asyncio.wait_for(parts, PATIENCE_S) == [0, 3, 6, 9]
     pool.close()
 
 
@@ -114,7 +117,7 @@ async def test_started_batches_share_the_queue() -> None:
         yield 8
 
     def call(part: slice) -> range:
-        go.wait(30)
+        go.wait(PATIENCE_S)
         return range(part.start, part.stop)
 
     def batch() -> "asyncio.Task[list[range]]":
@@ -144,7 +147,7 @@ async def test_batch_of_one_item_takes_one_place_in_the_queue(size: int | None) 
         yield 1
 
     def call(part: slice) -> int:
-        go.wait(30)
+        go.wait(PATIENCE_S)
         return part.stop
 
     def batch() -> "asyncio.Task[list[int]]":
@@ -181,11 +184,11 @@ async def test_batch_of_unknown_size_runs_as_items_arrive() -> None:
 
     def call(part: slice) -> slice:
         loop.call_soon_threadsafe(started.put_nowait, part)
-        assert part.start > 1 or go.acquire(timeout=30)
+        assert part.start > 1 or go.acquire(timeout=PATIENCE_S)
         return part
 
     batch = run_batch(pool, stay, part_kind, call, None, max_part=4, arrivals=arrivals())
-    parts = await asyncio.wait_for(batch, 30)
+    parts = await asyncio.wait_for(batch, PATIENCE_S)
     assert [item for part in parts for item in range(part.start, part.stop)] == list(range(9))
     pool.close()
 
@@ -216,7 +219,7 @@ async def test_error_while_items_arrive_ends_the_batch() -> None:
         await run_batch(
             pool, stay, part_kind, lambda part: None, 4, max_part=2, arrivals=arrivals()
         )
-    await asyncio.sleep(0.05)
+    await asyncio.to_thread(eventually, lambda: pool.room == 1)
     assert await pool.run(int) == 0
     pool.close()
 
@@ -226,7 +229,7 @@ async def test_other_calls_run_between_two_parts() -> None:
     pool, go, order = BoundedThreadPool(threads=1, max_queue=1), threading.Event(), []
 
     def call(part: slice) -> None:
-        go.wait(30)
+        go.wait(PATIENCE_S)
         order.append(part.start)
 
     batch = asyncio.create_task(run_batch(pool, stay, part_kind, call, 3, max_part=1))
@@ -248,7 +251,7 @@ async def test_no_part_starts_after_cancellation(client_left: asyncio.Event, rea
     def call(part: slice) -> None:
         started_parts.append(part.start)
         loop.call_soon_threadsafe(started.set)
-        go.wait(30)
+        go.wait(PATIENCE_S)
 
     batch = asyncio.create_task(run_batch(pool, client_left.wait, part_kind, call, 9, max_part=1))
     await started.wait()
@@ -282,7 +285,7 @@ async def test_exception_of_one_part_ends_the_batch() -> None:
 async def test_batch_is_refused_without_room_for_all_threads() -> None:
     """Without room for one call per thread, the batch is refused and no part starts."""
     pool, go, started = BoundedThreadPool(threads=2, max_queue=0), threading.Event(), []
-    running = asyncio.create_task(pool.run(go.wait, 30))
+    running = asyncio.create_task(pool.run(go.wait, PATIENCE_S))
     await asyncio.sleep(0)
     with pytest.raises(QueueFullError, match="1 requests"):
         await run_batch(pool, stay, part_kind, started.append, 9, max_part=1)
@@ -297,7 +300,7 @@ async def test_started_batch_is_never_refused() -> None:
     pool, go, refusals = BoundedThreadPool(threads=1, max_queue=1), threading.Event(), []
 
     def call(part: slice) -> int:
-        go.wait(30)
+        go.wait(PATIENCE_S)
         return part.start
 
     batch = asyncio.create_task(run_batch(pool, stay, part_kind, call, 9, max_part=1))
