@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -39,17 +40,25 @@ class RequestTimer:
         awaits_body: Whether the service still reads the body, and its end has not arrived.
     """
 
-    def __init__(self, receive: Receive, seconds: float, pace: BodyPace) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        seconds: float,
+        pace: BodyPace,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Start the clock.
 
         Args:
             receive: Waits for the next part of the body.
             seconds: Time for the response, without the time for the body.
             pace: How fast the body must arrive.
+            clock: Returns seconds, from any thread, as fast as those of the event loop.
         """
         self.reason: DigitscopeError | None = None
         self._receive, self._seconds, self._pace = receive, seconds, pace
-        now = time.monotonic()
+        self._clock = clock
+        now = clock()
         self._deadline, self._window_end = now + seconds, now + pace.window_s
         self._waiting_since: float | None = None  # the service waits for the body
         self._waited_s, self._received, self._window_start = 0.0, 0, -1  # seconds, bytes, bytes
@@ -63,7 +72,7 @@ class RequestTimer:
         """Return the next ASGI message of the request."""
         if not self.awaits_body:
             return await self._receive()
-        self._waiting_since = time.monotonic()
+        self._waiting_since = self._clock()
         try:
             message = await self._receive()
         finally:
@@ -86,7 +95,7 @@ class RequestTimer:
     def seconds_left(self) -> float:
         """Return the seconds until the deadline; below 0 after it."""
         since = self._waiting_since
-        return self._deadline - (time.monotonic() if since is None else since)
+        return self._deadline - (self._clock() if since is None else since)
 
     def absorb_cancellation(self) -> bool:
         """Return whether this timer alone cancelled the task; the task then goes on."""
@@ -107,7 +116,7 @@ class RequestTimer:
         self._task = None
 
     def _end_wait(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         waited_s = now - (self._waiting_since or now)
         self._waiting_since = None
         self._waited_s += waited_s
@@ -123,7 +132,7 @@ class RequestTimer:
 
     def _check(self) -> None:
         """Cancel the task if a limit is exceeded; else look again at the next limit."""
-        now = time.monotonic()
+        now = self._clock()
         delays = [self._check_window(now)] if self.awaits_body else []
         if self._waiting_since is None:
             delays.append(self._deadline - now)
