@@ -1,25 +1,23 @@
 """JSON of the protocols is checked before it is parsed."""
 
 import json
-import tracemalloc
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from app.errors import TooLargeError, UndecodableError
 from app.protocols.encoding import read_json
+from tests.traced_memory import least_peak
 
 
-@contextmanager
-def _little_memory() -> Iterator[None]:
-    """Fail if the block allocates a megabyte."""
-    tracemalloc.start()
-    try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < 1_000_000
-    finally:
-        tracemalloc.stop()
+def _is_refused(content: bytes, error: type[Exception], message: str) -> None:
+    """Fail unless JSON is refused, and that takes less than a megabyte."""
+
+    def refuse(content: bytes) -> None:
+        with pytest.raises(error, match=message):
+            read_json(content, 10)
+
+    enough = 1_000_000  # bytes
+    assert least_peak(lambda: content, refuse, enough) < enough
 
 
 def test_json_with_too_many_nested_lists_is_not_parsed() -> None:
@@ -28,8 +26,7 @@ def test_json_with_too_many_nested_lists_is_not_parsed() -> None:
     for _ in range(100):
         deep = [deep]
     content = json.dumps({"inputs": [deep] * 5000}).encode()
-    with _little_memory(), pytest.raises(UndecodableError, match="505001 lists"):
-        read_json(content, 10)
+    _is_refused(content, UndecodableError, "505001 lists")
 
 
 @pytest.mark.parametrize("shape", [(50, 28, 28, 1), (2000, 1), (1, 1, 1, 1)])
@@ -45,8 +42,7 @@ def test_tensor_with_a_list_around_each_value_is_parsed(shape: tuple[int, ...]) 
 def test_json_with_too_many_names_is_not_parsed(entry: str) -> None:
     """200,000 names, which would take about 20 MB, are refused without building them."""
     content = ("{" + ",".join(entry % number for number in range(200_000)) + "}").encode()
-    with _little_memory(), pytest.raises(TooLargeError, match="200000 names"):
-        read_json(content, 10)
+    _is_refused(content, TooLargeError, "200000 names")
 
 
 def test_json_with_too_many_objects_is_not_parsed() -> None:

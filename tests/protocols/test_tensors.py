@@ -3,7 +3,6 @@
 import gc
 import json
 import struct
-import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from app.errors import DigitscopeError, TooLargeError, UndecodableError
 from app.protocols import oip_messages, tensors, tfserving
+from tests.traced_memory import Traced, least_peak, least_traced
 
 PIXELS = {"name": "image", "datatype": "UINT8", "shape": [1, 784], "data": [0] * 784}
 
@@ -66,14 +66,13 @@ def test_lists_nested_too_deeply_are_refused() -> None:
 def test_a_string_among_numbers_takes_little_memory() -> None:
     """NumPy would take 400 MB for a string of 1,000 letters among 100,000 numbers."""
     data = ["a" * 1000] + [0] * 100_000
-    tracemalloc.start()
-    try:
+    enough = 10_000_000  # bytes
+
+    def refuse(data: list[object]) -> None:
         with pytest.raises(UndecodableError, match="must be numbers"):
             tensors.from_lists(data)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 10_000_000
+
+    assert least_peak(lambda: data, refuse, enough) < enough
 
 
 def test_too_many_files_are_not_decoded() -> None:
@@ -141,25 +140,27 @@ def test_garbage_collector_pauses_while_json_is_parsed(wrong: bool) -> None:
     """It would run every 700 lists. It runs again afterwards, and an error keeps no list alive."""
     rows = np.zeros((100, 28, 28, 1), int).tolist()
     body = json.dumps({"instances": [*rows, "x"] if wrong else rows}).encode()
-    collections: list[str] = []
-    error = None
+    errors: list[UndecodableError] = []  # they are held while the memory is measured
+    collections: list[int] = []  # of each run
 
-    def count(phase: str, info: dict[str, int]) -> None:
-        collections.append(phase)
+    def parse(body: bytes) -> None:
+        collections.append(0)
 
-    tracemalloc.start()
-    gc.callbacks.append(count)
-    try:
-        tfserving.parse_request(body, 10)
-    except UndecodableError as caught:
-        error = caught
-    finally:
-        gc.callbacks.remove(count)
-        held = tracemalloc.get_traced_memory()[0]
-        tracemalloc.stop()
-    assert len(collections) < 10
-    assert (error is not None) == wrong
-    assert held < 1_000_000  # the lists take 6 MB
+        def count(phase: str, info: dict[str, int]) -> None:
+            collections[-1] += 1
+
+        gc.callbacks.append(count)
+        try:
+            tfserving.parse_request(body, 10)
+        except UndecodableError as caught:
+            errors.append(caught)
+        finally:
+            gc.callbacks.remove(count)
+
+    enough = Traced(1 << 30, 1_000_000)  # the lists take 6 MB
+    assert least_traced(lambda: body, parse, enough).held < enough.held
+    assert min(collections) < 10
+    assert len(errors) == (len(collections) if wrong else 0)
     assert gc.isenabled()
 
 

@@ -2,29 +2,29 @@
 
 import asyncio
 import gc
-import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
+from starlette.requests import Request
 
 from app.errors import InvalidInputError, TooLargeError
 from app.web.requests.images import read_many, read_one
+from tests.traced_memory import Traced, least_peak, least_traced
 from tests.web.requests.bodies import IMAGES, LARGE_BODIES, LIMITS, request_with_json
 
 
 def test_items_over_the_limit_are_not_built() -> None:
     """A list of 200,000 items is refused at the first over the limit; the rest costs nothing."""
-    request = request_with_json([{}] * 200_000)
-    tracemalloc.start()
-    try:
+    enough = 5_000_000  # bytes; 200,000 empty dicts take 13 MB
+
+    def refuse(request: Request) -> None:
         with pytest.raises(TooLargeError, match="more than 100 images"):
             asyncio.run(read_many(request, LIMITS))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 5_000_000  # bytes; 200,000 empty dicts take 13 MB
+
+    assert least_peak(lambda: request_with_json([{}] * 200_000), refuse, enough) < enough
 
 
 @pytest.mark.parametrize("pixels", [[["x"] * 50_000], [[]] * 50_000, [[0] * 27 + ["x"]] * 28])
@@ -64,43 +64,46 @@ def test_large_json_that_is_no_image_is_not_parsed(names: int, read: Callable[..
     Parsed, each of these bodies would take about 100 MB.
     """
     value = {"x": [[[[[]]]]] * 200_000} if names == 1 else {str(n): 0 for n in range(names)}
-    request = request_with_json([value] if read is read_many else value)
-    tracemalloc.start()
-    try:
+    content = [value] if read is read_many else value
+    enough = 10_000_000  # bytes: the body twice, in chunks and joined
+
+    def refuse(request: Request) -> None:
         with pytest.raises(InvalidInputError, match=rf"lists and {names} names"):
             asyncio.run(read(request, LARGE_BODIES))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 10_000_000  # bytes: the body twice, in chunks and joined
+
+    assert least_peak(lambda: request_with_json(content), refuse, enough) < enough
 
 
 @pytest.mark.parametrize("many", [False, True])
 def test_garbage_collector_pauses_while_json_is_parsed(many: bool) -> None:
     """The collector runs rarely during parsing, an error keeps no list, and it runs afterwards."""
     content = {"image": "", "more": [[]] * 100_000}
-    request = request_with_json([content] if many else content)
-    collections: list[str] = []
+    outcomes: list[object] = []  # they are held while the memory is measured
+    collections: list[int] = []  # of each run
 
-    def note(phase: str, info: dict[str, int]) -> None:
-        collections.append(phase)
-
-    async def read() -> tuple[object, int]:
+    async def read(request: Request) -> object:
         try:
-            if many:
-                return (await read_many(request, LIMITS))[0], tracemalloc.get_traced_memory()[0]
-            return await read_one(request, LIMITS), 0
+            return (
+                (await read_many(request, LIMITS))[0] if many else await read_one(request, LIMITS)
+            )
         except InvalidInputError as error:
-            return error, tracemalloc.get_traced_memory()[0]
+            return error
 
-    tracemalloc.start()
-    gc.callbacks.append(note)
-    try:
-        outcome, held_bytes = asyncio.run(read())
-    finally:
-        gc.callbacks.remove(note)
-        tracemalloc.stop()
-    assert isinstance(outcome, InvalidInputError)
-    assert len(collections) < 40  # without the pause, one for every 700 lists
-    assert held_bytes < 1_000_000  # the lists take 6 MB
+    def count(request: Request) -> None:
+        collections.append(0)
+
+        def note(phase: str, info: dict[str, int]) -> None:
+            collections[-1] += 1
+
+        gc.callbacks.append(note)
+        try:
+            outcomes.append(asyncio.run(read(request)))
+        finally:
+            gc.callbacks.remove(note)
+
+    enough = Traced(1 << 30, 1_000_000)  # the lists take 6 MB
+    make = partial(request_with_json, [content] if many else content)
+    assert least_traced(make, count, enough).held < enough.held
+    assert {type(outcome) for outcome in outcomes} == {InvalidInputError}
+    assert min(collections) < 40  # without the pause, one for every 700 lists
     assert gc.isenabled()

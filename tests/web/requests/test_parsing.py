@@ -11,6 +11,7 @@ from app.errors import UndecodableError
 from app.memory_budget import MemoryBudget
 from app.web.execution.thread_pool import BoundedThreadPool
 from app.web.requests.parsing import MAX_INLINE_BYTES, BodyParser, parse, without_gc
+from tests.server.process import PATIENCE_S
 from tests.web.requests.bodies import request_with_json
 
 
@@ -63,12 +64,12 @@ def test_collector_stays_paused_while_any_thread_parses() -> None:
     @without_gc
     def parse_long() -> None:
         started.set()
-        ends.wait(30)
+        ends.wait(PATIENCE_S)
         seen.append(gc.isenabled())
 
     thread = threading.Thread(target=parse_long)
     thread.start()
-    started.wait(30)
+    started.wait(PATIENCE_S)
     without_gc(lambda: None)()
     seen.append(gc.isenabled())
     ends.set()
