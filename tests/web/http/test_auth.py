@@ -154,11 +154,11 @@ def test_number_of_buckets_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_request_over_the_rate_is_answered_with_429() -> None:
     """The response is a problem with Retry-After, and it is counted."""
-    with _client(rate_limit_per_s=1) as client:
-        statuses = [client.get("/version").status_code for _ in range(4)]
-        assert statuses == [200, 200, 429, 429]
+    with _client(rate_limit_per_s=0.001) as client:
+        statuses = [client.get("/version").status_code for _ in range(3)]
+        assert statuses == [200, 429, 429]
         response = client.get("/version")
-        assert response.headers["Retry-After"] == "1"
+        assert 0 < int(response.headers["Retry-After"]) <= 1000
         assert response.json()["title"] == "Too many requests"
         metrics = client.app_state["service"].metrics.text().decode()
         assert (

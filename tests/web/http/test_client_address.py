@@ -7,6 +7,7 @@ from app.main import create_app
 from app.settings import Settings, parse_networks
 from app.web.http.client_address import MAX_PROXIES, TrustedProxies, client_group
 
+SLOW_RATE = 0.001  # requests per second: none is saved up while a test runs
 PROXIES = TrustedProxies(parse_networks("127.0.0.1, 10.0.0.0/8, ::1, fd00::/8"))
 
 
@@ -134,7 +135,7 @@ def test_network_of_an_ipv6_client_is_one_client(address: str, group: str) -> No
 
 def test_clients_behind_a_proxy_have_their_own_rates() -> None:
     """Behind a trusted proxy each client has its rate, and cannot invent an address."""
-    app = create_app(Settings(rate_limit_per_s=0.5, trusted_proxies="10.0.0.0/8"))
+    app = create_app(Settings(rate_limit_per_s=SLOW_RATE, trusted_proxies="10.0.0.0/8"))
     with TestClient(app, client=("10.0.0.1", 5000)) as proxy:
 
         def ask(forwarded: str) -> int:
@@ -148,7 +149,7 @@ def test_clients_behind_a_proxy_have_their_own_rates() -> None:
 
 def test_header_evades_no_rate_without_a_proxy() -> None:
     """A client that sends X-Forwarded-For itself keeps one rate, also from this machine."""
-    app = create_app(Settings(rate_limit_per_s=0.5))
+    app = create_app(Settings(rate_limit_per_s=SLOW_RATE))
     with TestClient(app, client=("127.0.0.1", 5000)) as client:
         statuses = [
             client.get("/version", headers={"X-Forwarded-For": f"203.0.113.{index}"}).status_code
