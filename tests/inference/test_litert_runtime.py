@@ -1,38 +1,38 @@
 """Threads share the interpreters of a network fairly and correctly."""
 
 import itertools
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.inference.litert_runtime import LiteRtRuntime, _InterpreterPool, open_runtime
+from app.inference.litert_runtime import LiteRtRuntime, _InterpreterPool
 from app.inference.model import Model
+from tests.server.process import PATIENCE_S, eventually
 
-BLANK = np.zeros((16, 28, 28), np.uint8)
 
+def test_longest_waiting_thread_is_next() -> None:
+    """Waiting threads get the only interpreter in their order, before one that asks again."""
+    pool = _InterpreterPool(lambda: "the only one", preloaded=1, size=1)
+    order: list[str] = []
 
-def test_longest_waiting_thread_is_next(classic: Model) -> None:
-    """Two threads that keep asking for the only interpreter both get it."""
-    runtime = open_runtime(classic.bundle)
-    stop, runs = threading.Event(), [0, 0]
+    def ask(name: str) -> None:
+        interpreter = pool.acquire()
+        order.append(name)
+        pool.release(interpreter)
 
-    def ask(thread: int) -> None:
-        while not stop.is_set():
-            runtime.predict(BLANK)
-            runs[thread] += 1
-
-    with ThreadPoolExecutor(2) as pool:
-        asking = [pool.submit(ask, thread) for thread in range(2)]
-        while sum(runs) < 40:
-            time.sleep(0.01)
-        stop.set()
-        for one in asking:
-            one.result()
-    assert min(runs) >= 0.35 * sum(runs)
+    held = pool.acquire()
+    with ThreadPoolExecutor(3) as threads:
+        asking = []
+        for count, name in enumerate(("first", "second", "third"), start=1):
+            asking.append(threads.submit(ask, name))
+            eventually(lambda count=count: len(pool._waiting) == count)
+        pool.release(held)
+        ask("again")
+        for each in asking:
+            each.result(PATIENCE_S)
+    assert order == ["first", "second", "third", "again"]
 
 
 def test_each_call_gets_its_own_outputs(classic: Model) -> None:
@@ -61,7 +61,7 @@ def test_interpreters_are_loaded_on_demand() -> None:
     with ThreadPoolExecutor(1) as waiting:
         fourth = waiting.submit(pool.acquire)
         pool.release(2)
-        assert fourth.result(30) == 2
+        assert fourth.result(PATIENCE_S) == 2
     assert next(loaded) == 4
 
 
