@@ -1,5 +1,6 @@
 """Fixtures that all tests share: sample digits, the committed models, the application, a server."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 from app.bundle import open_bundle
@@ -17,7 +19,7 @@ from app.main import create_app
 from app.settings import REPOSITORY, Settings
 from tests.durations import longest_first, register_recorder
 from tests.ports import free_port
-from tests.server.process import Server, serving
+from tests.server.process import PATIENCE_S, Server, serving
 
 # The version of the committed classic model.
 PUBLISHED = open_bundle(REPOSITORY / "model" / "classic").metadata.version
@@ -25,6 +27,24 @@ PUBLISHED = open_bundle(REPOSITORY / "model" / "classic").metadata.version
 # A shell that starts a job in the background makes it ignore Ctrl-C, and child processes inherit
 # that. Tests stop their child processes by Ctrl-C, so it is enabled again here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# No time limit ends a request because the machine is slow. A test of a limit sets it.
+os.environ |= {
+    "DIGITSCOPE_BODY_BYTES_PER_S": "0",
+    "DIGITSCOPE_BODY_TIMEOUT_S": str(PATIENCE_S),
+    "DIGITSCOPE_CLIENT_TIMEOUT_S": str(PATIENCE_S),
+    "DIGITSCOPE_DEADLINE_S": str(PATIENCE_S),
+    "DIGITSCOPE_DECODE_TIMEOUT_S": str(PATIENCE_S),
+}
+
+# The same examples each time, except in `make soak`, and no limit on the time that they take.
+settings.register_profile(
+    "any speed",
+    deadline=None,
+    derandomize="SOAK_MINUTES" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("any speed")
 
 # Marks of all tests of a folder; other tests carry their marks themselves.
 MARKS = {
@@ -98,8 +118,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
     Its log must have no traceback at the end.
     """
-    settings = {"admin_token": "the admin token", "grpc_port": free_port()}
-    with serving(tmp_path_factory.mktemp("server"), **settings) as server:
+    own = {"admin_token": "the admin token", "grpc_port": free_port()}
+    with serving(tmp_path_factory.mktemp("server"), **own) as server:
         yield server
         assert "Traceback" not in server.log.read_text()
 
