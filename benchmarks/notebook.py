@@ -20,7 +20,7 @@ from traitlets.config import Config
 from app.settings import REPOSITORY
 
 NOTEBOOK = REPOSITORY / "docs" / "layers.ipynb"
-MAX_CELL_S = 300  # a cell that hangs fails
+MAX_CELL_S = 300  # a cell, or the start of the kernel, that hangs fails
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
@@ -56,6 +56,7 @@ def _execute(notebook: NotebookNode, folder: Path) -> None:
     client = NotebookClient(
         notebook,
         timeout=MAX_CELL_S,
+        startup_timeout=MAX_CELL_S,
         kernel_name=KERNEL["name"],
         record_timing=False,
         coalesce_streams=True,

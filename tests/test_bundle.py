@@ -15,6 +15,7 @@ from app.errors import BundleError
 from app.inference.registry import Registry
 from app.main import create_app
 from app.settings import REPOSITORY, Settings
+from tests.server.process import PATIENCE_S
 
 MAX_MODEL_BYTES = 95_000_000
 
@@ -169,7 +170,7 @@ def test_serve_refuses_with_a_sentence(
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 1
     assert said in done.stderr

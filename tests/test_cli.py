@@ -16,6 +16,7 @@ from app.settings import REPOSITORY
 from app.version import VERSION
 from digitscope import command
 from tests.imaging.files import tiff_with_damaged_tags
+from tests.server.process import PATIENCE_S
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 1

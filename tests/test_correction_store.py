@@ -16,6 +16,7 @@ from app.correction_store import BLOCK_BYTES, LABELS_FILE, CorrectionStore, make
 from app.errors import NotFoundError, StorageError, StorageFullError
 from app.label_table import read_label_table
 from app.samples import sample_png
+from tests.server.process import PATIENCE_S
 
 PNG = sample_png(7)
 MIB = 1 << 20
@@ -129,7 +130,7 @@ def _start(program: str, folder: Path) -> subprocess.Popen[str]:
 def test_processes_and_threads_share_a_folder(tmp_path: Path) -> None:
     """Three processes of two threads each keep the bound, and lose and tear no line."""
     workers = [_start(PROGRAM, tmp_path) for _ in range(3)]
-    added = [int(worker.communicate(timeout=60)[0]) for worker in workers]
+    added = [int(worker.communicate(timeout=PATIENCE_S)[0]) for worker in workers]
     assert sum(added) == len(_rows(tmp_path)) == 50
     assert {row["path"] for row in _rows(tmp_path)} == _pictures(tmp_path)
 

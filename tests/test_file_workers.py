@@ -14,7 +14,7 @@ import pytest
 
 from app.file_workers import MAX_TASK_BYTES, MAX_TASK_FILES, _tasks
 from app.samples import sample_png
-from tests.server.process import children_of, eventually, hold_interrupt
+from tests.server.process import PATIENCE_S, children_of, eventually, hold_interrupt
 
 REPOSITORY = Path(__file__).parents[1]
 MANY = 6000  # files; a run over fewer may end on a busy machine before a test stops it
@@ -59,7 +59,7 @@ def _rows(out: Path) -> list[dict[str, str]]:
 def test_rows_are_in_the_order_of_the_files(folder: Path, tmp_path: Path) -> None:
     """Several processes read the files; the table has each once, in order, bad ones with errors."""
     process = _start(folder, tmp_path / "out.csv")
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1, output
     assert "69 images, 2 of them unreadable" in output
     rows = _rows(tmp_path / "out.csv")
@@ -81,11 +81,11 @@ def test_run_whose_process_is_killed_says_what_to_do(folder: Path, tmp_path: Pat
     process.send_signal(signal.SIGSTOP)  # so that there is work left when the process is killed
     os.kill(min(children_of(process.pid)), signal.SIGKILL)
     process.send_signal(signal.SIGCONT)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert "Run the command again" in " ".join(output.split())
     assert "Traceback" not in output
-    _start(folder, out).communicate(timeout=120)
+    _start(folder, out).communicate(timeout=PATIENCE_S)
     assert len(_rows(out)) == 2 * MAX_TASK_FILES + 5 + MANY
 
 
@@ -97,7 +97,7 @@ def test_interrupted_run_ends_its_processes(folder: Path, tmp_path: Path) -> Non
     process = _start(folder, out)
     eventually(lambda: children_of(process.pid))
     hold_interrupt(process)
-    output, _ = process.communicate(timeout=60)  # ends when nobody holds the output
+    output, _ = process.communicate(timeout=PATIENCE_S)  # ends when nobody holds the output
     assert process.returncode in (130, -signal.SIGINT)
     assert "Interrupted. Run the command again" in " ".join(output.split())
     assert "Traceback" not in output
@@ -108,7 +108,7 @@ def test_processes_end_with_a_killed_command(folder: Path, tmp_path: Path) -> No
     process = _start(folder, tmp_path / "out.csv")
     eventually(lambda: children_of(process.pid))
     process.kill()
-    process.communicate(timeout=30)  # ends when nobody holds the output
+    process.communicate(timeout=PATIENCE_S)  # ends when nobody holds the output
 
 
 def test_large_files_are_handed_over_one_by_one(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from app.process_tuning import gc_frozen_imports
 from app.settings import REPOSITORY
+from tests.server.process import PATIENCE_S
 
 PROBE = """
 import sys
@@ -57,7 +58,11 @@ def test_imports_point_down() -> None:
         "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", check], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", check],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -66,7 +71,11 @@ def test_imports_point_down() -> None:
 def test_service_runs_without_tensorflow() -> None:
     """Starting, predicting and inspecting do not import TensorFlow, Keras, Ray or gRPC."""
     done = subprocess.run(
-        [sys.executable, "-c", PROBE], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", PROBE],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
 
@@ -79,7 +88,7 @@ def test_openapi_document_needs_nothing_that_the_start_leaves_out() -> None:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
 
@@ -88,7 +97,11 @@ def test_windows_gets_a_sentence() -> None:
     """The command says on Windows where it runs, instead of failing at an import."""
     code = "import sys; sys.platform = 'win32'; from digitscope import command"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 1
     assert "WSL" in done.stderr

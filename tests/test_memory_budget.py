@@ -7,6 +7,7 @@ import pytest
 from app.cancellation import WorkCancelled, cancel_scope
 from app.errors import MemoryBudgetError
 from app.memory_budget import BodyHold, MemoryBudget
+from tests.server.process import PATIENCE_S
 
 
 def test_a_body_that_does_not_fit_is_refused() -> None:
@@ -32,7 +33,7 @@ def test_work_waits_until_other_work_ends() -> None:
         thread = threading.Thread(target=second)
         thread.start()
         assert not second_started.wait(0.2)
-    assert second_started.wait(30)
+    assert second_started.wait(PATIENCE_S)
     thread.join()
     assert budget.used == 0
 

@@ -5,6 +5,7 @@ import queue
 import pytest
 
 from app.periodic_task import PeriodicTask
+from tests.server.process import PATIENCE_S
 
 
 def test_work_goes_on_after_a_failure(caplog: pytest.LogCaptureFixture) -> None:
@@ -20,7 +21,7 @@ def test_work_goes_on_after_a_failure(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         task = PeriodicTask("water the plants", 0.001, work)
         for _ in range(7):
-            calls.get(timeout=60)
+            calls.get(timeout=PATIENCE_S)
         task.close(max_wait_s=60)
     failures = [record for record in caplog.records if record.exc_info]
     assert [str(record.exc_info[1]) for record in failures if record.exc_info] == ["'a'", "'b'"]

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from app.samples import sample_png
 from app.settings import REPOSITORY
 from digitscope import command
+from tests.server.process import PATIENCE_S
 
 
 def _run(*arguments: object) -> tuple[int, str, str]:
@@ -23,7 +24,7 @@ def _run(*arguments: object) -> tuple[int, str, str]:
         env={**os.environ, "COLUMNS": "100"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout, done.stderr

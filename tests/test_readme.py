@@ -16,6 +16,7 @@ import pytest
 
 from app.bundle import Metadata
 from app.settings import REPOSITORY
+from tests.server.process import PATIENCE_S
 
 README = (REPOSITORY / "README.md").read_text()
 USING, *OTHER_GUIDES = (
@@ -59,7 +60,7 @@ def served(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
     finally:
         os.killpg(process.pid, signal.SIGINT)
-        process.wait(timeout=60)
+        process.wait(timeout=PATIENCE_S)
 
 
 def test_first_commands() -> None:

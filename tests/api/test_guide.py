@@ -6,6 +6,7 @@ import sys
 
 import digitscope
 from app.settings import REPOSITORY
+from tests.server.process import PATIENCE_S
 
 GUIDE = (REPOSITORY / "docs" / "using.md").read_text()
 SNIPPETS = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
@@ -21,7 +22,7 @@ def test_snippets_print_what_they_say() -> None:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     assert (done.returncode, done.stderr) == (0, "")
     printed = done.stdout.splitlines()

@@ -11,7 +11,7 @@ import pytest
 from app.samples import sample_pixels
 from app.settings import REPOSITORY
 from tests.imaging.samples import canvas, encode
-from tests.server.process import eventually
+from tests.server.process import PATIENCE_S, eventually
 
 IMPORT = """
 import sys
@@ -131,7 +131,7 @@ def run(code: str, *arguments: object, returncode: int = 0) -> str:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     assert (done.returncode, done.stderr) == (returncode, "")
     return done.stdout
@@ -160,7 +160,7 @@ def test_forked_children_read_files_and_nothing_is_left(large: Path) -> None:
     """Children of a script start their own decoders; at the end, no process is left."""
     decoders = run(CHILDREN, large).split()
     assert decoders
-    assert all(has_ended(int(pid)) for pid in decoders)
+    eventually(lambda: all(has_ended(int(pid)) for pid in decoders))
 
 
 def test_forked_child_does_not_wait_for_interpreters_of_its_parent() -> None:
@@ -201,7 +201,7 @@ def test_modules_of_the_user_are_not_taken_for_ours(large: Path, tmp_path: Path)
             env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
         for script in (folder / "app.py", scripts / "script.py")
     )

@@ -11,6 +11,7 @@ from app.inference.batcher import BatchingRuntime
 from app.inference.model import Model
 from app.inference.runtime import Outputs, Pixels
 from tests.conftest import Digits
+from tests.server.process import PATIENCE_S
 
 
 class Slow:
@@ -24,7 +25,7 @@ class Slow:
     def predict(self, images: Pixels) -> Outputs:
         """Return the first ten pixels of each image."""
         self.sizes.append(len(images))
-        self.go.wait(30)
+        self.go.wait(PATIENCE_S)
         if images.max() == 255:
             raise ValueError("too bright")
         marks = images[:, 0, :10].astype(np.float32)

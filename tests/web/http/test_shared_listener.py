@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from app.web.http.shared_listener import ConnectionCounts, SharedListener
+from tests.server.process import PATIENCE_S
 
 
 class Worker:
@@ -54,7 +55,7 @@ def _address(listening: socket.socket) -> tuple[str, int]:
 
 
 async def _eventually(workers: list[Worker], expected: list[int]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while [len(worker.connections) for worker in workers] != expected:  # noqa: ASYNC110
             await asyncio.sleep(0.002)
 

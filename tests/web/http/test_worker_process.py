@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from app.settings import REPOSITORY
+from tests.server.process import PATIENCE_S
 
 # In a process of its own: the tests' process has threads and handlers that a fork would copy.
 PROBE = """
@@ -47,6 +48,10 @@ assert not running.is_alive() and running.exitcode == -signal.SIGKILL
 def test_forked_process_has_signals_and_an_exit_code_of_its_own() -> None:
     """It takes signals from its first moment on, and its exit code says how it ended."""
     done = subprocess.run(
-        [sys.executable, "-c", PROBE], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", PROBE],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ import pytest
 
 from app.web.observability import log_writer
 from app.web.observability.log_writer import MAX_QUEUED_BYTES, LogWriter
-from tests.server.process import eventually
+from tests.server.process import PATIENCE_S, eventually
 
 SMALL_PIPE = 4096  # bytes, the smallest that the system allows
 LONG = "x" * 1000
@@ -105,7 +105,7 @@ def test_flush_ends_without_a_reader(
         writer.flush()
     assert calls <= 1
     writer.close()
-    writer._thread.join(30)
+    writer._thread.join(PATIENCE_S)
     assert not writer._thread.is_alive()
 
 
