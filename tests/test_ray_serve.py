@@ -233,7 +233,7 @@ def test_loss_of_a_node_loses_no_file(served: int, cluster: Cluster, tmp_path: P
     """
     scans = tmp_path / "scans"
     scans.mkdir()
-    for number in range(500):
+    for number in range(1000):
         (scans / f"{number:04}.png").write_bytes(sample_png(number % 10))
     (scans / "0300.png").write_bytes(b"nothing")
     out, log = tmp_path / "digits.csv", tmp_path / "read.log"
@@ -255,7 +255,9 @@ def test_loss_of_a_node_loses_no_file(served: int, cluster: Cluster, tmp_path: P
                 stderr=subprocess.STDOUT,
             )
         try:
-            _patiently(lambda: out.exists() and out.read_text().count("\n") > 40)
+            eventually(
+                lambda: out.exists() and out.read_text().count("\n") > 40, seconds=PATIENCE_S
+            )
             raylet = next(iter(cluster.actors("MapWorker").values()))
             cluster.kill_node(raylet)
             assert reading.poll() is None, "the command ended before the node was killed"
