@@ -235,7 +235,7 @@ def _hollow(content: bytes) -> bytes:
 
 def test_many_reloads_at_once(tmp_path: Path, models: Path) -> None:
     """Reloads wait in their own bounded queue; predictions go on, and memory does not grow."""
-    settings = {"slow_max_queue": 2, "deadline_s": 60, "admin_token": TOKEN}
+    settings = {"slow_max_queue": 2, "admin_token": TOKEN}
     with serving(tmp_path, model_dir=models, default_model="classic", **settings) as server:
         with Load(server, clients=2) as load:
             after = []
@@ -247,9 +247,8 @@ def test_many_reloads_at_once(tmp_path: Path, models: Path) -> None:
             eventually(lambda: load.versions[PUBLISHED + 4] > 0)
         assert not load.wrong
         assert set(load.statuses) == {200}
-        # Leaked models would add 100 MB each time. One model of 38 MB may still be in use when the
-        # memory is measured.
-        assert min(after[2:]) - after[1] < 20
+        # Leaked models would add 100 MB each time. One model of 38 MB may still be in use.
+        eventually(lambda: memory_mb(server) - after[1] < 20)
 
 
 def _storm(server: Server) -> Counter[int]:
@@ -282,7 +281,7 @@ def test_clock_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }.items():
         monkeypatch.setenv(name, value)
-    settings = {"rate_limit_per_s": 1e6, "deadline_s": 60}
+    settings = {"rate_limit_per_s": 1e6}
     with serving(tmp_path, **settings) as server, Load(server, clients=2) as load:
         for days in JUMPS_D:
             clock.write_text(f"{days:+}d")
