@@ -23,7 +23,7 @@ BODY_BYTES = 5_000_000
 def test_burst_of_photos_leaves_no_memory_behind(tmp_path: Path) -> None:
     """A worker holds at most 155 MB, except while it reads photos."""
     photo = encode(_photo(7))
-    with serving(tmp_path) as server:
+    with serving(tmp_path, threads=2) as server:
         with ThreadPoolExecutor(4) as clients:
             answers = list(clients.map(server.ask, ["/predict"] * 24, [photo] * 24))
         assert [answer.json["digit"] for answer in answers] == [7] * 24
