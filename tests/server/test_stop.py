@@ -102,7 +102,7 @@ def test_requests_end_with_the_grace_period(tmp_path: Path) -> None:
 
 def test_aborted_requests_get_503(tmp_path: Path) -> None:
     """Work that a thread has not finished after the grace period gets 503; the process ends."""
-    settings = {"drain_delay_s": 0, "grace_s": 1, "default_model": "ensemble"}
+    settings = {"drain_delay_s": 0, "grace_s": 1, "deadline_s": 3600, "default_model": "ensemble"}
     with serving(tmp_path, **settings) as server, ThreadPoolExecutor(8) as pool:
         slow = [pool.submit(server.ask, SLOW, PNG) for _ in range(8)]  # some seconds in one thread
         eventually(lambda: _calls(server, "explanations") >= 8)
