@@ -40,7 +40,7 @@ async def _refusal(call: Any) -> str:
 
 async def _version_2(address: str, images: np.ndarray, file: bytes) -> dict[str, Any]:
     said: dict[str, Any] = {}
-    async with InferenceRESTClient(RESTConfig(protocol="v2")) as client:
+    async with InferenceRESTClient(RESTConfig(protocol="v2", timeout=180)) as client:
         said["live"] = await client.is_server_live(address)
         said["ready"] = await client.is_server_ready(address)
         said["models"] = [await client.is_model_ready(address, name) for name in (MODEL, "nope")]
@@ -62,7 +62,7 @@ async def _version_2(address: str, images: np.ndarray, file: bytes) -> dict[str,
 
 async def _version_1(address: str, images: np.ndarray, file: bytes) -> dict[str, Any]:
     said: dict[str, Any] = {}
-    async with InferenceRESTClient(RESTConfig(protocol="v1")) as client:
+    async with InferenceRESTClient(RESTConfig(protocol="v1", timeout=180)) as client:
         said["ready"] = await client.is_model_ready(address, MODEL)
         rows = {"instances": images.tolist()}
         said["predictions"] = (await client.infer(address, rows, MODEL))["predictions"]
