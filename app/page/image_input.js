@@ -133,8 +133,8 @@ export async function showFile(fileOrPromise, name) {
       waiting = () => showFile(file, name);
       return;
     }
-    emit("error", error instanceof Problem ? new Error(reasonOf(error, name)) : error);
     await recogniseFully();
+    emit("error", error instanceof Problem ? new Error(reasonOf(error, name)) : error); // last: a new reading hides it
   }
 }
 

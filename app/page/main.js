@@ -66,16 +66,18 @@ async function chooseModel(name) {
 async function useModel(name) {
   markOutdated();
   byId("map").dataset.waiting = "";
+  let failure = null;
   try {
     const before = state.model;
     await chooseModel(name);
     if (state.model !== before) go({});
   } catch (error) {
     byId("model").value = state.model;
-    emit("error", error);
+    failure = error;
   }
   await recogniseFully();
   delete byId("map").dataset.waiting;
+  if (failure) emit("error", failure); // last: a new reading hides it
 }
 
 /** Load the list of models, unless it is loaded already, and recognise the drawing with the model `name`. */
