@@ -18,7 +18,8 @@ from app.settings import REPOSITORY, Settings
 from tests.ports import free_port
 
 PREFIX = "/behind/a/proxy"
-expect.set_options(timeout=20_000)  # ms, long enough for a busy machine
+PATIENCE_S = 60  # seconds until a test or the service gives up: enough for a busy machine
+expect.set_options(timeout=1000 * PATIENCE_S)
 SIZES = {
     "phone": {
         "viewport": {"width": 390, "height": 844},
@@ -35,7 +36,7 @@ class Running:
 
     def __init__(self, settings: Settings) -> None:
         """Choose a free port; do not start yet."""
-        self.settings = settings
+        self.settings = settings.model_copy(update={"deadline_s": PATIENCE_S})
         self.port = free_port()
 
     @property
@@ -136,6 +137,7 @@ def context(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Browse
     context = browser.new_context(
         **SIZES[request.param], permissions=["clipboard-read", "clipboard-write"]
     )
+    context.set_default_timeout(1000 * PATIENCE_S)
     yield context
     context.close()
 

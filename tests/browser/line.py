@@ -1,8 +1,9 @@
-"""A slow line between browser and service, which can be cut: a TCP proxy in a thread of its own."""
+"""A line between browser and service that can be slow, held or cut: a TCP proxy in a thread."""
 
 import asyncio
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 PACKET = 1400  # bytes
@@ -39,10 +40,21 @@ class Line:
         """Return the address to open in the browser."""
         return f"http://127.0.0.1:{self.port}"
 
+    def hold(self) -> None:
+        """Keep back what is sent in both directions, until `release`.
+
+        What a page shows while it waits for an answer then lasts, however slow the machine is.
+        """
+        self._run(self._flows.clear)
+
+    def release(self) -> None:
+        """Pass on what was kept back."""
+        self._run(self._flows.set)
+
     def cut(self) -> None:
         """Cut all connections, and refuse new ones until `mend`."""
         self.is_cut = True
-        self._loop.call_soon_threadsafe(self._abort)
+        self._run(self._abort)
 
     def mend(self) -> None:
         """Accept connections again."""
@@ -53,8 +65,18 @@ class Line:
         self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join()
 
+    def _run(self, action: Callable[[], None]) -> None:
+        """Run an action in the thread of the line, and wait until it is done."""
+
+        async def run() -> None:
+            action()
+
+        asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+
     async def _serve(self) -> None:
         self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
+        self._flows = asyncio.Event()
+        self._flows.set()
         listener = socket.create_server(("127.0.0.1", 0))
         # The buffers of this machine take a whole photo at once, and the browser would call it
         # sent. With packets as small as on a network, its own buffer stays small.
@@ -77,6 +99,8 @@ class Line:
             return
         service, forth = await asyncio.open_connection("127.0.0.1", self._target)
         self._writers |= {back, forth}
+        if self.is_cut:  # in the meantime
+            self._abort()
         pumps = self._pump(browser, forth, limited=True), self._pump(service, back, limited=False)
         with suppress(asyncio.CancelledError):  # at the end of the thread
             await asyncio.gather(*pumps)
@@ -103,6 +127,7 @@ class Line:
             while True:
                 due, content = await late.get()
                 await asyncio.sleep(max(0, due - self._loop.time()))
+                await self._flows.wait()
                 if not content:
                     sink.close()
                     return

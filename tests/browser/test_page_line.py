@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,34 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 from app.samples import sample_png
-from tests.browser.conftest import SIZES, Running
-from tests.browser.hand import ONE, draw_by_mouse, expect_digit
+from tests.browser.conftest import PATIENCE_S, SIZES, Running
+from tests.browser.hand import ONE, draw_by_mouse, expect_digit, expect_up_to_date, stop_clock
 from tests.browser.line import Line
 
 pytestmark = pytest.mark.browser
 ANY = re.compile(r"\d")  # any revision
+MAX_MOVES = 10_000  # of the pen, until a test gives up
 FAST_3G = 750_000 / 8  # bytes a second, from the browser to the service
+MIN_INTERVAL_MS = 33  # between two requests while the pen moves: at most 30 a second
+# Counts the requests of the moving pen, those of them whose answer is not read yet, and answers.
+COUNT_REQUESTS = """async () => {
+  const { on } = await import("/page/state.js");
+  const own = window.fetch;
+  window.pen = { sent: 0, running: 0, most: 0, answers: 0 };
+  on("prediction", () => { pen.answers += 1; });
+  window.fetch = async (url, options) => {
+    if (!String(url).includes("/inspect")) return own(url, options);
+    pen.sent += 1;
+    pen.running += 1;
+    pen.most = Math.max(pen.most, pen.running);
+    try {
+      const answer = await own(url, options);
+      return new Response(await answer.arrayBuffer(), answer);
+    } finally {
+      pen.running -= 1;
+    }
+  };
+}"""
 # Counts answers, and notes every digit that is shown as up to date after the first change.
 WATCH = """async () => {
   const { on, state } = await import("/page/state.js");
@@ -34,28 +56,38 @@ WATCH = """async () => {
 
 
 @pytest.fixture(scope="module")
-def line(site: Running) -> Iterator[Line]:
-    """A line to the service."""
+def shared_line(site: Running) -> Iterator[Line]:
+    """A line to the service, for all tests."""
     line = Line(site.port)
     yield line
     line.close()
+
+
+@pytest.fixture
+def line(shared_line: Line) -> Line:
+    """The line, fast and whole."""
+    shared_line.delay, shared_line.rate = 0, None
+    shared_line.mend()
+    shared_line.release()
+    return shared_line
 
 
 @pytest.fixture(scope="module")
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A window at desktop size."""
     context = browser.new_context(**SIZES["desk"])
+    context.set_default_timeout(1000 * PATIENCE_S)
     yield context
     context.close()
 
 
 @pytest.fixture(scope="module")
-def tab(context: BrowserContext, line: Line) -> Iterator[Page]:
+def tab(context: BrowserContext, shared_line: Line) -> Iterator[Page]:
     """The page over the line, loaded once and watched; no script fails."""
     page = context.new_page()
     failures: list[str] = []
     page.on("pageerror", lambda error: failures.append(str(error)))
-    page.goto(f"{line.address}/")
+    page.goto(f"{shared_line.address}/")
     page.wait_for_selector("html[data-ready]")
     page.evaluate(WATCH)
     yield page
@@ -66,12 +98,10 @@ def tab(context: BrowserContext, line: Line) -> Iterator[Page]:
 @pytest.fixture
 def page(tab: Page, line: Line) -> Page:
     """The page with a 7 that is read, over a fast line."""
-    line.delay, line.rate = 0, None
-    line.mend()
     tab.unroute_all()
     tab.get_by_label("Sample digit 7").click()
     expect_digit(tab, 7)
-    expect(tab.locator("#state-line")).to_have_attribute("data-state", "answered")
+    expect_up_to_date(tab)
     tab.evaluate("document.querySelector('#part')?.remove()")
     tab.evaluate("Object.assign(seen, { answers: 0, states: [], certain: [] })")
     return tab
@@ -108,29 +138,44 @@ def _add_part(page: Page) -> Locator:
     return page.locator("#part")
 
 
+def _click_in_page(button: Locator, read: str) -> object:
+    """Click by a script of the page, and return what an expression is as soon as that is done."""
+    return button.evaluate(f"(button) => {{ button.click(); return {read}; }}")
+
+
+def _move_until(page: Page, condition: str) -> None:
+    """Move the pen, which is down, until a condition in the page holds."""
+    for at in count():
+        page.mouse.move(600, 300 + at % 100, steps=2)
+        if page.evaluate(condition):
+            return
+        assert at < MAX_MOVES, condition
+
+
 def test_answers_follow_the_pen_on_a_slow_line(page: Page, line: Line) -> None:
-    """With 300 ms each way, a stroke of two seconds shows at least two answers, all marked."""
+    """With 300 ms each way, answers are shown while the pen still moves, and all are marked."""
     line.delay = 0.3
     page.locator("#clear").click()
     page.evaluate("seen.answers = 0")
     draw_by_mouse(page, ONE, lift=False)
-    for at in range(20):
-        page.mouse.move(600, 300 + at, steps=2)
-        page.wait_for_timeout(100)
-    assert page.evaluate("seen.answers") >= 2
+    _move_until(page, "seen.answers >= 2")
+    line.hold()
+    page.mouse.move(600, 450)
     expect(page.locator("#state-line")).to_have_attribute("data-state", "reading")
     expect(page.locator("#answer")).to_have_attribute("aria-busy", "true")
     expect(page.locator("html")).to_have_attribute("data-late", "")
+    line.release()
     page.mouse.up()
-    expect(page.locator("#state-line")).to_have_attribute("data-state", "answered")
+    expect_up_to_date(page)
     expect(page.locator("html")).not_to_have_attribute("data-late", "")
 
 
 def test_an_old_answer_is_marked_at_once(page: Page, line: Line) -> None:
     """From the choice of another picture to its answer, the old one is never shown as current."""
     line.delay = 0.2
-    page.get_by_label("Sample digit 4").click()
-    expect(page.locator("#state-line")).to_have_attribute("data-state", "reading", timeout=150)
+    sample = page.get_by_label("Sample digit 4")
+    state = "document.querySelector('#state-line').dataset.state"
+    assert _click_in_page(sample, state) == "reading"
     expect_digit(page, 4)
     expect(page.locator("#state-text")).to_have_text("Up to date")
     assert set(page.evaluate("seen.certain")) <= {"4"}
@@ -141,18 +186,20 @@ def test_an_old_answer_is_marked_at_once(page: Page, line: Line) -> None:
 
 def test_another_network_is_waited_for(context: BrowserContext, line: Line) -> None:
     """From the choice of another network to its answer, all that is shown is marked."""
-    line.delay = 0
     page = context.new_page()
     page.goto(f"{line.address}/")
     page.wait_for_selector("html[data-ready]")
-    line.delay = 0.3
-    page.locator("#networks [data-model=other]").click()
-    expect(page.locator("#map")).to_have_attribute("data-waiting", "", timeout=250)
+    line.hold()
+    other = page.locator("#networks [data-model=other]")
+    is_waiting = "'waiting' in document.querySelector('#map').dataset"
+    assert _click_in_page(other, is_waiting)
     expect(page.locator("html")).to_have_attribute("data-late", "")
     expect(page.locator("#state-text")).to_have_text("Reading…")
+    expect(page.locator("#map")).to_have_attribute("data-waiting", "")
+    line.release()
     expect(page.locator("#state-text")).to_have_text("Up to date")
     expect(page.locator("#map")).not_to_have_attribute("data-waiting", "")
-    line.delay = 0
+    expect(page.locator("#model")).to_have_value("other")
     page.close()
 
 
@@ -160,9 +207,10 @@ def test_an_empty_surface_is_not_said_of_a_drawing(page: Page, line: Line) -> No
     """From the first point of a drawing, the page no longer says that nothing is drawn."""
     page.locator("#clear").click()
     expect(page.locator("#verdict")).to_have_text("Nothing is drawn.")
-    line.delay = 0.3
+    line.hold()
     draw_by_mouse(page, ONE, lift=False)
-    assert page.locator("#verdict").inner_text() == "Reading…"
+    expect(page.locator("#verdict")).to_have_text("Reading…")
+    line.release()
     page.mouse.up()
     expect(page.locator("#verdict")).to_contain_text("1")
 
@@ -178,38 +226,40 @@ def test_parts_of_another_digit_are_busy(page: Page, line: Line) -> None:
     expect(part).to_have_attribute("aria-busy", "true")
     expect(page.locator("#thumbs")).to_have_css("opacity", "0.5")
     page.mouse.up()
-    expect(page.locator("#state-line")).to_have_attribute("data-state", "answered")
+    expect_up_to_date(page)
     expect(page.locator("#thumbs")).to_have_css("opacity", "1")
     expect(part).not_to_have_attribute("data-revision", before)
     expect(part).not_to_have_attribute("aria-busy", "true")
 
 
-def test_one_request_at_a_time_and_at_most_thirty_a_second(page: Page, line: Line) -> None:
-    """While the pen moves, a request follows the answer to the one before."""
+def test_one_request_at_a_time_and_at_most_thirty_a_second(browser: Browser, line: Line) -> None:
+    """While the pen moves, a request follows the answer to the one before, but not at once."""
+    own = browser.new_context(**SIZES["desk"])  # all pages of a window have the same clock
+    page = own.new_page()
+    page.goto(f"{line.address}/")
+    page.wait_for_selector("html[data-ready]")
+    page.evaluate(COUNT_REQUESTS)
+    stop_clock(page)
     page.locator("#clear").click()
-    line.delay = 0.05
-    running: set[object] = set()
-    most, sent = [0], []
-
-    def start(request: object) -> None:
-        running.add(request)
-        sent.append(request)
-        most[0] = max(most[0], len(running))
-
-    def end(request: object) -> None:
-        running.discard(request)
-
-    page.on("request", start)
-    page.on("requestfinished", end)
+    line.hold()
     draw_by_mouse(page, ONE, lift=False)
-    for at in range(50):
-        page.mouse.move(600, 300 + at)
-        page.wait_for_timeout(10)
-    assert most == [1]
-    assert 2 <= len(sent) <= 30
-    page.remove_listener("request", start)
-    page.remove_listener("requestfinished", end)
-    page.mouse.up()
+    page.clock.run_for(10 * MIN_INTERVAL_MS)
+    page.mouse.move(600, 300)
+    page.clock.run_for(10 * MIN_INTERVAL_MS)
+    assert page.evaluate("pen.sent") == 1
+    line.release()
+    page.wait_for_function("() => pen.answers === 1")
+    page.clock.run_for(1)
+    assert page.evaluate("pen.sent") == 2
+    for answers in (2, 3, 4):
+        page.wait_for_function(f"() => pen.answers === {answers}")
+        page.mouse.move(600, 300 + answers)
+        page.clock.run_for(MIN_INTERVAL_MS - 2)
+        assert page.evaluate("pen.sent") == answers
+        page.clock.run_for(2)
+        assert page.evaluate("pen.sent") == answers + 1
+    assert page.evaluate("pen.most") == 1
+    own.close()
 
 
 def test_offline_is_said_and_the_drawing_is_read_later(page: Page, line: Line) -> None:
@@ -233,7 +283,6 @@ def test_a_picture_chosen_offline_is_kept(
 ) -> None:
     """A photo or a sample that is chosen without a connection is read when the service is back."""
     (tmp_path / "photo.jpg").write_bytes(_photo(6, 1000))
-    line.mend()
     page = context.new_page()
     page.goto(f"{line.address}/")
     page.wait_for_selector("html[data-ready]")
@@ -257,6 +306,7 @@ def test_a_blank_surface_is_offline_too(page: Page, line: Line) -> None:
     """Offline is said even if nothing is drawn, and undo works."""
     line.cut()
     page.get_by_label("Sample digit 2").click()
+    expect(page.locator("#state-line")).to_have_attribute("data-state", "offline")
     page.locator("#clear").click()
     page.evaluate("dispatchEvent(new Event('offline'))")
     expect(page.locator("#state-line")).to_have_attribute("data-state", "offline")
@@ -267,11 +317,11 @@ def test_a_blank_surface_is_offline_too(page: Page, line: Line) -> None:
 
 def test_an_answer_that_is_cut_off_is_asked_for_again(page: Page, line: Line) -> None:
     """A connection that breaks before the answer is there counts as a break."""
-    line.delay = 0.3
+    line.hold()
     with page.expect_request("**/preprocess?*"):
         page.get_by_label("Sample digit 5").click()
     line.cut()
-    line.delay = 0
+    line.release()
     expect(page.locator("#state-line")).to_have_attribute("data-state", "offline")
     line.mend()
     expect(page.locator("#state-line")).to_have_attribute("data-state", "answered")
@@ -295,7 +345,6 @@ def test_a_photo_is_reduced_and_sent_once_with_progress(
         })"""
     )
     page.locator("#file").set_input_files(tmp_path / "photo.jpg")
-    expect(page.locator("#state-text")).to_have_text(re.compile(r"Sending \d+ "))
     expect_digit(page, 6)
     expect(page.locator("#state-text")).to_have_text("Up to date")
     progress = page.evaluate("progress")
@@ -314,11 +363,12 @@ def test_a_photo_is_reduced_and_sent_once_with_progress(
 def test_a_photo_can_be_cancelled(page: Page, line: Line, tmp_path: Path) -> None:
     """Cancel gives the old picture back, and its answer."""
     (tmp_path / "photo.jpg").write_bytes(_photo(6, 1600))
-    line.rate = FAST_3G / 4
+    line.hold()
     page.locator("#file").set_input_files(tmp_path / "photo.jpg")
     expect(page.locator("#state-text")).to_have_text(re.compile("Sending"))
-    line.rate = None
     page.get_by_role("button", name="Cancel").click()
+    line.release()
+    expect_up_to_date(page)
     expect(page.locator("#state-text")).to_have_text("Up to date")
     expect_digit(page, 7)
 
@@ -329,6 +379,8 @@ def test_a_photo_stays_upright_and_transparent_ink_stays_ink(page: Page, tmp_pat
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees
     sideways.save(tmp_path / "sideways.jpg", exif=exif)
+    page.get_by_label("Sample digit 4").click()
+    expect_digit(page, 4)
     page.locator("#file").set_input_files(tmp_path / "sideways.jpg")
     expect_digit(page, 7)
     ink = Image.open(io.BytesIO(sample_png(2))).convert("L").resize((1700, 1700))
