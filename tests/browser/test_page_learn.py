@@ -16,11 +16,14 @@ from tests.browser.hand import (
     click_on_map,
     expect_digit,
     open_mode,
+    stay_lost,
+    stop_clock,
 )
 
 pytestmark = pytest.mark.browser
 LABEL = 3  # the sample is a 7
 DESK = pytest.mark.parametrize("context", ["desk"], indirect=True)
+FLOW_MS = 350  # until the gradient reaches the next column
 MAP = """async () => {
   const { map, valuesOf } = await import("./page/map_view.js");
   const hidden = map.columns.filter(({ role }) => role === "hidden");
@@ -131,7 +134,7 @@ def test_steps_move_the_bars_of_a_copy(page: Page, site: Running) -> None:
     part.get_by_role("button", name="Start again").click()
     expect(part.locator(".outcome")).to_have_attribute("data-steps", "0")
     page.locator("#modes [data-mode=look]").click()
-    assert page.locator("#bars .value").nth(7).inner_text() == "> 99.9 %"
+    expect(page.locator("#bars .value").nth(7)).to_have_text("> 99.9 %")
 
 
 def test_bars_of_the_copy_say_so(page: Page) -> None:
@@ -200,6 +203,7 @@ def test_empty_surface_has_no_right_label(page: Page) -> None:
 def test_old_gradients_fade_until_those_of_the_new_label_are_there(page: Page) -> None:
     """Until another label's gradients arrive, the map's are marked as those of the old one."""
     part = _open(page)
+    stay_lost(page)
     page.route("**/learn/step*", lambda route: route.abort())
     part.locator(".labels button").nth(4).click()
     expect(page.locator("body")).to_have_attribute("data-other-gradients", "")
@@ -221,9 +225,12 @@ def test_gradients_flow_back_over_the_map(page: Page) -> None:
     slider = part.get_by_role("slider", name="Layers")
     columns = page.locator("#map-heads li").count()
     expect(slider).to_have_value(str(columns))
-    page.evaluate("document.querySelector('.flow button').click()")
-    seen = page.evaluate(f"() => ({MAP})()")
-    assert (seen["meaning"], seen["shown"][0]) == ("gradient", False)
+    stop_clock(page)
+    part.locator(".flow button").click()
+    for reached in range(1, columns + 1):
+        shown = [at >= columns - reached for at in range(1, columns - 1)]
+        assert page.evaluate(MAP) == {"meaning": "gradient", "shown": shown}
+        page.clock.run_for(FLOW_MS)
     expect(slider).to_have_value(str(columns))
     assert page.evaluate(MAP) == {"meaning": "gradient", "shown": [True] * (columns - 2)}
     expect(page.locator("#map-says")).to_contain_text("The map now shows gradients")

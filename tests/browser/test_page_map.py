@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.conftest import SIZES, Running
+from tests.browser.conftest import PATIENCE_S, SIZES, Running
 from tests.browser.hand import (
     ONE,
     choose_network,
@@ -16,6 +16,9 @@ from tests.browser.hand import (
     expect_digit,
     open_mode,
     picture_on_map,
+    stop_clock,
+    wait_for_painting,
+    wait_for_state,
 )
 
 pytestmark = pytest.mark.browser
@@ -113,8 +116,8 @@ def test_compact_has_ten_columns_and_the_ensemble_nine_lanes(
     learned = page.evaluate(LEARNED)
     assert learned < 5_000_000
     if (page.viewport_size or {})["width"] > 700:
-        shown = page.locator("#panel-title small").inner_text()
-        assert shown.replace("\u202f", "").startswith(f"{learned} learned numbers")
+        figures = f"{learned:,} learned numbers".replace(",", "\u202f")
+        expect(page.locator("#panel-title small")).to_contain_text(figures)
     page.keyboard.press("Escape")
     expect(page.locator("#lane-list")).to_be_visible()
 
@@ -127,12 +130,12 @@ def test_drawing_answer_and_map_are_seen_together(
     width, height = size
     options = SIZES["phone"] if width == 390 else {}
     context = browser.new_context(**{**options, "viewport": {"width": width, "height": height}})
+    context.set_default_timeout(1000 * PATIENCE_S)
     page = context.new_page()
     page.goto(f"{site.address}/#at=relu_1_2:3:13,14")
     page.wait_for_selector("html[data-ready]")
     parts = ["#pad", "#verdict", "#bars", "#map-canvas", *(["#panel"] if width == 1440 else [])]
-    if width == 1440:
-        expect(page.locator(".number-view")).to_be_visible()
+    expect(page.locator(".number-view")).to_be_visible()
     for part in parts:
         box = page.locator(part).bounding_box()
         assert box, part
@@ -151,18 +154,13 @@ def test_drawing_answer_and_map_are_seen_together(
 def test_map_follows_the_pen(page: Page) -> None:
     """The pictures change with the drawing, and belong to the digit that the page shows."""
     expect_digit(page, 7)
-    page.wait_for_function(
-        "() => performance.getEntriesByName('map-painted').length > 0 && "
-        "import('./page/state.js').then(({ state }) => state.map !== null)"
-    )
-    page.wait_for_timeout(100)  # the next animation frame
+    wait_for_state(page, "state.map?.prediction.digit === 7")
+    wait_for_painting(page)
     before = page.evaluate(PICTURES)
     page.locator("#clear").click()
     draw_by_mouse(page, ONE)
     expect_digit(page, 1)
-    page.wait_for_function(
-        "async () => (await import('./page/state.js')).state.map?.prediction.digit === 1"
-    )
+    wait_for_state(page, "state.map?.prediction.digit === 1")
     page.wait_for_function(f"before => {PICTURES} !== before", arg=before)
 
 
@@ -215,11 +213,11 @@ def test_scale_of_each_picture(page: Page) -> None:
         return new Uint32Array(data.buffer).includes(darkest);
       }).filter(Boolean).length;
     }"""
-    page.wait_for_function("() => performance.getEntriesByName('map-painted').length > 0")
+    wait_for_painting(page)
     before = page.evaluate(full)
     page.get_by_role("button", name="one scale for each column").click()
     expect(page.get_by_role("button", name="each picture by itself")).to_be_visible()
-    page.wait_for_timeout(100)  # the next animation frame
+    wait_for_painting(page)
     assert page.evaluate(full) > before + 10
 
 
@@ -252,6 +250,7 @@ def test_map_by_keyboard(page: Page) -> None:
     cell = page.locator("#map-cell")
     expect(page.locator("#map-grid")).to_be_focused()
     expect(cell).to_contain_text(f"{title}: Channel 0 of ")
+    stop_clock(page)  # digits belong together if they are typed within 1.5 s
     for key in ("1", "3", "Enter"):
         page.keyboard.press(key)
     expect(cell).to_contain_text(f"{title}: Channel 13 of ")

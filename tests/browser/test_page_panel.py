@@ -13,11 +13,16 @@ from tests.browser.hand import (
     click_on_map,
     draw_by_mouse,
     expect_digit,
+    expect_panel_filled,
     open_mode,
     open_place,
+    stay_lost,
+    stop_clock,
+    wait_for_state,
 )
 
 pytestmark = pytest.mark.browser
+SLIDE_MS = 250  # that the sliding kernel stays on a place, after the panel shows it
 
 
 def _number(text: str) -> float:
@@ -56,6 +61,7 @@ def test_column_opens_into_its_steps(page: Page, site: Running) -> None:
     view = page.locator(".column-view")
     for name in ("relu_1_2", "bn_1_2", "conv_1_2"):
         view.locator(".step-button", has_text=name).click()
+        expect_panel_filled(page)
         expect(view).to_contain_text(named[name]["description"])
         expect(page.locator("#panel-foot")).to_contain_text(named[name]["formula"])
         expect(view.locator(".step-values h3")).to_contain_text(name)
@@ -145,8 +151,8 @@ def test_each_level_has_an_address(page: Page) -> None:
 
 def test_unknown_places_are_ignored(page: Page, site: Running) -> None:
     """A link to a layer that the network does not have shows the network."""
+    page.goto("about:blank")  # else the page follows the link and replaces it before it is loaded
     page.goto(f"{site.address}/#m=classic&at=nowhere:3&v=dance&x=%")
-    page.reload()
     page.wait_for_selector("html[data-ready]")
     expect_digit(page, 7)
     expect(page.locator("#modes [aria-current]")).to_contain_text("Look")
@@ -168,6 +174,7 @@ def test_opened_number_follows_a_new_drawing(page: Page) -> None:
 
 def test_part_that_failed_is_tried_again(page: Page) -> None:
     """A part whose values do not come says so in its place, and offers to try again."""
+    stay_lost(page)
     page.route("**/layers/relu_1_1/unit*", lambda route: route.abort())
     open_place(page, "relu_1_1:3:14,14")
     expect(page.locator("#panel-body")).to_contain_text("This part did not arrive.")
@@ -184,6 +191,7 @@ def test_why_and_why_not(page: Page) -> None:
     part.get_by_label("Method").select_option("occlusion")
     part.get_by_label("and not").select_option("1")
     expect(part).to_contain_text("the score of 7 minus the score of 1")
+    part.get_by_text("Similar training digits").scroll_into_view_if_needed()
     expect(part.locator(".alike li")).to_have_count(8)
 
 
@@ -222,7 +230,7 @@ def test_pinned_image_is_compared(page: Page) -> None:
     choose_sample(page, 1)
     expect_digit(page, 1)
     expect(part.locator("figcaption")).to_contain_text(["Pinned: 7", "Now: 1"])
-    assert part.locator("tbody tr").count() == 26
+    expect(part.locator("tbody tr")).to_have_count(26)
 
 
 def test_another_network_is_chosen(page: Page) -> None:
@@ -245,11 +253,12 @@ def test_late_responses_of_another_network_are_dropped(page: Page) -> None:
     with page.expect_request("**/models/classic/training"):
         page.locator("#modes [data-mode=training]").click()
     choose_network(page, "other")
-    page.evaluate("fetch('models/other/training')")  # by now the other model's response has arrived
+    said = page.locator("[data-view=training]")
+    expect(said).to_contain_text("No epochs of the network other were saved")
     late[0].continue_()
-    expect(page.locator("[data-view=training]")).to_contain_text(
-        "No epochs of the network other were saved"
-    )
+    page.unroute("**/models/classic/training")
+    page.evaluate("fetch('models/classic/training').then((answer) => answer.text())")
+    expect(said).to_contain_text("No epochs of the network other were saved")
 
 
 def test_epoch_slider(page: Page) -> None:
@@ -283,13 +292,18 @@ def test_channel_has_its_kernel_and_what_it_looks_for(page: Page) -> None:
 def test_kernel_slides_until_the_pointer_stops_it(page: Page) -> None:
     """The kernel goes from place to place; a press anywhere keeps the place."""
     open_place(page, "relu_2_1:2:3,4")
+    expect_panel_filled(page)
+    stop_clock(page)
     page.get_by_role("button", name="Slide the kernel").click()
     for place in ("3,5", "3,6", "3,7"):
+        page.clock.run_for(SLIDE_MS)
+        expect(page).to_have_url(re.compile(f"at=relu_2_1:2:{place}$"))
+        expect_panel_filled(page)
+        page.clock.run_for(SLIDE_MS - 1)
         expect(page).to_have_url(re.compile(f"at=relu_2_1:2:{place}$"))
     page.locator(".number-view h3").first.click()
-    stopped = page.url
-    page.wait_for_timeout(600)
-    assert page.url == stopped
+    page.clock.run_for(10 * SLIDE_MS)
+    expect(page).to_have_url(re.compile("at=relu_2_1:2:3,7$"))
     expect(page.get_by_role("button", name="Slide the kernel")).to_be_visible()
 
 
@@ -317,12 +331,8 @@ def test_map_shows_the_difference_to_the_pinned_image(page: Page) -> None:
     assert page.evaluate(described) == nothing
     choose_sample(page, 4)
     expect_digit(page, 4)
+    wait_for_state(page, "map.meaning === 'difference'")
     assert page.evaluate(colours) > 20
-    page.wait_for_function(
-        "async () => (await import('./page/map_view.js')).map.meaning === 'difference'"
-    )
     assert page.evaluate(described) != nothing
     page.locator("#modes [data-mode=look]").click()
-    page.wait_for_function(
-        "async () => (await import('./page/map_view.js')).map.transform === null"
-    )
+    wait_for_state(page, "map.transform === null && map.meaning === null")
