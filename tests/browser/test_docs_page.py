@@ -77,12 +77,14 @@ def test_examples_of_other_operations_work(page: Page) -> None:
         operation = page.locator(f"#operations-{name}")
         operation.click()
         operation.get_by_role("button", name="Try it out").click()
+        execute = operation.get_by_role("button", name="Execute")
+        expect(execute).to_be_visible()
         types = operation.get_by_label("Request content type")
         if types.count() and "multipart/form-data" in types.inner_text():
             types.select_option("application/json")
             # Swagger UI keeps the fields of the form until an example is chosen.
             examples = operation.locator(".examples-select-element").first
             examples.select_option(label="A handwritten 7, as image")
-        operation.get_by_role("button", name="Execute").click()
+        execute.click()
         status = operation.locator(".live-responses-table tbody .response-col_status").first
         expect(status, name).to_contain_text("200")

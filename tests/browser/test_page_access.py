@@ -6,10 +6,23 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browser.hand import choose_sample, expect_digit, open_mode, open_place
+from tests.browser.hand import (
+    choose_sample,
+    expect_digit,
+    expect_panel_filled,
+    open_address,
+    open_mode,
+    open_place,
+    wait_for_state,
+)
 
 pytestmark = pytest.mark.browser
-UNFOLD = "document.querySelectorAll('#panel details').forEach((one) => { one.open = true; })"
+# Unfolds all that is folded in the panel; done when its content is there.
+UNFOLD = """() => Promise.all([...document.querySelectorAll("#panel details:not([open])")].map(
+  (one) => new Promise((unfolded) => {
+    one.addEventListener("toggle", unfolded, { once: true });
+    one.open = true;
+  })))"""
 PLACES = {
     "relu_1_2": ".column-view",
     "relu_1_1:5": ".channel-view",
@@ -18,15 +31,16 @@ PLACES = {
     "logits:7": ".number-view",
 }
 
-LEARN_PLACES = {
-    "at=bn_2_1": ".gradients",
-    "at=conv_2_1:3": ".gradients",
-    "at=conv_2_1&w=kernel:0,1,2,3": ".gradient-sum",
+LEARN_PLACES = {  # what the way to them ends with
+    "at=bn_2_1": "bn_2_1",
+    "at=conv_2_1:3": "channel 3",
+    "at=conv_2_1&w=kernel:0,1,2,3": "kernel[0, 1, 2, 3]",
 }
 
 
 def _findings(page: Page) -> list[str]:
     """Return the findings of axe-core, including its best practices: rule and element."""
+    expect_panel_filled(page)
     page.evaluate(UNFOLD)
     found = Axe().run(page).response["violations"]
     return [
@@ -47,6 +61,7 @@ def test_axe_finds_nothing_in_what_is_opened(page: Page, scheme: str) -> None:
     assert _findings(page) == []
     for place, view in PLACES.items():
         open_place(page, place)
+        expect_panel_filled(page)
         expect(page.locator(view)).to_be_visible()
         assert _findings(page) == [], place
     page.evaluate("import('./page/address.js').then(({ go }) => go({ at: null, asTable: true }))")
@@ -88,15 +103,17 @@ def test_axe_finds_nothing_in_a_step_of_learning(page: Page, scheme: str) -> Non
     part.get_by_role("button", name="One step").click()
     expect(part.locator(".plot")).to_be_visible()
     assert _findings(page) == []
-    for place, view in LEARN_PLACES.items():
-        page.goto(f"{page.url.split('#')[0]}#m=classic&v=learn&t=3&{place}")
-        expect(page.locator(view)).to_be_visible()
+    for place, end in LEARN_PLACES.items():
+        open_address(page, f"v=learn&t=3&{place}")
+        opened = part.locator(".opened:not([aria-busy]) .crumbs span")
+        expect(opened).to_have_text(end)
         assert _findings(page) == [], place
 
 
 @pytest.mark.parametrize("context", ["desk"], indirect=True)
 def test_tab_reaches_every_control_in_order(page: Page) -> None:
     """Tab reaches header, surface, its buttons, the map as one stop, and the panel, in order."""
+    expect(page.locator(".columns-table")).to_be_visible()
     page.locator(".skip").focus()
     seen = []
     for _ in range(45):
@@ -145,6 +162,7 @@ def test_sheet_of_a_phone_can_be_enlarged(page: Page) -> None:
     """The panel's title has one line, and a button gives the sheet most of the window."""
     open_place(page, "relu_1_2:12:3,4")
     expect(page.locator(".number-view")).to_be_visible()
+    expect_panel_filled(page)
     panel, title = page.locator("#panel"), page.locator("#panel-title")
     boxes = [panel.bounding_box(), title.bounding_box()]
     page.get_by_role("button", name="Enlarge").click()
@@ -190,6 +208,8 @@ OVERLAPS = """() => {
 def test_every_width(page: Page, width: int) -> None:
     """From 320 to 2560 pixels nothing is cut off or overlaps, and drawing and map are in view."""
     page.set_viewport_size({"width": width, "height": 900})
+    arranged = "document.querySelector('#map-scroll').clientWidth === Number(key.split(' ')[0])"
+    wait_for_state(page, f"(({{ key }}) => {arranged})(map.layout)")
     for part in ("#pad", "#map-canvas"):
         box = page.locator(part).bounding_box()
         assert box
