@@ -24,8 +24,8 @@ const SVG = "http://www.w3.org/2000/svg";
  */
 export const map = { columns: [], members: [], lane: null, layout: null, terms: null, transform: null, meaning: null, pointed: null, byPicture: false };
 
-/** Whether the window is as narrow as a phone: the panel is a sheet. */
-export const narrow = matchMedia("(max-width: 699px)");
+/** Whether the window is an upright phone's: the panel is a sheet. */
+export const narrow = matchMedia("(max-width: 559px), (max-width: 699px) and (min-height: 501px)");
 
 /** Whether the map flows down: then the outputs stand below the answer. */
 const flowsDown = matchMedia("(max-width: 1199px)");
@@ -104,7 +104,7 @@ function arrange() {
   if (!map.columns.length) return;
   const scroll = byId("map-scroll");
   const isRows = flowsDown.matches;
-  const room = { width: scroll.clientWidth, height: narrow.matches ? Math.max(320, innerHeight - 320) : isRows ? TABLET_HEIGHT : scroll.clientHeight, flow: isRows ? "rows" : "columns", outputs: OUTPUTS_WIDTH };
+  const room = { width: scroll.clientWidth, height: narrow.matches ? Math.max(320, innerHeight - 320) : isRows ? Math.min(TABLET_HEIGHT, 1.5 * innerHeight) : scroll.clientHeight, flow: isRows ? "rows" : "columns", outputs: OUTPUTS_WIDTH };
   if (!room.width || (!isRows && room.height < 60)) return;
   const key = `${room.width} ${room.height} ${narrow.matches} ${room.flow} ${devicePixelRatio}`;
   if (map.layout?.key === key && map.layout.columns === map.columns) return;

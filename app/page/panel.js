@@ -45,6 +45,7 @@ function show({ mode, at }) {
   for (const [name, element] of views) element.hidden = name !== mode;
   if (at || mode !== "look") bringIntoView();
   if (mode === "look") {
+    byId("panel-title").textContent ||= state.model; // until the panel comes into view
     updater.refresh();
     if (!byId("panel").checkVisibility()) focus?.settle(true); // the sheet of a phone is gone
     return;
@@ -58,7 +59,7 @@ function show({ mode, at }) {
 /** Where the panel stands below the window's edge, scroll so that it can be read; else nothing moves. */
 function bringIntoView() {
   const panel = byId("panel");
-  if (!narrow.matches && panel.getBoundingClientRect().top > innerHeight - 200) panel.scrollIntoView({ block: "end", behavior: "instant" });
+  if (!narrow.matches && panel.getBoundingClientRect().top > innerHeight - 200) panel.scrollIntoView({ block: innerHeight > 500 ? "end" : "start", behavior: "instant" });
 }
 
 const loadFocus = () => import("./panel_focus.js").then((module) => { focus = module; }, () => {});

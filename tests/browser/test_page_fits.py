@@ -5,10 +5,11 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from app.samples import sample_pixels
-from tests.browser.hand import expect_digit
+from tests.browser.conftest import SIZES, Running
+from tests.browser.hand import expect_digit, open_place
 
 pytestmark = pytest.mark.browser
 DESK = pytest.mark.parametrize("context", ["desk"], indirect=True)
@@ -43,3 +44,23 @@ def test_colour_key_stays_on_the_screen(page: Page, height: int) -> None:
         expect(page.locator(part)).to_be_in_viewport(ratio=1)
     page.get_by_role("button", name="Look at the 3").click()
     expect_digit(page, 3)
+
+
+@pytest.mark.parametrize("width", [568, 667, 844, 932])
+def test_phone_that_lies_keeps_the_drawing_beside_what_is_opened(
+    browser: Browser, site: Running, width: int
+) -> None:
+    """Drawing and answer stay; what is opened is scrolled to; nothing is wider than the window."""
+    context = browser.new_context(**{**SIZES["phone"], "viewport": {"width": width, "height": 360}})
+    page = context.new_page()
+    page.goto(f"{site.address}/")
+    page.wait_for_selector("html[data-ready]")
+    for part in ("#pad", "#verdict", "#state-line", "#modes", "#model"):
+        expect(page.locator(part)).to_be_in_viewport(ratio=1)
+    expect(page.locator("#panel-title")).not_to_be_empty()
+    open_place(page, "relu_1_1:5")
+    expect(page.locator(".channel-view")).to_be_in_viewport()
+    for part in ("#panel-title", "#pad", "#verdict"):
+        expect(page.locator(part)).to_be_in_viewport(ratio=1)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
