@@ -12,7 +12,7 @@ import { emit, on, state } from "./state.js";
 export const MODES = ["look", "why", "whatif", "compare", "training", "learn", "received"];
 
 /** The keys of the address that hold the settings of a mode. */
-const SETTINGS = { learn: ["r", "n", "by"] };
+const SETTINGS = { learn: ["r", "n", "by"], training: ["e", "l"] };
 
 /**
  * @typedef {object} Place What is opened.

@@ -1,5 +1,6 @@
 /** How the network learned: its kernels, activations and answer after each saved epoch. */
 
+import { place, set } from "./address.js";
 import { get, send } from "./api.js";
 import { probabilityBars } from "./prediction.js";
 import { onColourScheme, scaleOf } from "./colours.js";
@@ -7,7 +8,7 @@ import { aDigit, prefersReducedMotion, disclosure, fill, h, number, percent, tab
 import { Grid } from "./grid.js";
 import { legend, paintSheet, readSheet } from "./heatmaps.js";
 import { curve } from "./plot.js";
-import { updateWhenVisible, state, onNetwork } from "./state.js";
+import { on, onNetwork, state, updateWhenVisible } from "./state.js";
 
 const parts = {}; // the section's elements
 let training = null; // the response of /models/{model}/training
@@ -37,10 +38,27 @@ export function start(element) {
   fill(element, h("p.notes", "A network learns by gradient descent: it reads many digits, measures its error, and changes its weights a little so that the error shrinks. One pass through all training digits is an epoch. Move the slider to see the kernels, the channels and the answer after each epoch that was saved."), parts.none, parts.content);
   onNetwork(({ classes }) => { training = null; snapshots = null; parts.bars = probabilityBars(body, classes); });
   const updater = updateWhenVisible(element, load);
-  parts.layer.addEventListener("change", () => updater.refresh());
-  parts.slider.addEventListener("input", show);
+  parts.layer.addEventListener("change", () => set({ l: parts.layer.value }));
+  parts.slider.addEventListener("input", () => choose(Number(parts.slider.value)));
+  on("place", ({ mode }) => {
+    if (mode !== "training") stop();
+    if (mode !== "training" || !training?.saved.length) return;
+    showChoice();
+    if (snapshots?.layer.name === parts.layer.value) show();
+    else updater.refresh();
+  });
   onColourScheme(() => snapshots && show());
 }
+
+/** Set the slider and the menu to the epoch and the layer of the address, or to the nearest epoch before it. */
+function showChoice() {
+  const { e: epoch, l: layer } = place.settings;
+  parts.slider.value = String(Math.max(0, training.saved.findLastIndex((saved) => saved <= Number(epoch ?? 0))));
+  parts.layer.value = [...parts.layer.options].some(({ value }) => value === layer) ? layer : parts.usualLayer;
+}
+
+/** Show another of the saved epochs, and keep it in the address. */
+const choose = (at) => set({ e: String(training.saved[at]) });
 
 async function load(signal) {
   if (!training) await describe(signal);
@@ -68,9 +86,9 @@ async function describe(signal) {
   }
   const layers = state.network.layers.filter((layer) => layer.output_shape.length === 3 && layer.output_shape.at(-1) > 1);
   fill(parts.layer, layers.map((layer) => h("option", { value: layer.name }, layer.name)));
-  parts.layer.value = (layers.find((layer) => layer.activation) ?? layers[0]).name;
+  parts.usualLayer = (layers.find((layer) => layer.activation) ?? layers[0]).name;
   parts.slider.max = String(saved.length - 1);
-  parts.slider.value = "0";
+  showChoice();
   parts.curve = curve({
     label: "Loss after each epoch", x: epochs.map((entry) => entry.epoch), xLabel: "epoch", log: true,
     lines: [{ name: "training", values: epochs.map((entry) => entry.loss), kind: "first" }, { name: "validation", values: epochs.map((entry) => entry.val_loss), kind: "second" }],
@@ -165,12 +183,10 @@ function play() {
   if (playing) { stop(); return; }
   if (!snapshots) return;
   const { slider } = parts;
-  if (slider.value === slider.max) slider.value = "0";
+  choose(slider.value === slider.max ? 0 : Number(slider.value));
   parts.play.textContent = "Stop";
-  show();
   playing = setInterval(() => {
-    slider.value = String(Number(slider.value) + 1);
-    show();
+    choose(Number(slider.value) + 1);
     if (slider.value === slider.max) stop();
   }, prefersReducedMotion() ? 1500 : 600);
 }

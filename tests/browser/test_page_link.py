@@ -80,3 +80,24 @@ def test_pinned_picture_is_in_the_link(page: Page, site: Running) -> None:
     expect(page.locator("#banner")).to_contain_text("The pinned picture of the link cannot be read")
     expect(part).to_contain_text("Pin the current image")
     expect(page).not_to_have_url(re.compile("[#&]o="))
+
+
+@DESK
+def test_epoch_and_layer_of_training_are_in_the_link(page: Page, site: Running) -> None:
+    """A reload shows the same epoch and layer; of an epoch that was not saved, the one before."""
+    part = open_mode(page, "training")
+    said = part.locator("output")
+    expect(said).to_have_attribute("data-epoch", "1")
+    entries = page.evaluate("history.length")
+    part.get_by_role("slider").focus()
+    page.keyboard.press("End")
+    expect(said).to_have_attribute("data-epoch", "30")
+    part.get_by_role("combobox").select_option("relu_2_2")
+    expect(part).to_contain_text("The kernel of channel 0 in conv_2_2")
+    assert page.evaluate("history.length") == entries
+    page.reload()
+    expect(said).to_have_attribute("data-epoch", "30")
+    expect(part).to_contain_text("The kernel of channel 0 in conv_2_2")
+    page.goto(f"{site.address}/#m=classic&v=training&e=6&l=nowhere")
+    expect(said).to_have_attribute("data-epoch", "5")
+    expect(part.get_by_role("combobox")).to_have_value("relu_1_1")
