@@ -115,7 +115,7 @@ def test_killed_process_says_how_to_continue(folder: Path, tmp_path: Path) -> No
         process = _start("--images", folder, "--out", out, "--processes", 2)
         eventually(lambda: out.exists() and out.stat().st_size, every_s=0.002)
         process.send_signal(signal.SIGSTOP)  # so that it does not end in the meantime
-        for child in sorted(children_of(process.pid))[:1]:
+        for child in sorted(children_of(process.pid))[-1:]:
             os.kill(child, signal.SIGKILL)
         process.send_signal(signal.SIGCONT)
         _, errors = process.communicate(timeout=PATIENCE_S)
