@@ -103,7 +103,8 @@ class Container(Client):
     def run_command(self, *words: str) -> list[str]:
         """Return the command that runs `words` in the container, as the image's user."""
         run = [*self.images.command, "run", "--isolation", "chroot"]
-        return [*run, "--env", f"DIGITSCOPE_PORT={self.port}", self.name, "--", *words]
+        own = [part for setting in self._settings() for part in ("--env", setting)]
+        return [*run, *own, self.name, "--", *words]
 
     def read_only_command(self, *words: str) -> list[str]:
         """Return the command that runs `words` as process 1 on a read-only root."""
@@ -111,7 +112,10 @@ class Container(Client):
         isolated = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
         chroot = ["sh", "-ec", READ_ONLY, "sh", root, f"--userspec={settings['User']}", root]
         environment = ["env", "-i", "-C", settings["WorkingDir"], *settings["Env"]]
-        return [*isolated, *chroot, *environment, f"DIGITSCOPE_PORT={self.port}", *words]
+        return [*isolated, *chroot, *environment, *self._settings(), *words]
+
+    def _settings(self) -> list[str]:
+        return [f"DIGITSCOPE_PORT={self.port}", f"DIGITSCOPE_DEADLINE_S={PATIENCE_S}"]
 
     def healthy(self) -> bool:
         """Run the image's HEALTHCHECK in the container and return whether it succeeds."""
