@@ -211,7 +211,8 @@ def test_the_gradient_of_a_weight(client: TestClient) -> None:
     assert not measured["kink"]
     slope = (measured["loss_plus"] - measured["loss_minus"]) / (2 * measured["epsilon"])
     assert measured["gradient"] == slope
-    assert "22 units" in answer["sentence"]
+    assert "used by 22 units" in answer["sentence"]
+    assert "Each of them adds one product" in answer["sentence"]
     assert answer["equation"].startswith("2.23452 = 2.64505 · 0.130419 + ")
 
 

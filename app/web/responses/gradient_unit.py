@@ -69,27 +69,31 @@ def _sentence(found: GradientUnit) -> str:
     """Return what the gradient means, and what its sum runs over."""
     what = "activation" if found.address.weight is None else "weight"
     if not found.gradient:
-        why = "the products cancel" if found.count else "every product is 0, as where a ReLU is off"
-        return f"A small change of this {what} does not change the loss: {why}."
+        why = "the products add up to 0" if found.count else "every product is 0"
+        return f"A small change of this {what} does not change the loss, because {why}."
     kinds = {factor.kind for term in found.terms for factor in term.factors}
     rises = "rises" if found.gradient > 0 else "falls"
     start = (
-        f"If this {what} grows a little, the loss {rises} by"
-        f" {number(abs(found.gradient))} times as much."
+        f"If this {what} grows by a small step, the loss {rises} by about"
+        f" {number(abs(found.gradient))} times that step."
     )
     if "probability" in kinds:
-        return f"{start} At the softmax, the gradient is the probability minus the label: 1 or 0."
+        return (
+            f"{start} Back-propagation starts here: the gradient is the probability minus the"
+            " label. The label is 1 for the right class and 0 for every other class."
+        )
     if "gradient" not in kinds:
-        return f"{start} The loss is -log of this probability, and its slope is -1 over it."
+        return f"{start} The loss is -log(p), where p is this probability. Its slope is -1/p."
     units = "one unit" if found.count == 1 else f"{found.count} units"
+    adds = "It adds one product" if found.count == 1 else "Each of them adds one product"
     if what == "weight":
         return (
-            f"{start} It helps to make {units} whose gradient is not 0; each adds what the weight"
-            " multiplies there, times the gradient of the unit."
+            f"{start} The weight is used by {units} whose gradient is not 0. {adds}: the value that"
+            " the weight multiplies there, times the gradient of that unit."
         )
     return (
-        f"{start} It feeds {units} whose gradient is not 0; each adds the slope there, times the"
-        " gradient of the unit."
+        f"{start} This value is read by {units} whose gradient is not 0. {adds}: how fast the unit"
+        " grows with this value, times the gradient of that unit."
     )
 
 
@@ -111,13 +115,15 @@ def _difference(found: FiniteDifference, gradient: float) -> FiniteDifferenceAns
 def _difference_sentence(found: FiniteDifference, gradient: float, error: float) -> str:
     if found.kink:
         return (
-            f"The slope of the loss jumps here, from {number(found.left)} to {number(found.right)}:"
-            " a ReLU or a maximum switches, such as two equal values of which max-pooling takes the"
-            " first. Back-propagation gives the slope of one choice."
+            f"The loss has a kink here: its slope is {number(found.left)} on one side and"
+            f" {number(found.right)} on the other. A ReLU switches there, or max-pooling finds two"
+            " equal values and takes the first. Back-propagation gives the slope of one choice."
         )
     if not gradient and not found.gradient:
-        return f"A change by {number(found.epsilon)} up and down leaves the loss as it is."
+        step = number(found.epsilon)
+        return f"With {step} more or {step} less, the loss stays as it is."
     return (
-        f"A change by {number(found.epsilon)} up and down changes the loss by"
-        f" {number(found.gradient)} for each unit, which is the sum above within {error:.1g} of it."
+        f"With {number(found.epsilon)} more and {number(found.epsilon)} less, the loss changes by"
+        f" {number(found.gradient)} times the change. The sum above gives the same number, with a"
+        f" relative error of {error:.1g}."
     )
