@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -18,7 +19,7 @@ from app.settings import REPOSITORY, Settings
 from tests.ports import free_port
 
 PREFIX = "/behind/a/proxy"
-PATIENCE_S = 60  # seconds until a test or the service gives up: enough for a busy machine
+PATIENCE_S = 120  # seconds until a test or the service gives up: enough for a busy machine
 expect.set_options(timeout=1000 * PATIENCE_S)
 SIZES = {
     "phone": {
@@ -131,13 +132,18 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+def open_window(browser: Browser, **options: Any) -> BrowserContext:
+    """Open a browser window without a history, whose actions wait for a busy machine."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(1000 * PATIENCE_S)
+    return context
+
+
 @pytest.fixture(params=SIZES)
 def context(browser: Browser, request: pytest.FixtureRequest) -> Iterator[BrowserContext]:
     """A new browser window, at phone and at desktop size."""
-    context = browser.new_context(
-        **SIZES[request.param], permissions=["clipboard-read", "clipboard-write"]
-    )
-    context.set_default_timeout(1000 * PATIENCE_S)
+    permissions = ["clipboard-read", "clipboard-write"]
+    context = open_window(browser, **SIZES[request.param], permissions=permissions)
     yield context
     context.close()
 

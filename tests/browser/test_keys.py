@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from app.settings import Settings
-from tests.browser.conftest import PATIENCE_S, Running
+from tests.browser.conftest import Running, open_window
 from tests.browser.hand import expect_digit
 
 pytestmark = pytest.mark.browser
@@ -26,8 +26,7 @@ def guarded() -> Iterator[str]:
 @pytest.fixture
 def tab(browser: Browser) -> Iterator[BrowserContext]:
     """A browser window without a history."""
-    context = browser.new_context()
-    context.set_default_timeout(1000 * PATIENCE_S)
+    context = open_window(browser)
     yield context
     context.close()
 
@@ -77,7 +76,6 @@ def test_cancelled_question_leaves_the_page_in_use(guarded: str, tab: BrowserCon
 def test_authorize_of_swagger_ui(guarded: str, tab: BrowserContext) -> None:
     """Swagger UI opens without a key, and sends the key that Authorize asks for."""
     page = tab.new_page()
-    page.set_default_timeout(120_000)  # ms; Swagger UI takes seconds to open an operation
     page.goto(f"{guarded}/docs")
     page.get_by_role("button", name="Authorize", exact=True).click()
     dialog = page.locator(".auth-container", has=page.get_by_text("X-API-Key"))

@@ -8,7 +8,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from app.samples import sample_pixels
-from tests.browser.conftest import SIZES, Running
+from tests.browser.conftest import SIZES, Running, open_window
 from tests.browser.hand import expect_digit, open_place
 
 pytestmark = pytest.mark.browser
@@ -51,7 +51,8 @@ def test_phone_that_lies_keeps_the_drawing_beside_what_is_opened(
     browser: Browser, site: Running, width: int
 ) -> None:
     """Drawing and answer stay; what is opened is scrolled to; nothing is wider than the window."""
-    context = browser.new_context(**{**SIZES["phone"], "viewport": {"width": width, "height": 360}})
+    size = {"viewport": {"width": width, "height": 360}}
+    context = open_window(browser, **{**SIZES["phone"], **size})
     page = context.new_page()
     page.goto(f"{site.address}/")
     page.wait_for_selector("html[data-ready]")

@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 from app.samples import sample_png
-from tests.browser.conftest import PATIENCE_S, SIZES, Running
+from tests.browser.conftest import SIZES, Running, open_window
 from tests.browser.hand import ONE, draw_by_mouse, expect_digit, expect_up_to_date, stop_clock
 from tests.browser.line import Line
 
@@ -75,8 +75,7 @@ def line(shared_line: Line) -> Line:
 @pytest.fixture(scope="module")
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A window at desktop size."""
-    context = browser.new_context(**SIZES["desk"])
-    context.set_default_timeout(1000 * PATIENCE_S)
+    context = open_window(browser, **SIZES["desk"])
     yield context
     context.close()
 
@@ -234,7 +233,7 @@ def test_parts_of_another_digit_are_busy(page: Page, line: Line) -> None:
 
 def test_one_request_at_a_time_and_at_most_thirty_a_second(browser: Browser, line: Line) -> None:
     """While the pen moves, a request follows the answer to the one before, but not at once."""
-    own = browser.new_context(**SIZES["desk"])  # all pages of a window have the same clock
+    own = open_window(browser, **SIZES["desk"])  # all pages of a window have the same clock
     page = own.new_page()
     page.goto(f"{line.address}/")
     page.wait_for_selector("html[data-ready]")
