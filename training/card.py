@@ -225,9 +225,9 @@ there.
 
 ### Images that show no digit
 
-Prepared as the service does: Latin letters in fonts that training does not show, and Greek letters,
-drawings and textures, which it does not show at all. AUROC is the probability that a held-out digit
-has the higher energy score.
+Prepared as the service does. Training shows no Greek letters, and Latin ones in other fonts. Since
+version 8 of `compact` it shows shapes, faces, walks and textures that other code draws.
+AUROC is the probability that a held-out digit has the higher energy score.
 
 | kind | AUROC |
 | --- | --- |

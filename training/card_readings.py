@@ -41,7 +41,9 @@ the service does, with all candidates; damaged digits are read as they are. `not
         for each in others
     ]
     head = ("| kind | images | digit | 95 % interval | not-a-digit | unsure |", HEAD[1])
-    return text + "\n### Verdicts on images without a digit\n\n" + "\n".join([*head, *lines]) + "\n"
+    text += "\n### Verdicts on images without a digit\n\n"
+    text += "Training shows nothing like Greek letters, houses, flowers and stick figures.\n\n"
+    return text + "\n".join([*head, *lines]) + "\n"
 
 
 def _rows(readings: Sequence[Reading]) -> list[str]:

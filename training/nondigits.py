@@ -1,8 +1,8 @@
-"""Images that are not digits, of kinds that training does not show, to test the verdict.
+"""Images that are not digits, to test the verdict; drawn by other code than training uses.
 
-The training's own outliers (`training.outliers`) are letters and signs of the DejaVu fonts, tangles
-of curves, overlaid digits and textures. These are much the same Latin letters in other fonts, Greek
-ones, shapes, faces, random walks and textures with the spectrum of natural images.
+Training (`training.outliers`) shows letters in other fonts, and faces, polygons, random walks and
+textures of its own. It shows no Greek letters, and none of the `UNSEEN_NONDIGITS`: houses, flowers
+and stick figures.
 """
 
 import io
@@ -94,7 +94,63 @@ def natural_textures(rng: np.random.Generator) -> bytes:
     return _png(255 * (picture - picture.min()) / np.ptp(picture))
 
 
+def houses(rng: np.random.Generator) -> bytes:
+    """Drawn houses: a box with a roof, a door and perhaps a window."""
+    page = Image.new("L", (200, 200), 255)
+    pen, width = ImageDraw.Draw(page), int(rng.integers(4, 10))
+    left, eaves, top = (float(rng.integers(*range_)) for range_ in ((30, 60), (80, 110), (20, 50)))
+    right, ground = float(rng.integers(140, 170)), float(rng.integers(155, 180))
+    pen.line([(left, eaves), (left, ground), (right, ground), (right, eaves)], 0, width)
+    roof = [(left - 12, eaves), ((left + right) / 2, top), (right + 12, eaves), (left - 12, eaves)]
+    pen.line(roof, 0, width, joint="curve")
+    door = float(rng.uniform(left + 12, right - 45))
+    pen.line(
+        [(door, ground), (door, ground - 42), (door + 25, ground - 42), (door + 25, ground)],
+        0,
+        width,
+    )
+    if rng.random() < 0.5 and door > left + 45:
+        pen.rectangle((left + 12, eaves + 14, left + 34, eaves + 34), outline=0, width=width)
+    return _png(np.asarray(page))
+
+
+def flowers(rng: np.random.Generator) -> bytes:
+    """Drawn flowers: a middle, petals, a stem and perhaps a leaf."""
+    page = Image.new("L", (200, 200), 255)
+    pen, width = ImageDraw.Draw(page), int(rng.integers(4, 9))
+    petals, start, middle = int(rng.integers(5, 8)), rng.uniform(0, 6), float(rng.integers(10, 15))
+    for angle in start + np.arange(petals) * 2 * np.pi / petals:
+        x, y = float(100 + 28 * np.cos(angle)), float(62 + 28 * np.sin(angle))
+        size = float(rng.integers(12, 17))
+        pen.ellipse((x - size, y - size, x + size, y + size), outline=0, width=width)
+    pen.ellipse((100 - middle, 62 - middle, 100 + middle, 62 + middle), fill=0)
+    foot = float(rng.uniform(85, 115))
+    pen.line([(100, 100), (foot, 190)], 0, width)
+    if rng.random() < 0.6:
+        pen.arc((foot - 5, 125, foot + 50, 170), 180, 300, fill=0, width=width)
+    return _png(np.asarray(page))
+
+
+def stick_figures(rng: np.random.Generator) -> bytes:
+    """Drawn people: a round head, a line for the body, two arms and two legs."""
+    page = Image.new("L", (200, 200), 255)
+    pen, width = ImageDraw.Draw(page), int(rng.integers(4, 10))
+    head, hip = float(rng.integers(16, 27)), float(rng.integers(115, 135))
+    pen.ellipse((100 - head, 15, 100 + head, 15 + 2 * head), outline=0, width=width)
+    neck = 15 + 2 * head
+    pen.line([(100, neck), (100, hip)], 0, width)
+    hands = [float(height) for height in rng.uniform(-30, 35, 2)]
+    feet = [float(width) for width in rng.uniform(18, 45, 2)]
+    shoulder = neck + 12
+    pen.line([(55, shoulder + hands[0]), (100, shoulder), (145, shoulder + hands[1])], 0, width)
+    pen.line([(100 - feet[0], 188), (100, hip), (100 + feet[1], 188)], 0, width)
+    return _png(np.asarray(page))
+
+
 NONDIGITS: dict[str, Callable[[np.random.Generator], bytes]] = {
     made.__name__.replace("_", " "): made
     for made in (latin_letters, greek_letters, shapes, faces, random_walks, natural_textures)
+}
+UNSEEN_NONDIGITS: dict[str, Callable[[np.random.Generator], bytes]] = {
+    made.__name__.replace("_", " "): made for made in (houses, flowers, stick_figures)
 }

@@ -13,16 +13,22 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from training.augment import Augmentation, augment
+from training.drawings import draw_faces, draw_polygons, draw_walks
 from training.hands import draw_signs
 from training.pens import Points
+from training.photographs import draw_photographs
 from training.resample import AXIS, Batch, elastic_field, uniform
 from training.skeletons import redraw, trace
 from training.strokes import draw_segments
 
 Pixels = NDArray[np.uint8]  # (N, 28, 28), ink high
 
-# Without the letters that a hand draws like a digit (O o Q D I l i j J Z z S s B b q g d y).
-GLYPHS = "AEFHKMNPRWXCTULVGYaefkmnpuwxchrvt&@#%?+*=$€~<>^:;"
+# Without the letters that a hand draws like a digit (O o Q D I l i j J Z z S s B b q g d y), and
+# without Greek ones, which test the verdict.
+GLYPHS = (
+    "AEFHKMNPRWXCTULVGYaefkmnpuwxchrvt&@#%?+*=$€~<>^:;"
+    "ДЖИЙЛПФЦШЩЪЫЮЯджйклмптфцшщъыюяԱԹთკმჟ∑∏√≈≠±⊕⊗∈∀∃∇¶§¥£¿æœŒÞ"
+)
 FONTS = (
     "DejaVuSans.ttf",
     "DejaVuSans-Bold.ttf",
@@ -215,16 +221,40 @@ def specks(digits: Pixels, rng: np.random.Generator) -> Batch:
     return np.asarray(np.clip(255 * made * inside, 0, 255), np.float32)
 
 
+def faces(digits: Pixels, rng: np.random.Generator) -> Batch:
+    """Draw a face for each digit."""
+    return draw_faces(len(digits), rng)
+
+
+def walks(digits: Pixels, rng: np.random.Generator) -> Batch:
+    """Draw the path of a wandering pen for each digit."""
+    return draw_walks(len(digits), rng)
+
+
+def polygons(digits: Pixels, rng: np.random.Generator) -> Batch:
+    """Draw a polygon, a star, an arrow or an asterisk for each digit."""
+    return draw_polygons(len(digits), rng)
+
+
+def photographs(digits: Pixels, rng: np.random.Generator) -> Batch:
+    """Draw what the service's preparation leaves of a picture, for each digit."""
+    return draw_photographs(len(digits), rng)
+
+
 # How often each kind is drawn.
 KINDS = {
-    letters: 0.15,
-    written_letters: 0.19,
-    scribbles: 0.13,
-    overlays: 0.07,
-    textures: 0.08,
-    signs: 0.12,
+    letters: 0.11,
+    written_letters: 0.15,
+    scribbles: 0.09,
+    overlays: 0.05,
+    textures: 0.05,
+    signs: 0.09,
     pairs: 0.05,
-    frames: 0.06,
-    scenes: 0.05,
-    specks: 0.1,
+    frames: 0.05,
+    scenes: 0.03,
+    specks: 0.06,
+    faces: 0.08,
+    walks: 0.07,
+    polygons: 0.06,
+    photographs: 0.06,
 }

@@ -21,7 +21,7 @@ from app.verdict import Verdict, choose, energy, judge
 from training import unseen
 from training.data import Split
 from training.evaluate import reliability
-from training.nondigits import NONDIGITS
+from training.nondigits import NONDIGITS, UNSEEN_NONDIGITS
 
 SEED = 2027
 DRAWN = 300  # drawings of each shape
@@ -184,7 +184,7 @@ def _moved(name: str, images: bytes) -> Prepared:
 
 def _others() -> dict[str, Callable[[np.random.Generator], bytes]]:
     own = {"operators": unseen.operator, "hearts": unseen.heart}
-    return {**own, "shaded paper": unseen.shaded_paper, **NONDIGITS}
+    return {**own, "shaded paper": unseen.shaded_paper, **NONDIGITS, **UNSEEN_NONDIGITS}
 
 
 @cache
