@@ -12,10 +12,10 @@ from app.inference.runtime import Outputs
 from app.verdict import energy
 from training.data import Labels
 
-MAX_FALSE_REFUSALS = 0.005  # share of held-out digits that may be called not-a-digit
+MAX_FALSE_REFUSALS = 0.002  # share of held-out digits that may be called not-a-digit
 MAX_ACCEPTED = 0.005  # share of the training's kinds of outliers that need not be refused
 MAX_SURE_ERROR = 0.0015  # share of the answers that are not unsure that may be wrong
-MAX_SURE_OUTLIERS = 0.001  # share of the outliers that may be called a digit
+MAX_SURE_OUTLIERS = 0.01  # share of the outliers that may be called a digit; some look like one
 
 
 def fit_temperature(logits: Sequence[NDArray[np.float32]], labels: Labels) -> float:

@@ -95,7 +95,7 @@ def test_thresholds_keep_their_promises() -> None:
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     outputs = Outputs(chances.astype(np.float32), logits.astype(np.float32), logits)
     chosen = choose_thresholds(outputs, labels)
-    assert 0.004 < chosen.false_refusals <= 0.005
+    assert 0.0015 < chosen.false_refusals <= 0.002
     sure = chances.max(axis=1) >= chosen.unsure_below
     assert (chances.argmax(axis=1) != labels)[sure].mean() <= 0.0015
     assert sure.mean() > 0.5
@@ -113,12 +113,13 @@ def test_outliers_lower_the_score_that_is_needed_and_raise_the_confidence() -> N
     lower = choose_thresholds(digits, labels, _outputs(far))
     assert lower.not_a_digit_below == pytest.approx(-9 + np.log(10), abs=1e-5)
     assert alone.false_refusals > lower.false_refusals == 0
-    far[:3, 0] += 30
-    assert choose_thresholds(digits, labels, _outputs(far)).unsure_below > lower.unsure_below
     near = np.full((1000, 10), 20, np.float32)
-    assert choose_thresholds(digits, labels, _outputs(near)).not_a_digit_below == pytest.approx(
-        alone.not_a_digit_below
-    )
+    some = choose_thresholds(digits, labels, _outputs(near))
+    assert some.not_a_digit_below == pytest.approx(alone.not_a_digit_below)
+    near[:10, 0] += 30  # 1 % are surely a digit
+    assert choose_thresholds(digits, labels, _outputs(near)).unsure_below == some.unsure_below
+    near[:11, 0] += 30
+    assert choose_thresholds(digits, labels, _outputs(near)).unsure_below > some.unsure_below
 
 
 def _outputs(logits: NDArray[np.float32]) -> Outputs:
