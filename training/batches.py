@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from training.augment import augment, corrupt
 from training.data import Split
-from training.distill import Copies
+from training.distill import Copies, EarlierVersions
 from training.hands import draw_hands
 from training.outliers import outliers
 from training.recipe import Recipe
@@ -30,6 +30,7 @@ class Batches(keras.utils.PyDataset):
         epoch: int,
         copies: Copies | None = None,
         answers: NDArray[np.float32] | None = None,
+        earlier: EarlierVersions | None = None,
     ) -> None:
         """Prepare the batches of one epoch.
 
@@ -40,9 +41,10 @@ class Batches(keras.utils.PyDataset):
             epoch: Number of the epoch, from 0. The training loop sets it before each epoch.
             copies: Augmented copies to show instead, with the teachers' answers as targets.
             answers: The teachers' answers on the unchanged digits, float32 `[N, 10]`, as targets.
+            earlier: Earlier versions of the network, whose answer is half of a digit's target.
         """
         super().__init__(workers=1)
-        self.copies = copies
+        self.copies, self._earlier = copies, earlier
         targets = one_hot(digits.labels) if answers is None else answers
         self._targets = (1 - recipe.label_smoothing) * targets + recipe.label_smoothing / 10
         stages = [stage.augmentation for stage in (recipe, recipe.finish) if stage]
@@ -71,6 +73,9 @@ class Batches(keras.utils.PyDataset):
             strokes = None if stored is None else stored[rows].astype(np.float32)
             pixels = augment(batch.images, shown_now.augmentation, rng, strokes)
             targets = self._targets[rows]
+            if self._earlier:
+                known = self._earlier(pixels, batch.labels)
+                targets = np.asarray((targets + known) / 2, np.float32)
         count = round(shown_now.drawn_share * len(batch))
         if count:
             drawn, labels = draw_hands(count, rng)

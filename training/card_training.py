@@ -47,6 +47,11 @@ def _hands(recipe: dict[str, Any]) -> str:
         )
     if recipe.get("start"):
         text += f"\nThe training started from the weights in `model/teachers/{recipe['start']}`."
+    if seeds := recipe.get("seeds"):
+        text += (
+            f"\nThe network has the mean of the weights of {1 + len(seeds)} runs; the others have"
+            f" the seeds {', '.join(map(str, seeds))}."
+        )
     return text
 
 
@@ -62,6 +67,11 @@ def _teachers(recipe: dict[str, Any], metadata: Metadata) -> str:
         "The target of each changed digit was the mean of these networks' probabilities:"
         f" {teachers}.\n"
     )
+    if recipe.get("earlier"):
+        text += (
+            "Half of the target was instead the answer of earlier versions to the changed digit:"
+            f" {', '.join(f'`model/teachers/{name}`' for name in recipe['earlier'])}.\n"
+        )
     clean = recipe.get("clean_share", 0)
     if clean:
         text += (

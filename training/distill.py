@@ -22,10 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.bundle import KERAS_FILE, Bundle
+from app.inference.keras_compiler import compile_model
 from app.inference.keras_runtime import load_keras
-from app.inference.litert_runtime import open_runtime
+from app.inference.litert_runtime import LiteRtRuntime, open_runtime
 from training.augment import corrupt, deform
-from training.data import Split
+from training.data import Labels, Split
+from training.quantize import compile_int8
 from training.recipe import Recipe
 from training.resample import Batch
 from training.teachers import load_teacher, open_teacher, stored_answers
@@ -89,6 +91,40 @@ def _run_keras(network: keras.Model, pixels: Batch) -> NDArray[np.float32]:
     padded[: len(pixels)] = pixels[..., None]
     answers = [network.predict_on_batch(part) for part in np.split(padded, len(padded) // CHUNK)]
     return np.concatenate(answers)[: len(pixels)]
+
+
+class EarlierVersions:
+    """Earlier versions of a network, whose answers it learns beside those of larger teachers."""
+
+    def __init__(self, networks: Sequence[keras.Model], images: NDArray[np.uint8]) -> None:
+        """Compile the networks in int8.
+
+        Args:
+            networks: The networks.
+            images: Training digits, `[N, 28, 28]`, that set the value ranges.
+        """
+        self._runtimes = [
+            LiteRtRuntime(
+                compile_model(network),
+                int8=compile_int8(network, images),
+                interpreters=1,
+                batch_sizes=(32, 1),
+            )
+            for network in networks
+        ]
+
+    def __call__(self, pixels: Batch, labels: Labels) -> NDArray[np.float32]:
+        """Return mean probabilities, `[N, 10]`; a version counts as far as it reads the digit.
+
+        Args:
+            pixels: `[N, 28, 28]`, 0..255, ink high.
+            labels: The digits that they show, `[N]`. The probability of a digit's label, squared,
+                is the weight of a version's answer.
+        """
+        answers = np.stack([runtime.predict(pixels).probabilities for runtime in self._runtimes])
+        weights = answers[:, np.arange(len(labels)), labels] ** 2 + 1e-6
+        weights /= weights.sum(axis=0)
+        return np.asarray((answers * weights[..., None]).sum(axis=0), np.float32)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from training.accelerator import fit_by_epoch
 from training.batches import Batches, one_hot
 from training.checkpoints import Checkpoints, Epoch, best_of
 from training.data import Split
-from training.distill import Answers, Copies
+from training.distill import Answers, Copies, EarlierVersions
 from training.errors import FitError
 from training.layers import DropConnect, fold
 from training.optimizers import Schedule, optimizer_of
@@ -86,6 +86,7 @@ def fit(
     resume: bool = False,
     copies: Copies | None = None,
     answers: Answers | None = None,
+    earlier: EarlierVersions | None = None,
     start: keras.Model | None = None,
     tensorboard: Path | None = None,
     on_step: Callable[[Step], None] = lambda step: None,
@@ -108,6 +109,7 @@ def fit(
         resume: Continue after the last finished epoch in `folder`.
         copies: The digits to show instead of `train`, for a recipe with copies.
         answers: The teachers' answers on `train`, for a recipe with teachers and without copies.
+        earlier: Earlier versions of the network, for a recipe that names some.
         start: A network of the same form; the run starts with its weights.
         tensorboard: Folder for TensorBoard's logs: the figures of every epoch and histograms of the
             weights. A resumed run adds to them.
@@ -139,7 +141,9 @@ def fit(
     checkpoints = Checkpoints(folder, run)
     history = checkpoints.restore(trainee) if resume else checkpoints.clear()
     targets = answers.probabilities if answers else None
-    batches = Batches(train, recipe, seed, epoch=len(history), copies=copies, answers=targets)
+    batches = Batches(
+        train, recipe, seed, len(history), copies=copies, answers=targets, earlier=earlier
+    )
     callbacks: list[keras.callbacks.Callback] = [
         _Recorder(checkpoints, batches, history, recipe.epochs, on_step, on_epoch)
     ]

@@ -3,6 +3,7 @@
 Imports no Keras, so that a command can check a recipe at once.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -90,6 +91,11 @@ class Recipe:
             digit before it was corrupted; the rest is their answer to what the pupil sees.
         drawn_share: Digits drawn from strokes (`training.hands`) per digit in every batch.
         margin: Limits of the score of digits and outliers, if any.
+        seeds: Further seeds. The recipe is trained with each, and the network gets the mean weights
+            of all runs (Wortsman et al., 2022, arXiv:2203.05482). They must have the same `start`.
+        earlier: Names of files in the folder `teachers` beside the models: weights of earlier
+            versions of this network (`training.snapshots`). Their mean answer to a changed digit is
+            half of its target (Furlanello et al., 2018, arXiv:1805.04770).
         start: Name of a file in the folder `teachers` beside the models, whose weights the training
             starts from (`training.snapshots`); None starts from random ones.
         finish: How the last epochs differ from the others.
@@ -123,6 +129,8 @@ class Recipe:
     clean_share: float = 0.0
     drawn_share: float = 0.0
     margin: EnergyMargin | None = None
+    seeds: tuple[int, ...] = ()
+    earlier: tuple[str, ...] = ()
     start: str | None = None
     finish: Finish | None = None
     refit: Finish | None = None
@@ -131,9 +139,11 @@ class Recipe:
     validation_count: int = 5000
 
     def __post_init__(self) -> None:
-        """Check that epochs remain before the finish, and that a pupil has copies to learn from."""
+        """Check that epochs remain before the finish, the seeds, and that a pupil has copies."""
         if self.main_epochs < 1:
             raise ValueError(f"{self.name}: the finish needs fewer epochs than the whole training.")
+        if self.seeds and not self.start:
+            raise ValueError(f"{self.name}: only runs from the same start can be averaged.")
         stages = {"training": self, "finish": self.finish, "refit": self.refit}
         for name, stage in stages.items():
             if self.teachers and stage and bool(stage.copies) != bool(self.copies):
@@ -164,6 +174,7 @@ class Recipe:
             outlier_share=self.refit.outlier_share,
             copies=self.refit.copies,
             drawn_share=self.refit.drawn_share,
+            seeds=(),
             start=None,
             finish=None,
             refit=None,
@@ -174,8 +185,9 @@ class Recipe:
 
         A setting that is added later therefore changes no description of an older recipe.
         """
-        settings = {**asdict(self), "build": self.build.__name__, "teachers": list(self.teachers)}
-        del settings["description"]
+        values = {**asdict(self), "build": self.build.__name__}
+        del values["description"]
+        settings: dict[str, Any] = json.loads(json.dumps(values))  # with lists, as it is read again
         for setting in fields(self):
             if getattr(self, setting.name) == setting.default:
                 del settings[setting.name]

@@ -3,11 +3,13 @@
 Imports Keras. The commands import this module after they have checked recipe and data.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import keras
+import numpy as np
 import typer
 
 from app.bundle import Bundle, Metadata
@@ -16,7 +18,7 @@ from training import data as mnist
 from training import snapshots
 from training.checkpoints import REFIT
 from training.data import Split
-from training.distill import Answers, Copies, Voting
+from training.distill import Answers, Copies, EarlierVersions, Voting
 from training.ensemble import join_fitted
 from training.errors import FitError
 from training.fit import Fitted, fit
@@ -77,12 +79,18 @@ def train_and_publish(
     """
     train, validation = mnist.hold_out(digits, recipe.validation_count)
     unrefitted = _ask(recipe, teachers, train, refitted=False)
-    start = _open_start(recipe, teachers)
-    fitted = _fit(recipe, train, validation, run, unrefitted, start)
+    start = _open_stored(recipe, recipe.start, teachers) if recipe.start else None
+    earlier = _open_earlier(recipe, teachers, train)
+    learn = partial(
+        _fit, recipe, train, validation, teacher=unrefitted, start=start, earlier=earlier
+    )
+    fitted = learn(run)
+    if recipe.seeds and len(fitted.history) == recipe.epochs:
+        _add_seeds(recipe, fitted, run, learn)
     finished = len(fitted.history) == recipe.epochs
     if recipe.refit and finished:
         published = _ask(recipe, teachers, digits, refitted=True)
-        fitted = _refit(recipe, fitted, digits, validation, run, published)
+        fitted = _refit(recipe, fitted, digits, validation, run, published, earlier)
     _stop_without_tensorflow("--resume")
     say("Calibrating, compiling and evaluating ...")
     opens_test = finished and target.published
@@ -138,23 +146,43 @@ def _stop_without_tensorflow(command: str) -> None:
         raise typer.Exit
 
 
-def _open_start(recipe: Recipe, teachers: Sequence[Bundle]) -> keras.Model | None:
-    """Return a network with the weights that a recipe starts from; None for random ones.
+def _open_stored(recipe: Recipe, name: str, teachers: Sequence[Bundle]) -> keras.Model:
+    """Return a recipe's network with the weights of a file in the folder `teachers`.
 
     Raises:
         FitError: The file does not exist.
     """
-    if not recipe.start:
-        return None
-    path = teachers[0].folder.parent / TEACHERS / recipe.start
+    path = teachers[0].folder.parent / TEACHERS / name
     if not path.is_file():
         raise FitError(
-            f"The recipe {recipe.name!r} starts from weights in {path}, which does not exist."
-            " Restore it, or leave out the recipe's `start` and train for longer."
+            f"The recipe {recipe.name!r} needs the weights in {path}, which does not exist."
+            " Restore it, or leave it out of the recipe and train for longer."
         )
     network = recipe.build(**recipe.options)
     snapshots.restore(network, path)
     return network
+
+
+def _open_earlier(
+    recipe: Recipe, teachers: Sequence[Bundle], digits: Split
+) -> EarlierVersions | None:
+    """Return the earlier versions that a recipe learns from, if it names any."""
+    if not recipe.earlier:
+        return None
+    networks = [_open_stored(recipe, name, teachers) for name in recipe.earlier]
+    return EarlierVersions(networks, digits.images)
+
+
+def _add_seeds(recipe: Recipe, fitted: Fitted, run: Run, learn: Callable[[Run], Fitted]) -> None:
+    """Train with the recipe's further seeds, and give the network the mean weights of all runs."""
+    weights = [fitted.network.get_weights()]
+    for seed in recipe.seeds:
+        again = replace(run, seed=seed).subfolder(f"seed-{seed}").resume_if_started()
+        other = learn(again)
+        if len(other.history) < recipe.epochs:
+            raise typer.Exit(INTERRUPTED)
+        weights.append(other.network.get_weights())
+    fitted.network.set_weights([np.mean(same, axis=0) for same in zip(*weights, strict=True)])
 
 
 def _ask(
@@ -175,6 +203,7 @@ def _refit(
     validation: Split,
     run: Run,
     teacher: Voting | Answers | None = None,
+    earlier: EarlierVersions | None = None,
 ) -> Fitted:
     """Continue a trained network on all digits, as the recipe says; exit if it is interrupted.
 
@@ -182,7 +211,7 @@ def _refit(
     """
     refit = recipe.refitting()
     run = replace(run, resume=True).subfolder(REFIT).resume_if_started()
-    refitted = _fit(refit, digits, validation, run, teacher, start=fitted.network)
+    refitted = _fit(refit, digits, validation, run, teacher, fitted.network, earlier)
     if len(refitted.history) < refit.epochs:
         raise typer.Exit(INTERRUPTED)
     return replace(fitted, refitted=refitted.network)
@@ -195,6 +224,7 @@ def _fit(
     run: Run,
     teacher: Voting | Answers | None = None,
     start: keras.Model | None = None,
+    earlier: EarlierVersions | None = None,
 ) -> Fitted:
     """Collect the teachers' answers, then train with a progress bar."""
     copies = None
@@ -213,6 +243,7 @@ def _fit(
             resume=run.resume,
             copies=copies,
             answers=teacher if isinstance(teacher, Answers) else None,
+            earlier=earlier,
             start=start,
             tensorboard=run.tensorboard,
             on_step=bar.on_step,

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from typer.testing import CliRunner, Result
 from app.bundle import INT8_FILE, KERAS_FILE, Bundle, Metadata, open_bundle, seal
 from app.inference.keras_runtime import load_keras
 from digitscope import command
-from training import recipes
+from training import recipes, snapshots
 from training.augment import Augmentation
 from training.checkpoints import REFIT, Checkpoints
 from training.data import Split, load
+from training.distill import EarlierVersions
 from training.predictions import PREDICTIONS_FILE, read_predictions
 from training.recipe import Ensemble, Finish, Recipe
 from training.recipes import ensemble as ensembles
@@ -233,11 +235,53 @@ def test_answers_and_weights_are_taken_from_files(
     write_answers(teacher, answers)
     np.testing.assert_allclose(stored_answers(teacher), answers, atol=1e-3)
     (folder / "tiny.npz").rename(folder / "gone.npz")
-    assert "starts from weights in" in run("distill", recipe=pupil).output
+    assert "needs the weights in" in run("distill", recipe=pupil).output
     (folder / "gone.npz").rename(folder / "tiny.npz")
     learned = run("distill", recipe=pupil)
     assert learned.exit_code == 0, learned.output
     assert open_bundle(tmp_path / "model" / "pupil").metadata.teachers == {"tiny": 1}
+
+
+def test_runs_with_further_seeds_are_averaged(
+    run: Callable[..., Result], published: Path, tiny: Recipe, tmp_path: Path
+) -> None:
+    """A recipe with seeds keeps the mean weights; half of its targets are an earlier version's."""
+    shutil.copytree(published, tmp_path, dirs_exist_ok=True)
+    teacher = open_bundle(tmp_path / "model" / "tiny")
+    folder = tmp_path / "model" / "teachers"
+    shutil.copy(teacher.folder / "snapshots" / "epoch-001.npz", folder / "tiny.npz")
+    write_answers(teacher, np.full((60000, 10), 0.1, np.float32))
+    pupil = replace(
+        tiny, name="pupil", teachers=("tiny",), refit=None, start="tiny.npz", seeds=(2, 3)
+    )
+    learned = run("distill", recipe=replace(pupil, earlier=("tiny.npz",)))
+    assert learned.exit_code == 0, learned.output
+    bundle = open_bundle(tmp_path / "model" / "pupil")
+    runs = tmp_path / "runs" / "pupil"
+    folders = [runs, runs / "seed-2", runs / "seed-3"]
+    kernels = [
+        snapshots.load(each / "snapshots" / "epoch-001.npz")["conv_1/kernel"] for each in folders
+    ]
+    averaged = load_keras(bundle.read(KERAS_FILE)).layers[1].get_weights()[0]
+    assert max(np.abs(one - two).max() for one, two in combinations(kernels, 2)) > 0
+    np.testing.assert_allclose(averaged, np.mean(kernels, axis=0), atol=1e-5)
+    assert "mean of the weights of 3 runs" in (bundle.folder / "MODEL_CARD.md").read_text()
+
+
+def test_earlier_versions_count_as_far_as_they_read_a_digit(
+    tiny: Recipe, train_digits: Split
+) -> None:
+    """The answer of a version that is wrong for sure hardly moves the target."""
+    networks = [tiny.build(**tiny.options) for _ in range(2)]
+    for network, digit in zip(networks, (3, 7), strict=True):
+        kernel, bias = network.get_layer("logits").get_weights()
+        network.get_layer("logits").set_weights([0 * kernel, bias + 9 * np.eye(10)[digit]])
+    images = train_digits.images[:4]
+    answer = EarlierVersions(networks, train_digits.images)
+    known = answer(images.astype(np.float32), np.array([3, 7, 3, 7]))
+    assert known.argmax(axis=1).tolist() == [3, 7, 3, 7]
+    np.testing.assert_allclose(known.sum(axis=1), 1, atol=1e-5)
+    assert (known.max(axis=1) > 0.99).all()
 
 
 def test_a_model_is_replaced_only_with_publish(
