@@ -36,7 +36,7 @@ _EXAMPLE = {
     "label": "7",
     "answer": "1",
     "verdict": "unsure",
-    "model": {"name": "compact", "version": 7},
+    "model": {"name": "compact", "version": 8},
 }
 
 
