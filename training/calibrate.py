@@ -18,12 +18,17 @@ MAX_SURE_ERROR = 0.0015  # share of the answers that are not unsure that may be 
 MAX_SURE_OUTLIERS = 0.01  # share of the outliers that may be called a digit; some look like one
 
 
-def fit_temperature(logits: Sequence[NDArray[np.float32]], labels: Labels) -> float:
+def fit_temperature(
+    logits: Sequence[NDArray[np.float32]],
+    labels: Labels,
+    weights: NDArray[np.float64] | None = None,
+) -> float:
     """Return the temperature with the highest likelihood of held-out digits (Guo et al., 2017).
 
     Args:
         logits: `[N, 10]` of held-out digits, from each network that votes.
         labels: `[N]`.
+        weights: Of the digits, `[N]`; by default all count the same.
 
     Returns:
         The positive number to divide all logits by.
@@ -33,7 +38,8 @@ def fit_temperature(logits: Sequence[NDArray[np.float32]], labels: Labels) -> fl
     def loss(log_temperature: float) -> float:
         scaled = special.log_softmax(stacked / np.exp(log_temperature), axis=2)
         right = scaled[:, np.arange(len(labels)), labels]
-        return float(-special.logsumexp(right, axis=0).mean())  # plus a constant
+        likely = special.logsumexp(right, axis=0)  # plus a constant
+        return float(-np.average(likely, weights=weights))
 
     return float(np.exp(optimize.minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
 
@@ -72,7 +78,7 @@ def choose_thresholds(
     within = np.flatnonzero(wrong_above <= MAX_SURE_ERROR * np.arange(1, len(order) + 1))
     unsure = float(confidence[order[within[-1]]]) if len(within) else 1.0
     if outliers is not None:
-        unsure = max(unsure, _above_outliers(outliers, floor))
+        unsure = max(unsure, above_outliers(outliers, floor, MAX_SURE_OUTLIERS))
     return VerdictThresholds(
         not_a_digit_below=floor,
         unsure_below=max(0.5, unsure),
@@ -80,9 +86,9 @@ def choose_thresholds(
     )
 
 
-def _above_outliers(outliers: Outputs, floor: float) -> float:
-    """Return the lowest confidence that at most `MAX_SURE_OUTLIERS` of the outliers exceed."""
+def above_outliers(outliers: Outputs, floor: float, share: float) -> float:
+    """Return the lowest confidence that at most a share of the outliers reach, with this score."""
     confidence = outliers.probabilities.max(axis=1)
-    allowed = int(MAX_SURE_OUTLIERS * len(confidence))
+    allowed = int(share * len(confidence))
     accepted = np.sort(confidence[energy(outliers.logits) >= floor])[::-1]
     return float(np.nextafter(accepted[allowed], 1)) if len(accepted) > allowed else 0.0

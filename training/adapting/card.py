@@ -5,6 +5,7 @@ from pathlib import Path
 from app.bundle import Adapted, Comparison, Interval, Metadata
 from training.adapting.report import count
 from training.adapting.sureness import Sureness
+from training.calibrate import MAX_SURE_ERROR
 from training.card import percent
 
 
@@ -58,9 +59,10 @@ these led.
 ## Verdicts
 
 The temperature ({metadata.temperature:.3f}) and the thresholds were chosen on your pictures, as
-read above, and on as many held-out digits. An image whose score (energy of the logits) is below
-{verdict.not_a_digit_below:.2f} is `not-a-digit`, as are {percent(verdict.false_refusals)} of these
-images. An answer with a probability below {verdict.unsure_below:.3f} is `unsure`.
+read above, and on the held-out digits; both count half. An image whose score (energy of the logits)
+is below {verdict.not_a_digit_below:.2f} is `not-a-digit`, as are {percent(verdict.false_refusals)}
+of these images. An answer with a probability below {verdict.unsure_below:.3f} is `unsure`. At most
+{percent(MAX_SURE_ERROR)} of the other answers are wrong, as far as these images tell.
 Of your {sureness.pictures:,} pictures, `{adapted.model}` answers {sureness.before:,} surely
 (neither `unsure` nor `not-a-digit`), of which {sureness.wrong_before:,} wrong; the ten networks
 with these thresholds {sureness.after:,}, of which {sureness.wrong_after:,} wrong.

@@ -64,6 +64,11 @@ class Pictures:
         """Return the first of each group: copies have one answer, so they count once."""
         return np.sort(np.unique(self.groups, return_index=True)[1])
 
+    def not_among(self, images: Images) -> NDArray[np.intp]:
+        """Return which of other images, `[M, 28, 28]`, are none of the pictures."""
+        learned = {image.tobytes() for image in self.images}
+        return np.flatnonzero([image.tobytes() not in learned for image in images])
+
     @property
     def names_with_copies(self) -> list[str]:
         """Return a name for each of the `different` pictures, which tells its copies."""

@@ -141,10 +141,10 @@ def _learn(
         say(line)
     check_gain(gain, doubtful)
     learned = trainer.train(pictures.features, pictures.labels, iterations=tried.iterations)
-    unseen = held_out.take(np.arange(min(len(held_out), len(rows))))
+    unseen = held_out.take(pictures.not_among(held_out.images))
     logits = trainer.logits(learned.weights, base.split.features(unseen.images))
     calibrating = Calibrating(
-        np.concatenate([after, logits]), np.concatenate([labels, unseen.labels])
+        np.concatenate([after, logits]), np.concatenate([labels, unseen.labels]), len(rows)
     )
     temperature = calibrating.temperature
     calibrate.fold_temperature(base.split.network, temperature, base.split.layers[-1])

@@ -48,11 +48,16 @@ def count_sure(
         labels: `[N]`.
         thresholds: Those of the network that gave them.
     """
+    sure = are_sure(logits, thresholds)
+    return int(sure.sum()), int((sure & (logits.argmax(axis=1) != labels)).sum())
+
+
+def are_sure(logits: NDArray[np.float32], thresholds: VerdictThresholds) -> NDArray[np.bool_]:
+    """Return which answers have the verdict `digit`, `[N]`; arguments as of `count_sure`."""
     verdicts = judge(
         energy(logits).tolist(),
         special.softmax(logits, axis=1).max(axis=1).tolist(),
         not_a_digit_below=thresholds.not_a_digit_below,
         unsure_below=thresholds.unsure_below,
     )
-    sure = np.array([verdict == "digit" for verdict in verdicts], bool)
-    return int(sure.sum()), int((sure & (logits.argmax(axis=1) != labels)).sum())
+    return np.array([verdict == "digit" for verdict in verdicts], bool)

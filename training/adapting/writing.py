@@ -14,7 +14,7 @@ from app.bundle import Adapted, Comparison, Metadata, Quantization
 from app.embeddings import EMBEDDINGS_FILE
 from app.evaluation.statistics import expected_calibration_error
 from app.inference.runtime import Outputs
-from training import calibrate, data, embeddings
+from training import data, embeddings
 from training.adapting import card
 from training.adapting.anchors import draw_outliers
 from training.adapting.base import Base
@@ -24,7 +24,7 @@ from training.adapting.labels import DoubtfulLabel
 from training.adapting.learning import Learned
 from training.adapting.pictures import Pictures
 from training.adapting.refusal import check_forgetting
-from training.adapting.sureness import Sureness, count_sure
+from training.adapting.sureness import Sureness, are_sure, count_sure
 from training.compiled import compile_network, count_multiply_adds, open_on_one_thread
 from training.data import Split
 from training.evaluate import evaluate, microseconds_per_image, reliability
@@ -33,7 +33,7 @@ from training.importing.served import check_served
 from training.predictions import PREDICTIONS_FILE, Predictions, StoredLogits
 
 LIBRARIES = ("ai-edge-litert", "keras", "numpy", "scipy", "tensorflow")
-OUTLIERS, OUTLIER_SEED = 1000, 2028  # images without a digit that choose the thresholds
+OUTLIERS, OUTLIER_SEED = 4000, 2028  # images without a digit that choose the thresholds
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,10 @@ def write_adapted(
     check_forgetting(adapted.held_out, adaptation.doubtful, deep=len(adapted.layers) > 1)
     strange = draw_outliers(held_out.images, OUTLIERS, np.random.default_rng(OUTLIER_SEED))
     calibrating = adaptation.calibrating
-    calibrated = calibrating.outputs(adaptation.temperature)
-    verdict = calibrate.choose_thresholds(calibrated, calibrating.labels, served.predict(strange))
+    sure = are_sure(adaptation.base.model.runtime.predict(strange).logits, base.metadata.verdict)
+    verdict = calibrating.choose_thresholds(
+        adaptation.temperature, served.predict(strange), float(sure.mean())
+    )
     flips = measure_int8(compiled, held_out)
     embedded = embeddings.make(served, train, held_out)
     (folder / EMBEDDINGS_FILE).write_bytes(embedded.to_bytes())
@@ -112,9 +114,7 @@ def write_adapted(
         multiply_adds=count_multiply_adds(network),
         microseconds=microseconds_per_image(open_on_one_thread(folder, int8=int8)),
         temperature=adaptation.temperature,
-        calibration_error_before=expected_calibration_error(
-            reliability(calibrating.outputs(1.0).probabilities, calibrating.labels)
-        ),
+        calibration_error_before=_calibration_error(calibrating),
         verdict=verdict,
         validation=evaluate(served, held_out, "validation"),
         quantization=Quantization(validation=flips, test=None) if flips else None,
@@ -128,12 +128,20 @@ def write_adapted(
     count = len(adaptation.before)
     labels = calibrating.labels[:count]
     before, wrong_before = count_sure(adaptation.before, labels, base.metadata.verdict)
-    after, wrong_after = count_sure(calibrated.logits[:count], labels, verdict)
+    calibrated = calibrating.outputs(adaptation.temperature).logits[:count]
+    after, wrong_after = count_sure(calibrated, labels, verdict)
     sureness = Sureness(count, before, after, wrong_before, wrong_after)
     card.write_card(metadata, adapted, sureness, folder)
     sealed = bundle.seal(folder, metadata)
     check_served(folder)
     return sealed, sureness
+
+
+def _calibration_error(calibrating: Calibrating) -> float:
+    """Return the calibration error on the pictures and as many digits before the temperature."""
+    rows = slice(2 * calibrating.pictures)
+    probabilities = calibrating.outputs(1.0).probabilities[rows]
+    return expected_calibration_error(reliability(probabilities, calibrating.labels[rows]))
 
 
 def _describe(adaptation: Adaptation, outputs: Outputs, held_out: Split) -> Adapted:
@@ -145,8 +153,7 @@ def _describe(adaptation: Adaptation, outputs: Outputs, held_out: Split) -> Adap
         held_out: These digits. Those that are among the user's pictures are not counted.
     """
     base, split = adaptation.base, adaptation.base.split
-    learned = {image.tobytes() for image in adaptation.pictures.images}
-    rows = np.flatnonzero([image.tobytes() not in learned for image in held_out.images])
+    rows = adaptation.pictures.not_among(held_out.images)
     before = base.model.runtime.predict(held_out.images)
     old, new = (each.probabilities.argmax(axis=1)[rows] for each in (before, outputs))
     return Adapted(
