@@ -154,8 +154,10 @@ def recognise(image: ImageInput, model: Model, options: Options) -> Prediction:
 
 
 def warn_of_several(image: PreparedImage, model: Model, options: Options) -> PreparedImage:
-    """Add a warning to an image that shows several digits (`name_several`)."""
+    """Add a warning to an image that shows several digits (`name_several`), or seems to."""
     warning = name_several(image, model, options)
+    if not warning and options.find_several is not None:
+        warning = _name_marks(image, model)
     if not warning:
         return image
     warned = [replace(each, warnings=(warning, *each.warnings)) for each in image.candidates]
@@ -177,6 +179,29 @@ def name_several(image: PreparedImage, model: Model, options: Options) -> str:
     if verdict == "digit" and not is_wide:  # such as a 5 whose bar is detached
         return ""
     return find(image.upload, model, options, in_doubt=verdict == "unsure" and not is_wide)
+
+
+def _name_marks(image: PreparedImage, model: Model) -> str:
+    """Return a sentence that names the marks that are sure digits, "" unless there are several.
+
+    The marks of one image may be of any size and place, so that it only warns: `/read` might not
+    take them for digits, and a digit in two parts may have two that look like digits.
+    """
+    marks = image.candidates[0].marks
+    if not marks:
+        return ""
+    found = select(CandidateBatch(_stack(marks), [1] * len(marks)), model, _NO_LOCK).predictions
+    digits = [
+        digit
+        for digit, verdict in zip(found.digits, found.verdicts, strict=True)
+        if verdict == "digit"
+    ]
+    if len(digits) < 2:
+        return ""
+    labels = ", ".join(model.bundle.metadata.classes[digit] for digit in digits)
+    return (
+        f"Separate marks on the image look like digits: {labels}. Crop it to the one that is meant."
+    )
 
 
 def _is_wide(pixels: NDArray[np.uint8]) -> bool:

@@ -156,16 +156,25 @@ def is_frame(components: Components) -> Mask:
     return np.asarray(frame)
 
 
-def select_writing(components: Components) -> tuple[Mask, dict[str, int]]:
+def may_be_writing(components: Components) -> Mask:
+    """Return which components are neither frames, nor cut off, nor far paler than others."""
+    frame = is_frame(components)
+    frame_or_border = frame | _touches_border(components)
+    dropped = frame if frame_or_border.all() else frame_or_border
+    return ~(dropped | _is_pale(components, ~dropped))
+
+
+def select_writing(components: Components, possible: Mask) -> tuple[Mask, dict[str, int]]:
     """Select the components of a single digit: no frames, no pale components, no specks.
+
+    Args:
+        components: All components.
+        possible: bool `[K]`, from `may_be_writing`.
 
     Returns:
         bool `[K]`, and the number of dropped components by reason (`frames`, `specks`).
     """
-    frame = is_frame(components)
-    frame_or_border = frame | _touches_border(components)
-    dropped = frame if frame_or_border.all() else frame_or_border
-    dropped |= _is_pale(components, ~dropped)
+    dropped = ~possible
     heaviest = int(np.argmax(np.where(dropped, 0, components.weight)))
     share = components.weight / components.weight[heaviest]
     size = max(components.height[heaviest], components.width[heaviest])

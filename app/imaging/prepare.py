@@ -13,19 +13,18 @@ import numpy as np
 
 from app.cancellation import check_cancelled
 from app.errors import BlankImageError, InvalidInputError
-from app.imaging.components import find_components, select_writing, stroke_mask
 from app.imaging.decode import Upload
-from app.imaging.filters import Grey, grow
+from app.imaging.filters import Grey
 from app.imaging.frames import is_framed, remove_frames
 from app.imaging.ink import Ink, extract_ink, is_hollow, remove_ruled_lines, to_grey
 from app.imaging.mnist_form import to_mnist_form
 from app.imaging.passthrough import SIDE, is_mnist_shaped
 from app.imaging.polarity import BIMODAL, DetectedPolarity, Doubt, Polarity, measure_polarity
-from app.imaging.several import may_be_several
 from app.imaging.sheet import without_desk
 from app.imaging.stages import OPTIONAL_STAGES, REMOVALS, NetworkInput, Placement, StageRecorder
 from app.imaging.views import view_names
 from app.imaging.working_size import first_size, next_size
+from app.imaging.writing import clean
 
 IDENTITY = Placement(1.0, 1.0, 0.0, 0.0)  # the placement of an image that was not moved
 MAX_STROKES = 2  # lines; on a photo, more are ruling
@@ -249,8 +248,9 @@ def _finish(
 ) -> NetworkInput:
     """Select the writing, and scale and centre it."""
     check_cancelled()
-    writing, dropped, several = clean(ink, enabled="clean" not in page.skip)
-    recorder.add("clean", OPTIONAL_STAGES["clean"], writing, {**parameters, **dropped}, _white(ink))
+    cleaned = clean(ink, enabled="clean" not in page.skip)
+    writing, counts = cleaned.ink, {**parameters, **cleaned.dropped}
+    recorder.add("clean", OPTIONAL_STAGES["clean"], writing, counts, _white(ink))
     min_ink = max(2.0, ink.box_threshold)
     pixels, placement = to_mnist_form(
         writing,
@@ -266,7 +266,11 @@ def _finish(
         placement,
         tuple(recorder.stages),
         doubt=page.doubt,
-        several=several,
+        several=cleaned.several,
+        marks=tuple(
+            to_mnist_form(mark, min_ink, page.upload.factor, skip=page.skip)[0]
+            for mark in cleaned.marks
+        ),
         views=view_names(writing, min_ink, page.skip),
     )
 
@@ -288,28 +292,3 @@ def as_is(upload: Upload, *, polarity: Polarity = "auto") -> NetworkInput:
     pixels = np.clip(grey + 0.5, 0, 255).astype(np.uint8)
     assumed: DetectedPolarity = "light-on-dark" if polarity == "auto" else polarity
     return NetworkInput(pixels, assumed, False, IDENTITY)
-
-
-def clean(ink: Ink, *, enabled: bool) -> tuple[Grey, Mapping[str, object], bool]:
-    """Keep the ink of the writing; remove frames and specks.
-
-    Args:
-        ink: The ink of the whole image, without ruled lines.
-        enabled: If False, all ink that is at least faint is kept.
-
-    Returns:
-        float32 `[H, W]`, the ink of the writing, 0 elsewhere; what was removed, for the stage
-        report; whether the writing may be several digits.
-
-    Raises:
-        BlankImageError: No ink is left.
-    """
-    if not enabled:
-        return np.where(grow(ink.amount > ink.faint), ink.amount, 0), {"skipped": True}, False
-    components = find_components(ink, stroke_mask(ink))
-    if not len(components):
-        raise BlankImageError("No ink is left on the image once what is printed is removed.")
-    writing, dropped = select_writing(components)
-    # One pixel more on each side keeps the grey edges of the strokes.
-    mask = grow(components.mask_of(writing))
-    return np.where(mask, ink.amount, 0), dropped, may_be_several(components, writing)

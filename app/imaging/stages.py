@@ -107,6 +107,7 @@ class NetworkInput:
         warnings: Sentences on what may make the prediction wrong.
         doubt: How likely it is that the upload has the other polarity.
         several: Whether the writing may be several digits (`app.imaging.several`).
+        marks: uint8 `[28, 28]` each: in MNIST's form, marks that may be digits of their own.
         fallback: Whether this candidate counts only if the others are refused
             (`app.recognise.predict`).
         views: Names of the views that are tried if the network is not sure (`app.imaging.views`).
@@ -121,6 +122,7 @@ class NetworkInput:
     warnings: tuple[str, ...] = ()
     doubt: Doubt = "none"
     several: bool = False
+    marks: tuple[NDArray[np.uint8], ...] = ()
     fallback: bool = False
     views: tuple[str, ...] = ()
     view: str | None = None

@@ -110,7 +110,7 @@ def _group_strokes(boxes: list[StrokeBox], darkness: NDArray[np.float64]) -> lis
     ink = float(np.median([darkness[box.labels[0] - 1] for box in digits]))
     signs = list[StrokeBox]()
     for small in (box for box in boxes if box.height < MIN_DIGIT_HEIGHT * height):
-        nearest = _digit_of(small, digits, height)
+        nearest = digit_of(small, digits, height)
         if nearest is not None:
             digits[nearest] = _union(digits[nearest], small)
         elif max(small.height, small.width) >= MIN_LONE_SIZE * height or (
@@ -122,8 +122,14 @@ def _group_strokes(boxes: list[StrokeBox], darkness: NDArray[np.float64]) -> lis
     return merge_stacked([*digits, *stacked], 0)
 
 
-def _digit_of(small: StrokeBox, digits: list[StrokeBox], height: float) -> int | None:
-    """Return the index of the digit that a low box is a stroke of, or None."""
+def digit_of(small: StrokeBox, digits: list[StrokeBox], height: float) -> int | None:
+    """Return the index of the digit that a low box is a stroke of, or None.
+
+    Args:
+        small: The box.
+        digits: The boxes of the digits.
+        height: Their height.
+    """
     if not digits:
         return None
     gaps = [_distance(small, digit) for digit in digits]
