@@ -1,3 +1,3 @@
 """The version of digitscope: written here once, read by packaging, the service and the bundles."""
 
-VERSION = "0.11.0"
+VERSION = "0.12.0"
