@@ -10,6 +10,7 @@ from app.bundle import Evaluation, Metadata, Quantization, Robustness
 from training import card_readings, data, plots
 from training.card_training import describe_training
 from training.data import Split
+from training.nondigits import UNSEEN_NONDIGITS
 
 # Digits of the test split whose label fewer than three of five people confirmed in the study of
 # Northcutt et al. (2021, arXiv:2103.14749; published answers: `mturk/mnist_mturk.json`).
@@ -23,6 +24,16 @@ has not seen the held-out digits. The bundle stores that network's answers on th
 (`predictions.npz`), but not the network: `digitscope evaluate` recomputes the figures of
 validation; those of robustness{in_int8} can no longer be recomputed.
 """
+# What training shows of the kinds that measure the score: the networks before version 8 of
+# `compact`, which were not measured on houses, flowers and stick figures, and the later ones.
+NO_DRAWINGS = """\
+Prepared as the service does: Latin letters in fonts that training does not show, and Greek letters,
+drawings and textures, which it does not show at all. AUROC is the probability that a held-out digit
+has the higher energy score."""
+OTHER_DRAWINGS = """\
+Prepared as the service does. Training shows no Greek letters, and Latin ones in other fonts. Since
+version 8 of `compact` it shows shapes, faces, walks and textures that other code draws.
+AUROC is the probability that a held-out digit has the higher energy score."""
 LIMITS = """\
 ## Intended use and limits
 
@@ -209,6 +220,8 @@ def _robustness(robustness: Robustness | None) -> str:
     corrupted = "\n".join(f"| {kind} | {percent(error)} |" for kind, error in errors.items())
     nondigits = "\n".join(f"| {kind} | {area:.4f} |" for kind, area in areas.items())
     mean_area = sum(areas.values()) / len(areas)
+    measured = {reading.name for reading in robustness.readings}
+    shown = OTHER_DRAWINGS if measured & set(UNSEEN_NONDIGITS) else NO_DRAWINGS
     return f"""## Robustness
 {card_readings.describe(robustness)}
 ### Corruptions of MNIST-C
@@ -225,9 +238,7 @@ there.
 
 ### Images that show no digit
 
-Prepared as the service does. Training shows no Greek letters, and Latin ones in other fonts. Since
-version 8 of `compact` it shows shapes, faces, walks and textures that other code draws.
-AUROC is the probability that a held-out digit has the higher energy score.
+{shown}
 
 | kind | AUROC |
 | --- | --- |
