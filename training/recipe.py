@@ -94,8 +94,8 @@ class Recipe:
         seeds: Further seeds. The recipe is trained with each, and the network gets the mean weights
             of all runs (Wortsman et al., 2022, arXiv:2203.05482). They must have the same `start`.
         earlier: Names of files in the folder `teachers` beside the models: weights of earlier
-            versions of this network (`training.snapshots`). Their mean answer to a changed digit is
-            half of its target (Furlanello et al., 2018, arXiv:1805.04770).
+            versions of this network (`training.snapshots`). Half of a changed digit's target is
+            their answer to it (Furlanello et al., 2018, arXiv:1805.04770).
         start: Name of a file in the folder `teachers` beside the models, whose weights the training
             starts from (`training.snapshots`); None starts from random ones.
         finish: How the last epochs differ from the others.
