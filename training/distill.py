@@ -22,15 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.bundle import KERAS_FILE, Bundle
-from app.inference.keras_compiler import compile_model
 from app.inference.keras_runtime import load_keras
-from app.inference.litert_runtime import LiteRtRuntime, open_runtime
+from app.inference.litert_runtime import open_runtime
 from training.augment import corrupt, deform
 from training.data import Labels, Split
-from training.quantize import compile_int8
 from training.recipe import Recipe
 from training.resample import Batch
-from training.teachers import load_teacher, open_teacher, stored_answers
+from training.teachers import load_teacher, open_compiled, open_teacher, stored_answers
 
 CHUNK = 500  # digits that are changed and answered together
 
@@ -103,15 +101,7 @@ class EarlierVersions:
             networks: The networks.
             images: Training digits, `[N, 28, 28]`, that set the value ranges.
         """
-        self._runtimes = [
-            LiteRtRuntime(
-                compile_model(network),
-                int8=compile_int8(network, images),
-                interpreters=1,
-                batch_sizes=(32, 1),
-            )
-            for network in networks
-        ]
+        self._runtimes = [open_compiled(network, images) for network in networks]
 
     def __call__(self, pixels: Batch, labels: Labels) -> NDArray[np.float32]:
         """Return mean probabilities, `[N, 10]`; a version counts as far as it reads the digit.

@@ -103,8 +103,18 @@ def open_teacher(bundle: Bundle, images: NDArray[np.uint8]) -> LiteRtRuntime:
     """
     if not bundle.metadata.refitted:
         return open_runtime(bundle, threads=2)
-    network = load_teacher(bundle)
-    int8 = compile_int8(network, images) if bundle.has(INT8_FILE) else None
+    return open_compiled(load_teacher(bundle), images if bundle.has(INT8_FILE) else None)
+
+
+def open_compiled(network: keras.Model, images: NDArray[np.uint8] | None) -> LiteRtRuntime:
+    """Compile a network and open it; each call uses two threads.
+
+    Args:
+        network: The network.
+        images: Training digits, uint8 `[N, 28, 28]`, that set the value ranges in int8; None
+            compiles in float32 alone.
+    """
+    int8 = None if images is None else compile_int8(network, images)
     return LiteRtRuntime(compile_model(network), int8=int8, interpreters=1, threads=2)
 
 
