@@ -103,22 +103,21 @@ class Calibrating:
         the pictures nor of the digits may so many sure answers be wrong that `MAX_SURE_ERROR` is
         unlikely, by a binomial test.
         """
-        doubt = 1 - outputs.probabilities.max(axis=1).astype(np.float64)
-        own = slice(self.pictures)
-        misread = (outputs.probabilities.argmax(axis=1) != self.labels)[own].sum()
-        bound = stats.chi2.ppf(BOUND, 2 * (misread + 1)) / 2
+        confidence = outputs.probabilities.max(axis=1)
+        is_wrong = outputs.probabilities.argmax(axis=1) != self.labels
+        doubt, own = 1 - confidence.astype(np.float64), slice(self.pictures)
+        bound = stats.chi2.ppf(BOUND, 2 * (is_wrong[own].sum() + 1)) / 2
         doubt[own] *= max(1, bound / max(doubt[own].sum(), 1e-9))
-        order = np.argsort(-outputs.probabilities.max(axis=1), kind="stable")
+        order = np.argsort(-confidence, kind="stable")
         order = order[is_accepted[order]]
-        confidence, weights = outputs.probabilities.max(axis=1)[order], self.weights[order]
-        is_wrong = outputs.probabilities.argmax(axis=1)[order] != self.labels[order]
+        weights = self.weights[order]
         estimated = np.cumsum(weights * np.minimum(doubt[order], 1)) / np.cumsum(weights)
         within = estimated <= MAX_SURE_ERROR
         for is_own in (order < self.pictures, order >= self.pictures):
-            wrong, sure = np.cumsum(is_wrong & is_own), np.cumsum(is_own)
+            wrong, sure = np.cumsum(is_wrong[order] & is_own), np.cumsum(is_own)
             within &= stats.binom.sf(wrong - 1, sure, MAX_SURE_ERROR) >= MIN_P_VALUE
         rows = np.flatnonzero(within)
-        return float(confidence[rows[-1]]) if len(rows) else 1.0
+        return float(confidence[order[rows[-1]]]) if len(rows) else 1.0
 
 
 def _quantile(values: NDArray[np.float64], weights: NDArray[np.float64], share: float) -> float:
