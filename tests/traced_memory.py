@@ -1,8 +1,10 @@
 """Measure the memory that a piece of work takes, although other threads of the process allocate."""
 
+import gc
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 MAX_RUNS = 20
@@ -48,3 +50,18 @@ def least_traced(make: Callable[[], T], work: Callable[[T], object], enough: Tra
 def least_peak(make: Callable[[], T], work: Callable[[T], object], enough: int) -> int:
     """Return the least peak, in bytes; see `least_traced`."""
     return least_traced(make, work, Traced(enough, enough)).peak
+
+
+@contextmanager
+def collections_counted(counts: list[int]) -> Iterator[None]:
+    """Append how often the garbage collector starts and stops inside the block."""
+    counts.append(0)
+
+    def count(phase: str, info: dict[str, int]) -> None:
+        counts[-1] += 1
+
+    gc.callbacks.append(count)
+    try:
+        yield
+    finally:
+        gc.callbacks.remove(count)

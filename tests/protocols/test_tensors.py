@@ -11,7 +11,7 @@ import pytest
 
 from app.errors import DigitscopeError, TooLargeError, UndecodableError
 from app.protocols import oip_messages, tensors, tfserving
-from tests.traced_memory import Traced, least_peak, least_traced
+from tests.traced_memory import Traced, collections_counted, least_peak, least_traced
 
 PIXELS = {"name": "image", "datatype": "UINT8", "shape": [1, 784], "data": [0] * 784}
 
@@ -144,18 +144,11 @@ def test_garbage_collector_pauses_while_json_is_parsed(wrong: bool) -> None:
     collections: list[int] = []  # of each run
 
     def parse(body: bytes) -> None:
-        collections.append(0)
-
-        def count(phase: str, info: dict[str, int]) -> None:
-            collections[-1] += 1
-
-        gc.callbacks.append(count)
-        try:
-            tfserving.parse_request(body, 10)
-        except UndecodableError as caught:
-            errors.append(caught)
-        finally:
-            gc.callbacks.remove(count)
+        with collections_counted(collections):
+            try:
+                tfserving.parse_request(body, 10)
+            except UndecodableError as caught:
+                errors.append(caught)
 
     enough = Traced(1 << 30, 1_000_000)  # the lists take 6 MB
     assert least_traced(lambda: body, parse, enough).held < enough.held

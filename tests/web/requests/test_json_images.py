@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from app.errors import InvalidInputError, TooLargeError
 from app.web.requests.images import read_many, read_one
-from tests.traced_memory import Traced, least_peak, least_traced
+from tests.traced_memory import Traced, collections_counted, least_peak, least_traced
 from tests.web.requests.bodies import IMAGES, LARGE_BODIES, LIMITS, request_with_json
 
 
@@ -90,16 +90,8 @@ def test_garbage_collector_pauses_while_json_is_parsed(many: bool) -> None:
             return error
 
     def count(request: Request) -> None:
-        collections.append(0)
-
-        def note(phase: str, info: dict[str, int]) -> None:
-            collections[-1] += 1
-
-        gc.callbacks.append(note)
-        try:
+        with collections_counted(collections):
             outcomes.append(asyncio.run(read(request)))
-        finally:
-            gc.callbacks.remove(note)
 
     enough = Traced(1 << 30, 1_000_000)  # the lists take 6 MB
     make = partial(request_with_json, [content] if many else content)
