@@ -188,7 +188,7 @@ def test_old_client_cannot_be_asked() -> None:
 
 @pytest.mark.parametrize("version", [b"1.1", b"1.0"])
 def test_response_that_has_begun_is_not_interrupted(version: bytes) -> None:
-    """An interim response would end up in the middle of it; whoever has left shows all the same."""
+    """An interim response would be taken for a part of it. A client that left is still noticed."""
     connection, transport, clock = _half_closed(version)
     connection.cycle.response_started = True
     for _ in range(20):
