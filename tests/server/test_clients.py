@@ -255,7 +255,9 @@ def test_client_that_sends_no_more_is_answered(server: Server, path: str) -> Non
         connection.shutdown(socket.SHUT_WR)
         answers = _rest(connection).replace(PROBE, b"")
     assert answers.count(b"HTTP/1.1 200 OK") == answers.count(b'"digit":3') == 2
-    assert answers.count(b"connection: close") == 1
+    # A quick response may have begun before the end of the client's sending side arrives.
+    quick = path == "/predict"
+    assert answers.count(b"connection: close") in ({0, 1} if quick else {1})
 
 
 def test_client_that_sends_no_more_and_leaves_is_dropped(server: Server) -> None:
